@@ -1,0 +1,128 @@
+"""One pair as a serialised `tf.train.Example`: writing without TensorFlow and parsing with it, side by side.
+
+| key | type | value |
+|---|---|---|
+| id, source_id, label | bytes | UTF-8 |
+| time | float | seconds from the start of the source |
+| image | bytes | PNG or JPEG file |
+| features | float, n_features | |
+| waveform | bytes | int16 little-endian samples; absent without waveform |
+| factors | bytes | JSON object of a synthetic pair's hidden factors; absent without |
+"""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_a2i.sources.pair import PairKey
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# Field numbers of tensorflow/core/example/{example,feature}.proto, all of wire type 2 (length-delimited).
+_BYTES_LIST, _FLOAT_LIST = 0x0A, 0x12
+_FIRST, _SECOND = 0x0A, 0x12
+
+
+def encode_example(
+    key: PairKey,
+    image: bytes,
+    features: np.ndarray,
+    waveform: np.ndarray | None = None,
+    factors: dict[str, float] | None = None,
+) -> bytes:
+    """Serialises a pair; equal pairs give equal bytes.
+
+    Args:
+        key: id, source, time and label.
+        image: an encoded PNG or JPEG file.
+        features: float32 (n_features,).
+        waveform: int16 (n_samples,) or None.
+        factors: hidden factors by name, or None.
+    """
+    entries = {
+        "id": _bytes_feature(key.id.encode()),
+        "source_id": _bytes_feature(key.source_id.encode()),
+        "label": _bytes_feature(key.label.encode()),
+        "time": _float_feature(np.array([key.time])),
+        "image": _bytes_feature(image),
+        "features": _float_feature(features),
+    }
+    if waveform is not None:
+        entries["waveform"] = _bytes_feature(np.ascontiguousarray(waveform, dtype="<i2").tobytes())
+    if factors:
+        entries["factors"] = _bytes_feature(json.dumps(factors, sort_keys=True).encode())
+    body = b"".join(
+        _field(_FIRST, _field(_FIRST, name.encode()) + _field(_SECOND, entries[name])) for name in sorted(entries)
+    )
+    return _field(_FIRST, body)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _field(tag: int, payload: bytes) -> bytes:
+    return bytes((tag,)) + _varint(len(payload)) + payload
+
+
+def _bytes_feature(value: bytes) -> bytes:
+    return _field(_BYTES_LIST, _field(_FIRST, value))
+
+
+def _float_feature(values: np.ndarray) -> bytes:
+    return _field(_FLOAT_LIST, _field(_FIRST, np.ascontiguousarray(values, dtype="<f4").tobytes()))
+
+
+def parse_examples(
+    serialized: "tf.Tensor", n_features: int, n_samples: int | None, image_shape: tuple[int, int, int]
+) -> "dict[str, tf.Tensor]":
+    """Parses a batch of serialised pairs in one operation and decodes their pictures.
+
+    Args:
+        serialized: string (batch,).
+        n_features: length of the feature vectors.
+        n_samples: samples a waveform has, or None to leave waveforms out.
+        image_shape: (size, size, channels).
+
+    Returns:
+        id, source_id, label, factors: string (batch,); time: float32 (batch,); features: float32
+        (batch, n_features); image: uint8 (batch, size, size, channels); waveform: int16 (batch, n_samples)
+        where `n_samples` is given.
+    """
+    import tensorflow as tf
+
+    text = tf.io.FixedLenFeature([], tf.string)
+    schema: dict[str, Any] = {
+        "id": text,
+        "source_id": text,
+        "label": text,
+        "image": text,
+        "factors": tf.io.FixedLenFeature([], tf.string, default_value=""),
+        "time": tf.io.FixedLenFeature([], tf.float32),
+        "features": tf.io.FixedLenFeature([n_features], tf.float32),
+    }
+    if n_samples is not None:
+        schema["waveform"] = text
+    batch = tf.io.parse_example(serialized, schema)
+    if n_samples is not None:
+        pcm = tf.io.decode_raw(batch["waveform"], tf.int16)
+        batch["waveform"] = tf.ensure_shape(pcm, [None, n_samples])
+    channels = image_shape[-1]
+    batch["image"] = tf.map_fn(
+        lambda data: tf.ensure_shape(tf.io.decode_image(data, channels=channels, expand_animations=False), image_shape),
+        batch["image"],
+        fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
+    )
+    return batch
+
+
+def decode_factors(value: bytes) -> dict[str, float]:
+    """The hidden factors of a parsed `factors` entry; {} where it holds none."""
+    return json.loads(value) if value else {}

@@ -1,0 +1,134 @@
+"""Running shard tasks: in this process, in a pool of processes, or in any executor of the caller's."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from keras_a2i.errors import RecordsError
+from keras_a2i.records.task import Task, finished_result, run_task
+
+Progress = Callable[[int, int, int], None]
+"""Called with pairs written so far, inputs dropped, and pairs planned."""
+
+
+class Tally:
+    """Adds up what the tasks report and passes it on."""
+
+    def __init__(self, progress: Progress | None, total: int, dropped: int):
+        self._progress, self._total = progress, total
+        self._done, self._dropped = 0, dropped
+
+    def __call__(self, done: int, dropped: int) -> None:
+        self._done += done
+        self._dropped += dropped
+        if self._progress:
+            self._progress(self._done, self._dropped, self._total)
+
+
+def run_tasks(
+    tasks: Sequence[Task], workers: int | None, executor: Executor | None, tally: Tally
+) -> list[dict[str, Any]]:
+    """Runs the tasks that aren't finished yet, the longest first; returns all results in the order of the tasks.
+
+    Args:
+        tasks: the shard tasks.
+        workers: processes, None for one a core; 1 works in this process.
+        executor: runs the tasks instead of a process pool.
+        tally: told of pairs and dropped inputs as they come.
+
+    Raises:
+        RecordsError: if a worker process was killed.
+    """
+    results: dict[int, dict[str, Any]] = {}
+    for task in tasks:
+        if (result := finished_result(task)) is not None:
+            results[task.index] = result
+            tally(*_size(result))
+    waiting = sorted((task for task in tasks if task.index not in results), key=lambda task: -task.cost)
+    workers = min(len(waiting), workers or os.cpu_count() or 1)
+    if executor is None and workers <= 1:
+        for task in waiting:
+            results[task.index] = run_task(task, tally)
+    elif executor is not None:
+        _collect({executor.submit(run_task, task): task for task in waiting}, results, lambda: None, tally)
+    else:
+        with _pool(workers) as (pool, poll):
+            futures = {pool.submit(_run_in_worker, task): task for task in waiting}
+            _collect(futures, results, lambda: tally(*poll()), None)
+    return [results[task.index] for task in tasks]
+
+
+def _size(result: dict[str, Any]) -> tuple[int, int]:
+    return sum(shard["count"] for shard in result["shards"].values()), len(result["dropped"])
+
+
+def _collect(
+    futures: dict[Future, Task], results: dict[int, Any], poll: Callable[[], None], tally: Tally | None
+) -> None:
+    pending = set(futures)
+    try:
+        while pending:
+            finished, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+            for future in finished:
+                result = future.result()
+                results[futures[future].index] = result
+                if tally:
+                    tally(*_size(result))
+            poll()
+    except BaseException:
+        for future in pending:
+            future.cancel()
+        raise
+
+
+_counters: Any = None
+
+
+def _start_worker(counters: Any) -> None:
+    global _counters
+    _counters = counters
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _run_in_worker(task: Task) -> dict[str, Any]:
+    def count(done: int, dropped: int) -> None:
+        with _counters.get_lock():
+            _counters[0] += done
+            _counters[1] += dropped
+
+    return run_task(task, count)
+
+
+@contextlib.contextmanager
+def _pool(workers: int) -> Iterator[tuple[Executor, Callable[[], tuple[int, int]]]]:
+    """A process pool whose workers count what they read, and a function that returns what has been added since."""
+    context = multiprocessing.get_context("spawn")
+    counters = context.Array("q", 2)
+    seen = [0, 0]
+
+    def poll() -> tuple[int, int]:
+        with counters.get_lock():
+            new = counters[0] - seen[0], counters[1] - seen[1]
+            seen[:] = counters[:]
+        return new
+
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(counters,))
+    try:
+        yield pool, poll
+    except BrokenProcessPool:
+        raise RecordsError(
+            "A worker process was killed, perhaps for want of memory. Finished shards are kept: "
+            "give the same command again, with fewer --workers"
+        ) from None
+    except BaseException:
+        # Don't wait for running tasks: their half-written files are cleared by the next build.
+        for process in list(pool._processes.values()):
+            process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
+    pool.shutdown()

@@ -1,0 +1,158 @@
+"""One shard task: reads its units, computes features in batches and writes one file a split.
+
+Tasks are independent and idempotent, so that any `concurrent.futures.Executor` can run them, in any order.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.errors import RecordsError
+from keras_a2i.records.example import encode_example
+from keras_a2i.records.manifest import write_json
+from keras_a2i.records.tfrecord import RecordWriter
+from keras_a2i.sources.mfcc import from_pcm16, mfcc, pcm16
+from keras_a2i.sources.pair import Dropped, Pair, Source, Unit
+from keras_a2i.sources.picture import encode_picture
+
+_BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a worker needs to write its shards.
+
+    Attributes:
+        index: number of the task.
+        folder: where its files go.
+        parts: (source, unit) in the order they are written.
+        splits: id -> split for the pairs of these units; others are read over.
+        features, image: configurations.
+        waveform: whether sound is stored.
+        strict: whether the first input without a pair stops the task.
+    """
+
+    index: int
+    folder: pathlib.Path
+    parts: tuple[tuple[Source, Unit], ...]
+    splits: dict[str, str]
+    features: FeatureConfig
+    image: ImageConfig
+    waveform: bool
+    strict: bool
+
+    @property
+    def result_path(self) -> pathlib.Path:
+        """The file whose presence says that the task is finished."""
+        return self.folder / f"{self.index:05d}.json"
+
+    def shard_path(self, split: str) -> pathlib.Path:
+        """The finished shard of one split."""
+        return self.folder / f"{self.index:05d}-{split}.tfrecord"
+
+    @property
+    def cost(self) -> float:
+        """Relative time it takes."""
+        return sum(unit.cost for _, unit in self.parts)
+
+
+def run_task(task: Task, on_read: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+    """Runs a task, leaving its shards and its result file behind.
+
+    Args:
+        task: the task.
+        on_read: called with (pairs, dropped) each time some have been dealt with.
+
+    Returns:
+        The result: shards {split: {count, size, sha256}}, sources, labels, dropped, waveform.
+
+    Raises:
+        RecordsError: with `strict`, at the first input that gives no pair.
+    """
+    writers: dict[str, RecordWriter] = {}
+    sources: dict[str, Counter] = defaultdict(Counter)
+    labels: dict[str, Counter] = defaultdict(Counter)
+    dropped: list[Dropped] = []
+    all_waveforms = True
+    try:
+        for batch in _batches(_read(task, dropped, on_read)):
+            for pair, features, waveform in _with_features(batch, task.features):
+                split = task.splits[pair.key.id]
+                if split not in writers:
+                    writers[split] = RecordWriter(_temporary(task.shard_path(split)))
+                stored = waveform if task.waveform else None
+                all_waveforms &= stored is not None
+                image = pair.image if isinstance(pair.image, bytes) else encode_picture(pair.image, task.image)
+                writers[split].write(encode_example(pair.key, image, features, stored, pair.factors))
+                sources[pair.key.source_id][split] += 1
+                labels[pair.key.label][split] += 1
+            if on_read:
+                on_read(len(batch), 0)
+    finally:
+        for writer in writers.values():
+            writer.close()
+    for split in writers:
+        _temporary(task.shard_path(split)).replace(task.shard_path(split))
+    result = {
+        "shards": {s: {"count": w.count, "size": w.size, "sha256": w.sha256} for s, w in sorted(writers.items())},
+        "sources": sources,
+        "labels": labels,
+        "dropped": [[item.id, item.reason] for item in dropped],
+        "waveform": all_waveforms,
+    }
+    write_json(task.result_path, result)
+    return result
+
+
+def finished_result(task: Task) -> dict[str, Any] | None:
+    """The result of a task that was finished before, or None."""
+    if not task.result_path.is_file():
+        return None
+    return json.loads(task.result_path.read_text(encoding="utf-8"))
+
+
+def _temporary(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(path.name + ".tmp")
+
+
+def _read(task: Task, dropped: list[Dropped], on_read: Callable[[int, int], None] | None) -> Iterator[Pair]:
+    for source, unit in task.parts:
+        for item in source.read(unit):
+            if isinstance(item, Pair):
+                if item.key.id in task.splits:
+                    yield item
+                continue
+            if task.strict:
+                raise RecordsError(f"{item.id}: {item.reason}. The build stops here because it is strict")
+            dropped.append(item)
+            if on_read:
+                on_read(0, 1)
+
+
+def _batches(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
+    batch: list[Pair] = []
+    for pair in pairs:
+        batch.append(pair)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _with_features(batch: list[Pair], config: FeatureConfig) -> Iterator[tuple[Pair, np.ndarray, np.ndarray | None]]:
+    """Yields (pair, features, int16 waveform or None); features come from exactly the samples that are stored."""
+    sounds = {i: pcm16(pair.waveform) for i, pair in enumerate(batch) if pair.waveform is not None}
+    computed: dict[int, np.ndarray] = {}
+    missing = [i for i in sounds if batch[i].features is None]
+    if missing:
+        rows = mfcc(from_pcm16(np.stack([sounds[i] for i in missing])), config)
+        computed = dict(zip(missing, rows, strict=True))
+    for i, pair in enumerate(batch):
+        yield pair, pair.features if pair.features is not None else computed[i], sounds.get(i)

@@ -1,0 +1,100 @@
+"""The TFRecord container: framing and checksums, without TensorFlow so that workers start at once.
+
+A record is its length (uint64), the masked CRC-32C of the length, the data, the masked CRC-32C of the data.
+
+Reference: TensorFlow, core/lib/io/record_writer.h.
+"""
+
+import hashlib
+import pathlib
+import struct
+from collections.abc import Callable, Iterator
+
+import google_crc32c
+
+from keras_a2i.errors import CorruptRecordError
+
+_HEADER = struct.Struct("<QI")
+_FOOTER = struct.Struct("<I")
+MAX_RECORD_BYTES = 1 << 30
+
+
+def _masked_crc(data: bytes) -> int:
+    crc = google_crc32c.value(data)
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+class RecordWriter:
+    """Writes records to a file and keeps count, size and sha256 of what it wrote.
+
+    Args:
+        path: the file to make; an existing one is replaced.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+        self.count = 0
+        self.size = 0
+        self._hash = hashlib.sha256()
+        self._file = path.open("wb")
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal digest of everything written."""
+        return self._hash.hexdigest()
+
+    def write(self, data: bytes) -> None:
+        """Appends one record."""
+        length = struct.pack("<Q", len(data))
+        frame = b"".join((length, _FOOTER.pack(_masked_crc(length)), data, _FOOTER.pack(_masked_crc(data))))
+        self._file.write(frame)
+        self._hash.update(frame)
+        self.size += len(frame)
+        self.count += 1
+
+    def close(self) -> None:
+        """Flushes to disk and closes the file."""
+        self._file.close()
+
+
+def read_records(path: pathlib.Path, on_damage: Callable[[CorruptRecordError], None] | None = None) -> Iterator[bytes]:
+    """Yields the data of each record after checking its checksums.
+
+    Args:
+        path: a TFRecord file, not compressed.
+        on_damage: called with the error of a damaged record, which is then passed over; where the damage hides
+            the next record's start the rest of the file is passed over. None raises the error.
+
+    Raises:
+        CorruptRecordError: names the file and the record (counted from 0).
+    """
+    index = 0
+    with path.open("rb") as file:
+        while header := file.read(_HEADER.size):
+            error, lost = None, False
+            data = b""
+            if len(header) < _HEADER.size:
+                error, lost = "the file ends inside the record's header", True
+            else:
+                length, crc = _HEADER.unpack(header)
+                if _masked_crc(header[:8]) != crc or length > MAX_RECORD_BYTES:
+                    error, lost = "the checksum of its length doesn't match", True
+                else:
+                    data, footer = file.read(length), file.read(_FOOTER.size)
+                    if len(data) < length or len(footer) < _FOOTER.size:
+                        error, lost = "the file ends inside the record", True
+                    elif _masked_crc(data) != _FOOTER.unpack(footer)[0]:
+                        error = "the checksum of its data doesn't match"
+            if error is None:
+                yield data
+            else:
+                damage = CorruptRecordError(
+                    f"Every record must match its checksum. Received: record {index} of {path.name}: {error}. "
+                    "Build the records again, or pass ignore_errors=True to pass over damaged records"
+                )
+                if on_damage is None:
+                    raise damage
+                on_damage(damage)
+                if lost:
+                    return
+            index += 1

@@ -1,0 +1,148 @@
+"""Mel-frequency cepstral coefficients in NumPy, and the 16-bit samples they are computed from."""
+
+import functools
+import math
+
+import numpy as np
+
+from keras_a2i.config import FeatureConfig
+from keras_a2i.errors import ConfigError, SourceError
+
+FULL_SCALE = 32_768
+# float64 values of windowed sound held at a time: 8 MiB, whatever the batch.
+_CHUNK_VALUES = 1 << 20
+_EPSILON = np.finfo(np.float64).eps
+
+
+def pcm16(waveform: np.ndarray) -> np.ndarray:
+    """Rounds a waveform to the 16-bit samples that records store.
+
+    Args:
+        waveform: floating-point samples of any shape; full scale is [-1, 1].
+
+    Returns:
+        int16 array of the same shape, the samples x 32768 rounded to the nearest and clipped to the int16 range.
+
+    Raises:
+        ConfigError: if the samples aren't floating point.
+        SourceError: if a sample isn't finite.
+    """
+    waveform = np.asarray(waveform)
+    _require_floating(waveform)
+    _require_finite(waveform)
+    return np.clip(np.rint(waveform * waveform.dtype.type(FULL_SCALE)), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
+def from_pcm16(samples: np.ndarray) -> np.ndarray:
+    """Turns 16-bit samples of any shape into float32 in [-1, 1); `pcm16` gives back the same samples.
+
+    Raises:
+        ConfigError: if the samples aren't int16.
+    """
+    samples = np.asarray(samples)
+    if samples.dtype != np.int16:
+        raise ConfigError(f"Samples must be int16. Received: dtype={samples.dtype}")
+    return samples.astype(np.float32) / FULL_SCALE
+
+
+def mfcc(waveforms: np.ndarray, config: FeatureConfig) -> np.ndarray:
+    """Computes the mel-frequency cepstral coefficients of a batch.
+
+    A window starts at every hop; what lies past the end counts as zeros after the pre-emphasis. Windows are
+    rectangular, and the first coefficient of each is its log energy. Memory beyond the result stays bounded, and an
+    item's features don't depend on the batch it is in.
+
+    Args:
+        waveforms: float array (batch, n_samples) in [-1, 1] at `config.sample_rate`.
+        config: windows, mel filters and coefficients.
+
+    Returns:
+        float32 array (batch, n_features), window-major: all coefficients of the first window, then the next's.
+
+    Raises:
+        ConfigError: if the array isn't floating point or hasn't the shape (batch, n_samples).
+        SourceError: if a sample isn't finite.
+
+    Reference:
+        python_speech_features 0.6, `mfcc` with `appendEnergy=True` and no window function, on 16-bit samples.
+    """
+    waveforms = np.asarray(waveforms)
+    if waveforms.ndim != 2 or waveforms.shape[1] != config.n_samples:
+        raise ConfigError(
+            f"Waveforms must have the shape (batch, {config.n_samples}): {config.duration:g} s at "
+            f"{config.sample_rate} Hz. Received: shape={waveforms.shape}"
+        )
+    _require_floating(waveforms)
+    _require_finite(waveforms)
+    features = np.empty((len(waveforms), config.n_windows, config.n_mfcc), np.float32)
+    n_windows = max(1, min(config.n_windows, _CHUNK_VALUES // config.n_fft))
+    n_items = max(1, _CHUNK_VALUES // (n_windows * config.n_fft))
+    for item in range(0, len(waveforms), n_items):
+        windows = _windows(waveforms[item : item + n_items], config)
+        for first in range(0, config.n_windows, n_windows):
+            part = slice(first, first + n_windows)
+            features[item : item + n_items, part] = _cepstra(windows[:, part], config)
+    return features.reshape(len(waveforms), config.n_features)
+
+
+def _require_floating(waveforms: np.ndarray) -> None:
+    if not np.issubdtype(waveforms.dtype, np.floating):
+        raise ConfigError(
+            f"Waveforms must be floating point in [-1, 1]; from_pcm16 turns int16 into that. "
+            f"Received: dtype={waveforms.dtype}"
+        )
+
+
+def _require_finite(waveforms: np.ndarray) -> None:
+    if not np.isfinite(waveforms).all():
+        raise SourceError(f"Samples must be finite. Received: NaN or infinite samples in shape={waveforms.shape}")
+
+
+def _windows(waveforms: np.ndarray, config: FeatureConfig) -> np.ndarray:
+    """Pre-emphasised windows (items, n_windows, window_length) as a view."""
+    length = (config.n_windows - 1) * config.hop_length + config.window_length
+    signal = np.zeros((len(waveforms), max(length, config.n_samples)))
+    signal[:, : config.n_samples] = waveforms
+    signal[:, : config.n_samples] *= FULL_SCALE
+    signal[:, 1 : config.n_samples] -= config.preemphasis * signal[:, : config.n_samples - 1]
+    windows = np.lib.stride_tricks.sliding_window_view(signal, config.window_length, axis=1)
+    return windows[:, :: config.hop_length][:, : config.n_windows]
+
+
+def _cepstra(windows: np.ndarray, config: FeatureConfig) -> np.ndarray:
+    """Coefficients (items, windows, n_mfcc) of windows (items, windows, window_length)."""
+    spectrum = np.fft.rfft(windows, config.n_fft)
+    power = (spectrum.real**2 + spectrum.imag**2) / config.n_fft
+    energy = power.sum(axis=-1)
+    # One matrix product an item, so that its rounding is the same in a batch of any size.
+    mel = power @ mel_filters(config)
+    mel[mel == 0] = _EPSILON
+    energy[energy == 0] = _EPSILON
+    cepstra = np.log(mel) @ cepstral_matrix(config)
+    cepstra[..., 0] = np.log(energy)
+    return cepstra
+
+
+@functools.lru_cache(maxsize=8)
+def mel_filters(config: FeatureConfig) -> np.ndarray:
+    """Triangular mel filters, float64 (n_fft // 2 + 1, n_mels), edges rounded down to bins as in the reference."""
+    top = 2595 * math.log10(1 + config.sample_rate / 2 / 700)
+    hertz = 700 * (10 ** (np.linspace(0, top, config.n_mels + 2) / 2595) - 1)
+    edges = np.floor((config.n_fft + 1) * hertz / config.sample_rate)
+    filters = np.zeros((config.n_fft // 2 + 1, config.n_mels))
+    for i, (low, peak, high) in enumerate(zip(edges, edges[1:], edges[2:], strict=False)):
+        rising, falling = np.arange(low, peak), np.arange(peak, high)
+        filters[rising.astype(int), i] = (rising - low) / max(peak - low, 1)
+        filters[falling.astype(int), i] = (high - falling) / max(high - peak, 1)
+    return filters
+
+
+@functools.lru_cache(maxsize=8)
+def cepstral_matrix(config: FeatureConfig) -> np.ndarray:
+    """Orthonormal DCT-II with the lifter's weights, float64 (n_mels, n_mfcc)."""
+    order = np.arange(config.n_mfcc)
+    matrix = np.cos(np.pi / config.n_mels * np.outer(np.arange(config.n_mels) + 0.5, order))
+    matrix *= np.where(order == 0, math.sqrt(1 / config.n_mels), math.sqrt(2 / config.n_mels))
+    if config.lifter:
+        matrix *= 1 + config.lifter / 2 * np.sin(np.pi * order / config.lifter)
+    return matrix
