@@ -1,0 +1,243 @@
+"""Records to `tf.data` batches: parallel reading, vectorised parsing, a cache of decoded pictures, late normalising."""
+
+import pathlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from keras_a2i.errors import CorruptRecordError, RecordsError, UsageError
+from keras_a2i.records.example import parse_examples
+from keras_a2i.records.manifest import Manifest
+from keras_a2i.records.tfrecord import read_records
+
+CACHE_BUDGET = 2 << 30
+"""Bytes of decoded pictures and inputs that `cache="auto"` keeps in memory: about 10,000 pictures of 256 x 256 RGB."""
+
+SHUFFLE_BUFFER = 2048
+_CHUNK = 16
+_FILES_AT_ONCE = 4
+
+
+def load_records(
+    path: str | pathlib.Path,
+    split: str = "train",
+    *,
+    batch_size: int = 64,
+    shuffle: bool | None = None,
+    seed: int = 0,
+    cache: bool | str | int = "auto",
+    features: str = "features",
+    drop_remainder: bool = False,
+    repeat: bool = False,
+    ignore_errors: bool = False,
+    epoch: tf.Variable | None = None,
+) -> tf.data.Dataset:
+    """Batches of (input, picture) for `model.fit`.
+
+    Where the decoded split fits the cache it is read once, here, and every epoch is a full shuffle that depends on
+    `seed` and the number of the pass alone. Larger splits are streamed from disk on each pass: shards in a new order, records
+    mixed in a buffer of 2,048.
+
+    Args:
+        path: a records folder.
+        split: "train", "val" or "test".
+        batch_size: pairs a batch, 1 or more.
+        shuffle: a new order each pass; None shuffles "train" only.
+        seed: of the order.
+        cache: "auto" keeps the decoded split in memory (uint8) where it takes at most 2 GiB, True always, False never;
+            a number is a budget in bytes.
+        features: "features" (float32 MFCC) or "waveform" (float32 sound in [-1, 1]).
+        drop_remainder: leave out a last short batch.
+        repeat: go on for ever.
+        ignore_errors: pass over damaged records; what was passed over is listed in the `damaged_records` attribute of
+            the data set that is returned, as sentences.
+        epoch: an integer variable that the caller sets to the number of each epoch; its order is then drawn from `seed`
+            and that number (cached splits), so that a training that goes on sees what it would have seen.
+
+    Returns:
+        A `tf.data.Dataset` of (float32 (batch, n_features) or (batch, n_samples), float32
+        (batch, size, size, channels) in [-1, 1]).
+
+    Raises:
+        RecordsError: if the folder holds no such records, split or waveform, or a shard is missing.
+        CorruptRecordError: at a damaged record, naming file and record; while streaming the same sentence comes inside
+            TensorFlow's error.
+        UsageError: if an argument is out of range.
+    """
+    if batch_size < 1:
+        raise UsageError(f"batch_size must be 1 or more. Received: {batch_size}")
+    if features not in ("features", "waveform"):
+        raise UsageError(f"features must be 'features' or 'waveform'. Received: {features!r}")
+    reader = _Reader(path, split, waveform=features == "waveform", ignore_errors=ignore_errors)
+    shuffle = split == "train" if shuffle is None else shuffle
+    if reader.fits(cache):
+        inputs, images = reader.load(features)
+        order = _order(len(images), seed, epoch) if shuffle else tf.data.Dataset.range(len(images))
+        batches = (order.repeat() if repeat else order).batch(batch_size, drop_remainder=drop_remainder)
+        batches = batches.map(_gather(inputs, images), num_parallel_calls=2)
+    else:
+        pairs = reader.stream(shuffle, seed).map(lambda example: (example[features], example["image"]))
+        pairs = pairs.unbatch()
+        if not ignore_errors:
+            pairs = pairs.apply(tf.data.experimental.assert_cardinality(reader.count))
+        if shuffle:
+            pairs = pairs.shuffle(min(SHUFFLE_BUFFER, reader.count), seed=seed)
+        batches = (pairs.repeat() if repeat else pairs).batch(batch_size, drop_remainder=drop_remainder)
+    dataset = batches.map(_normalize, num_parallel_calls=2).prefetch(2)
+    dataset.damaged_records = reader.damaged
+    return dataset
+
+
+def read_examples(
+    path: str | pathlib.Path, split: str = "train", *, waveform: bool = False, ignore_errors: bool = False
+) -> tf.data.Dataset:
+    """Batches of everything that is stored, in the order of the shards, as dictionaries.
+
+    Args:
+        path: a records folder.
+        split: "train", "val" or "test".
+        waveform: parse the sound too.
+        ignore_errors: pass over damaged records, as `load_records`.
+
+    Returns:
+        A data set of dictionaries with the keys of `keras_a2i.records.example.parse_examples`, up to 16 pairs each;
+        pictures are uint8.
+    """
+    reader = _Reader(path, split, waveform=waveform, ignore_errors=ignore_errors)
+    dataset = reader.stream(shuffle=False, seed=0)
+    dataset.damaged_records = reader.damaged
+    return dataset
+
+
+def feature_statistics(path: str | pathlib.Path, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each feature over a split, read without decoding pictures.
+
+    Returns:
+        Two float32 arrays (n_features,).
+
+    Raises:
+        RecordsError, CorruptRecordError: as `load_records`.
+    """
+    reader = _Reader(path, split, waveform=False, ignore_errors=False)
+    n_features = reader.manifest.features.n_features
+    schema = {"features": tf.io.FixedLenFeature([n_features], tf.float32)}
+    rows = np.concatenate([tf.io.parse_example(chunk, schema)["features"] for chunk in reader.read_chunks()])
+    return rows.mean(axis=0, dtype=np.float64).astype(np.float32), rows.std(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def _normalize(inputs: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    if inputs.dtype == tf.int16:
+        inputs = tf.cast(inputs, tf.float32) / 32768.0
+    return inputs, tf.cast(images, tf.float32) * (2 / 255) - 1.0
+
+
+def _gather(inputs: np.ndarray, images: np.ndarray) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    with tf.device("CPU"):
+        inputs, images = tf.constant(inputs), tf.constant(images)
+    return lambda rows: (tf.gather(inputs, rows), tf.gather(images, rows))
+
+
+def _order(count: int, seed: int, epoch: tf.Variable | None) -> tf.data.Dataset:
+    """Row numbers in a new order each pass, or in that of the epoch the variable names."""
+    rows = tf.data.Dataset.range(count)
+    if epoch is None:
+        return rows.shuffle(count, seed=seed)
+
+    def draw(_: tf.Tensor) -> tf.data.Dataset:
+        place = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
+        shuffled = tf.random.experimental.stateless_shuffle(tf.range(count, dtype=tf.int64), place)
+        return tf.data.Dataset.from_tensor_slices(shuffled)
+
+    order = tf.data.Dataset.range(1).flat_map(draw)
+    return order.apply(tf.data.experimental.assert_cardinality(count))
+
+
+class _Reader:
+    """The shards of one split, and the damage met in reading them."""
+
+    def __init__(self, path: str | pathlib.Path, split: str, *, waveform: bool, ignore_errors: bool):
+        self.manifest = Manifest.read(path)
+        if waveform and not self.manifest.waveform:
+            raise RecordsError(f"These records hold no waveform: {path}. Build them from sound, without --no-waveform")
+        shards = self.manifest.shards_of(split)
+        self._paths = [pathlib.Path(path) / shard.file for shard in shards]
+        for shard_path in self._paths:
+            if not shard_path.is_file():
+                raise RecordsError(f"The shard {shard_path.name} is missing in {path}. Build the records again")
+        self.count = sum(shard.count for shard in shards)
+        self.damaged: list[str] = []
+        self._n_samples = self.manifest.features.n_samples if waveform else None
+        self._ignore_errors = ignore_errors
+        self._failure: CorruptRecordError | None = None
+
+    def fits(self, cache: bool | str | int) -> bool:
+        """Whether the decoded split is to be kept in memory."""
+        if isinstance(cache, bool):
+            return cache
+        if cache != "auto" and not isinstance(cache, int):
+            raise UsageError(f"cache must be 'auto', True, False or a number of bytes. Received: {cache!r}")
+        a_pair = int(np.prod(self.manifest.image.shape)) + (
+            2 * self._n_samples if self._n_samples else 4 * self.manifest.features.n_features
+        )
+        return self.count * a_pair <= (CACHE_BUDGET if cache == "auto" else cache)
+
+    def load(self, features: str) -> tuple[np.ndarray, np.ndarray]:
+        """Reads the whole split: inputs and uint8 pictures, in the order of the shards."""
+        images = np.empty((self.count, *self.manifest.image.shape), np.uint8)
+        inputs = None
+        filled = 0
+        try:
+            for example in self.stream(shuffle=False, seed=0).prefetch(4).as_numpy_iterator():
+                rows = slice(filled, filled + len(example["image"]))
+                if inputs is None:
+                    inputs = np.empty((self.count, *example[features].shape[1:]), example[features].dtype)
+                images[rows], inputs[rows] = example["image"], example[features]
+                filled = rows.stop
+        except tf.errors.OpError:
+            if self._failure is not None:
+                raise self._failure from None
+            raise
+        if inputs is None:
+            raise RecordsError("Every record of the split is damaged. Build the records again")
+        return inputs[:filled], images[:filled]
+
+    def stream(self, shuffle: bool, seed: int) -> tf.data.Dataset:
+        """A data set of parsed chunks of up to 16 pairs."""
+        files = tf.data.Dataset.range(len(self._paths))
+        if shuffle:
+            files = files.shuffle(len(self._paths), seed=seed)
+        chunks = files.interleave(
+            lambda index: tf.data.Dataset.from_generator(
+                self._read_chunks, args=(index,), output_signature=tf.TensorSpec([None], tf.string)
+            ),
+            cycle_length=min(_FILES_AT_ONCE, len(self._paths)) if shuffle else 1,
+            num_parallel_calls=1,
+            deterministic=True,
+        )
+        config = self.manifest
+        return chunks.map(
+            lambda chunk: parse_examples(chunk, config.features.n_features, self._n_samples, config.image.shape),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+
+    def read_chunks(self) -> Iterator[list[bytes]]:
+        """Serialised pairs of the whole split, up to 16 at once, in the order of the shards."""
+        for index in range(len(self._paths)):
+            yield from self._read_chunks(index)
+
+    def _read_chunks(self, index: int) -> Iterator[list[bytes]]:
+        chunk: list[bytes] = []
+        on_damage = (lambda damage: self.damaged.append(str(damage))) if self._ignore_errors else None
+        try:
+            for data in read_records(self._paths[index], on_damage):
+                chunk.append(data)
+                if len(chunk) == _CHUNK:
+                    yield chunk
+                    chunk = []
+        except CorruptRecordError as error:
+            self._failure = error
+            raise
+        if chunk:
+            yield chunk
