@@ -48,8 +48,8 @@ def from_pcm16(samples: np.ndarray) -> np.ndarray:
 def mfcc(waveforms: np.ndarray, config: FeatureConfig) -> np.ndarray:
     """Computes the mel-frequency cepstral coefficients of a batch.
 
-    A window starts at every hop; what lies past the end counts as zeros after the pre-emphasis. Windows are
-    rectangular, and the first coefficient of each is its log energy. Memory beyond the result stays bounded, and an
+    A window starts at every hop; the sound is filled with silence to the end of the last one. Windows are rectangular,
+    and the first coefficient of each is its log energy. Memory beyond the result stays bounded, and an
     item's features don't depend on the batch it is in.
 
     Args:
@@ -64,7 +64,8 @@ def mfcc(waveforms: np.ndarray, config: FeatureConfig) -> np.ndarray:
         SourceError: if a sample isn't finite.
 
     Reference:
-        python_speech_features 0.6, `mfcc` with `appendEnergy=True` and no window function, on 16-bit samples.
+        python_speech_features 0.6, `mfcc` with `appendEnergy=True` and no window function, on 16-bit samples with the
+        silence appended.
     """
     waveforms = np.asarray(waveforms)
     if waveforms.ndim != 2 or waveforms.shape[1] != config.n_samples:
@@ -104,7 +105,7 @@ def _windows(waveforms: np.ndarray, config: FeatureConfig) -> np.ndarray:
     signal = np.zeros((len(waveforms), max(length, config.n_samples)))
     signal[:, : config.n_samples] = waveforms
     signal[:, : config.n_samples] *= FULL_SCALE
-    signal[:, 1 : config.n_samples] -= config.preemphasis * signal[:, : config.n_samples - 1]
+    signal[:, 1:] -= config.preemphasis * signal[:, :-1]
     windows = np.lib.stride_tricks.sliding_window_view(signal, config.window_length, axis=1)
     return windows[:, :: config.hop_length][:, : config.n_windows]
 

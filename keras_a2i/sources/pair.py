@@ -93,5 +93,5 @@ class Source(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What the manifest keeps of the source: kind, name and the options that shape its pairs (no absolute paths)."""
+        """What the manifest keeps: the kind, the name and the options that shape its pairs (no absolute paths)."""
         ...

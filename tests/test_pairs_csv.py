@@ -1,0 +1,219 @@
+"""Pairs listed in a csv: which rows become pairs, and what becomes of the others."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.errors import SourceError, UsageError
+from keras_a2i.sources.pair import Dropped, Pair
+from keras_a2i.sources.pairs_csv import PairsCsvSource
+
+FEATURES = FeatureConfig(sample_rate=8_000, duration=0.5)
+IMAGE = ImageConfig(size=16)
+
+
+def _tone(n_samples):
+    return (0.5 * np.sin(np.arange(n_samples) * 0.3)).astype(np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    home = tmp_path / "data"
+    (home / "wav").mkdir(parents=True)
+    (home / "png").mkdir()
+    for name, n_samples in {"a": 4000, "short": 1000, "long": 6000}.items():
+        soundfile.write(home / "wav" / f"{name}.wav", _tone(n_samples), 8000, subtype="FLOAT")
+    for i, name in enumerate("ab"):
+        Image.new("RGB", (16, 16), (10 * i, 20, 30)).save(home / "png" / f"{name}.png")
+    return home
+
+
+def _source(folder, text, name="pairs.csv", **options):
+    data = text if isinstance(text, bytes) else text.encode()
+    (folder / name).write_bytes(data)
+    return PairsCsvSource(folder / name, features=FEATURES, image=IMAGE, **options)
+
+
+def _keys(source):
+    return [key for unit in source.plan().units for key in unit.keys]
+
+
+def _read(source):
+    return [item for unit in source.plan().units for item in source.read(unit)]
+
+
+def test_reads_rows_in_order(folder):
+    source = _source(folder, "image,audio\npng/b.png,wav/a.wav\npng/a.png,wav/short.wav\n")
+    first, second = _read(source)
+    assert isinstance(first, Pair)
+    assert first.key.id == first.key.source_id == first.origin == "wav/a.wav"
+    np.testing.assert_array_equal(first.waveform, _tone(4000))
+    assert first.image == (folder / "png/b.png").read_bytes()
+    assert first.features is None
+    np.testing.assert_array_equal(second.waveform, np.pad(_tone(1000), (0, 3000)))
+
+
+def test_columns_in_any_order_case_and_number(folder):
+    text = (
+        "\ufeffNotes, Split ,Label,Audio,IMAGE,time,source\r\n"
+        '"a, b",VAL,sea,wav/a.wav,png/a.png,2.5,tape\r\n\r\n'
+        ",,,wav\\long.wav,./png/b.png\r\n"
+    )
+    first, second = _keys(_source(folder, text))
+    assert (first.id, first.source_id, first.time, first.label, first.split) == ("wav/a.wav", "tape", 2.5, "sea", "val")
+    assert (second.id, second.source_id, second.time, second.label, second.split) == (
+        "wav/long.wav",
+        "wav/long.wav",
+        0.0,
+        "",
+        "",
+    )
+
+
+def test_time_counts_the_rows_of_a_source(folder):
+    rows = [("a", "one"), ("b", "two"), ("c", "one"), ("d", "one"), ("e", "two")]
+    text = "audio,image,source\n" + "".join(f"{audio}.wav,x.png,{source}\n" for audio, source in rows)
+    assert [key.time for key in _keys(_source(folder, text))] == [0.0, 0.0, 0.5, 1.0, 0.5]
+
+
+def test_an_audio_with_several_images_gives_ids_that_do_not_depend_on_the_order(folder):
+    rows = ["wav/a.wav,png/a.png", "wav/a.wav,png/b.png", "wav/long.wav,png/b.png"]
+    forward = _keys(_source(folder, "\n".join(["audio,image", *rows])))
+    backward = _keys(_source(folder, "\n".join(["audio,image", *rows[::-1]]), "other.csv"))
+    assert [key.id for key in forward] == ["wav/a.wav|png/a.png", "wav/a.wav|png/b.png", "wav/long.wav"]
+    assert {key.id for key in forward} == {key.id for key in backward}
+    assert {key.source_id for key in forward} == {"wav/a.wav", "wav/long.wav"}
+
+
+def test_short_and_long_sound(folder):
+    text = "audio,image\n" + "".join(f"wav/{name}.wav,png/a.png\n" for name in ("a", "short", "long"))
+    start = _source(folder, text)
+    np.testing.assert_array_equal(_read(start)[2].waveform, _tone(6000)[:4000])
+    strict = _source(folder, text, pad=False, long="drop")
+    kept, short, long = _read(strict)
+    assert isinstance(kept, Pair)
+    assert short == Dropped("wav/short.wav", "wav/short.wav lasts 0.125 s, less than 0.5 s")
+    assert long == Dropped("wav/long.wav", "wav/long.wav is longer than 0.5 s")
+    assert start.describe() == {"kind": "pairs", "name": "pairs.csv", "pad": True, "long": "start"}
+    assert strict.describe() == {"kind": "pairs", "name": "pairs.csv", "pad": False, "long": "drop"}
+    with pytest.raises(UsageError, match='long must be "start" or "drop"'):
+        _source(folder, text, long="middle")
+
+
+def test_a_file_that_cannot_be_used_drops_its_own_pair(folder):
+    (folder / "png/bad.png").write_bytes(b"no picture")
+    (folder / "wav/bad.wav").write_bytes(b"no sound")
+    names = ["wav/a.wav,png/bad.png", "wav/bad.wav,png/a.png", "wav/gone.wav,png/a.png", "wav/long.wav,png"]
+    items = _read(_source(folder, "\n".join(["audio,image", *names, "wav/short.wav,png/a.png"])))
+    assert [item.reason for item in items[:4]] == [
+        "bad.png isn't a PNG or JPEG picture",
+        "bad.wav can't be read as sound (wav, flac, ogg, mp3): Format not recognised.",
+        "wav/gone.wav doesn't exist",
+        "png isn't a file",
+    ]
+    assert [item.id for item in items[:4]] == ["wav/a.wav", "wav/bad.wav", "wav/gone.wav", "wav/long.wav"]
+    assert isinstance(items[4], Pair)
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ("../secret.wav", "leads out of the csv's folder"),
+        ("wav/../../secret.wav", "leads out of the csv's folder"),
+        ("..\\secret.wav", "leads out of the csv's folder"),
+        ("{out}/secret.wav", "is absolute"),
+        ("C:\\secret.wav", "is absolute"),
+        ("//host/share/secret.wav", "is absolute"),
+        ("\\\\host\\share\\secret.wav", "is absolute"),
+        ("", "is empty"),
+        ("a\0.wav", "is not a path"),
+    ],
+)
+def test_paths_that_leave_the_folder_are_never_read(folder, cell, reason):
+    soundfile.write(folder.parent / "secret.wav", _tone(4000), 8000)
+    cell = cell.format(out=folder.parent)
+    plan = _source(folder, f"audio,image\n{cell},png/a.png\nwav/a.wav,png/a.png\n").plan()
+    (dropped,) = plan.dropped
+    assert dropped.id == "pairs.csv line 2"
+    assert reason in dropped.reason
+    assert "secret" not in dropped.reason
+    assert [key.id for unit in plan.units for key in unit.keys] == ["wav/a.wav"]
+
+
+def test_links_that_leave_the_folder_are_never_read(folder):
+    soundfile.write(folder.parent / "secret.wav", _tone(4000), 8000)
+    (folder / "linked").symlink_to(folder.parent)
+    (folder / "wav/link.wav").symlink_to(folder.parent / "secret.wav")
+    (folder / "wav/inside.wav").symlink_to(folder / "wav/a.wav")
+    (folder / "wav/loop.wav").symlink_to("loop.wav")
+    rows = [f"{name},png/a.png" for name in ("linked/secret.wav", "wav/link.wav", "wav/loop.wav", "wav/inside.wav")]
+    items = _read(_source(folder, "\n".join(["audio,image", *rows])))
+    assert [item.reason for item in items[:3]] == [
+        "linked/secret.wav is a link that leads out of the csv's folder",
+        "wav/link.wav is a link that leads out of the csv's folder",
+        "wav/loop.wav doesn't exist",
+    ]
+    np.testing.assert_array_equal(items[3].waveform, _tone(4000))
+
+
+def test_repeated_rows_are_counted(folder):
+    plan = _source(folder, "audio,image\nwav/a.wav,png/a.png\nwav/a.wav,png/b.png\n./wav/a.wav,png/a.png\n").plan()
+    assert plan.dropped == (Dropped("pairs.csv line 4", "the same audio and image as line 2"),)
+    assert sum(len(unit.keys) for unit in plan.units) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "pairs.csv is empty"),
+        ("\n\n", "pairs.csv is empty"),
+        ("audio,image\n", "holds no rows"),
+        ("audio;image\na;b\n", r"columns audio, image, separated by commas\. Missing: audio, image\. .*'audio;image'"),
+        ("audio,label\na,b\n", "Missing: image"),
+        ("audio,image,Audio\na,b,c\n", r"different names\. Received twice: \['audio'\]"),
+        ("audio,image\na.wav,b.png,c\n", r"line 2: .*one cell for each of the 2 columns\. Received: 3"),
+        ('audio,image\na.wav,"b.png\nc.wav,d.png\n', "isn't a well-formed csv"),
+        ("audio,image\na\xe9.wav,b.png\n".encode("latin-1"), "UTF-8"),
+        ("audio,image\na.wav,b.png\n".encode("utf-16"), "UTF-8"),
+        ("audio,image,time\na.wav,b.png,0\na2.wav,b.png,1:30\n", r"pairs.csv, line 3: time must be .*'1:30'"),
+        ("audio,image,time\na.wav,b.png,nan\n", "line 2: time must be"),
+        ("audio,image,time\na.wav,b.png,-1\n", "line 2: time must be"),
+        ("audio,image,split\na.wav,b.png,validation\n", r"line 2: split must be train, val, test.*'validation'"),
+    ],
+)
+def test_a_csv_that_cannot_be_used(folder, text, message):
+    with pytest.raises(SourceError, match=message):
+        _source(folder, text).plan()
+
+
+def test_a_missing_csv(tmp_path):
+    with pytest.raises(SourceError, match=r"pairs\.csv can't be read: No such file"):
+        PairsCsvSource(tmp_path / "pairs.csv", features=FEATURES, image=IMAGE).plan()
+
+
+def test_units_are_runs_of_64_rows_with_stamps(folder):
+    source = _source(folder, "audio,image\n" + "".join(f"wav/{i}.wav,png/a.png\n" for i in range(150)))
+    units = source.plan().units
+    assert [len(unit.keys) for unit in units] == [64, 64, 22]
+    assert [unit.cost for unit in units] == [64.0, 64.0, 22.0]
+    assert units[1].name == "pairs.csv lines 66-129"
+    assert source.plan().units == units
+    soundfile.write(folder / "wav/70.wav", _tone(4000), 8000)
+    changed = [new.stamp != old.stamp for new, old in zip(source.plan().units, units, strict=True)]
+    assert changed == [False, True, False]
+
+
+def test_read_in_another_process_and_after_a_change(folder):
+    source = _source(folder, "audio,image\nwav/a.wav,png/a.png\n")
+    (unit,) = source.plan().units
+    source, unit = pickle.loads(pickle.dumps((source, unit)))
+    assert isinstance(next(source.read(unit)), Pair)
+    (folder / "pairs.csv").write_text("audio,image\nwav/long.wav,png/a.png\n")
+    os.utime(folder / "pairs.csv", (1, 1))
+    with pytest.raises(SourceError, match="changed while it was being read"):
+        next(source.read(unit))
