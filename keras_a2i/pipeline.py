@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_a2i.errors import CorruptRecordError, RecordsError, UsageError
-from keras_a2i.records.example import parse_examples
+from keras_a2i.records.example import decode_image, parse_examples
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.tfrecord import read_records
 
@@ -16,6 +16,7 @@ CACHE_BUDGET = 2 << 30
 
 SHUFFLE_BUFFER = 2048
 _CHUNK = 16
+_BATCH = 64
 _FILES_AT_ONCE = 4
 
 
@@ -36,8 +37,8 @@ def load_records(
     """Batches of (input, picture) for `model.fit`.
 
     Where the decoded split fits the cache it is read once, here, and every epoch is a full shuffle that depends on
-    `seed` and the number of the pass alone. Larger splits are streamed from disk on each pass: shards in a new order, records
-    mixed in a buffer of 2,048.
+    `seed` and the number of the pass alone. Larger splits are streamed from disk on each pass: shards in a new order,
+    records mixed in a buffer of 2,048.
 
     Args:
         path: a records folder.
@@ -77,12 +78,9 @@ def load_records(
         batches = (order.repeat() if repeat else order).batch(batch_size, drop_remainder=drop_remainder)
         batches = batches.map(_gather(inputs, images), num_parallel_calls=2)
     else:
-        pairs = reader.stream(shuffle, seed).map(lambda example: (example[features], example["image"]))
-        pairs = pairs.unbatch()
+        pairs = reader.stream(seed if shuffle else None).map(lambda example: (example[features], example["image"]))
         if not ignore_errors:
             pairs = pairs.apply(tf.data.experimental.assert_cardinality(reader.count))
-        if shuffle:
-            pairs = pairs.shuffle(min(SHUFFLE_BUFFER, reader.count), seed=seed)
         batches = (pairs.repeat() if repeat else pairs).batch(batch_size, drop_remainder=drop_remainder)
     dataset = batches.map(_normalize, num_parallel_calls=2).prefetch(2)
     dataset.damaged_records = reader.damaged
@@ -101,11 +99,11 @@ def read_examples(
         ignore_errors: pass over damaged records, as `load_records`.
 
     Returns:
-        A data set of dictionaries with the keys of `keras_a2i.records.example.parse_examples`, up to 16 pairs each;
-        pictures are uint8.
+        A data set of dictionaries with the keys of `keras_a2i.records.example.parse_examples`, up to 64 pairs each;
+        pictures are decoded, uint8 (batch, size, size, channels).
     """
     reader = _Reader(path, split, waveform=waveform, ignore_errors=ignore_errors)
-    dataset = reader.stream(shuffle=False, seed=0)
+    dataset = reader.stream().batch(_BATCH).prefetch(2)
     dataset.damaged_records = reader.damaged
     return dataset
 
@@ -188,7 +186,7 @@ class _Reader:
         inputs = None
         filled = 0
         try:
-            for example in self.stream(shuffle=False, seed=0).prefetch(4).as_numpy_iterator():
+            for example in self.stream().batch(_BATCH).prefetch(2).as_numpy_iterator():
                 rows = slice(filled, filled + len(example["image"]))
                 if inputs is None:
                     inputs = np.empty((self.count, *example[features].shape[1:]), example[features].dtype)
@@ -202,22 +200,24 @@ class _Reader:
             raise RecordsError("Every record of the split is damaged. Build the records again")
         return inputs[:filled], images[:filled]
 
-    def stream(self, shuffle: bool, seed: int) -> tf.data.Dataset:
-        """A data set of parsed chunks of up to 16 pairs."""
+    def stream(self, seed: int | None = None) -> tf.data.Dataset:
+        """Parsed pairs one by one, pictures decoded; mixed where a seed is given."""
         files = tf.data.Dataset.range(len(self._paths))
-        if shuffle:
+        if seed is not None:
             files = files.shuffle(len(self._paths), seed=seed)
         chunks = files.interleave(
             lambda index: tf.data.Dataset.from_generator(
                 self._read_chunks, args=(index,), output_signature=tf.TensorSpec([None], tf.string)
             ),
-            cycle_length=min(_FILES_AT_ONCE, len(self._paths)) if shuffle else 1,
-            num_parallel_calls=1,
-            deterministic=True,
+            cycle_length=1 if seed is None else min(_FILES_AT_ONCE, len(self._paths)),
         )
-        config = self.manifest
-        return chunks.map(
-            lambda chunk: parse_examples(chunk, config.features.n_features, self._n_samples, config.image.shape),
+        n_features, image_shape = self.manifest.features.n_features, self.manifest.image.shape
+        pairs = chunks.map(lambda chunk: parse_examples(chunk, n_features, self._n_samples)).unbatch()
+        if seed is not None:
+            # Pictures are mixed while they are small, and decoded after.
+            pairs = pairs.shuffle(min(SHUFFLE_BUFFER, self.count), seed=seed)
+        return pairs.map(
+            lambda pair: pair | {"image": decode_image(pair["image"], image_shape)},
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )

@@ -150,9 +150,9 @@ def test_damage_is_counted_and_passed_over(damaged, cache):
 
 
 def test_errors(records, tmp_path):
-    with pytest.raises(UsageError, match="batch_size must be 1 or more. Received: 0"):
+    with pytest.raises(UsageError, match=r"batch_size must be 1 or more. Received: 0"):
         load_records(records, batch_size=0)
-    with pytest.raises(UsageError, match="features must be 'features' or 'waveform'. Received: 'mfcc'"):
+    with pytest.raises(UsageError, match=r"features must be 'features' or 'waveform'. Received: 'mfcc'"):
         load_records(records, features="mfcc")
     with pytest.raises(UsageError, match="cache must be 'auto', True, False or a number"):
         load_records(records, cache="disk")

@@ -80,21 +80,17 @@ def _float_feature(values: np.ndarray) -> bytes:
     return _field(_FLOAT_LIST, _field(_FIRST, np.ascontiguousarray(values, dtype="<f4").tobytes()))
 
 
-def parse_examples(
-    serialized: "tf.Tensor", n_features: int, n_samples: int | None, image_shape: tuple[int, int, int]
-) -> "dict[str, tf.Tensor]":
-    """Parses a batch of serialised pairs in one operation and decodes their pictures.
+def parse_examples(serialized: "tf.Tensor", n_features: int, n_samples: int | None) -> "dict[str, tf.Tensor]":
+    """Parses a batch of serialised pairs in one operation; pictures stay encoded.
 
     Args:
         serialized: string (batch,).
         n_features: length of the feature vectors.
         n_samples: samples a waveform has, or None to leave waveforms out.
-        image_shape: (size, size, channels).
 
     Returns:
-        id, source_id, label, factors: string (batch,); time: float32 (batch,); features: float32
-        (batch, n_features); image: uint8 (batch, size, size, channels); waveform: int16 (batch, n_samples)
-        where `n_samples` is given.
+        id, source_id, label, factors, image: string (batch,); time: float32 (batch,); features: float32
+        (batch, n_features); waveform: int16 (batch, n_samples) where `n_samples` is given.
     """
     import tensorflow as tf
 
@@ -112,15 +108,15 @@ def parse_examples(
         schema["waveform"] = text
     batch = tf.io.parse_example(serialized, schema)
     if n_samples is not None:
-        pcm = tf.io.decode_raw(batch["waveform"], tf.int16)
-        batch["waveform"] = tf.ensure_shape(pcm, [None, n_samples])
-    channels = image_shape[-1]
-    batch["image"] = tf.map_fn(
-        lambda data: tf.ensure_shape(tf.io.decode_image(data, channels=channels, expand_animations=False), image_shape),
-        batch["image"],
-        fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
-    )
+        batch["waveform"] = tf.ensure_shape(tf.io.decode_raw(batch["waveform"], tf.int16), [None, n_samples])
     return batch
+
+
+def decode_image(data: "tf.Tensor", shape: tuple[int, int, int]) -> "tf.Tensor":
+    """Decodes one stored picture, a string scalar, to uint8 (size, size, channels)."""
+    import tensorflow as tf
+
+    return tf.ensure_shape(tf.io.decode_image(data, channels=shape[-1], expand_animations=False), shape)
 
 
 def decode_factors(value: bytes) -> dict[str, float]:

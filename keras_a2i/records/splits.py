@@ -73,7 +73,7 @@ class SplitSpec:
         """The fields that matter for this kind, for the manifest."""
         fields = {
             "block": ("kind", "val_fraction", "guard"),
-            "source": ("kind", "val_fraction", "holdout"),
+            "source": ("kind", "holdout" if self.holdout else "val_fraction"),
             "random": ("kind", "val_fraction", "seed"),
         }.get(self.kind, ("kind",))
         return {name: getattr(self, name) for name in fields}
