@@ -1,0 +1,49 @@
+"""The paper's loss: mean squared error times the batch size."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_a2i.errors import UsageError
+
+
+@keras.saving.register_keras_serializable(package="keras_a2i")
+class BatchScaledMSE(keras.losses.Loss):
+    """Mean squared error times the global batch size.
+
+    The factor is an argument: read from the tensor, it would change with the last batch and the number of replicas. A
+    short last batch gives its own mean squared error times `batch_size`.
+
+    Args:
+        batch_size: pairs of one step over all replicas, from 1. The paper's is 64.
+        reduction: as in Keras.
+        name: as in Keras.
+
+    Raises:
+        UsageError: if `batch_size` isn't a whole number from 1.
+
+    Reference:
+        Vuruma, "Generating Images from Audio Input", section IV.
+
+    Example:
+        >>> float(BatchScaledMSE(64)([[0.0, 0.0]], [[0.5, 0.5]]))
+        16.0
+    """
+
+    def __init__(
+        self, batch_size: int, reduction: str = "sum_over_batch_size", name: str = "batch_scaled_mse", dtype: Any = None
+    ):
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise UsageError(f"batch_size must be a whole number from 1. Received: batch_size={batch_size!r}")
+        super().__init__(name=name, reduction=reduction, dtype=dtype or "float32")
+        self.batch_size = batch_size
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Args: two tensors (batch, ...) of one shape. Returns: float32 (batch,), each pair's scaled error."""
+        y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+        error = ops.square(y_true - y_pred)
+        return self.batch_size * ops.mean(error, axis=tuple(range(1, len(error.shape))))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "batch_size": self.batch_size}

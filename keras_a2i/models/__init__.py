@@ -1,0 +1,31 @@
+"""Networks, their presets and model files. Names load on first use: presets are read without importing Keras."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_a2i.models.network import encoder_generator
+    from keras_a2i.models.optimizer import make_optimizer
+    from keras_a2i.models.presets import PRESETS, Preset, get_preset
+
+_HOMES = {
+    "PRESETS": "presets",
+    "Preset": "presets",
+    "encoder_generator": "network",
+    "get_preset": "presets",
+    "make_optimizer": "optimizer",
+}
+
+__all__ = ["PRESETS", "Preset", "encoder_generator", "get_preset", "make_optimizer"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'keras_a2i.models' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"keras_a2i.models.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

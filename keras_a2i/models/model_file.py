@@ -1,0 +1,141 @@
+"""Model files that know what they are made for: the configurations travel inside the file.
+
+`.keras` and `.tflite` files take a small zip archive at their end without minding (a `.keras` file is one), so the same
+few lines serve both; a SavedModel folder holds the file as it is.
+"""
+
+import dataclasses
+import json
+import pathlib
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.errors import KerasA2IError, ModelError
+
+if TYPE_CHECKING:
+    import keras
+
+METADATA_NAME = "keras_a2i.json"
+_SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelMetadata:
+    """What a model takes and gives.
+
+    Attributes:
+        features: how its input is made from sound.
+        image: the picture it gives.
+        preset: the preset it was made from, "" if unknown.
+        feature_mean, feature_std: of the training features, one value a feature; () if unknown.
+    """
+
+    features: FeatureConfig = dataclasses.field(default_factory=FeatureConfig)
+    image: ImageConfig = dataclasses.field(default_factory=ImageConfig)
+    preset: str = ""
+    feature_mean: tuple[float, ...] = ()
+    feature_std: tuple[float, ...] = ()
+
+    def to_json(self) -> str:
+        """The metadata as JSON text."""
+        return json.dumps(dataclasses.asdict(self) | {"schema_version": _SCHEMA_VERSION})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "ModelMetadata":
+        """Reads `to_json`'s text.
+
+        Raises:
+            ModelError: if it isn't metadata of this version.
+        """
+        try:
+            values: dict[str, Any] = json.loads(text)
+            version = values.pop("schema_version")
+            if version != _SCHEMA_VERSION:
+                raise ModelError(f"Model metadata must have schema version {_SCHEMA_VERSION}. Received: {version}")
+            values["features"] = FeatureConfig.from_dict(values["features"])
+            values["image"] = ImageConfig.from_dict(values["image"])
+            values["feature_mean"] = tuple(values["feature_mean"])
+            values["feature_std"] = tuple(values["feature_std"])
+            return cls(**values)
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"{METADATA_NAME} isn't model metadata of this version: {error!r}") from error
+
+
+def embed_metadata(path: pathlib.Path, metadata: ModelMetadata) -> None:
+    """Puts metadata into a `.keras` or `.tflite` file, or a SavedModel folder, that has none yet."""
+    if path.is_dir():
+        (path / METADATA_NAME).write_text(metadata.to_json(), encoding="utf-8")
+        return
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(METADATA_NAME), metadata.to_json())
+
+
+def read_metadata(path: pathlib.Path) -> ModelMetadata | None:
+    """The metadata of a model file or SavedModel folder, or None where it holds none."""
+    if path.is_dir():
+        file = path / METADATA_NAME
+        return ModelMetadata.from_json(file.read_bytes()) if file.is_file() else None
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return ModelMetadata.from_json(archive.read(METADATA_NAME)) if METADATA_NAME in archive.namelist() else None
+
+
+def save_model(model: "keras.Model", path: pathlib.Path, metadata: ModelMetadata) -> None:
+    """Writes a `.keras` file with its metadata and without the optimizer, whole or not at all.
+
+    Args:
+        model: the model.
+        path: a file name ending in .keras.
+        metadata: what it takes and gives.
+    """
+    temporary = path.with_name(f".{path.stem}.tmp.keras")
+    model.save(temporary, include_optimizer=False)
+    embed_metadata(temporary, metadata)
+    temporary.replace(path)
+
+
+def load_model(path: pathlib.Path) -> "tuple[keras.Model, ModelMetadata]":
+    """Reads a `.keras` file, not compiled, with Keras' safe mode on.
+
+    A file without metadata (saved by plain `model.save`) counts as taking the default features if its sizes allow it.
+
+    Raises:
+        ModelError: if the file isn't a Keras model, or its sizes don't fit its metadata.
+    """
+    import keras
+
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, OSError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        if isinstance(error, KerasA2IError):
+            raise
+        raise ModelError(f"{path.name} can't be loaded as a Keras model: {error}") from error
+    metadata = read_metadata(path) or default_metadata(model.input_shape, model.output_shape)
+    _check_fit(path.name, metadata, model.input_shape, model.output_shape)
+    return model, metadata
+
+
+def default_metadata(input_shape: tuple, output_shape: tuple) -> ModelMetadata:
+    """Metadata for a model that carries none: default features, the picture as its output says.
+
+    Raises:
+        ModelError: if it doesn't take feature vectors or doesn't give square pictures.
+    """
+    if len(input_shape) != 2 or len(output_shape) != 4 or output_shape[1] != output_shape[2]:
+        raise ModelError(
+            "A model must take features (batch, n_features) and give pictures (batch, size, size, channels). "
+            f"Received: {tuple(input_shape)} and {tuple(output_shape)}"
+        )
+    return ModelMetadata(image=ImageConfig(size=int(output_shape[1]), channels=int(output_shape[3])))
+
+
+def _check_fit(name: str, metadata: ModelMetadata, input_shape: tuple, output_shape: tuple) -> None:
+    wanted = (metadata.features.n_features, metadata.image.shape)
+    received = (input_shape[1], tuple(output_shape[1:]))
+    if wanted != received:
+        raise ModelError(
+            f"The model must take {wanted[0]} features and give pictures {wanted[1]}, as its feature and image "
+            f"configurations say. Received: {name} with {received[0]} and {received[1]}"
+        )

@@ -1,0 +1,35 @@
+"""The optimizer a preset asks for."""
+
+import keras
+
+from keras_a2i.errors import UsageError
+from keras_a2i.models.presets import Preset
+
+FINAL_SHARE = 0.01
+
+
+def make_optimizer(preset: Preset, total_steps: int) -> keras.optimizers.Optimizer:
+    """Builds Adam, or AdamW where the preset decays weights, with the preset's schedule.
+
+    Args:
+        preset: the recipe.
+        total_steps: steps of the whole training, at least 1; "cosine" ends there.
+
+    Raises:
+        UsageError: if `total_steps` is below 1.
+    """
+    if total_steps < 1:
+        raise UsageError(f"total_steps must be at least 1. Received: total_steps={total_steps!r}")
+    rate = preset.learning_rate
+    if preset.schedule == "cosine":
+        warmup = int(preset.warmup * total_steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=rate * FINAL_SHARE if warmup else rate,
+            decay_steps=max(1, total_steps - warmup),
+            alpha=FINAL_SHARE,
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    if preset.weight_decay:
+        return keras.optimizers.AdamW(rate, beta_1=preset.beta_1, weight_decay=preset.weight_decay)
+    return keras.optimizers.Adam(rate, beta_1=preset.beta_1)

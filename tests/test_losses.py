@@ -1,0 +1,64 @@
+"""The batch-scaled loss against its definition in NumPy."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_a2i.errors import UsageError
+from keras_a2i.losses import BatchScaledMSE
+
+
+def _pictures(n, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.uniform(-1, 1, (2, n, 8, 8, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("n", [64, 7, 1])
+def test_is_mse_times_the_given_size_whatever_the_batch(n):
+    y_true, y_pred = _pictures(n)
+    expected = 64 * np.mean((y_true.astype(np.float64) - y_pred) ** 2)
+    assert float(BatchScaledMSE(64)(y_true, y_pred)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_reduction_none_gives_each_picture():
+    y_true, y_pred = _pictures(5)
+    values = keras.ops.convert_to_numpy(BatchScaledMSE(8, reduction=None)(y_true, y_pred))
+    np.testing.assert_allclose(values, 8 * ((y_true - y_pred) ** 2).mean(axis=(1, 2, 3)), rtol=1e-6)
+
+
+def test_sample_weights_scale_each_picture():
+    y_true, y_pred = _pictures(3)
+    weights = np.array([0.0, 1.0, 2.0], np.float32)
+    each = 4 * ((y_true - y_pred) ** 2).mean(axis=(1, 2, 3))
+    value = float(BatchScaledMSE(4)(y_true, y_pred, sample_weight=weights))
+    assert value == pytest.approx((each * weights).sum() / 3, rel=1e-6)
+
+
+def test_half_precision_pictures_are_summed_in_float32():
+    y_true = np.zeros((1, 64, 64, 3), np.float16)
+    y_pred = np.full_like(y_true, 0.001)
+    value = BatchScaledMSE(64)(y_true, y_pred)
+    assert keras.backend.standardize_dtype(value.dtype) == "float32"
+    assert float(value) == pytest.approx(64 * float(np.float16(0.001)) ** 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.0, "64", True, None])
+def test_batch_size_must_be_a_count(batch_size):
+    with pytest.raises(UsageError, match="batch_size must be a whole number from 1"):
+        BatchScaledMSE(batch_size)
+
+
+def test_config_round_trip():
+    loss = keras.losses.deserialize(keras.losses.serialize(BatchScaledMSE(16, reduction="sum", name="other")))
+    assert (type(loss), loss.batch_size, loss.reduction, loss.name) == (BatchScaledMSE, 16, "sum", "other")
+
+
+def test_compiled_model_keeps_it_through_a_file(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    model.compile("sgd", loss=BatchScaledMSE(32))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.loss.batch_size == 32
+    x, y = np.ones((5, 4), np.float32), np.zeros((5, 2), np.float32)
+    expected = 32 * np.mean(model.predict(x, verbose=0) ** 2)
+    assert loaded.evaluate(x, y, batch_size=3, verbose=0) == pytest.approx(expected, rel=1e-5)

@@ -1,0 +1,269 @@
+"""The networks: the paper's against PyTorch's outputs, the others by what they promise."""
+
+import dataclasses
+import json
+import math
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from seed_weights import draw_features, draw_weights, sample
+
+from keras_a2i.errors import UsageError
+from keras_a2i.models import PRESETS, Preset, encoder_generator, get_preset, make_optimizer
+
+GOLDEN = pathlib.Path(__file__).parent / "golden" / "seed_network.npz"
+
+
+def _numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def _count(model):
+    return sum(math.prod(variable.shape) for variable in model.trainable_variables)
+
+
+@pytest.mark.parametrize("size", [32, 256])
+def test_seed_network_equals_pytorch(size):
+    golden = np.load(GOLDEN)
+    rng = np.random.default_rng(size)
+    model = encoder_generator("seed", image_size=size)
+    with_weights = [layer for layer in model.layers if layer.weights]
+    for layer, arrays in zip(with_weights, draw_weights(rng, size), strict=True):
+        layer.set_weights(arrays)
+    features = draw_features(rng)
+    latent = keras.Model(model.input, model.get_layer("latent").output)(features)
+    np.testing.assert_allclose(_numpy(latent), golden[f"latent_{size}"], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(sample(_numpy(model(features))), golden[f"infer_{size}"], atol=1e-4)
+    np.testing.assert_allclose(sample(_numpy(model(features, training=True))), golden[f"train_{size}"], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("size", "channels"),
+    [
+        (16, [256, 128, 64, 3]),
+        (32, [256, 128, 64, 32, 3]),
+        (256, [256, 128, 64, 32, 16, 8, 4, 3]),
+        (512, [256, 128, 64, 32, 16, 8, 4, 4, 3]),
+    ],
+)
+def test_seed_generator_channels(size, channels):
+    model = encoder_generator("seed", image_size=size)
+    transposed = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2DTranspose)]
+    assert [layer.filters for layer in transposed] == channels
+    assert {(layer.kernel_size, layer.strides) for layer in transposed} == {((4, 4), (2, 2))}
+
+
+def test_seed_network_has_the_papers_parameters_and_takes_raw_features():
+    model = encoder_generator("seed", normalization=(np.ones(104), np.ones(104)))
+    assert _count(model) == 2_555_675
+    kinds = {type(layer) for layer in model.layers}
+    assert not kinds & {keras.layers.Normalization, keras.layers.Dropout, keras.layers.GaussianNoise}
+
+
+def test_seed_weights_start_as_pytorchs():
+    model = encoder_generator("seed")
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dense):
+            fan_in = layer.kernel.shape[0]
+        elif isinstance(layer, keras.layers.Conv2DTranspose):
+            fan_in = layer.filters * 16
+        else:
+            continue
+        limit = 1 / math.sqrt(fan_in)
+        kernel, bias = layer.get_weights()
+        assert 0.95 * limit < np.abs(kernel).max() <= limit * (1 + 1e-6)
+        assert np.std(kernel) == pytest.approx(limit / math.sqrt(3), rel=0.1)
+        assert 0 < np.abs(bias).max() <= limit * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("size", [16, 64, 512])
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_input_and_output(preset, size):
+    rng = np.random.default_rng(0)
+    model = encoder_generator(preset, n_features=20, image_size=size, channels=1)
+    assert (model.input.name, model.input.dtype, model.input.shape) == ("features", "float32", (None, 20))
+    assert (model.output_names, model.output.shape) == (["image"], (None, size, size, 1))
+    images = _numpy(model(30 * rng.standard_normal((3, 20)).astype(np.float32)))
+    assert images.dtype == np.float32
+    assert np.abs(images).max() <= 1
+
+
+@pytest.mark.parametrize(("preset", "most"), [("default", 3_000_000), ("tiny", 500_000)])
+def test_sizes_of_the_presets(preset, most):
+    assert _count(encoder_generator(preset)) <= most
+
+
+def _statistics(n):
+    rng = np.random.default_rng(1)
+    return rng.normal(0, 20, n), rng.uniform(1, 400, n)
+
+
+def test_features_are_standardised_and_clipped():
+    mean, variance = _statistics(30)
+    model = encoder_generator("default", n_features=30, image_size=16, normalization=(mean, variance))
+    prepared = keras.Model(model.input, model.get_layer("unit_variance").output)
+    rng = np.random.default_rng(2)
+    features = mean + np.sqrt(variance) * rng.uniform(-9, 9, (50, 30))
+    expected = np.clip((features - mean) / np.sqrt(variance), -4, 4)
+    np.testing.assert_allclose(_numpy(prepared(features.astype(np.float32))), expected, atol=1e-4)
+
+
+def test_a_feature_that_never_varied_stays_finite():
+    mean, variance = _statistics(5)
+    variance[2] = 0
+    preset = get_preset("tiny", feature_clip=0)
+    model = encoder_generator(preset, n_features=5, image_size=16, normalization=(mean, variance))
+    assert np.isfinite(_numpy(model(np.full((1, 5), 1e4, np.float32)))).all()
+
+
+def test_no_normalization_leaves_features_alone():
+    model = encoder_generator(get_preset("tiny", feature_clip=0), n_features=5, image_size=16)
+    features = np.random.default_rng(0).normal(0, 50, (4, 5)).astype(np.float32)
+    prepared = keras.Model(model.input, model.get_layer("normalize").output)
+    np.testing.assert_allclose(_numpy(prepared(features)), features, rtol=1e-6)
+
+
+def test_noise_and_dropout_are_for_training_only():
+    model = encoder_generator("default", n_features=8, image_size=16)
+    latent = keras.Model(model.input, model.get_layer("latent").output)
+    features = np.ones((2, 8), np.float32)
+    np.testing.assert_array_equal(_numpy(latent(features)), _numpy(latent(features)))
+    assert np.abs(_numpy(latent(features, training=True)) - _numpy(latent(features))).max() > 1e-3
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_file_round_trip(preset, tmp_path):
+    mean, variance = _statistics(12)
+    model = encoder_generator(preset, n_features=12, image_size=32, normalization=(mean, variance))
+    features = np.random.default_rng(0).normal(0, 20, (3, 12)).astype(np.float32)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_allclose(_numpy(loaded(features)), _numpy(model(features)), atol=1e-6)
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_lite_model_of_built_in_operators_agrees(preset):
+    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    tf = pytest.importorskip("tensorflow")
+    mean, variance = _statistics(104)
+    model = encoder_generator(preset, image_size=64, normalization=(mean, variance))
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    interpreter = litert.Interpreter(model_content=converter.convert())
+    interpreter.allocate_tensors()
+    features = np.random.default_rng(0).normal(0, 20, (1, 104)).astype(np.float32)
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], features)
+    interpreter.invoke()
+    image = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    np.testing.assert_allclose(image, _numpy(model(features)), atol=1e-4)
+
+
+def test_mixed_precision_gives_float32_pictures():
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        model = encoder_generator("default", n_features=12, image_size=16, normalization=_statistics(12))
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    features = np.random.default_rng(0).normal(0, 50, (4, 12)).astype(np.float32)
+    images = model(features)
+    assert keras.backend.standardize_dtype(images.dtype) == "float32"
+    assert np.isfinite(_numpy(images)).all()
+
+
+def test_default_learns_what_the_sound_says():
+    """A bright row whose height a feature tells, on held-out sounds, against the mean picture."""
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    height = rng.integers(0, 4, 512)
+    images = np.full((512, 16, 16, 3), -0.8, np.float32)
+    images[np.arange(512)[:, None], height[:, None] * 4 + np.arange(4)] = 0.8
+    features = rng.standard_normal((512, 10)) + 3 * np.eye(4, 10)[height]
+    features = (features * 20 + 7).astype(np.float32)
+    train, held_out = slice(0, 448), slice(448, None)
+    preset = get_preset("default", epochs=8)
+    statistics = features[train].mean(axis=0), features[train].var(axis=0)
+    model = encoder_generator(preset, n_features=10, image_size=16, normalization=statistics)
+    model.compile(make_optimizer(preset, 8 * 7), "mse", jit_compile=False)
+    model.fit(features[train], images[train], batch_size=64, epochs=8, verbose=0)
+    error = model.evaluate(features[held_out], images[held_out], verbose=0)
+    baseline = np.mean((images[train].mean(axis=0) - images[held_out]) ** 2)
+    assert error < 0.4 * baseline
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"image_size": 100}, "power of two from 16 to 512"),
+        ({"n_features": 0}, "n_features must be at least 1"),
+        ({"channels": 4}, "channels must be 1"),
+        ({"normalization": (np.zeros(3), np.ones(3))}, r"of shape \(104,\) each. Received: \(3,\)"),
+        ({"normalization": (np.zeros(104), -np.ones(104))}, "variance of at least 0"),
+        ({"normalization": (np.full(104, np.nan), np.ones(104))}, "must be finite"),
+        ({"preset": "sead"}, "must be one of .*'sead'. Did you mean 'seed'"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        encoder_generator(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"learing_rate": 0.1}, "Received: 'learing_rate'. Did you mean 'learning_rate'"),
+        ({"name": "other"}, "Received: 'name'"),
+        ({"learning_rate": 0}, r"learning_rate of a preset must lie in \(0, 10\]"),
+        ({"dropout": 1.0}, r"dropout of a preset must lie in \[0, 1\)"),
+        ({"feature_noise": float("nan")}, "feature_noise of a preset must be a number from 0"),
+        ({"schedule": "linear"}, "schedule of a preset must be one of"),
+        ({"epochs": 2.5}, "epochs of a preset must be a whole number"),
+        ({"batch_size": True}, "batch_size of a preset must be a whole number"),
+        ({"normalize": 1}, "normalize of a preset must be true or false"),
+        ({"encoder_units": 512}, "encoder_units of a preset must be a list"),
+        ({"generator_channels": ()}, "generator_channels of a preset must be a list"),
+        ({"base_channels": 0}, "base_channels of a preset must be a whole number"),
+        ({"final_scale": 8}, "final_scale of a preset must be 2 or 4"),
+        ({"base_size": 3}, "base_size of a preset must be 1, 2 or 4"),
+    ],
+)
+def test_wrong_overrides(overrides, message):
+    with pytest.raises(UsageError, match=message):
+        get_preset("default", **overrides)
+
+
+def test_presets_survive_json():
+    for preset in PRESETS.values():
+        assert Preset(**json.loads(json.dumps(dataclasses.asdict(preset)))) == preset
+    assert get_preset("seed", epochs=3) == dataclasses.replace(PRESETS["seed"], epochs=3)
+
+
+def test_seed_recipe_is_the_papers():
+    seed = get_preset("seed")
+    assert (seed.learning_rate, seed.beta_1, seed.batch_size, seed.epochs) == (0.0625, 0.5, 64, 100)
+    optimizer = make_optimizer(seed, 600)
+    assert type(optimizer) is keras.optimizers.Adam
+    assert (float(optimizer.learning_rate), optimizer.beta_1) == (0.0625, 0.5)
+
+
+def test_cosine_schedule_rises_and_falls():
+    optimizer = make_optimizer(get_preset("default", learning_rate=0.01, warmup=0.2, weight_decay=0.1), 100)
+    assert type(optimizer) is keras.optimizers.AdamW
+    rates = [float(optimizer._learning_rate(step)) for step in (0, 10, 20, 60, 100, 150)]
+    halfway = 0.01 * (0.99 * 0.5 + 0.01)
+    np.testing.assert_allclose(rates, [1e-4, 0.00505, 0.01, halfway, 1e-4, 1e-4], rtol=1e-4)
+    without = make_optimizer(get_preset("default", learning_rate=0.01, warmup=0), 100)
+    np.testing.assert_allclose([float(without._learning_rate(step)) for step in (0, 100)], [0.01, 1e-4], rtol=1e-4)
+
+
+def test_steps_must_be_positive():
+    with pytest.raises(UsageError, match="total_steps must be at least 1"):
+        make_optimizer(get_preset("seed"), 0)
+
+
+def test_presets_import_no_keras():
+    code = "import sys, keras_a2i.models.presets; sys.exit('keras' in sys.modules or 'tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
