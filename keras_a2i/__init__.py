@@ -13,7 +13,7 @@ from keras_a2i.version import __version__
 if TYPE_CHECKING:
     from keras_a2i import losses, metrics
     from keras_a2i.exporters.export import export
-    from keras_a2i.models.encoder_generator import encoder_generator
+    from keras_a2i.models.network import encoder_generator
     from keras_a2i.pipeline import load_records, read_examples
     from keras_a2i.records.build import build_records
     from keras_a2i.records.splits import SplitSpec
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "SplitSpec": "records.splits",
     "build_records": "records.build",
-    "encoder_generator": "models.encoder_generator",
+    "encoder_generator": "models.network",
     "export": "exporters.export",
     "fit": "training.fit",
     "load": "serving.predictor",

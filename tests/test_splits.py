@@ -60,7 +60,7 @@ def test_source_holds_out_whole_sources():
 def test_holdout_by_name():
     splits = assign(keys_of(["george", "jackson", "lucas"], 5), kind="source", holdout=("lucas",))
     assert {name.split("@")[0] for name, split in splits.items() if split == "val"} == {"lucas"}
-    with pytest.raises(UsageError, match="must exist. Received: 'lukas'; there is lucas"):
+    with pytest.raises(UsageError, match=r"must exist. Received: 'lukas'; there is lucas"):
         assign(keys_of(["george", "lucas"], 5), kind="source", holdout=("lukas",))
 
 

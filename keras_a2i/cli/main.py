@@ -1,0 +1,104 @@
+"""The `keras-a2i` command: a group of commands, each in its own module and loaded when it is called."""
+
+import importlib
+import os
+import sys
+import traceback
+
+import click
+
+from keras_a2i.errors import KerasA2IError
+from keras_a2i.version import __version__
+
+_COMMANDS = {
+    "quickstart": "the whole way on embedded data, in under three minutes",
+    "build-records": "videos, sound and picture pairs or synthetic data into records",
+    "inspect": "what records hold: counts, leaks, duplicates, silence, a contact sheet",
+    "fit": "train a model on records",
+    "generate": "sound files into pictures",
+    "export": "a trained model into one file or folder for serving",
+}
+
+
+class _LazyGroup(click.Group):
+    """Knows its commands by name, and imports a command's module only when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"keras_a2i.cli.{name.replace('-', '_')}")
+        return module.command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def resolve_command(self, ctx, args):
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], _COMMANDS, 1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(_COMMANDS)}."
+            raise click.UsageError(f"No such command {args[0]!r}. {hint}", ctx) from error
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="keras-a2i")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Turn sound into pictures with a small model of your own.
+
+    \b
+    The usual way:
+      keras-a2i build-records my_videos/ --out records
+      keras-a2i inspect records --sheet sheet.png
+      keras-a2i fit records --out run
+      keras-a2i generate run sound.wav --out pictures
+      keras-a2i export run --out model.tflite --format tflite
+    """
+
+
+def _silence_native_logs() -> None:
+    """Keeps what TensorFlow's native code logs about the machine from the terminal; Python's own stderr stays."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+
+
+def main() -> None:
+    """Runs the command; a user's mistake ends in one sentence, never in a traceback unless --debug asks for it."""
+    debug = "--debug" in sys.argv[1:]
+    if not debug:
+        _silence_native_logs()
+    try:
+        status = cli.main(prog_name="keras-a2i", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        status = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("\nStopped.", err=True)
+        status = 1
+    except KerasA2IError as error:
+        if debug:
+            traceback.print_exc()
+        click.echo(f"Error: {error}", err=True)
+        status = error.exit_status
+    except BrokenPipeError:
+        # The reader of our output (head, less) has what it wanted.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        status = 1
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        click.echo(f"Error: {error}", err=True)
+        status = 1
+    sys.exit(status if isinstance(status, int) else 0)

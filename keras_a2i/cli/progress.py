@@ -1,0 +1,63 @@
+"""Progress of long work on stderr: a line that rewrites itself on a terminal, a line now and then in a log."""
+
+import sys
+import time
+
+_SECONDS_BETWEEN_LOG_LINES = 5.0
+_SECONDS_BETWEEN_UPDATES = 0.1
+_WIDTH = 24
+
+
+class ProgressLine:
+    """Shows how much of something is done, at what rate and how long the rest may take.
+
+    Args:
+        what: what is being counted, such as "pairs".
+    """
+
+    def __init__(self, what: str):
+        self._what = what
+        self._start = time.monotonic()
+        self._shown_at = 0.0
+        self._on_terminal = sys.stderr.isatty()
+        self._shown = ""
+
+    def __call__(self, done: int, skipped: int, total: int) -> None:
+        """Shows the state, but not more often than an eye can follow."""
+        now = time.monotonic()
+        wait = _SECONDS_BETWEEN_UPDATES if self._on_terminal else _SECONDS_BETWEEN_LOG_LINES
+        self._shown = self._line(done, skipped, total, now - self._start)
+        if now - self._shown_at >= wait:
+            self._shown_at = now
+            self._write()
+
+    def close(self) -> None:
+        """Leaves the last state standing."""
+        if self._shown:
+            self._write()
+            if self._on_terminal:
+                sys.stderr.write("\n")
+            self._shown = ""
+
+    def _write(self) -> None:
+        sys.stderr.write(f"\r{self._shown}\x1b[K" if self._on_terminal else self._shown + "\n")
+        sys.stderr.flush()
+
+    def _line(self, done: int, skipped: int, total: int, seconds: float) -> str:
+        share = min(1.0, (done + skipped) / max(total, 1))
+        filled = int(share * _WIDTH)
+        rate = done / seconds if seconds > 0 else 0.0
+        left = f", {format_seconds(seconds / share - seconds)} left" if 0 < share < 1 else ""
+        skips = f", {skipped} skipped" if skipped else ""
+        bar = "█" * filled + "·" * (_WIDTH - filled)
+        return f"{bar} {done}/{total} {self._what}, {rate:.0f}/s{skips}{left}"
+
+
+def format_seconds(seconds: float) -> str:
+    """Seconds as people say them: 41 s, 3 min 05 s, 2 h 10 min."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"

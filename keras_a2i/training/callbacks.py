@@ -1,0 +1,165 @@
+"""Callbacks of `fit`: held-out scores, history, sample sheets, the state to go on from."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_a2i.sheet import draw_sheet, save_png
+from keras_a2i.training.held_out import score_batches
+from keras_a2i.training.run_folder import RunFolder
+
+SECONDS_BETWEEN_SAVES = 30
+
+
+class HeldOutScores(keras.callbacks.Callback):
+    """Adds val_loss, val_ssim and val_histogram_similarity to the epoch's logs.
+
+    Metrics run here and not on training batches, where they would cost more than they tell.
+
+    Args:
+        dataset: held-out batches (input, picture).
+        batch_size: pairs a batch, and the factor of the loss.
+    """
+
+    def __init__(self, dataset: tf.data.Dataset, batch_size: int):
+        super().__init__()
+        self._dataset, self._batch_size = dataset, batch_size
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        scores = score_batches(self.model.predict_on_batch, self._dataset.as_numpy_iterator(), self._batch_size)
+        mse, ssim, histogram = scores.mean(axis=1, dtype=np.float64).tolist()
+        logs |= {"val_loss": self._batch_size * mse, "val_ssim": ssim, "val_histogram_similarity": histogram}
+
+
+class History(keras.callbacks.Callback):
+    """Keeps `history.csv` up to date: epoch, seconds, loss, held-out scores and learning rate.
+
+    Args:
+        folder: the run.
+        rows: those of the epochs before.
+        report: called with each new row.
+    """
+
+    def __init__(
+        self, folder: RunFolder, rows: list[dict[str, float]], report: Callable[[dict[str, float]], None] | None
+    ):
+        super().__init__()
+        self._folder, self.rows, self._report = folder, rows, report
+        self._start = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        row = {"epoch": epoch + 1, "seconds": round(time.perf_counter() - self._start, 3)}
+        row |= {name: float(value) for name, value in logs.items()}
+        row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self.rows.append(row)
+        self._folder.write_history(self.rows)
+        if self._report:
+            self._report(row)
+
+
+class SampleSheets(keras.callbacks.Callback):
+    """Draws a fixed set of pairs, real above generated, every few epochs and after the last.
+
+    Args:
+        folder: where `epoch_*.png` go.
+        inputs: model inputs (n, ...).
+        images: real pictures (n, size, size, channels).
+        every: epochs between sheets.
+        epochs: the last epoch.
+    """
+
+    def __init__(self, folder: RunFolder, inputs: np.ndarray, images: np.ndarray, every: int, epochs: int):
+        super().__init__()
+        self._folder, self._inputs, self._images = folder, inputs, images
+        self._every, self._epochs = every, epochs
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if (epoch + 1) % self._every == 0 or epoch + 1 == self._epochs:
+            self.draw(epoch + 1)
+
+    def draw(self, epoch: int) -> None:
+        """Draws the sheet of the weights as they are now."""
+        generated = self.model.predict_on_batch(self._inputs)
+        sheet = draw_sheet([self._images, generated], ["real", "generated"])
+        save_png(sheet, self._folder.samples / f"epoch_{epoch:04d}.png")
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keeps the state at the end of the last epoch, so that an interrupted training goes on as if it hadn't been.
+
+    The state is written every 30 seconds at most, and by `save` when training ends or is interrupted.
+
+    Args:
+        folder: the run.
+        epoch: epochs finished before.
+        state_of: returns values of other callbacks to keep beside the model.
+    """
+
+    def __init__(self, folder: RunFolder, epoch: int, state_of: Callable[[], dict[str, Any]]):
+        super().__init__()
+        self._folder, self._state_of = folder, state_of
+        self.epoch = epoch
+        self._snapshot: tuple[list[np.ndarray], dict[str, Any]] | None = None
+        self._saved_at = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.epoch = epoch + 1
+        self._snapshot = [np.array(variable) for variable in all_variables(self.model)], self._state_of()
+        if time.monotonic() - self._saved_at >= SECONDS_BETWEEN_SAVES:
+            self.save()
+
+    def save(self) -> None:
+        """Puts model and optimizer back to the end of the last whole epoch and writes them."""
+        if self._snapshot is None:
+            return
+        values, state = self._snapshot
+        assign_variables(self.model, values)
+        self._folder.write_state({"epoch": self.epoch} | state, values)
+        self._saved_at = time.monotonic()
+
+
+def all_variables(model: keras.Model) -> list[keras.Variable]:
+    """Everything that training changes: weights, states of random numbers (no model file holds them), optimizer."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def assign_variables(model: keras.Model, values: list[np.ndarray]) -> None:
+    """Puts the values of `all_variables` back."""
+    for variable, value in zip(all_variables(model), values, strict=True):
+        variable.assign(value)
+
+
+class BestWeights(keras.callbacks.Callback):
+    """Keeps the weights of the best held-out loss and stops when it hasn't improved for a while.
+
+    Args:
+        folder: the run.
+        patience: epochs without improvement before training stops, or None to never stop.
+        best: the best held-out loss so far.
+        best_epoch: the epoch it was reached, 0 for none.
+    """
+
+    def __init__(self, folder: RunFolder, patience: int | None, best: float = float("inf"), best_epoch: int = 0):
+        super().__init__()
+        self._folder, self._patience = folder, patience
+        self.best, self.best_epoch = best, best_epoch
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if logs["val_loss"] < self.best:
+            self.best, self.best_epoch = float(logs["val_loss"]), epoch + 1
+            temporary = self._folder.state / "best.tmp.weights.h5"
+            self.model.save_weights(temporary)
+            temporary.replace(self._folder.state / "best.weights.h5")
+        elif self._patience is not None and epoch + 1 - self.best_epoch >= self._patience:
+            self.model.stop_training = True
+
+    def restore(self) -> None:
+        """Puts the best weights into the model."""
+        self.model.load_weights(self._folder.state / "best.weights.h5")

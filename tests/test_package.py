@@ -1,0 +1,94 @@
+"""The package as a whole: rooms, lazy imports, public names, what the command answers without TensorFlow."""
+
+import ast
+import importlib
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import keras_a2i
+
+PACKAGE = pathlib.Path(keras_a2i.__file__).parent
+FREE = {"config", "errors", "version", "sheet"}
+ROOMS = [
+    {"sources"},
+    {"records"},
+    {"pipeline"},
+    {"models"},
+    {"losses", "metrics"},
+    {"training"},
+    {"evaluation"},
+    {"exporters"},
+    {"serving"},
+    {"cli"},
+]
+
+
+def room_of(module):
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports_of(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("keras_a2i"):
+            yield node.module
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("keras_a2i"))
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_from_rooms_above_it(path):
+    own = path.relative_to(PACKAGE).with_suffix("").parts[0]
+    if own == "__init__":
+        return
+    level = {room: i for i, rooms in enumerate(ROOMS) for room in rooms}
+    for module in imports_of(path):
+        room = room_of(module)
+        if own in FREE:
+            assert room in FREE, f"{own} imports {module}"
+        elif room not in FREE:
+            assert level[room] <= level[own], f"{own} imports {module}, which is below it"
+            assert room != "cli" or own == "cli"
+
+
+def test_every_public_name_resolves_and_is_listed():
+    for name in keras_a2i.__all__:
+        assert getattr(keras_a2i, name) is not None
+    assert set(keras_a2i.__all__) <= set(dir(keras_a2i))
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        keras_a2i.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["losses", "metrics", "models"])
+def test_every_name_of_the_keras_rooms_resolves(name):
+    module = importlib.import_module(f"keras_a2i.{name}")
+    for public in getattr(module, "__all__", []):
+        assert getattr(module, public).__doc__, public
+
+
+def loaded_after(code):
+    code += "; import sys; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import keras_a2i",
+        "import keras_a2i.cli.main",
+        "from keras_a2i.cli import build_records, fit, inspect, export, generate, quickstart",
+        "import keras_a2i.records.build, keras_a2i.sources.recognise, keras_a2i.sources.video",
+        "from keras_a2i.models.presets import PRESETS",
+    ],
+)
+def test_importing_doesn_t_load_tensorflow(code):
+    assert not loaded_after(code) & {"tensorflow", "keras", "pandas", "av", "jax", "torch"}
+
+
+def test_every_module_says_what_it_is_for():
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        assert not tree.body or ast.get_docstring(tree), path

@@ -1,0 +1,232 @@
+"""`fit`: the run folder, exact resuming, interruption, best weights, errors."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from test_records import ToneSource, build
+
+from keras_a2i.config import ImageConfig
+from keras_a2i.errors import KerasA2IError, ModelError, UsageError
+from keras_a2i.models.model_file import load_model
+from keras_a2i.pipeline import load_records
+from keras_a2i.records.splits import SplitSpec
+from keras_a2i.training.callbacks import Checkpoint
+from keras_a2i.training.fit import fit
+from keras_a2i.training.run_folder import RunFolder
+from keras_a2i.training.trainer import TrainingInterrupted
+
+IMAGE = ImageConfig(size=16)
+SMALL = {"encoder_units": (16, 8), "base_channels": 8, "generator_channels": (8, 8)}
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    path = tmp_path_factory.mktemp("records")
+    build(path, ToneSource(n_sources=3), split=SplitSpec(kind="block", val_fraction=0.25, guard=0))
+    return path
+
+
+def train(records, out, **options):
+    return fit(records, out, **({"preset": "tiny", "overrides": SMALL, "epochs": 4, "batch_size": 8} | options))
+
+
+def weights(model):
+    return [np.array(variable) for variable in model.variables]
+
+
+def assert_same(a, b):
+    for x, y in zip(weights(a), weights(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.fixture(scope="module")
+def whole(records, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "run"
+    return out, train(records, out)
+
+
+def test_the_run_folder_holds_everything(whole, records):
+    out, model = whole
+    config = json.loads((out / "config.json").read_text())
+    assert config["preset"]["name"] == "tiny" and config["epochs"] == 4 and config["n_parameters"] > 0
+    rows = RunFolder(out).read_history()
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert {"loss", "val_loss", "val_ssim", "val_histogram_similarity", "learning_rate", "seconds"} <= set(rows[0])
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert [p.name for p in sorted((out / "samples").iterdir())] == [f"epoch_{i:04d}.png" for i in (1, 2, 3, 4)]
+    assert Image.open(out / "samples" / "epoch_0004.png").width > 300
+    loaded, metadata = load_model(out / "model.keras")
+    for a, b in zip(loaded.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert metadata.image.size == 16 and metadata.preset == "tiny" and len(metadata.feature_mean) == 104
+    assert not list(out.glob("**/*.tmp*"))
+
+
+def test_held_out_scores_are_those_of_the_model_on_the_held_out_pairs(whole, records):
+    out, model = whole
+    val = next(iter(load_records(records, "val", batch_size=100).as_numpy_iterator()))
+    mse = np.mean((model.predict(val[0], verbose=0) - val[1]) ** 2)
+    assert RunFolder(out).read_history()[-1]["val_loss"] == pytest.approx(8 * mse, rel=1e-4)
+
+
+def test_the_normalisation_comes_from_the_training_features_alone(whole, records):
+    x = np.concatenate([x for x, _ in load_records(records, shuffle=False).as_numpy_iterator()])
+    _, model = whole
+    np.testing.assert_allclose(model.get_layer("normalize").mean[0], x.mean(axis=0), atol=1e-3)
+
+
+def test_the_same_seed_gives_the_same_model_and_another_does_not(whole, records, tmp_path):
+    assert_same(train(records, tmp_path / "again"), whole[1])
+    other = train(records, tmp_path / "other", seed=1)
+    assert any((a != b).any() for a, b in zip(weights(other), weights(whole[1]), strict=True))
+
+
+class StopIn(keras.callbacks.Callback):
+    """Presses Ctrl-C in the second step of an epoch."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.stop_epoch, self.current = epoch, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.current = epoch + 1
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.current == self.stop_epoch and batch == 1:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_training_saves_and_goes_on_as_if_it_hadn_t_been(whole, records, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(
+        TrainingInterrupted, match=r"Stopped after epoch 2 of 4, which is saved. Go on with: .*--resume"
+    ):
+        train(records, out, callbacks=[StopIn(3)])
+    assert (out / "model.keras").is_file()
+    model = fit(records, out, resume=True)
+    assert_same(model, whole[1])
+    rows = RunFolder(out).read_history()
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert rows[-1]["loss"] == pytest.approx(RunFolder(whole[0]).read_history()[-1]["loss"])
+
+
+def test_a_killed_training_goes_on_from_its_last_saved_epoch(whole, records, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    monkeypatch.setattr("keras_a2i.training.callbacks.SECONDS_BETWEEN_SAVES", 0)
+    saves = []
+    original = Checkpoint.save
+
+    def save_twice(self):
+        if len(saves) == 2:
+            raise SystemExit("killed")
+        saves.append(self.epoch)
+        original(self)
+
+    monkeypatch.setattr(Checkpoint, "save", save_twice)
+    with pytest.raises(SystemExit):
+        train(records, out)
+    monkeypatch.setattr(Checkpoint, "save", original)
+    assert saves == [1, 2] and RunFolder(out).read_history()[-1]["epoch"] == 3
+    assert_same(fit(records, out, resume=True), whole[1])
+
+
+def test_interrupted_before_the_first_epoch(records, tmp_path):
+    with pytest.raises(TrainingInterrupted, match="before the first epoch was finished: nothing is saved"):
+        train(records, tmp_path / "run", callbacks=[StopIn(1)])
+
+
+def test_more_epochs_after_the_end(records, tmp_path):
+    out = tmp_path / "run"
+    train(records, out, epochs=1)
+    fit(records, out, resume=True, epochs=2)
+    assert [row["epoch"] for row in RunFolder(out).read_history()] == [1, 2]
+
+
+def test_what_can_t_change_when_going_on(whole, records, tmp_path):
+    out, _ = whole
+    with pytest.raises(UsageError, match=r"must have the batch_size it began with, 8. Received: 4"):
+        fit(records, out, resume=True, batch_size=4)
+    with pytest.raises(UsageError, match="keeps its preset"):
+        fit(records, out, resume=True, preset="seed")
+    build(tmp_path / "other", ToneSource(n_sources=2))
+    with pytest.raises(UsageError, match="must have the records it began with"):
+        fit(tmp_path / "other", out, resume=True)
+    with pytest.raises(ModelError, match=r"A run folder holds a config.json"):
+        fit(records, tmp_path / "nowhere", resume=True)
+
+
+def test_a_run_isn_t_replaced_unasked(whole, records, tmp_path):
+    with pytest.raises(UsageError, match=r"holds a run. Go on with --resume"):
+        train(records, whole[0])
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(UsageError, match=r"must go into a folder. Received: the file"):
+        train(records, file)
+    assert file.read_text() == "mine"
+
+
+class Worsen(keras.callbacks.Callback):
+    """Spoils the weights from an epoch on, so that the best epoch is the one before."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch >= 2:
+            for variable in self.model.trainable_variables:
+                variable.assign(variable * 3)
+
+
+def test_best_weights_and_stopping_early(records, tmp_path):
+    out = tmp_path / "run"
+    model = train(records, out, epochs=9, best=True, early_stop=2, callbacks=[Worsen()])
+    rows = RunFolder(out).read_history()
+    best = min(rows, key=lambda row: row["val_loss"])
+    assert len(rows) == best["epoch"] + 2 < 9
+    val = next(iter(load_records(records, "val", batch_size=100).as_numpy_iterator()))
+    mse = np.mean((model.predict(val[0], verbose=0) - val[1]) ** 2)
+    assert best["val_loss"] == pytest.approx(8 * mse, rel=1e-4)
+
+
+def test_without_held_out_pairs(tmp_path):
+    build(tmp_path / "records", split=SplitSpec(kind="block", val_fraction=0))
+    train(tmp_path / "records", tmp_path / "run", epochs=1)
+    assert "val_loss" not in RunFolder(tmp_path / "run").read_history()[0]
+    assert (tmp_path / "run" / "samples" / "epoch_0001.png").is_file()
+    with pytest.raises(UsageError, match=r"need held-out pairs. These records have none"):
+        train(tmp_path / "records", tmp_path / "other", best=True)
+
+
+def test_a_loss_that_isn_t_finite_is_said(records, tmp_path):
+    overrides = SMALL | {"learning_rate": 10.0, "schedule": "constant", "normalize": False, "layer_norm": False}
+
+    class Poison(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            self.model.trainable_variables[0].assign(self.model.trainable_variables[0] * np.nan)
+
+    with pytest.raises(KerasA2IError, match=r"The loss must stay finite. It became nan in epoch 1. Lower the learning"):
+        train(records, tmp_path / "run", overrides=overrides, callbacks=[Poison()])
+
+
+@pytest.mark.parametrize(("precision", "jit"), [("mixed_bfloat16", False), ("float32", True)])
+def test_precision_and_jit(records, tmp_path, precision, jit):
+    model = train(records, tmp_path / "run", epochs=1, precision=precision, jit=jit)
+    assert model.get_layer("encoder_0").dtype_policy.name == precision
+    assert model.jit_compile == jit
+    assert model.output.dtype == "float32"
+    assert keras.mixed_precision.dtype_policy().name == "float32"
+    assert np.isfinite(RunFolder(tmp_path / "run").read_history()[0]["loss"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs must be 1 or more. Received: 0"),
+        ({"early_stop": 0}, "early_stop must be 1 epoch or more"),
+        ({"precision": "float8"}, "precision must be one of float32"),
+        ({"preset": "sead"}, "Did you mean 'seed'"),
+    ],
+)
+def test_options_out_of_range(records, tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        train(records, tmp_path / "run", **options)
