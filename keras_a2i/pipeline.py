@@ -78,7 +78,8 @@ def load_records(
         batches = (order.repeat() if repeat else order).batch(batch_size, drop_remainder=drop_remainder)
         batches = batches.map(_gather(inputs, images), num_parallel_calls=2)
     else:
-        pairs = reader.stream(seed if shuffle else None).map(lambda example: (example[features], example["image"]))
+        pairs = reader.stream(seed if shuffle else None, (features, "image"))
+        pairs = pairs.map(lambda example: (example[features], example["image"]))
         if not ignore_errors:
             pairs = pairs.apply(tf.data.experimental.assert_cardinality(reader.count))
         batches = (pairs.repeat() if repeat else pairs).batch(batch_size, drop_remainder=drop_remainder)
@@ -186,7 +187,7 @@ class _Reader:
         inputs = None
         filled = 0
         try:
-            for example in self.stream().batch(_BATCH).prefetch(2).as_numpy_iterator():
+            for example in self.stream(names=(features, "image")).batch(_BATCH).prefetch(2).as_numpy_iterator():
                 rows = slice(filled, filled + len(example["image"]))
                 if inputs is None:
                     inputs = np.empty((self.count, *example[features].shape[1:]), example[features].dtype)
@@ -200,8 +201,8 @@ class _Reader:
             raise RecordsError("Every record of the split is damaged. Build the records again")
         return inputs[:filled], images[:filled]
 
-    def stream(self, seed: int | None = None) -> tf.data.Dataset:
-        """Parsed pairs one by one, pictures decoded; mixed where a seed is given."""
+    def stream(self, seed: int | None = None, names: tuple[str, ...] | None = None) -> tf.data.Dataset:
+        """Parsed pairs one by one with the keys named (all for None), pictures decoded; mixed where a seed is given."""
         files = tf.data.Dataset.range(len(self._paths))
         if seed is not None:
             files = files.shuffle(len(self._paths), seed=seed)
@@ -212,7 +213,7 @@ class _Reader:
             cycle_length=1 if seed is None else min(_FILES_AT_ONCE, len(self._paths)),
         )
         n_features, image_shape = self.manifest.features.n_features, self.manifest.image.shape
-        pairs = chunks.map(lambda chunk: parse_examples(chunk, n_features, self._n_samples)).unbatch()
+        pairs = chunks.map(lambda chunk: parse_examples(chunk, n_features, self._n_samples, names)).unbatch()
         if seed is not None:
             # Pictures are mixed while they are small, and decoded after.
             pairs = pairs.shuffle(min(SHUFFLE_BUFFER, self.count), seed=seed)

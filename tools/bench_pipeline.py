@@ -2,7 +2,7 @@
 
     python tools/bench_pipeline.py RECORDS [--split train] [--rounds 5]
 
-"plain" is what a tutorial shows: TFRecordDataset, one parse_single_example and decode_png a record, batch, scale, prefetch.
+"plain" is what a tutorial shows: TFRecordDataset, a parse_single_example and decode_png each record, batch, prefetch.
 """
 
 import pathlib

@@ -8,9 +8,9 @@ import click
 from keras_a2i.cli.progress import ProgressLine, format_seconds
 from keras_a2i.records.manifest import Manifest
 
-N_PAIRS = 480
+N_PAIRS = 720
 IMAGE_SIZE = 64
-EPOCHS = 40
+EPOCHS = 60
 
 
 @click.command("quickstart")
@@ -26,7 +26,7 @@ def command(out, seed, overwrite):
     """
     started = time.monotonic()
     records, run = out / "records", out / "run"
-    _step(1, "render 480 seconds of a shore, sound and picture, into records")
+    _step(1, f"render {N_PAIRS} seconds of a shore, sound and picture, into records")
     _build(records, seed, overwrite)
     _step(2, "train a small model to draw the shore from its sound")
     model = _fit(records, run, seed, overwrite)

@@ -11,6 +11,7 @@
 """
 
 import json
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,13 +81,16 @@ def _float_feature(values: np.ndarray) -> bytes:
     return _field(_FLOAT_LIST, _field(_FIRST, np.ascontiguousarray(values, dtype="<f4").tobytes()))
 
 
-def parse_examples(serialized: "tf.Tensor", n_features: int, n_samples: int | None) -> "dict[str, tf.Tensor]":
+def parse_examples(
+    serialized: "tf.Tensor", n_features: int, n_samples: int | None, names: Collection[str] | None = None
+) -> "dict[str, tf.Tensor]":
     """Parses a batch of serialised pairs in one operation; pictures stay encoded.
 
     Args:
         serialized: string (batch,).
         n_features: length of the feature vectors.
         n_samples: samples a waveform has, or None to leave waveforms out.
+        names: the keys wanted, None for all.
 
     Returns:
         id, source_id, label, factors, image: string (batch,); time: float32 (batch,); features: float32
@@ -106,8 +110,10 @@ def parse_examples(serialized: "tf.Tensor", n_features: int, n_samples: int | No
     }
     if n_samples is not None:
         schema["waveform"] = text
+    if names is not None:
+        schema = {name: schema[name] for name in names}
     batch = tf.io.parse_example(serialized, schema)
-    if n_samples is not None:
+    if "waveform" in batch:
         batch["waveform"] = tf.ensure_shape(tf.io.decode_raw(batch["waveform"], tf.int16), [None, n_samples])
     return batch
 
