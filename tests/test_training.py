@@ -61,6 +61,7 @@ def test_the_run_folder_holds_everything(whole, records):
     loaded, metadata = load_model(out / "model.keras")
     for a, b in zip(loaded.weights, model.weights, strict=True):
         np.testing.assert_array_equal(a, b)
+    assert (out / "model.keras").stat().st_size < 4 * config["n_parameters"] + 60_000
     assert metadata.image.size == 16 and metadata.preset == "tiny" and len(metadata.feature_mean) == 104
     assert not list(out.glob("**/*.tmp*"))
 

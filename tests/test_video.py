@@ -79,8 +79,8 @@ def write_clip(
         packets += [(1e9, packet) for packet in video.encode(None)] if times is not None else []
         step = 1024
         for i in range(0, 0 if sound is None else len(sound), step):
-            block = np.ascontiguousarray(sound[i : i + step].T, dtype=np.float32)
-            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
+            block = np.ascontiguousarray(sound[i : i + step], dtype=np.float32).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(block, format="flt", layout=layout)
             frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
             frame.pts = round(sound_start * rate) + i
             for converted in av.AudioResampler(kind, layout, rate).resample(frame):

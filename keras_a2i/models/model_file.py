@@ -90,8 +90,11 @@ def save_model(model: "keras.Model", path: pathlib.Path, metadata: ModelMetadata
         path: a file name ending in .keras.
         metadata: what it takes and gives.
     """
+    import keras
+
     temporary = path.with_name(f".{path.stem}.tmp.keras")
-    model.save(temporary, include_optimizer=False)
+    # The same layers in a model that isn't compiled: a compiled one takes its optimizer along, twice its own size.
+    keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
     embed_metadata(temporary, metadata)
     temporary.replace(path)
 
