@@ -8,6 +8,7 @@ from keras_a2i.cli.progress import ProgressLine
 from keras_a2i.errors import KerasA2IError, SourceError, UsageError
 
 _MOST_ON_SHEET = 64
+_LEAST_FOR_PROGRESS = 64
 
 
 @click.command("generate")
@@ -69,7 +70,8 @@ def _generate(predictor, path: pathlib.Path, folder: pathlib.Path, sheet: bool) 
                     shown.append(picture)
                     captions.append(f"{count * duration:g} s")
                 count += 1
-            progress(count, 0, total)
+            if total > _LEAST_FOR_PROGRESS:
+                progress(count, 0, total)
     finally:
         progress.close()
     if sheet:

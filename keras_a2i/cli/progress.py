@@ -18,30 +18,33 @@ class ProgressLine:
     def __init__(self, what: str):
         self._what = what
         self._start = time.monotonic()
-        self._shown_at = 0.0
+        self._shown_at = self._start
         self._on_terminal = sys.stderr.isatty()
         self._shown = ""
+        self._written = True
 
     def __call__(self, done: int, skipped: int, total: int) -> None:
         """Shows the state, but not more often than an eye can follow."""
         now = time.monotonic()
         wait = _SECONDS_BETWEEN_UPDATES if self._on_terminal else _SECONDS_BETWEEN_LOG_LINES
         self._shown = self._line(done, skipped, total, now - self._start)
+        self._written = False
         if now - self._shown_at >= wait:
             self._shown_at = now
             self._write()
 
     def close(self) -> None:
         """Leaves the last state standing."""
-        if self._shown:
+        if not self._written:
             self._write()
-            if self._on_terminal:
-                sys.stderr.write("\n")
-            self._shown = ""
+        if self._shown and self._on_terminal:
+            sys.stderr.write("\n")
+        self._shown = ""
 
     def _write(self) -> None:
         sys.stderr.write(f"\r{self._shown}\x1b[K" if self._on_terminal else self._shown + "\n")
         sys.stderr.flush()
+        self._written = True
 
     def _line(self, done: int, skipped: int, total: int, seconds: float) -> str:
         share = min(1.0, (done + skipped) / max(total, 1))
