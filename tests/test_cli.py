@@ -198,3 +198,20 @@ def test_the_quickstart_goes_all_the_way(tmp_path, monkeypatch):
     for name in ("held_out.png", "records/records.json", "run/model.keras", "model.tflite"):
         assert (out / name).is_file(), name
     assert pathlib.Path(out / "held_out.png").stat().st_size > 5_000
+
+
+def test_progress_says_rate_and_rest_and_short_work_says_little(capsys, monkeypatch):
+    from keras_a2i.cli import progress
+
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    line = progress.ProgressLine("pairs")
+    now[0] = 1.0
+    line(10, 0, 100)
+    assert capsys.readouterr().err == ""
+    now[0] = 10.0
+    line(48, 2, 100)
+    assert "48/100 pairs, 5/s, 2 skipped, 10 s left" in capsys.readouterr().err
+    line.close()
+    assert capsys.readouterr().err == ""
+    assert [progress.format_seconds(s) for s in (41, 185, 7_800)] == ["41 s", "3 min 05 s", "2 h 10 min"]
