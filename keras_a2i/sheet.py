@@ -78,6 +78,7 @@ def draw_sheet(
 
 def save_png(image: Image.Image, path: pathlib.Path) -> None:
     """Writes a PNG, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     image.save(temporary, "PNG")
     temporary.replace(path)

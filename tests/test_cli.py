@@ -12,6 +12,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from keras_a2i.cli import main
 from keras_a2i.cli.fit import parse_settings
 from keras_a2i.errors import UsageError
 
@@ -105,6 +106,31 @@ def test_fit_goes_on(run, folder, tmp_path):
     assert "3 epochs from epoch 3" in result.stderr and "epoch 3/3" in result.stderr
 
 
+def test_evaluate_prints_and_writes_what_the_scores_mean(run, folder):
+    result = keras_a2i("evaluate", "run", "rec", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    for text in ("8 held-out pairs of 1 sources", "sounds shuffled", "finds its own target", "is degenerate"):
+        assert text in result.stdout
+    report = json.loads((folder / "run" / "report.json").read_text())
+    assert report["command"] == "keras-a2i evaluate run rec" and report["verdict"][0] in result.stdout
+    assert "<html" in (folder / "run" / "report.html").read_text()
+
+
+def test_baselines_need_no_model(run, folder):
+    result = keras_a2i("baselines", "rec", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "14 train, 8 held out" in result.stdout and "label mean" in result.stdout
+
+
+def test_reproduce_trains_the_paper_s_recipe_and_says_what_differs(run, folder):
+    result = keras_a2i("reproduce", "rec", "--out", "paper", "--epochs", 1, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "published" in result.stdout and "0.463" in result.stdout and "stand-ins" in result.stdout
+    config = json.loads((folder / "paper" / "config.json").read_text())
+    assert config["preset"]["name"] == "seed" and config["preset"]["learning_rate"] == 0.0625
+    assert json.loads((folder / "paper" / "report.json").read_text())["paper"]["MSE x 64"][0] == 4.239
+
+
 def test_export_and_generate_with_the_exported_file(run, folder):
     result = keras_a2i("export", "run", "--out", "model.tflite", cwd=folder)
     assert result.returncode == 0, result.stderr
@@ -145,8 +171,14 @@ def test_export_and_generate_with_the_exported_file(run, folder):
         (["generate", "run", "3.wav", "--out", "z"], 1, "None of the 1 sound files could be read"),
         (["generate", "run", "0.wav", "sub/0.wav", "--out", "pairs.csv"], 2, "must go into a folder"),
         (["generate", "run", "0.wav", "sub/0.wav", "--out", "z"], 2, "must have different names"),
-        (["export", "run", "--out", "pairs.csv"], 2, "exists already"),
+        (["export", "run", "--out", "pairs.csv", "--format", "tflite"], 2, "exists already"),
         (["export", "run", "--out", "m.onnx", "--format", "onnx"], 2, "'onnx' is not one of"),
+        (["export", "run", "--out", "m.onnx"], 2, "Name the --format"),
+        (["export", "run", "--out", "run", "--format", "saved-model", "--overwrite"], 2, "Only an earlier export"),
+        (["build-records", "pairs.csv", "--out", "run"], 2, "must go into a new or empty folder"),
+        (["fit", "rec", "--out", "rec"], 2, "must go into a new or empty folder"),
+        (["fit", "rec", "--out", "none", "--resume"], 1, "which doesn't exist"),
+        (["quickstart", "--out", "rec"], 2, "exists already"),
     ],
 )
 def test_a_mistake_ends_in_one_sentence(run, folder, args, status, sentence):
@@ -158,13 +190,30 @@ def test_a_mistake_ends_in_one_sentence(run, folder, args, status, sentence):
     assert after == before
 
 
+def test_generate_doesn_t_mix_pictures_of_two_calls(run, folder):
+    args = ("generate", "run", "0.wav", "--out", "mixed")
+    assert keras_a2i(*args, cwd=folder).returncode == 0
+    stale = folder / "mixed" / "0" / "0007.png"
+    stale.write_bytes(b"of another sound")
+    result = keras_a2i(*args, cwd=folder)
+    assert result.returncode == 2 and "holds pictures of an earlier call" in result.stderr
+    assert keras_a2i(*args, "--overwrite", cwd=folder).returncode == 0
+    assert [path.name for path in (folder / "mixed" / "0").iterdir()] == ["0000.png"]
+
+
+def test_a_build_that_is_complete_says_so(run, folder):
+    args = ("pairs.csv", "--out", "rec", "--image-size", 16, "--split", "source", "--holdout", "speaker1")
+    result = keras_a2i("build-records", *args, cwd=folder)
+    assert result.returncode == 0 and "complete already" in result.stdout
+
+
 def test_debug_shows_the_traceback(folder):
     result = keras_a2i("--debug", "inspect", "nowhere", cwd=folder)
     assert result.returncode == 1 and "Traceback" in result.stderr and "Error: A records folder" in result.stderr
 
 
 def test_help_answers_at_once_for_every_command():
-    commands = ["quickstart", "build-records", "inspect", "fit", "generate", "export"]
+    commands = list(main._COMMANDS)
     result = keras_a2i("--help")
     assert all(command in result.stdout for command in commands)
     for command in commands:
@@ -190,12 +239,13 @@ def test_the_quickstart_goes_all_the_way(tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, "N_PAIRS", 48)
     monkeypatch.setattr(quickstart, "IMAGE_SIZE", 16)
     monkeypatch.setattr(quickstart, "EPOCHS", 2)
+    monkeypatch.setattr("keras_a2i.evaluation.readers.STEPS", 15)
     out = tmp_path / "quickstart"
     result = CliRunner().invoke(quickstart.command, ["--out", str(out)], catch_exceptions=False)
     assert result.exit_code == 0
-    for text in ("[5/5]", "mean training picture", "model, sounds shuffled", "Next, with videos of your own"):
+    for text in ("[5/5]", "training mean", "sounds shuffled", "Next, with videos of your own"):
         assert text in result.output
-    for name in ("held_out.png", "records/records.json", "run/model.keras", "model.tflite"):
+    for name in ("held_out.png", "records/records.json", "run/model.keras", "run/report.html", "model.tflite"):
         assert (out / name).is_file(), name
     assert pathlib.Path(out / "held_out.png").stat().st_size > 5_000
 

@@ -1,6 +1,4 @@
-"""Scores beside baselines, and what inspection finds."""
-
-import dataclasses
+"""Held-out scores, and what inspection finds."""
 
 import numpy as np
 import pytest
@@ -9,7 +7,6 @@ from test_records import ToneSource, build
 
 from keras_a2i.config import ImageConfig
 from keras_a2i.evaluation.inspection import inspect_records
-from keras_a2i.evaluation.scores import score_model
 from keras_a2i.pipeline import read_examples
 from keras_a2i.records.build import build_records
 from keras_a2i.records.splits import SplitSpec
@@ -31,28 +28,6 @@ def test_score_pictures_are_tensorflow_s_and_filling_up_changes_nothing():
     np.testing.assert_allclose(ssim, tf.image.ssim(real, generated, 255), atol=1e-5)
     np.testing.assert_allclose(mse, ((scaled[0] - scaled[1]) ** 2).mean(axis=(1, 2, 3)), rtol=1e-5)
     np.testing.assert_allclose(score_pictures(*scaled, batch_size=5)[1], ssim, atol=1e-6)
-
-
-def test_the_baselines_are_what_they_say(tmp_path):
-    build(tmp_path, split=SplitSpec(kind="block", guard=0))
-    train, val = all_of(tmp_path, "train"), all_of(tmp_path, "val")
-    pictures = {row.tobytes(): image / 127.5 - 1 for row, image in zip(val["features"], val["image"], strict=True)}
-    model, shuffled, mean, source_mean = score_model(
-        lambda features: np.stack([pictures[row.tobytes()] for row in features]), tmp_path
-    )
-    assert (model.ssim, model.mse, model.histogram) == pytest.approx((1, 0, 1), abs=1e-5)
-    assert shuffled.name == "model, sounds shuffled" and shuffled.mse > 0.001
-    real = val["image"] / 127.5 - 1
-    overall = train["image"].mean(axis=0) / 127.5 - 1
-    assert mean.mse == pytest.approx(((real - overall) ** 2).mean(), rel=1e-4)
-    own = np.stack([train["image"][train["source_id"] == s].mean(axis=0) / 127.5 - 1 for s in val["source_id"]])
-    assert source_mean.mse == pytest.approx(((real - own) ** 2).mean(), rel=1e-4)
-
-
-def test_a_model_that_ignores_the_sound_scores_the_same_with_shuffled_sounds(tmp_path):
-    build(tmp_path)
-    model, shuffled, *_ = score_model(lambda features: np.zeros((len(features), 16, 16, 3), np.float32), tmp_path)
-    assert dataclasses.replace(model, name="") == dataclasses.replace(shuffled, name="")
 
 
 class OddSource:

@@ -1,5 +1,9 @@
 """The batch-scaled loss against its definition in NumPy."""
 
+import json
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -62,3 +66,76 @@ def test_compiled_model_keeps_it_through_a_file(tmp_path):
     x, y = np.ones((5, 4), np.float32), np.zeros((5, 2), np.float32)
     expected = 32 * np.mean(model.predict(x, verbose=0) ** 2)
     assert loaded.evaluate(x, y, batch_size=3, verbose=0) == pytest.approx(expected, rel=1e-5)
+
+
+def test_short_last_batch_counts_by_its_own_pairs():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    model.compile(keras.optimizers.SGD(0.0), loss=BatchScaledMSE(4))
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((10, 4)).astype(np.float32), rng.standard_normal((10, 2)).astype(np.float32)
+    each = 4 * ((model.predict(x, verbose=0) - y) ** 2).mean(axis=1)
+    for i in (0, 4, 8):
+        model.reset_metrics()
+        assert model.train_on_batch(x[i : i + 4], y[i : i + 4]) == pytest.approx(each[i : i + 4].mean(), rel=1e-5)
+    assert model.evaluate(x, y, batch_size=4, verbose=0) == pytest.approx(each.mean(), rel=1e-5)
+
+
+def test_reloaded_model_trains_on_as_the_one_saved(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    model.compile(keras.optimizers.Adam(0.01), loss=BatchScaledMSE(4))
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((10, 4)).astype(np.float32), rng.standard_normal((10, 2)).astype(np.float32)
+    model.fit(x, y, batch_size=4, shuffle=False, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    losses = [
+        one.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0).history["loss"] for one in (model, loaded)
+    ]
+    assert losses[0][0] > losses[0][-1]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+    for saved, again in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_allclose(again, saved, rtol=1e-6)
+
+
+# Logical devices can only be set before TensorFlow starts: a process of its own.
+TWO_REPLICAS = """
+import json
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_a2i.losses import BatchScaledMSE
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+rng = np.random.default_rng(0)
+x, y = rng.standard_normal((20, 4)).astype("float32"), rng.standard_normal((20, 2)).astype("float32")
+pairs = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
+
+
+def train(strategy):
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        model.compile(keras.optimizers.SGD(0.01), loss=BatchScaledMSE(8))
+    losses = model.fit(pairs, epochs=3, verbose=0).history["loss"]
+    weights = np.concatenate([weight.ravel() for weight in model.get_weights()])
+    return {"losses": losses, "weights": weights.tolist(), "replicas": strategy.num_replicas_in_sync}
+
+
+one = train(tf.distribute.get_strategy())
+two = train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+print("RESULT" + json.dumps([one, two]))
+"""
+
+
+def test_two_replicas_learn_as_one():
+    finished = subprocess.run([sys.executable, "-c", TWO_REPLICAS], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    one, two = json.loads(finished.stdout.split("RESULT")[1])
+    assert (one["replicas"], two["replicas"]) == (1, 2)
+    assert one["losses"][0] > 1.05 * one["losses"][-1]
+    assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
+    np.testing.assert_allclose(two["weights"], one["weights"], atol=1e-5)

@@ -221,6 +221,22 @@ def test_a_killed_build_goes_on_with_the_same_bytes(tmp_path, workers):
     assert shard_bytes(out) == shard_bytes(tmp_path / "whole")
 
 
+def test_records_don_t_go_among_other_files(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(UsageError, match="must go into a new or empty folder"):
+            build(tmp_path, overwrite=overwrite)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_damaged_manifest_is_replaced_when_asked(tmp_path):
+    build(tmp_path)
+    (tmp_path / "records.json").write_text("{")
+    with pytest.raises(UsageError, match=r"Build the records again, with --overwrite"):
+        build(tmp_path)
+    assert build(tmp_path, overwrite=True).verify(tmp_path) == []
+
+
 def test_an_unfinished_build_of_other_options_isn_t_mixed_in(tmp_path):
     (tmp_path / ".build").mkdir()
     (tmp_path / ".build" / "fingerprint.json").write_text(json.dumps("other"))

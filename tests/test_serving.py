@@ -142,6 +142,13 @@ def test_sound_that_can_t_be_used(paths, waveform):
         load(paths["run"]).predict(waveform, 16_000)
 
 
+def test_channels_first_and_impossible_rates(paths):
+    with pytest.raises(UsageError, match=r"channels last, \(n, channels\). Received: shape \(2, 44100\)"):
+        load(paths["run"]).predict(np.zeros((2, 44_100)), 44_100)
+    with pytest.raises(UsageError, match="sample_rate must lie between"):
+        load(paths["run"]).predict(np.zeros(100), 0)
+
+
 def test_features_that_can_t_be_used(paths):
     for features in (np.zeros((2, 103)), np.full((1, 104), np.inf), np.zeros(104)):
         with pytest.raises(UsageError, match=r"Features must be finite, \(batch, 104\). Received: shape"):
@@ -189,10 +196,20 @@ def test_export_replaces_only_when_asked_and_leaves_nothing_half_written(model, 
     path.write_bytes(b"mine")
     with pytest.raises(UsageError, match="exists already"):
         export(model, path)
+    for format in ("tflite", "saved-model"):
+        with pytest.raises(UsageError, match="Only an earlier export is replaced"):
+            export(model, path, format=format, overwrite=True)
+        with pytest.raises(UsageError, match="Only an earlier export is replaced"):
+            export(model, tmp_path, format=format, overwrite=True)
+    with pytest.raises(UsageError, match="needs a name of its own"):
+        export(model, ".", overwrite=True)
+    path.unlink()
+    export(model, path)
+    before = path.read_bytes()
     monkeypatch.setitem(__import__("keras_a2i.exporters.export", fromlist=["x"]).TOLERANCE, "tflite", -1.0)
     with pytest.raises(ExportError, match="must agree with the Keras model"):
         export(model, path, overwrite=True)
-    assert path.read_bytes() == b"mine" and [p.name for p in tmp_path.iterdir()] == ["model.tflite"]
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["model.tflite"]
     monkeypatch.undo()
     done = export(model, path, overwrite=True)
     assert done.size == path.stat().st_size > 100_000 and done.max_difference <= 1e-4

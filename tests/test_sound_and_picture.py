@@ -110,7 +110,7 @@ def test_files_that_are_no_sound(tmp_path):
         "a.raw": r"a\.raw can't be read as sound: raw samples",
         "gone.wav": r"The sound file gone\.wav doesn't exist",
         "x" * 300: "can't be read: File name too long",
-        ".": "doesn't exist",
+        ".": "is a folder",
     }
     for name, message in messages.items():
         with pytest.raises(SourceError, match=message) as error:

@@ -137,6 +137,34 @@ def test_a_killed_training_goes_on_from_its_last_saved_epoch(whole, records, tmp
     assert_same(fit(records, out, resume=True), whole[1])
 
 
+def test_an_interruption_soon_after_going_on_leaves_the_saved_epoch(records, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(TrainingInterrupted):
+        train(records, out, callbacks=[StopIn(3)])
+    before = load_model(out / "model.keras")[0]
+    with pytest.raises(TrainingInterrupted, match="after epoch 2 of 4"):
+        fit(records, out, resume=True, callbacks=[StopIn(3)])
+    for a, b in zip(load_model(out / "model.keras")[0].weights, before.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+class StopAtEnd(keras.callbacks.Callback):
+    """Presses Ctrl-C when an epoch has been reported."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+
+def test_what_has_been_reported_is_saved(whole, records, tmp_path):
+    out = tmp_path / "run"
+    reported = []
+    with pytest.raises(TrainingInterrupted, match="after epoch 2 of 4, which is saved"):
+        train(records, out, callbacks=[StopAtEnd()], report=lambda row: reported.append(row["epoch"]))
+    assert reported == [1, 2]
+    assert_same(fit(records, out, resume=True), whole[1])
+
+
 def test_interrupted_before_the_first_epoch(records, tmp_path):
     with pytest.raises(TrainingInterrupted, match="before the first epoch was finished: nothing is saved"):
         train(records, tmp_path / "run", callbacks=[StopIn(1)])
@@ -165,6 +193,10 @@ def test_what_can_t_change_when_going_on(whole, records, tmp_path):
 def test_a_run_isn_t_replaced_unasked(whole, records, tmp_path):
     with pytest.raises(UsageError, match=r"holds a run. Go on with --resume"):
         train(records, whole[0])
+    with pytest.raises(UsageError, match="must go into a new or empty folder"):
+        train(records, records)
+    with pytest.raises(UsageError, match="either goes on or is replaced"):
+        fit(records, whole[0], resume=True, overwrite=True)
     file = tmp_path / "file"
     file.write_text("mine")
     with pytest.raises(UsageError, match=r"must go into a folder. Received: the file"):

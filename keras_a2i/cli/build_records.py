@@ -134,6 +134,8 @@ def command(
         )
     finally:
         progress.close()
+    if not progress.used:
+        click.echo("complete already: nothing was built anew")
     _summarise(manifest, out)
 
 

@@ -4,6 +4,8 @@ import pathlib
 
 import click
 
+from keras_a2i.errors import UsageError
+
 
 @click.command("export")
 @click.argument("model", metavar="RUN", type=click.Path(path_type=pathlib.Path))
@@ -27,7 +29,9 @@ def command(model, out, format_, overwrite):
     from keras_a2i.exporters.export import export
     from keras_a2i.exporters.runtime import operators
 
-    format_ = format_ or ("tflite" if out.suffix == ".tflite" else "saved-model")
+    format_ = format_ or {".tflite": "tflite", "": "saved-model"}.get(out.suffix)
+    if format_ is None:
+        raise UsageError(f"Name the --format, or a file in .tflite, or a folder without suffix. Received: {out}")
     done = export(model, out, format=format_, overwrite=overwrite)
     click.echo(
         f"{done.path}: {done.size / 1e6:.1f} MB, differs from the Keras model by at most {done.max_difference:.1g} "

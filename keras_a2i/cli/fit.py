@@ -113,6 +113,8 @@ class _Report:
             err=True,
         )
         self._epochs = config.epochs
+        if first_epoch >= config.epochs:
+            click.echo("all its epochs are done: nothing to train. --epochs N trains on", err=True)
 
     def epoch(self, row: dict[str, float]) -> None:
         names = [name for name in row if name not in ("epoch", "seconds", "learning_rate")]

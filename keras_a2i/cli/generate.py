@@ -16,8 +16,9 @@ _LEAST_FOR_PROGRESS = 64
 @click.argument("audio", nargs=-1, required=True, type=click.Path(path_type=pathlib.Path))
 @click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="The folder the pictures go to.")
 @click.option("--sheet/--no-sheet", default=True, help="Draw a sheet of a file's pictures too (default: yes).")
+@click.option("--overwrite", is_flag=True, help="Replace pictures of an earlier call.")
 @click.option("--strict", is_flag=True, help="Stop at the first sound file that can't be read.")
-def command(model, audio, out, sheet, strict):
+def command(model, audio, out, sheet, overwrite, strict):
     """Turn AUDIO files (wav, flac, ogg, mp3; any rate and length) into PNG pictures, one for each second of sound.
 
     MODEL is a run folder, a .keras file, a SavedModel folder or a .tflite file. The last second of a file is filled
@@ -28,6 +29,7 @@ def command(model, audio, out, sheet, strict):
     if out.is_file():
         raise UsageError(f"Pictures must go into a folder. Received: the file {out}")
     names = _folder_names(audio)
+    _clear([out / name for name in names], overwrite)
     predictor = load(model)
     failed = []
     for path, name in zip(audio, names, strict=True):
@@ -39,7 +41,9 @@ def command(model, audio, out, sheet, strict):
             failed.append(error)
             click.echo(f"skipped: {error}", err=True)
             continue
-        click.echo(f"{out / name}: {count} pictures")
+        click.echo(f"{out / name}: {count} {'picture' if count == 1 else 'pictures'}")
+    if failed:
+        click.echo(f"{len(failed)} of {len(audio)} sound files skipped", err=True)
     if len(failed) == len(audio):
         raise KerasA2IError(f"None of the {len(audio)} sound files could be read")
 
@@ -52,6 +56,16 @@ def _folder_names(audio: tuple[pathlib.Path, ...]) -> list[str]:
     if repeated:
         raise UsageError(f"Sound files must have different names. Received {min(repeated)!r} twice: use several calls")
     return names
+
+
+def _clear(folders: list[pathlib.Path], overwrite: bool) -> None:
+    """Removes pictures that an earlier call numbered, or refuses to mix new ones with them."""
+    for folder in folders:
+        old = list(folder.glob("[0-9][0-9][0-9][0-9]*.png"))
+        if old and not overwrite:
+            raise UsageError(f"{folder} holds pictures of an earlier call. Choose another --out, or --overwrite them")
+        for path in old:
+            path.unlink()
 
 
 def _generate(predictor, path: pathlib.Path, folder: pathlib.Path, sheet: bool) -> int:

@@ -35,12 +35,12 @@ def command(records, sheet, top):
     silent = "unknown: no sound is stored" if found.silent is None else f"{found.silent} (below -60 dBFS)"
     click.echo(f"silent clips      {silent}")
     click.echo(
-        f"near-duplicates   {found.near_duplicates} pictures; {found.leaked_duplicates} held-out ones are in train too"
+        f"near-duplicates   {found.near_duplicates} pictures; {found.leaked_duplicates} held out, with one in train"
     )
     click.echo(f"still frames      {found.still_frames} (like the picture before)")
-    click.echo(f"in two splits     {len(found.shared_sources)} sources{_some(found.shared_sources)}")
+    click.echo(f"in two splits     {len(found.shared_sources)} sources{_some(found.shared_sources)} (fine for blocks)")
     click.echo(
-        f"skipped, left out {len(manifest.dropped)} inputs skipped, {manifest.left_out} pairs left out of the splits"
+        f"skipped           {len(manifest.dropped)} inputs; {manifest.left_out} pairs are in no split (guard gaps)"
     )
     _table("source", manifest.source_counts, top)
     if set(manifest.label_counts) != {""}:

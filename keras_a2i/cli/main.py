@@ -15,6 +15,9 @@ _COMMANDS = {
     "build-records": "videos, sound and picture pairs or synthetic data into records",
     "inspect": "what records hold: counts, leaks, duplicates, silence, a contact sheet",
     "fit": "train a model on records",
+    "baselines": "what predictors without a model score on records",
+    "evaluate": "what a model's pictures are worth, beside predictors that hear nothing",
+    "reproduce": "the paper's recipe, its figures beside the published ones",
     "generate": "sound files into pictures",
     "export": "a trained model into one file or folder for serving",
 }

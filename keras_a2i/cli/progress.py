@@ -22,9 +22,11 @@ class ProgressLine:
         self._on_terminal = sys.stderr.isatty()
         self._shown = ""
         self._written = True
+        self.used = False
 
     def __call__(self, done: int, skipped: int, total: int) -> None:
         """Shows the state, but not more often than an eye can follow."""
+        self.used = True
         now = time.monotonic()
         wait = _SECONDS_BETWEEN_UPDATES if self._on_terminal else _SECONDS_BETWEEN_LOG_LINES
         self._shown = self._line(done, skipped, total, now - self._start)

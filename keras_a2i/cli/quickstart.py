@@ -6,6 +6,7 @@ import time
 import click
 
 from keras_a2i.cli.progress import ProgressLine, format_seconds
+from keras_a2i.errors import UsageError
 from keras_a2i.records.manifest import Manifest
 
 N_PAIRS = 720
@@ -24,6 +25,10 @@ def command(out, seed, overwrite):
 
     Needs no data and no network, and takes under three minutes on two cores.
     """
+    if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(
+            f"{out} exists already. Choose another --out, or replace an earlier quickstart with --overwrite"
+        )
     started = time.monotonic()
     records, run = out / "records", out / "run"
     _step(1, f"render {N_PAIRS} seconds of a shore, sound and picture, into records")
@@ -31,7 +36,7 @@ def command(out, seed, overwrite):
     _step(2, "train a small model to draw the shore from its sound")
     model = _fit(records, run, seed, overwrite)
     _step(3, "score it on held-out seconds, beside predictors that hear nothing")
-    _score(model, records)
+    _score(model, records, run, seed)
     _step(4, "export it and read it back")
     _export(run, out / "model.tflite")
     _step(5, "draw held-out seconds")
@@ -40,6 +45,7 @@ def command(out, seed, overwrite):
     for path, what in (
         (out / "held_out.png", "held-out pictures, real above generated: look at this first"),
         (records, "the records (keras-a2i inspect)"),
+        (run / "report.html", "what its scores mean, with the best and the worst pictures"),
         (run, "the run: model.keras, history.csv, samples/"),
         (out / "model.tflite", "the model as one file for the edge"),
     ):
@@ -92,12 +98,17 @@ def _fit(records: pathlib.Path, run: pathlib.Path, seed: int, overwrite: bool):
     return fit(records, run, preset="default", epochs=EPOCHS, seed=seed, overwrite=overwrite, report=report)
 
 
-def _score(model, records: pathlib.Path) -> None:
-    from keras_a2i.evaluation.scores import score_model
+def _score(model, records: pathlib.Path, run: pathlib.Path, seed: int) -> None:
+    from keras_a2i.cli.evaluate import show_report
+    from keras_a2i.evaluation.evaluate import evaluate
+    from keras_a2i.evaluation.report_html import write_html
 
-    click.echo(f"{'':28}{'SSIM':>8}{'MSE':>8}{'histogram':>11}")
-    for score in score_model(lambda features: model.predict_on_batch(features), records):
-        click.echo(f"{score.name:28}{score.ssim:8.3f}{score.mse:8.4f}{score.histogram:11.3f}")
+    report = evaluate(
+        model.predict_on_batch, records, seed=seed, model_name=str(run), command=f"keras-a2i evaluate {run} {records}"
+    )
+    report.write_json(run / "report.json")
+    write_html(report, run / "report.html")
+    show_report(report)
 
 
 def _export(run: pathlib.Path, path: pathlib.Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_a2i.errors import ExportError, UsageError
 from keras_a2i.exporters.runtime import load_saved_model, load_tflite
-from keras_a2i.models.model_file import ModelMetadata, default_metadata, embed_metadata, load_model
+from keras_a2i.models.model_file import METADATA_NAME, ModelMetadata, default_metadata, embed_metadata, load_model
 
 if TYPE_CHECKING:
     import keras
@@ -23,6 +23,7 @@ TOLERANCE = {"saved-model": 1e-5, "tflite": 1e-4}
 """Largest difference from the Keras model that an export may have, on pictures in [-1, 1]."""
 
 _N_COMPARED = 16
+_TFLITE_MARK = b"TFL3"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,14 +66,19 @@ def export(
         What was written and how far it differs.
 
     Raises:
-        UsageError: if the format isn't known or `path` exists and `overwrite` is False.
+        UsageError: if the format isn't known, or `path` exists and `overwrite` is False or it isn't an earlier export.
         ExportError: if the model can't be converted or what was written doesn't agree with it; nothing is left behind.
     """
     path = pathlib.Path(path)
     if format not in FORMATS:
         raise UsageError(f"The format must be one of {', '.join(FORMATS)}. Received: {format!r}")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already. Choose another path, or replace it with --overwrite")
+    if not path.name or path.name == "..":
+        raise UsageError(f"An export needs a name of its own. Received: {path}")
+    if path.exists():
+        if not overwrite:
+            raise UsageError(f"{path} exists already. Choose another path, or replace it with --overwrite")
+        if not _is_export(path):
+            raise UsageError(f"Only an earlier export is replaced. Received: {path}, which is something else")
     if isinstance(model, str | pathlib.Path):
         file = pathlib.Path(model)
         model, metadata = load_model(file / "model.keras" if file.is_dir() else file)
@@ -91,6 +97,14 @@ def export(
     finally:
         _remove(temporary)
     return Exported(path=path, size=_size(path), max_difference=largest, mean_difference=mean)
+
+
+def _is_export(path: pathlib.Path) -> bool:
+    if path.is_dir():
+        known = {"saved_model.pb", "fingerprint.pb", METADATA_NAME, "variables", "assets"}
+        return (path / METADATA_NAME).is_file() and {file.name for file in path.iterdir()} <= known
+    with path.open("rb") as file:
+        return file.read(8)[4:] == _TFLITE_MARK
 
 
 def _write_saved_model(model: "keras.Model", path: pathlib.Path) -> None:

@@ -1,5 +1,6 @@
 """What a picture metric takes: two batches of pictures of one size."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from keras import ops
@@ -24,3 +25,10 @@ def as_picture_batches(y_true: Any, y_pred: Any, min_size: int = 1) -> tuple[Any
     if min(height, width) < min_size:
         raise UsageError(f"Pictures must be at least {min_size} pixels a side. Received: {height} x {width} pixels")
     return y_true, y_pred
+
+
+def check_convention(convention: str, known: Iterable[str]) -> None:
+    """Raises UsageError if `convention` isn't one of those known; the message lists them."""
+    known = list(known)
+    if convention not in known:
+        raise UsageError(f"convention must be one of {', '.join(known)}. Received: convention={convention!r}")

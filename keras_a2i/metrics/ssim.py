@@ -1,83 +1,142 @@
-"""Structural similarity in the convention of `tf.image.ssim` on 8-bit pictures, on any Keras backend."""
+"""Structural similarity in three named conventions, on any Keras backend."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_a2i.metrics.picture_batch import as_picture_batches
+from keras_a2i.metrics.eight_bit import eight_bit, weighted_grey
+from keras_a2i.metrics.picture_batch import as_picture_batches, check_convention
 
-WINDOW = 11
-SIGMA = 1.5
 RANGE = 2.0
 C1 = (0.01 * RANGE) ** 2
 C2 = (0.03 * RANGE) ** 2
 
 
-def ssim(y_true: Any, y_pred: Any) -> Any:
+class _Convention(NamedTuple):
+    """What sets one convention of SSIM apart, for pictures in [-1, 1]."""
+
+    prepare: Callable[[Any], Any]
+    weights: tuple[float, ...]
+    zero: float
+    sample: bool
+
+
+def _luma_of_8_bits(images: Any) -> Any:
+    values = ops.clip(images, -1.0, 1.0)
+    # The value is that of the 8-bit picture, the gradient that of the picture itself: rounding has none.
+    values = values + ops.stop_gradient(eight_bit(values) / 127.5 - 1 - values)
+    return weighted_grey(values)[..., None]
+
+
+def _grey_of_the_notebook(images: Any) -> Any:
+    # cv2.COLOR_BGR2GRAY given RGB.
+    return weighted_grey(images, (0.114, 0.587, 0.299))[..., None]
+
+
+def _gaussian(size: int, sigma: float) -> tuple[float, ...]:
+    weights = np.exp(-((np.arange(size) - size // 2) ** 2) / (2 * sigma**2))
+    return tuple((weights / weights.sum()).tolist())
+
+
+_CONVENTIONS = {
+    "gaussian": _Convention(lambda images: images, _gaussian(11, 1.5), zero=-1.0, sample=False),
+    "uniform": _Convention(_luma_of_8_bits, (1 / 7,) * 7, zero=-1.0, sample=True),
+    "seed": _Convention(_grey_of_the_notebook, (1 / 7,) * 7, zero=0.0, sample=True),
+}
+
+
+def ssim(y_true: Any, y_pred: Any, convention: str = "gaussian", rounded: bool = False) -> Any:
     """Structural similarity of pictures in [-1, 1]; differentiable, so `1 - ssim` serves as a loss.
 
-    Gaussian window of 11 pixels and sigma 1.5, K1 0.01, K2 0.03, windows that lie wholly inside, each channel by
-    itself, then the mean. Black counts as 0: it equals `tf.image.ssim` of the 8-bit pictures with `max_val` 255, or of
-    `y + 1` with 2. Taken of values around 0, as in the paper, the luminance term has no meaning.
+    K1 is 0.01, K2 0.03; only windows that lie wholly inside count. The conventions give different numbers for the same
+    pictures; compare none across them:
+
+    - "gaussian": window of 11 pixels and sigma 1.5, each channel by itself, then the mean. Black counts as 0: it equals
+      `tf.image.ssim` of the 8-bit pictures with `max_val` 255, or of `y + 1` with 2.
+    - "uniform": window of 7 x 7 pixels, sample covariance, on the luma (ITU-R BT.601, not rounded) of the 8-bit
+      pictures: scikit-image's `structural_similarity(luma, luma, data_range=255)`.
+    - "seed": as the paper's notebook computes it: `structural_similarity(grey, grey, data_range=2)` of signed pictures,
+      whose grey is 0.114 R + 0.587 G + 0.299 B, the weights of BGR on RGB. Mid grey counts as 0, so the luminance
+      term has no meaning: black against white scores almost -1. Kept to compare with the paper.
 
     Args:
-        y_true: pictures (batch, height, width, channels) in [-1, 1], at least 11 pixels a side.
+        y_true: pictures (batch, height, width, channels) in [-1, 1], at least a window a side; 1 or 3 channels, any
+            number for "gaussian".
         y_pred: pictures of the same shape.
+        convention: "gaussian", "uniform" or "seed".
+        rounded: round each picture's value to two decimals, as the notebook does before it takes the mean.
 
     Returns:
         float32 (batch,), 1 for equal pictures.
 
     Raises:
-        UsageError: if the shapes differ or a side is below 11 pixels.
+        UsageError: if the shapes differ, a side is below the window, the channels aren't 1 or 3 where grey is taken, or
+            the convention is unknown.
 
     Reference:
         Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004.
     """
-    x, y = as_picture_batches(y_true, y_pred, min_size=WINDOW)
+    x, y = _checked(y_true, y_pred, convention)
+    prepare, weights, zero, sample = _CONVENTIONS[convention]
+    x, y = prepare(x), prepare(y)
     _, height, width, channels = x.shape
     # Rows as one axis keep the innermost loop long whatever the number of channels.
     x, y = (ops.reshape(image, (-1, height, width * channels)) for image in (x, y))
-    # One tensor between the passes: XLA would otherwise fuse them and compute the first 11 times.
-    maps = ops.concatenate([_blur(image, 1, 1) for image in (x, y, x * x + y * y, x * y)], axis=0)
-    mean_x, mean_y, square, product = ops.split(_blur(maps, 2, channels), 4, axis=0)
+    # One tensor between the passes: XLA would otherwise fuse them and compute the first once for each weight.
+    maps = ops.concatenate([_blur(image, 1, 1, weights) for image in (x, y, x * x + y * y, x * y)], axis=0)
+    mean_x, mean_y, square, product = ops.split(_blur(maps, 2, channels, weights), 4, axis=0)
+    pixels = len(weights) ** 2
+    unbias = pixels / (pixels - 1) if sample else 1.0
     # Variances don't depend on where black lies: taken around 0 they lose the fewest digits. Luminance does.
-    structure = (2 * (product - mean_x * mean_y) + C2) / (square - mean_x * mean_x - mean_y * mean_y + C2)
-    light_x, light_y = mean_x + 1, mean_y + 1
+    covariance = unbias * (product - mean_x * mean_y)
+    variances = unbias * (square - mean_x * mean_x - mean_y * mean_y)
+    structure = (2 * covariance + C2) / (variances + C2)
+    light_x, light_y = mean_x - zero, mean_y - zero
     luminance = (2 * light_x * light_y + C1) / (light_x * light_x + light_y * light_y + C1)
-    return ops.mean(luminance * structure, axis=(1, 2))
+    value = ops.mean(luminance * structure, axis=(1, 2))
+    return ops.round(100 * value) / 100 if rounded else value
 
 
-def _blur(image: Any, axis: int, step: int) -> Any:
-    """Gaussian window along an axis (1 or 2) whose neighbours are `step` apart, as a sum of shifted copies."""
-    size = image.shape[axis] - (WINDOW - 1) * step
-    offsets = np.arange(WINDOW) - WINDOW // 2
-    weights = np.exp(-(offsets**2) / (2 * SIGMA**2))
-    weights = (weights / weights.sum()).tolist()
+def _checked(y_true: Any, y_pred: Any, convention: str) -> tuple[Any, Any]:
+    check_convention(convention, _CONVENTIONS)
+    return as_picture_batches(y_true, y_pred, min_size=len(_CONVENTIONS[convention].weights))
+
+
+def _blur(image: Any, axis: int, step: int, weights: tuple[float, ...]) -> Any:
+    """Symmetric window along an axis (1 or 2) whose neighbours are `step` apart, as a sum of shifted copies."""
+    window = len(weights)
+    size = image.shape[axis] - (window - 1) * step
 
     def shifted(i: int) -> Any:
         return image[:, i * step : i * step + size] if axis == 1 else image[:, :, i * step : i * step + size]
 
-    total = weights[WINDOW // 2] * shifted(WINDOW // 2)
-    for i in range(WINDOW // 2):
-        total = total + weights[i] * (shifted(i) + shifted(WINDOW - 1 - i))
+    total = weights[window // 2] * shifted(window // 2)
+    for i in range(window // 2):
+        total = total + weights[i] * (shifted(i) + shifted(window - 1 - i))
     return total
 
 
-def _ssim_one_by_one(y_true: Any, y_pred: Any) -> Any:
+def _ssim_one_by_one(y_true: Any, y_pred: Any, convention: str, rounded: bool) -> Any:
     """`ssim`, a picture at a time: what is at work fits the processor's cache, whatever the batch."""
-    pair = as_picture_batches(y_true, y_pred, min_size=WINDOW)
-    return ops.map(lambda images: ssim(images[0][None], images[1][None])[0], pair)
+    pair = _checked(y_true, y_pred, convention)
+    return ops.map(lambda images: ssim(images[0][None], images[1][None], convention, rounded)[0], pair)
 
 
 @keras.saving.register_keras_serializable(package="keras_a2i")
 class SSIM(keras.metrics.MeanMetricWrapper):
-    """Mean structural similarity of the pictures seen; see `ssim` for the convention.
+    """Mean structural similarity of the pictures seen; see `ssim` for the conventions.
 
     Args:
-        name: as in Keras.
+        convention: "gaussian", "uniform" or "seed".
+        rounded: round each picture's value to two decimals before the mean.
+        name: as in Keras; by default "ssim", or "ssim_<convention>" for any but "gaussian".
         dtype: as in Keras.
+
+    Raises:
+        UsageError: if the convention is unknown.
 
     Example:
         >>> metric = SSIM()
@@ -86,8 +145,13 @@ class SSIM(keras.metrics.MeanMetricWrapper):
         1.0
     """
 
-    def __init__(self, name: str = "ssim", dtype: Any = None):
-        super().__init__(_ssim_one_by_one, name=name, dtype=dtype)
+    def __init__(
+        self, convention: str = "gaussian", *, rounded: bool = False, name: str | None = None, dtype: Any = None
+    ):
+        check_convention(convention, _CONVENTIONS)
+        name = name or ("ssim" if convention == "gaussian" else f"ssim_{convention}")
+        super().__init__(_ssim_one_by_one, name=name, dtype=dtype, convention=convention, rounded=bool(rounded))
+        self.convention, self.rounded = convention, bool(rounded)
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "dtype": self.dtype}
+        return {"convention": self.convention, "rounded": self.rounded, "name": self.name, "dtype": self.dtype}

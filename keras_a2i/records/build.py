@@ -164,14 +164,16 @@ def _prepare_folder(out: pathlib.Path, fingerprint: str, overwrite: bool) -> Man
     if out.exists() and not out.is_dir():
         raise UsageError(f"The records must go into a folder. Received: the file {out}")
     if (out / FILE_NAME).is_file():
-        manifest = Manifest.read(out)
-        if manifest.fingerprint == fingerprint and not manifest.verify(out):
+        manifest = _read_old(out, overwrite)
+        if manifest and manifest.fingerprint == fingerprint and not manifest.verify(out):
             return manifest
         if not overwrite:
             raise UsageError(
                 f"{out} holds records of other input or options. Choose another folder, or replace them with "
                 "--overwrite"
             )
+    elif out.is_dir() and not (out / BUILD_FOLDER).is_dir() and any(out.iterdir()):
+        raise UsageError(f"Records must go into a new or empty folder. Received: {out}, which holds other files")
     folder = out / BUILD_FOLDER
     mark = folder / "fingerprint.json"
     if mark.is_file() and json.loads(mark.read_text()) != fingerprint:
@@ -192,12 +194,21 @@ def _clear_half_written(folder: pathlib.Path) -> None:
         path.unlink()
 
 
+def _read_old(out: pathlib.Path, overwrite: bool) -> Manifest | None:
+    """The manifest of the records that stand at `out`; None for a damaged one that is to be replaced."""
+    try:
+        return Manifest.read(out)
+    except RecordsError as error:
+        if overwrite:
+            return None
+        raise UsageError(f"{error}, with --overwrite") from error
+
+
 def _remove_replaced(out: pathlib.Path) -> None:
     if (out / FILE_NAME).is_file():
-        old = Manifest.read(out)
         (out / FILE_NAME).unlink()
-        for shard in old.shards:
-            (out / shard.file).unlink(missing_ok=True)
+        for path in out.glob("*-of-*.tfrecord"):
+            path.unlink()
 
 
 def _divide(parts: list[tuple[Source, Unit]], n_pairs: int) -> list[list[tuple[Source, Unit]]]:

@@ -90,7 +90,7 @@ def read_records(path: pathlib.Path, on_damage: Callable[[CorruptRecordError], N
             else:
                 damage = CorruptRecordError(
                     f"Every record must match its checksum. Received: record {index} of {path.name}: {error}. "
-                    "Build the records again, or pass ignore_errors=True to pass over damaged records"
+                    "Build the records again; in Python, ignore_errors=True passes over damaged records"
                 )
                 if on_damage is None:
                     raise damage

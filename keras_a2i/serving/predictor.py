@@ -56,7 +56,7 @@ class Predictor:
             float32 (n_windows, size, size, channels) in [-1, 1].
 
         Raises:
-            UsageError: if the sound is empty or not finite.
+            UsageError: if the sound is empty, not finite or has its channels first, or the rate is out of range.
         """
         waveform = np.asarray(waveform)
         if waveform.dtype == np.int16:
@@ -65,6 +65,10 @@ class Predictor:
             raise UsageError(
                 f"Sound must be finite samples (n,) or (n, channels), at least one. Received: shape {waveform.shape}"
             )
+        if waveform.ndim == 2 and waveform.shape[0] < waveform.shape[1] and waveform.shape[0] <= 8:
+            raise UsageError(f"Sound has its channels last, (n, channels). Received: shape {waveform.shape}")
+        if not 1_000 <= sample_rate <= 768_000:
+            raise UsageError(f"sample_rate must lie between 1000 and 768000 Hz. Received: {sample_rate}")
         config = self.metadata.features
         sound = np.clip(resample(to_mono(waveform), sample_rate, config.sample_rate), -1, 1)
         n_windows = max(1, -(-len(sound) // config.n_samples))

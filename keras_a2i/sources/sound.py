@@ -70,7 +70,8 @@ def stream_sound(path: pathlib.Path, sample_rate: int) -> Iterator[np.ndarray]:
     except OSError as error:
         raise SourceError(f"The sound file {path.name[:80]} can't be read: {error.strerror}") from None
     if not exists:
-        raise SourceError(f"The sound file {path.name} doesn't exist")
+        what = "is a folder" if path.is_dir() else "doesn't exist"
+        raise SourceError(f"The sound file {path.name} {what}")
     total = 0
     try:
         with soundfile.SoundFile(path) as file:

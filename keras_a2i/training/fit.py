@@ -83,6 +83,8 @@ def fit(
         "best": best,
     }
     given = {name: value for name, value in given.items() if value is not None}
+    if resume and overwrite:
+        raise UsageError("A run either goes on or is replaced. Received: both --resume and --overwrite")
     if resume:
         if preset or overrides:
             raise UsageError("A run that goes on keeps its preset. Leave the preset and its settings out")
@@ -131,6 +133,10 @@ def _clear(folder: RunFolder, overwrite: bool) -> None:
     if folder.path.is_file():
         raise UsageError(f"The run must go into a folder. Received: the file {folder.path}")
     if not folder.exists:
+        if folder.path.is_dir() and any(folder.path.iterdir()):
+            raise UsageError(
+                f"The run must go into a new or empty folder. Received: {folder.path}, which holds other files"
+            )
         return
     if not overwrite:
         raise UsageError(

@@ -94,8 +94,9 @@ class RunFolder:
         try:
             return RunConfig(**json.loads(self._config.read_text(encoding="utf-8")))
         except FileNotFoundError:
+            what = "holds none" if self.path.is_dir() else "doesn't exist"
             raise ModelError(
-                f"A run folder holds a config.json, as made by keras-a2i fit. Received: {self.path}"
+                f"A run folder holds a config.json, as made by keras-a2i fit. Received: {self.path}, which {what}"
             ) from None
         except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
             raise ModelError(f"{self._config} isn't a run configuration of this version: {error}") from error
@@ -119,7 +120,8 @@ class RunFolder:
         if not self.history.is_file():
             return []
         with self.history.open(newline="", encoding="utf-8") as file:
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return [row | {"epoch": int(row["epoch"])} for row in rows]
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Writes `history.csv` anew, whole or not at all."""

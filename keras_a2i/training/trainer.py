@@ -30,6 +30,8 @@ from keras_a2i.training.run_folder import RunConfig, RunFolder
 
 N_SAMPLES = 8
 MAX_SHEETS = 20
+LEAST_SCORED, MOST_SCORED = 64, 256
+"""Held-out pairs scored after every epoch: an eighth as many as are trained on, within these."""
 
 
 class TrainingInterrupted(KerasA2IError):
@@ -110,13 +112,15 @@ class Trainer:
         sheets = self._sample_sheets()
         callbacks = [
             keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: self.epoch.assign(epoch)),
-            *([HeldOutScores(self.val, config.batch_size)] if self.val is not None else []),
-            History(self.folder, self.history, report),
+            *([HeldOutScores(*self._held_out_sample(), config.batch_size)] if self.val is not None else []),
+            History(self.folder, self.history),
             keras.callbacks.TerminateOnNaN(),
             *([best] if config.best or config.early_stop else []),
             checkpoint,
             sheets,
             *self._tensorboard(),
+            # Last: what is reported is kept, whenever an interruption comes.
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: report and report(self.history[-1])),
             *extra,
         ]
         try:
@@ -156,6 +160,10 @@ class Trainer:
                 f"The loss must stay finite. It became {last['loss']} in epoch {last['epoch']:g}. Lower the learning "
                 "rate (--set learning_rate=...) or look for broken features with keras-a2i inspect"
             )
+
+    def _held_out_sample(self) -> tuple[np.ndarray, np.ndarray]:
+        size = min(MOST_SCORED, max(LEAST_SCORED, self.counts["train"] // 8))
+        return spread_pairs(self.val, self.counts["val"], size)
 
     def _sample_sheets(self) -> SampleSheets:
         split, dataset = "val", self.val

@@ -1,0 +1,181 @@
+"""`evaluate`: what a model's pictures are worth, beside what needs no sound and no model."""
+
+import pathlib
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+
+from keras_a2i.errors import RecordsError
+from keras_a2i.evaluation.data import Pairs, read_pairs, scaled
+from keras_a2i.evaluation.predictors import Predictor, Run, baselines, model_and_controls, shuffled_rows
+from keras_a2i.evaluation.readers import factor_recovery, label_accuracy
+from keras_a2i.evaluation.report_data import Example, Gain, PredictorScores, Report
+from keras_a2i.evaluation.scoring import HEADLINE, METRICS, score_predictors
+from keras_a2i.evaluation.statistics import find_leak, paired_gain, retrieval, source_blocks
+from keras_a2i.evaluation.verdict import judge
+from keras_a2i.records.manifest import Manifest
+from keras_a2i.sources.mfcc import mfcc
+from keras_a2i.version import library_versions
+
+EXAMPLES_EACH = 4
+_BATCH = 64
+Step = Callable[[str], None]
+
+
+def evaluate(
+    run: Run,
+    records: str | pathlib.Path,
+    *,
+    split: str = "val",
+    seed: int = 0,
+    model_name: str = "",
+    command: str = "",
+    notes: Sequence[str] = (),
+    on_step: Step | None = None,
+) -> Report:
+    """Evaluates a model on held-out pairs. Both splits are read into memory, 8 bits a channel.
+
+    Args:
+        run: features (batch, n_features) to pictures (batch, size, size, channels) in [-1, 1].
+        records: the records folder.
+        split: the held-out split.
+        seed: of the shuffled sounds, the bootstrap and the readers of labels and factors.
+        model_name, command, notes: kept in the report.
+        on_step: told what is being done.
+
+    Returns:
+        The report.
+
+    Raises:
+        RecordsError: if the records lack the split or hold fewer than two held-out pairs.
+    """
+    say = on_step or (lambda _: None)
+    keras.utils.set_random_seed(seed)
+    manifest = Manifest.read(records)
+    say("reading the records")
+    train, held_out = read_pairs(records, "train"), read_pairs(records, split)
+    if len(held_out) < 2:
+        raise RecordsError(f"An evaluation needs two held-out pairs or more. Received: {len(held_out)} in {split!r}")
+    say("generating pictures")
+    silence = None
+    if all(source.get("kind") != "scenes" for source in manifest.sources):
+        silence = mfcc(np.zeros((1, manifest.features.n_samples), np.float32), manifest.features)[0]
+    predictors = [*model_and_controls(_batched(run), held_out, silence, seed), *baselines(train, held_out)]
+    scores = score_predictors(predictors, held_out, lambda done, total: say(f"scoring predictors, {done} of {total}"))
+    blocks = source_blocks(held_out)
+    gains = headline_gains(scores, blocks, seed)
+    leak = find_leak(train, held_out)
+    generated, shuffled = predictors[0].pictures, predictors[1].pictures
+    say("training readers of labels and factors on real pictures")
+    labels = label_accuracy(train, held_out, generated, shuffled)
+    factors = factor_recovery(train, held_out, generated)
+    level, verdict = judge(gains, leak, scores, labels)
+    return Report(
+        model=model_name,
+        records=str(records),
+        split=split,
+        n_pairs=len(held_out),
+        n_sources=len(set(held_out.sources)),
+        verdict=verdict,
+        level=level,
+        metrics=[info for info, _ in METRICS],
+        predictors=scores,
+        gains=gains,
+        leak=leak,
+        retrieval=retrieval(generated, scaled(held_out.images)),
+        labels=labels,
+        factors=factors,
+        paper=None,
+        notes=list(notes),
+        examples=_examples(held_out, predictors, scores, best_baseline(scores).name, seed),
+        command=command,
+        versions=library_versions("keras", "tensorflow", "numpy"),
+    )
+
+
+def best_baseline(scores: Sequence[PredictorScores]) -> PredictorScores:
+    """The predictor without sound whose headline metric is the highest."""
+    return max((s for s in scores if s.kind == "baseline"), key=lambda s: s.means[HEADLINE])
+
+
+def headline_gains(scores: Sequence[PredictorScores], blocks: list[np.ndarray], seed: int) -> list[Gain]:
+    """Gains of SSIM and of MSE over the best baseline, over shuffled sounds, and over every other baseline.
+
+    Args:
+        scores: the model first.
+        blocks: rows that are resampled together.
+        seed: of the resampling.
+    """
+    model, best = scores[0], best_baseline(scores)
+    shuffled = next(s for s in scores if s.name == "sounds shuffled")
+    others = [s for s in scores if s.kind in ("baseline", "sound baseline", "control") and s not in (best, shuffled)]
+    better = {info.name: info.better for info, _ in METRICS}
+    return [
+        paired_gain(
+            np.array(model.values[metric]),
+            np.array(other.values[metric]),
+            better[metric],
+            blocks,
+            against=other.name,
+            metric=metric,
+            seed=seed,
+        )
+        for metric, rivals in ((HEADLINE, [best, shuffled]), ("mse_x64", [best, shuffled]), (HEADLINE, others))
+        for other in rivals
+    ]
+
+
+def _batched(run: Run) -> Run:
+    return lambda features: np.concatenate(
+        [np.asarray(run(features[i : i + _BATCH]), np.float32) for i in range(0, len(features), _BATCH)]
+    )
+
+
+def _examples(
+    held_out: Pairs, predictors: Sequence[Predictor], scores: Sequence[PredictorScores], baseline: str, seed: int
+) -> list[Example]:
+    values = np.array(scores[0].values[HEADLINE])
+    order = np.argsort(-values, kind="stable")
+    middle = max(0, (len(order) - EXAMPLES_EACH) // 2)
+    groups = {
+        "best": order[:EXAMPLES_EACH],
+        "median": order[middle : middle + EXAMPLES_EACH],
+        "worst": order[::-1][:EXAMPLES_EACH],
+    }
+    other = next(p for p in predictors if p.name == baseline)
+    found = [
+        Example(
+            id=str(held_out.ids[row]),
+            group=group,
+            score=float(values[row]),
+            pictures={
+                "real": held_out.images[row],
+                "generated": _eight_bit(predictors[0].pictures[row]),
+                baseline: _eight_bit(other.pictures[row]),
+            },
+        )
+        for group, rows in groups.items()
+        for row in rows
+    ]
+    donors = shuffled_rows(len(held_out), seed)
+    spread = np.unique(np.linspace(0, len(held_out) - 1, EXAMPLES_EACH).astype(int))
+    found += [
+        Example(
+            id=f"{held_out.ids[row]} with the sound of {held_out.ids[donors[row]]}",
+            group="swapped",
+            score=scores[1].values[HEADLINE][row],
+            pictures={
+                "real": held_out.images[row],
+                "from its own sound": _eight_bit(predictors[0].pictures[row]),
+                "from the other's sound": _eight_bit(predictors[1].pictures[row]),
+                "the other's real picture": held_out.images[donors[row]],
+            },
+        )
+        for row in spread
+    ]
+    return found
+
+
+def _eight_bit(image: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint((image + 1) * 127.5), 0, 255).astype(np.uint8)
