@@ -164,6 +164,8 @@ def test_readers_name_labels_and_factors_of_generated_pictures(monkeypatch):
     found = label_accuracy(train, held_out, real, wrong)
     assert found.real > 0.95 and found.generated == found.real and found.shuffled < 0.05
     assert set(found.by_label) == {"across", "down"}
+    labels = dict(zip(held_out.ids, held_out.labels, strict=True))
+    assert np.mean([labels[name] == label for name, label in found.named.items()]) == found.generated
     frequent = max(("across", "down"), key=lambda name: (train.labels == name).sum())
     assert found.most_frequent == (held_out.labels == frequent).mean()
     shade, down = factor_recovery(train, held_out, wrong)

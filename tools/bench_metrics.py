@@ -21,6 +21,7 @@ from keras_a2i.models.network import encoder_generator
 from keras_a2i.models.optimizer import make_optimizer
 from keras_a2i.models.presets import get_preset
 from keras_a2i.training.callbacks import HeldOutScores
+from keras_a2i.training.trainer import LEAST_SCORED
 
 TRAIN, VAL, N_FEATURES = 360, 120, 104
 
@@ -109,7 +110,9 @@ def bench_epoch(batch_size: int, size: int, epochs: int) -> None:
     features = rng.standard_normal((TRAIN + VAL, N_FEATURES)).astype(np.float32)
     images = pictures(TRAIN + VAL, size, 0)
     pairs = tf.data.Dataset.from_tensor_slices((features, images))
-    train, val = (part.batch(batch_size).prefetch(2) for part in (pairs.take(TRAIN), pairs.skip(TRAIN)))
+    train = pairs.take(TRAIN).batch(batch_size).prefetch(2)
+    scored = max(LEAST_SCORED, TRAIN // 8)
+    held_out = features[TRAIN : TRAIN + scored], images[TRAIN : TRAIN + scored]
     preset = get_preset("seed")
     model = encoder_generator(preset, n_features=N_FEATURES, image_size=size, channels=3, normalization=None)
     model.compile(make_optimizer(preset, 1_000), BatchScaledMSE(batch_size), jit_compile=False)
@@ -120,7 +123,7 @@ def bench_epoch(batch_size: int, size: int, epochs: int) -> None:
 
     variants = {
         f"epoch, {TRAIN} pictures": epoch,
-        f"epoch, {VAL} held-out pictures scored": lambda: epoch(HeldOutScores(val, batch_size)),
+        f"epoch, {scored} held-out pictures scored": lambda: epoch(HeldOutScores(*held_out, batch_size)),
         "one training step": lambda: model.train_on_batch(x, y),
     }
     seconds = in_turn(variants, epochs)

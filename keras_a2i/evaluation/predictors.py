@@ -77,7 +77,7 @@ def baselines(train: Pairs, held_out: Pairs) -> list[Predictor]:
     ]
     if len(set(train.labels)) > 1:
         means = _group_means(train, held_out, "labels", mean)
-        found.append(Predictor("label mean", "baseline", "one picture a label", means))
+        found.append(Predictor("label mean", "ceiling", "one picture a label, for who is told the true label", means))
     if set(held_out.sources) & set(train.sources):
         one, two = (_nearest_in_time(train, held_out, count, mean) for count in (1, 2))
         found += [

@@ -39,6 +39,7 @@ def label_accuracy(train: Pairs, held_out: Pairs, generated: np.ndarray, shuffle
         shuffled=float(right[1].mean()),
         real=float(right[2].mean()),
         most_frequent=float((held_out.labels == frequent).mean()),
+        named=dict(zip(held_out.ids.tolist(), read[0].tolist(), strict=True)),
         by_label={str(name): float(right[0][held_out.labels == name].mean()) for name in np.unique(held_out.labels)},
     )
 

@@ -38,7 +38,7 @@ class PredictorScores:
     Attributes:
         name: for tables, such as "mean of the source".
         kind: "model", "control" (the model with sounds taken away), "baseline" (no sound at all), "sound baseline"
-            (sound, but no model) or "ceiling".
+            (sound, but no model) or "ceiling" (told something of the target itself).
         explanation: what it does, in a line.
         means: metric -> mean over the pairs.
         values: metric -> one value a pair.
@@ -110,6 +110,7 @@ class LabelAccuracy:
         real: on real held-out pictures: what can be reached.
         most_frequent: what naming the most frequent label gives.
         by_label: label -> accuracy on generated pictures.
+        named: id -> the label read from the generated picture, for a recount.
     """
 
     generated: float
@@ -117,6 +118,7 @@ class LabelAccuracy:
     real: float
     most_frequent: float
     by_label: dict[str, float]
+    named: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -71,6 +71,4 @@ def _figures(gain: Gain) -> str:
 def _what_it_hears(baseline: str) -> str:
     if baseline == "source mean":
         return "The sound adds nothing beyond which source it is."
-    if baseline == "label mean":
-        return "The sound adds nothing beyond which label it has."
     return "Sharper or more fitting pictures are needed before these scores mean much."
