@@ -10,6 +10,8 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from ai_edge_litert import interpreter as litert
 from seed_weights import draw_features, draw_weights, sample
 
 from keras_a2i.errors import UsageError
@@ -147,8 +149,6 @@ def test_file_round_trip(preset, tmp_path):
 
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_lite_model_of_built_in_operators_agrees(preset):
-    litert = pytest.importorskip("ai_edge_litert.interpreter")
-    tf = pytest.importorskip("tensorflow")
     mean, variance = _statistics(104)
     model = encoder_generator(preset, image_size=64, normalization=(mean, variance))
     converter = tf.lite.TFLiteConverter.from_keras_model(model)

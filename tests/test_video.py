@@ -6,6 +6,7 @@ import struct
 import sys
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 import soxr
@@ -15,8 +16,6 @@ from keras_a2i.errors import MissingPackageError, UsageError
 from keras_a2i.sources import video_decode
 from keras_a2i.sources.pair import Dropped, Pair
 from keras_a2i.sources.video import VIDEO_SUFFIXES, VideoSource, find_videos
-
-av = pytest.importorskip("av")
 
 RATE = 16_000
 IMAGE = ImageConfig(size=16)

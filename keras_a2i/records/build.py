@@ -79,19 +79,15 @@ def build_records(
     if done is not None:
         return done
     folder = out / BUILD_FOLDER
-    tasks = [
-        Task(
-            index=index,
-            folder=folder,
-            parts=tuple(group),
-            splits={key.id: splits[key.id] for _, unit in group for key in unit.keys if key.id in splits},
-            features=features,
-            image=image,
-            waveform=waveform,
-            strict=strict,
-        )
-        for index, group in enumerate(_divide(parts, len(keys)))
-    ]
+    tasks = _make_tasks(
+        _divide(parts, len(keys)),
+        splits,
+        folder=folder,
+        features=features,
+        image=image,
+        waveform=waveform,
+        strict=strict,
+    )
     try:
         results = run_tasks(tasks, workers, executor, Tally(progress, len(splits), len(dropped)))
     except BaseException:
@@ -105,17 +101,15 @@ def build_records(
     manifest = Manifest(
         features=features,
         image=image,
-        waveform=all(result["waveform"] for result in results),
         split=spec.to_dict(),
         sources=[source.describe() for source in sources],
         shards=_name_shards(out, tasks, results),
-        source_counts=_merge(result["sources"] for result in results),
-        label_counts=_merge(result["labels"] for result in results),
         left_out=len(keys) - len(splits),
         dropped=[[item.id, item.reason] for item in dropped],
         command=command,
         versions=library_versions("numpy", "pillow", "soundfile", "soxr", "av"),
         fingerprint=fingerprint,
+        **_totals(results),
     )
     manifest.write(out)
     shutil.rmtree(folder)
@@ -221,6 +215,27 @@ def _divide(parts: list[tuple[Source, Unit]], n_pairs: int) -> list[list[tuple[S
         groups[cheapest].append(i)
         costs[cheapest] += parts[i][1].cost
     return [[parts[i] for i in sorted(group)] for group in sorted(groups, key=min)]
+
+
+def _make_tasks(groups: list[list[tuple[Source, Unit]]], splits: dict[str, str], **options: Any) -> list[Task]:
+    return [
+        Task(
+            index=index,
+            parts=tuple(group),
+            splits={key.id: splits[key.id] for _, unit in group for key in unit.keys if key.id in splits},
+            **options,
+        )
+        for index, group in enumerate(groups)
+    ]
+
+
+def _totals(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the manifest adds up over the tasks."""
+    return {
+        "waveform": all(result["waveform"] for result in results),
+        "source_counts": _merge(result["sources"] for result in results),
+        "label_counts": _merge(result["labels"] for result in results),
+    }
 
 
 def _name_shards(out: pathlib.Path, tasks: list[Task], results: list[dict[str, Any]]) -> list[Shard]:
