@@ -111,7 +111,7 @@ def bench_epoch(batch_size: int, size: int, epochs: int) -> None:
     images = pictures(TRAIN + VAL, size, 0)
     pairs = tf.data.Dataset.from_tensor_slices((features, images))
     train = pairs.take(TRAIN).batch(batch_size).prefetch(2)
-    scored = max(LEAST_SCORED, TRAIN // 8)
+    scored = max(LEAST_SCORED, TRAIN // 16)
     held_out = features[TRAIN : TRAIN + scored], images[TRAIN : TRAIN + scored]
     preset = get_preset("seed")
     model = encoder_generator(preset, n_features=N_FEATURES, image_size=size, channels=3, normalization=None)

@@ -19,7 +19,7 @@ class HeldOutScores(keras.callbacks.Callback):
     """Adds val_loss, val_ssim and val_histogram_similarity to the epoch's logs.
 
     Metrics run here and not on training batches, and on a sample of the held-out pairs, spread evenly: that keeps them
-    below a quarter of the training time.
+    below a quarter of the training time. `evaluate` scores all.
 
     Args:
         inputs: of the sample, (n, ...).

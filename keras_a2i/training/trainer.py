@@ -30,8 +30,8 @@ from keras_a2i.training.run_folder import RunConfig, RunFolder
 
 N_SAMPLES = 8
 MAX_SHEETS = 20
-LEAST_SCORED, MOST_SCORED = 64, 256
-"""Held-out pairs scored after every epoch: an eighth as many as are trained on, within these."""
+LEAST_SCORED, MOST_SCORED = 32, 256
+"""Held-out pairs scored after every epoch: a sixteenth as many as are trained on, within these."""
 
 
 class TrainingInterrupted(KerasA2IError):
@@ -162,7 +162,10 @@ class Trainer:
             )
 
     def _held_out_sample(self) -> tuple[np.ndarray, np.ndarray]:
-        size = min(MOST_SCORED, max(LEAST_SCORED, self.counts["train"] // 8))
+        size = min(MOST_SCORED, max(LEAST_SCORED, self.counts["train"] // 16))
+        if self.config.best or self.config.early_stop:
+            # What decides which weights are kept is worth its time.
+            size = MOST_SCORED
         return spread_pairs(self.val, self.counts["val"], size)
 
     def _sample_sheets(self) -> SampleSheets:
