@@ -11,8 +11,10 @@ from keras_a2i.errors import KerasA2IError
 from keras_a2i.version import __version__
 
 if TYPE_CHECKING:
-    from keras_a2i import losses, metrics
+    from keras_a2i import layers, losses, metrics
+    from keras_a2i.augmentation import Augmentation
     from keras_a2i.exporters.export import export
+    from keras_a2i.models.frontend import with_frontend
     from keras_a2i.models.network import encoder_generator
     from keras_a2i.pipeline import load_records, read_examples
     from keras_a2i.records.build import build_records
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from keras_a2i.training.fit import fit
 
 _HOMES = {
+    "Augmentation": "augmentation",
     "SplitSpec": "records.splits",
     "build_records": "records.build",
     "encoder_generator": "models.network",
@@ -31,10 +34,12 @@ _HOMES = {
     "load_records": "pipeline",
     "open_sources": "sources.recognise",
     "read_examples": "pipeline",
+    "with_frontend": "models.frontend",
 }
-_MODULES = ("losses", "metrics")
+_MODULES = ("layers", "losses", "metrics")
 
 __all__ = [
+    "Augmentation",
     "FeatureConfig",
     "ImageConfig",
     "KerasA2IError",
@@ -44,12 +49,14 @@ __all__ = [
     "encoder_generator",
     "export",
     "fit",
+    "layers",
     "load",
     "load_records",
     "losses",
     "metrics",
     "open_sources",
     "read_examples",
+    "with_frontend",
 ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
+from keras_a2i.augmentation import Augmentation, augment
 from keras_a2i.errors import CorruptRecordError, RecordsError, UsageError
 from keras_a2i.records.example import decode_image, parse_examples
 from keras_a2i.records.manifest import Manifest
@@ -33,6 +34,7 @@ def load_records(
     repeat: bool = False,
     ignore_errors: bool = False,
     epoch: tf.Variable | None = None,
+    augmentation: Augmentation | None = None,
 ) -> tf.data.Dataset:
     """Batches of (input, picture) for `model.fit`.
 
@@ -55,6 +57,8 @@ def load_records(
             the data set that is returned, as sentences.
         epoch: an integer variable that the caller sets to the number of each epoch; its order is then drawn from `seed`
             and that number (cached splits), so that a training that goes on sees what it would have seen.
+        augmentation: how the sound is changed each time it is read, with "waveform" only; draws depend on `seed`, the
+            epoch (without `epoch`: on the number of batches read before) and the number of the batch.
 
     Returns:
         A `tf.data.Dataset` of (float32 (batch, n_features) or (batch, n_samples), float32
@@ -70,6 +74,8 @@ def load_records(
         raise UsageError(f"batch_size must be 1 or more. Received: {batch_size}")
     if features not in ("features", "waveform"):
         raise UsageError(f"features must be 'features' or 'waveform'. Received: {features!r}")
+    if augmentation is not None and features != "waveform":
+        raise UsageError(f"Augmentation works on sound: load features='waveform'. Received: features={features!r}")
     reader = _Reader(path, split, waveform=features == "waveform", ignore_errors=ignore_errors)
     shuffle = split == "train" if shuffle is None else shuffle
     if reader.fits(cache):
@@ -83,7 +89,10 @@ def load_records(
         if not ignore_errors:
             pairs = pairs.apply(tf.data.experimental.assert_cardinality(reader.count))
         batches = (pairs.repeat() if repeat else pairs).batch(batch_size, drop_remainder=drop_remainder)
-    dataset = batches.map(_normalize, num_parallel_calls=2).prefetch(2)
+    dataset = batches.map(_normalize, num_parallel_calls=2)
+    if augmentation is not None and augmentation.active:
+        dataset = _augmented(dataset, augmentation, reader.manifest.features.sample_rate, seed, epoch)
+    dataset = dataset.prefetch(2)
     dataset.damaged_records = reader.damaged
     return dataset
 
@@ -135,6 +144,25 @@ def _gather(inputs: np.ndarray, images: np.ndarray) -> Callable[[tf.Tensor], tup
     with tf.device("CPU"):
         inputs, images = tf.constant(inputs), tf.constant(images)
     return lambda rows: (tf.gather(inputs, rows), tf.gather(images, rows))
+
+
+def _augmented(
+    dataset: tf.data.Dataset, augmentation: Augmentation, sample_rate: int, seed: int, epoch: tf.Variable | None
+) -> tf.data.Dataset:
+    """The batches with their sounds changed by draws of their own."""
+    # Without an epoch to go by, each pass over the data set begins with another draw of this.
+    drawn = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).take(1)
+    passes = drawn if epoch is None else tf.data.Dataset.range(1).map(lambda _: tf.cast(epoch, tf.int64))
+    count = dataset.cardinality()
+
+    def change(number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor], place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        draws = tf.random.experimental.stateless_fold_in(tf.stack([tf.constant(seed, tf.int64), place]), number)
+        return augment(batch[0], draws, augmentation, sample_rate), batch[1]
+
+    def one_pass(place: tf.Tensor) -> tf.data.Dataset:
+        return dataset.enumerate().map(lambda number, batch: change(number, batch, place), num_parallel_calls=2)
+
+    return passes.flat_map(one_pass).apply(tf.data.experimental.assert_cardinality(count))
 
 
 def _order(count: int, seed: int, epoch: tf.Variable | None) -> tf.data.Dataset:

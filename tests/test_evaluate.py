@@ -29,12 +29,14 @@ from keras_a2i.training.fit import fit
 
 def make_pairs(n, sources=("a", "b"), seed=0, times=None, labels=None):
     rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, 6)).astype(np.float32) * [1, 1, 1, 1, 1, 100]
     return Pairs(
         ids=np.array([f"p{i}" for i in range(n)]),
         sources=np.array([sources[i % len(sources)] for i in range(n)]),
         labels=np.array(labels if labels is not None else [""] * n),
         times=np.array(times if times is not None else [float(i // len(sources)) for i in range(n)]),
-        features=rng.normal(size=(n, 6)).astype(np.float32) * [1, 1, 1, 1, 1, 100],
+        features=features,
+        inputs=features,
         images=rng.integers(0, 256, (n, 16, 16, 3), dtype=np.uint8),
         factors=[{}] * n,
     )

@@ -15,7 +15,9 @@ FREE = {"config", "errors", "version", "sheet"}
 ROOMS = [
     {"sources"},
     {"records"},
+    {"augmentation", "spectral_masks"},
     {"pipeline"},
+    {"layers"},
     {"models"},
     {"losses", "metrics"},
     {"training"},

@@ -266,3 +266,25 @@ def test_precision_and_jit(records, tmp_path, precision, jit):
 def test_options_out_of_range(records, tmp_path, options, message):
     with pytest.raises(UsageError, match=message):
         train(records, tmp_path / "run", **options)
+
+
+def test_a_model_of_sound_is_trained_and_resumed_as_if_never_interrupted(records, tmp_path):
+    overrides = SMALL | {"input": "waveform", "noise_snr_db": 10.0, "mix_snr_db": 5.0}
+    model = train(records, tmp_path / "whole", overrides=overrides)
+    assert model.input_shape == (None, 16_000)
+    config = json.loads((tmp_path / "whole" / "config.json").read_text())
+    assert config["preset"]["augmentation"]["mix_snr_db"] == 5.0 and config["preset"]["input"] == "waveform"
+    loaded, metadata = load_model(tmp_path / "whole" / "model.keras")
+    assert metadata.input == "waveform" and loaded.input_shape == (None, 16_000)
+
+    def stop(epoch, logs):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(TrainingInterrupted):
+        callback = keras.callbacks.LambdaCallback(on_epoch_end=stop)
+        train(records, tmp_path / "parts", overrides=overrides, callbacks=[callback])
+    assert_same(fit(records, tmp_path / "parts", resume=True), model)
+    still = train(records, tmp_path / "still", overrides=SMALL | {"input": "waveform", "augmentation": {}})
+    with pytest.raises(AssertionError):
+        assert_same(still, model)

@@ -44,8 +44,9 @@ def command(model, records, split, out, folds, seed):
         return
     predictor = load(model)
     report = evaluate(
-        predictor.predict_features,
+        predictor.predict_inputs,
         records,
+        inputs=predictor.metadata.input,
         split=split,
         seed=seed,
         model_name=str(model),

@@ -24,6 +24,13 @@ def _preset_list() -> str:
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change a value of the preset; repeatable."
 )
+@click.option(
+    "--input",
+    "input_",
+    type=click.Choice(["features", "waveform"]),
+    help="waveform: the model takes sound itself, changed a little each time it is heard (default: the preset's).",
+)
+@click.option("--no-augment", is_flag=True, help="With waveform: leave the sound as it is in training.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training pairs (default: the preset's).")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Pairs a step (default: the preset's).")
 @click.option("--seed", type=int, help="Of initial weights, order and dropout (default: 0).")
@@ -45,7 +52,22 @@ def _preset_list() -> str:
     help=("Keep decoded pictures in memory; auto: where they take at most 2 GiB."),
 )
 def command(
-    records, out, preset, settings, epochs, batch_size, seed, resume, overwrite, early_stop, best, jit, precision, cache
+    records,
+    out,
+    preset,
+    settings,
+    input_,
+    no_augment,
+    epochs,
+    batch_size,
+    seed,
+    resume,
+    overwrite,
+    early_stop,
+    best,
+    jit,
+    precision,
+    cache,
 ):
     """Train a model on RECORDS.
 
@@ -60,7 +82,7 @@ def command(
         records,
         out,
         preset=preset,
-        overrides=parse_settings(settings),
+        overrides=_overrides(settings, input_, no_augment),
         epochs=epochs,
         batch_size=batch_size,
         seed=seed,
@@ -77,6 +99,15 @@ def command(
     )
     click.echo(f"{out / 'model.keras'}: trained in {format_seconds(time.monotonic() - started)}")
     click.echo(f"Look at {out / 'samples'}, then: keras-a2i generate {out} SOUND.wav --out pictures")
+
+
+def _overrides(settings: tuple[str, ...], input_: str | None, no_augment: bool) -> dict[str, object]:
+    values = parse_settings(settings)
+    if input_:
+        values["input"] = input_
+    if no_augment:
+        values["augmentation"] = {}
+    return values
 
 
 def parse_settings(settings: tuple[str, ...]) -> dict[str, object]:

@@ -1,51 +1,93 @@
-"""`keras-a2i generate`: sound files into pictures."""
+"""`keras-a2i generate`: sound files into pictures or videos."""
 
+import functools
+import math
 import pathlib
+import time
 
 import click
 
-from keras_a2i.cli.progress import ProgressLine
+from keras_a2i.cli.progress import ProgressLine, format_seconds
 from keras_a2i.errors import KerasA2IError, SourceError, UsageError
 
 _MOST_ON_SHEET = 64
 _LEAST_FOR_PROGRESS = 64
+_FPS = 25.0
+_CODEC = "h264"
 
 
 @click.command("generate")
 @click.argument("model", type=click.Path(path_type=pathlib.Path))
 @click.argument("audio", nargs=-1, required=True, type=click.Path(path_type=pathlib.Path))
-@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="The folder the pictures go to.")
-@click.option("--sheet/--no-sheet", default=True, help="Draw a sheet of a file's pictures too (default: yes).")
-@click.option("--overwrite", is_flag=True, help="Replace pictures of an earlier call.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=pathlib.Path), help="The folder that pictures or videos go to."
+)
+@click.option("--sheet/--no-sheet", default=None, help="Draw a sheet of a file's pictures too (default: yes).")
+@click.option("--video", is_flag=True, help="Write a video of each file, with its sound, instead of pictures.")
+@click.option("--fps", type=float, help=f"Frames a second of a video, 1 to 60 (default: {_FPS:g}).")
+@click.option(
+    "--codec",
+    type=click.Choice(["h264", "vp9"]),
+    help=f"h264: mp4 with AAC sound; vp9: webm with Opus sound (default: {_CODEC}).",
+)
+@click.option(
+    "--smooth",
+    type=float,
+    metavar="SECONDS",
+    help="Calm a video's flicker by a Gaussian of this standard deviation over neighbouring frames' latent vectors, "
+    "0 to 10 (default: 0, off).",
+)
+@click.option("--overwrite", is_flag=True, help="Replace what an earlier call wrote.")
 @click.option("--strict", is_flag=True, help="Stop at the first sound file that can't be read.")
-def command(model, audio, out, sheet, overwrite, strict):
+def command(model, audio, out, sheet, video, fps, codec, smooth, overwrite, strict):
     """Turn AUDIO files (wav, flac, ogg, mp3; any rate and length) into PNG pictures, one for each second of sound.
 
     MODEL is a run folder, a .keras file, a SavedModel folder or a .tflite file. The last second of a file is filled
     with silence. Pictures of sound.wav go to OUT/sound/0000.png and so on, and to the sheet OUT/sound.png.
+
+    With --video, OUT/sound.mp4 (or .webm) shows a picture for each frame, drawn from the sound around that frame's
+    middle, and plays the file's own sound. It needs pip install "keras-a2i[video]"; --smooth needs a run folder or a
+    .keras file.
     """
+    _check_options(video, sheet, fps=fps, codec=codec, smooth=smooth)
+    if out.is_file():
+        what = "Videos" if video else "Pictures"
+        raise UsageError(f"{what} must go into a folder. Received: the file {out}")
+    names = _folder_names(audio)
+    if video:
+        make, targets = _prepare_videos(audio, out, names, fps, codec, smooth, overwrite)
+    else:
+        make, targets = functools.partial(_generate, sheet=sheet is not False), [out / name for name in names]
+        _clear(targets, overwrite)
+
     from keras_a2i.serving.predictor import load
 
-    if out.is_file():
-        raise UsageError(f"Pictures must go into a folder. Received: the file {out}")
-    names = _folder_names(audio)
-    _clear([out / name for name in names], overwrite)
     predictor = load(model)
     failed = []
-    for path, name in zip(audio, names, strict=True):
+    for path, target in zip(audio, targets, strict=True):
         try:
-            count = _generate(predictor, path, out / name, sheet)
+            made = make(predictor, path, target)
         except SourceError as error:
             if strict:
                 raise
             failed.append(error)
             click.echo(f"skipped: {error}", err=True)
             continue
-        click.echo(f"{out / name}: {count} {'picture' if count == 1 else 'pictures'}")
+        click.echo(f"{target}: {made}")
     if failed:
         click.echo(f"{len(failed)} of {len(audio)} sound files skipped", err=True)
     if len(failed) == len(audio):
         raise KerasA2IError(f"None of the {len(audio)} sound files could be read")
+
+
+def _check_options(video: bool, sheet: bool | None, **of_video) -> None:
+    given = [f"--{name}" for name, value in of_video.items() if value is not None]
+    if given and not video:
+        raise UsageError(f"{given[0]} goes with --video. Received: {given[0]} without it")
+    if video and sheet is not None:
+        raise UsageError(
+            f"A sheet is drawn of pictures, not of a video. Received: --video and --{'' if sheet else 'no-'}sheet"
+        )
 
 
 def _folder_names(audio: tuple[pathlib.Path, ...]) -> list[str]:
@@ -68,12 +110,56 @@ def _clear(folders: list[pathlib.Path], overwrite: bool) -> None:
             path.unlink()
 
 
-def _generate(predictor, path: pathlib.Path, folder: pathlib.Path, sheet: bool) -> int:
+def _prepare_videos(audio, out: pathlib.Path, names: list[str], fps, codec, smooth, overwrite: bool):
+    """What makes a video of a file, and the videos' paths; mistakes show before the model takes seconds to load."""
+    from keras_a2i.serving.video import check_fps, check_smooth, find_codec
+
+    codec, fps, smooth = codec or _CODEC, _FPS if fps is None else fps, smooth or 0.0
+    check_fps(fps)
+    check_smooth(smooth)
+    suffix = find_codec(codec).container
+    targets = [out / f"{name}.{suffix}" for name in names]
+    sounds = {path.resolve() for path in audio}
+    for target in targets:
+        if target.resolve() in sounds or target.is_dir():
+            raise UsageError(
+                f"A video can't replace a folder or its own sound. Received: {target}. Choose another --out"
+            )
+        if target.exists() and not overwrite:
+            raise UsageError(f"{target} exists already. Choose another --out, or --overwrite it")
+    return functools.partial(_generate_video, fps=fps, codec=codec, smooth=smooth), targets
+
+
+def _generate_video(
+    predictor, path: pathlib.Path, target: pathlib.Path, *, fps: float, codec: str, smooth: float
+) -> str:
+    from keras_a2i.serving.video import write_video
+
+    progress, start = ProgressLine("frames"), time.monotonic()
+    total = _count(path, 1 / fps)
+    try:
+        summary = write_video(
+            *(predictor, path, target),
+            fps=fps,
+            codec=codec,
+            smooth=smooth,
+            progress=lambda done: progress(done, 0, max(done, total)),
+        )
+    finally:
+        progress.close()
+    took = time.monotonic() - start
+    return (
+        f"{summary.frames} {'frame' if summary.frames == 1 else 'frames'}, {format_seconds(summary.seconds)} in "
+        f"{took:.1f} s ({summary.seconds / took:.1f} times real time), flicker {100 * summary.flicker:.2f} %"
+    )
+
+
+def _generate(predictor, path: pathlib.Path, folder: pathlib.Path, sheet: bool) -> str:
     from keras_a2i.sheet import draw_sheet, save_png, to_pillow, to_uint8
 
     duration = predictor.metadata.features.duration
     progress = ProgressLine("pictures")
-    total = _count_windows(path, duration)
+    total = _count(path, duration)
     shown, captions, count = [], [], 0
     try:
         for pictures in predictor.stream_file(path):
@@ -92,14 +178,16 @@ def _generate(predictor, path: pathlib.Path, folder: pathlib.Path, sheet: bool) 
         import numpy as np
 
         save_png(draw_sheet([np.stack(shown)], captions=captions), folder.with_name(folder.name + ".png"))
-    return count
+    return f"{count} {'picture' if count == 1 else 'pictures'}"
 
 
-def _count_windows(path: pathlib.Path, duration: float) -> int:
+def _count(path: pathlib.Path, seconds: float) -> int:
+    """How many pieces of so many seconds a sound file has, the last one not full; 1 where that can't be told."""
     import soundfile
 
     try:
         info = soundfile.info(path)
-    except (soundfile.LibsndfileError, OSError):
+    except (soundfile.LibsndfileError, OSError, TypeError):
+        # A TypeError for a name in .raw, whose layout nobody told.
         return 1
-    return max(1, -int(-info.frames // (info.samplerate * duration)))
+    return max(1, math.ceil(info.frames / (info.samplerate * seconds)))

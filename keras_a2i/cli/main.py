@@ -18,7 +18,8 @@ _COMMANDS = {
     "baselines": "what predictors without a model score on records",
     "evaluate": "what a model's pictures are worth, beside predictors that hear nothing",
     "reproduce": "the paper's recipe, its figures beside the published ones",
-    "generate": "sound files into pictures",
+    "generate": "sound files into pictures, or into videos",
+    "live": "pictures of what is heard now, from a microphone or a file",
     "export": "a trained model into one file or folder for serving",
 }
 

@@ -120,7 +120,7 @@ def _export(run: pathlib.Path, path: pathlib.Path) -> None:
 
     done = export(run, path, format="tflite", overwrite=True)
     click.echo(
-        f"{done.path}: {done.size / 1e6:.1f} MB, differs from the Keras model by at most {done.max_difference:.1g}"
+        f"{done.path}: {done.size / 1e6:.1f} MB, differs from the Keras model by at most {done.agreement.max:.1g}"
     )
 
 

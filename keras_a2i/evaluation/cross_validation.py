@@ -99,7 +99,10 @@ def cross_validate(
         sizes = {} if going_on else {"epochs": config.epochs, "batch_size": config.batch_size}
         model = fit(folder / "records", folder / "run", resume=going_on, **recipe, **sizes)
         name = str(folder / "run")
-        reports.append(evaluate(model.predict_on_batch, folder / "records", seed=seed, model_name=name, on_step=say))
+        inputs = config.preset.get("input", "features")
+        reports.append(
+            evaluate(model.predict_on_batch, folder / "records", inputs=inputs, seed=seed, model_name=name, on_step=say)
+        )
     return CrossValidation(reports, _pooled_gains(reports, seed))
 
 

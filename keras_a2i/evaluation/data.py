@@ -1,12 +1,13 @@
 """The pairs an evaluation looks at: both splits, decoded, with who they are."""
 
 import dataclasses
-import json
 import pathlib
 
 import numpy as np
 
 from keras_a2i.pipeline import read_examples
+from keras_a2i.records.example import decode_factors
+from keras_a2i.sources.mfcc import from_pcm16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Pairs:
         features: float32 (n, n_features).
         images: uint8 (n, size, size, channels).
         factors: hidden factors of synthetic pairs, one dictionary a pair (else empty ones).
+        inputs: what the model is given, float32 (n, n_inputs): features, or sound.
     """
 
     ids: np.ndarray
@@ -28,24 +30,28 @@ class Pairs:
     features: np.ndarray
     images: np.ndarray
     factors: list[dict[str, float]]
+    inputs: np.ndarray
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-def read_pairs(records: str | pathlib.Path, split: str) -> Pairs:
+def read_pairs(records: str | pathlib.Path, split: str, inputs: str = "features") -> Pairs:
     """Reads a split into memory, ordered by source and time.
+
+    Args:
+        records: the records folder.
+        split: "train", "val" or "test".
+        inputs: "features", or "waveform" for a model that takes sound.
 
     Raises:
         RecordsError, CorruptRecordError: as `read_examples`.
     """
-    batches = list(read_examples(records, split).as_numpy_iterator())
+    batches = list(read_examples(records, split, waveform=inputs == "waveform").as_numpy_iterator())
     joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     order = np.lexsort((joined["time"], joined["source_id"]))
-    texts = {
-        name: np.array([value.decode() for value in joined[name][order]])
-        for name in ("id", "source_id", "label", "factors")
-    }
+    texts = {name: np.array([value.decode() for value in joined[name][order]]) for name in ("id", "source_id", "label")}
+    given = joined[inputs][order]
     return Pairs(
         ids=texts["id"],
         sources=texts["source_id"],
@@ -53,7 +59,8 @@ def read_pairs(records: str | pathlib.Path, split: str) -> Pairs:
         times=joined["time"][order].astype(np.float64),
         features=joined["features"][order],
         images=joined["image"][order],
-        factors=[json.loads(text) if text else {} for text in texts["factors"]],
+        factors=[decode_factors(value) for value in joined["factors"][order]],
+        inputs=from_pcm16(given) if inputs == "waveform" else given,
     )
 
 

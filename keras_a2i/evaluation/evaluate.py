@@ -15,6 +15,7 @@ from keras_a2i.evaluation.scoring import HEADLINE, METRICS, score_predictors
 from keras_a2i.evaluation.statistics import find_leak, paired_gain, retrieval, source_blocks
 from keras_a2i.evaluation.verdict import judge
 from keras_a2i.records.manifest import Manifest
+from keras_a2i.sheet import to_uint8
 from keras_a2i.sources.mfcc import mfcc
 from keras_a2i.version import library_versions
 
@@ -27,6 +28,7 @@ def evaluate(
     run: Run,
     records: str | pathlib.Path,
     *,
+    inputs: str = "features",
     split: str = "val",
     seed: int = 0,
     model_name: str = "",
@@ -37,8 +39,9 @@ def evaluate(
     """Evaluates a model on held-out pairs. Both splits are read into memory, 8 bits a channel.
 
     Args:
-        run: features (batch, n_features) to pictures (batch, size, size, channels) in [-1, 1].
+        run: inputs (batch, n_inputs) to pictures (batch, size, size, channels) in [-1, 1].
         records: the records folder.
+        inputs: what the model takes, "features" or "waveform".
         split: the held-out split.
         seed: of the shuffled sounds, the bootstrap and the readers of labels and factors.
         model_name, command, notes: kept in the report.
@@ -54,13 +57,15 @@ def evaluate(
     keras.utils.set_random_seed(seed)
     manifest = Manifest.read(records)
     say("reading the records")
-    train, held_out = read_pairs(records, "train"), read_pairs(records, split)
+    train, held_out = read_pairs(records, "train"), read_pairs(records, split, inputs)
     if len(held_out) < 2:
         raise RecordsError(f"An evaluation needs two held-out pairs or more. Received: {len(held_out)} in {split!r}")
     say("generating pictures")
     silence = None
     if all(source.get("kind") != "scenes" for source in manifest.sources):
-        silence = mfcc(np.zeros((1, manifest.features.n_samples), np.float32), manifest.features)[0]
+        silence = np.zeros(manifest.features.n_samples, np.float32)
+        if inputs == "features":
+            silence = mfcc(silence[None], manifest.features)[0]
     predictors = [*model_and_controls(_batched(run), held_out, silence, seed), *baselines(train, held_out)]
     scores = score_predictors(predictors, held_out, lambda done, total: say(f"scoring predictors, {done} of {total}"))
     blocks = source_blocks(held_out)
@@ -127,8 +132,8 @@ def headline_gains(scores: Sequence[PredictorScores], blocks: list[np.ndarray], 
 
 
 def _batched(run: Run) -> Run:
-    return lambda features: np.concatenate(
-        [np.asarray(run(features[i : i + _BATCH]), np.float32) for i in range(0, len(features), _BATCH)]
+    return lambda inputs: np.concatenate(
+        [np.asarray(run(inputs[i : i + _BATCH]), np.float32) for i in range(0, len(inputs), _BATCH)]
     )
 
 
@@ -151,8 +156,8 @@ def _examples(
             score=float(values[row]),
             pictures={
                 "real": held_out.images[row],
-                "generated": _eight_bit(predictors[0].pictures[row]),
-                baseline: _eight_bit(other.pictures[row]),
+                "generated": to_uint8(predictors[0].pictures[row]),
+                baseline: to_uint8(other.pictures[row]),
             },
         )
         for group, rows in groups.items()
@@ -167,15 +172,11 @@ def _examples(
             score=scores[1].values[HEADLINE][row],
             pictures={
                 "real": held_out.images[row],
-                "from its own sound": _eight_bit(predictors[0].pictures[row]),
-                "from the other's sound": _eight_bit(predictors[1].pictures[row]),
+                "from its own sound": to_uint8(predictors[0].pictures[row]),
+                "from the other's sound": to_uint8(predictors[1].pictures[row]),
                 "the other's real picture": held_out.images[donors[row]],
             },
         )
         for row in spread
     ]
     return found
-
-
-def _eight_bit(image: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint((image + 1) * 127.5), 0, 255).astype(np.uint8)

@@ -30,13 +30,13 @@ def model_and_controls(run: Run, held_out: Pairs, silence: np.ndarray | None, se
     """The model, the model with sounds permuted, and the model in silence.
 
     Args:
-        run: features to pictures.
+        run: inputs to pictures.
         held_out: the held-out pairs.
-        silence: features of silence (n_features,), or None where there are none (features not made from sound here).
+        silence: the input of silence (n_inputs,), or None where there is none (features not made from sound here).
         seed: of the permutation.
     """
     rows = shuffled_rows(len(held_out), seed)
-    pictures = run(held_out.features)
+    pictures = run(held_out.inputs)
     found = [
         Predictor("model", "model", "the model, given each picture's own sound", pictures),
         Predictor("sounds shuffled", "control", "the same model, given another held-out pair's sound", pictures[rows]),

@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from keras_a2i.models.frontend import with_frontend
     from keras_a2i.models.network import encoder_generator
     from keras_a2i.models.optimizer import make_optimizer
     from keras_a2i.models.presets import PRESETS, Preset, get_preset
@@ -14,9 +15,10 @@ _HOMES = {
     "encoder_generator": "network",
     "get_preset": "presets",
     "make_optimizer": "optimizer",
+    "with_frontend": "frontend",
 }
 
-__all__ = ["PRESETS", "Preset", "encoder_generator", "get_preset", "make_optimizer"]
+__all__ = ["PRESETS", "Preset", "encoder_generator", "get_preset", "make_optimizer", "with_frontend"]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import keras
 
 METADATA_NAME = "keras_a2i.json"
+INPUTS = ("features", "waveform")
 _SCHEMA_VERSION = 1
 
 
@@ -25,17 +26,35 @@ class ModelMetadata:
     """What a model takes and gives.
 
     Attributes:
-        features: how its input is made from sound.
+        features: how its input is made from sound: rate, length and, unless it takes the sound itself, coefficients.
         image: the picture it gives.
+        input: "features" (batch, n_features), or "waveform" (batch, n_samples) in [-1, 1].
         preset: the preset it was made from, "" if unknown.
         feature_mean, feature_std: of the training features, one value a feature; () if unknown.
+        labels: of the pairs it was trained on, sorted; () where they had none.
+        license: under which the model is given on, "" if nothing was said.
+        quantization: how integers stand for numbers, "input" and "output" -> (scale, zero point): number = scale x
+            (integer - zero point); {} for a model that takes and gives float32.
     """
 
     features: FeatureConfig = dataclasses.field(default_factory=FeatureConfig)
     image: ImageConfig = dataclasses.field(default_factory=ImageConfig)
+    input: str = "features"
     preset: str = ""
     feature_mean: tuple[float, ...] = ()
     feature_std: tuple[float, ...] = ()
+    labels: tuple[str, ...] = ()
+    license: str = ""
+    quantization: dict[str, tuple[float, int]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.input not in INPUTS:
+            raise ModelError(f"A model's input must be one of {', '.join(INPUTS)}. Received: {self.input!r}")
+
+    @property
+    def n_inputs(self) -> int:
+        """Length of one input: features, or samples of sound."""
+        return self.features.n_features if self.input == "features" else self.features.n_samples
 
     def to_json(self) -> str:
         """The metadata as JSON text."""
@@ -57,8 +76,13 @@ class ModelMetadata:
             values["image"] = ImageConfig.from_dict(values["image"])
             values["feature_mean"] = tuple(values["feature_mean"])
             values["feature_std"] = tuple(values["feature_std"])
+            values["labels"] = tuple(values.get("labels", ()))
+            quantization = values.get("quantization", {})
+            values["quantization"] = {name: (float(scale), int(zero)) for name, (scale, zero) in quantization.items()}
             return cls(**values)
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, KerasA2IError):
+                raise
             raise ModelError(f"{METADATA_NAME} isn't model metadata of this version: {error!r}") from error
 
 
@@ -109,6 +133,8 @@ def load_model(path: pathlib.Path) -> "tuple[keras.Model, ModelMetadata]":
     """
     import keras
 
+    import keras_a2i.layers  # noqa: F401  Keras knows the layers by then.
+
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, OSError, TypeError, KeyError, zipfile.BadZipFile) as error:
@@ -135,10 +161,11 @@ def default_metadata(input_shape: tuple, output_shape: tuple) -> ModelMetadata:
 
 
 def _check_fit(name: str, metadata: ModelMetadata, input_shape: tuple, output_shape: tuple) -> None:
-    wanted = (metadata.features.n_features, metadata.image.shape)
+    wanted = (metadata.n_inputs, metadata.image.shape)
     received = (input_shape[1], tuple(output_shape[1:]))
     if wanted != received:
+        what = "features" if metadata.input == "features" else "samples"
         raise ModelError(
-            f"The model must take {wanted[0]} features and give pictures {wanted[1]}, as its feature and image "
+            f"The model must take {wanted[0]} {what} and give pictures {wanted[1]}, as its feature and image "
             f"configurations say. Received: {name} with {received[0]} and {received[1]}"
         )

@@ -4,8 +4,10 @@ import dataclasses
 import difflib
 from typing import Any
 
+from keras_a2i.augmentation import Augmentation
 from keras_a2i.errors import UsageError
 
+INPUTS = ("features", "waveform")
 SCHEDULES = ("constant", "cosine")
 
 
@@ -33,6 +35,8 @@ class Preset:
         weight_decay: AdamW's; 0 is plain Adam.
         batch_size: pairs a step.
         epochs: passes over the training pairs.
+        input: "features" as records hold them, or "waveform": sound through the same feature layers inside the model.
+        augmentation: of the sound in training, for "waveform". Its values can be changed by their own names.
 
     Raises:
         UsageError: if a value is out of its range.
@@ -57,6 +61,8 @@ class Preset:
     weight_decay: float
     batch_size: int
     epochs: int
+    input: str = "features"
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
         for field in ("encoder_units", "generator_channels"):
@@ -76,6 +82,9 @@ class Preset:
         rate = self.learning_rate
         self._require("learning_rate", _in_range(rate, 0, 10) and rate > 0, "must lie in (0, 10]")
         self._require("schedule", self.schedule in SCHEDULES, f"must be one of {list(SCHEDULES)}")
+        self._require("input", self.input in INPUTS, f"must be one of {list(INPUTS)}")
+        if isinstance(self.augmentation, dict):
+            object.__setattr__(self, "augmentation", Augmentation.from_dict(self.augmentation))
         self._require("base_size", self.base_size in (1, 2, 4), "must be 1, 2 or 4")
         self._require("final_scale", self.final_scale in (2, 4), "must be 2 or 4")
         self._require(
@@ -143,6 +152,7 @@ _DEFAULT = Preset(
     weight_decay=0.0,
     batch_size=64,
     epochs=30,
+    augmentation=Augmentation(gain_db=6.0, noise_snr_db=20.0, time_shift=0.05, speed=0.1),
 )
 
 _TINY = dataclasses.replace(
@@ -162,7 +172,7 @@ def get_preset(name: str, /, **overrides: Any) -> Preset:
 
     Args:
         name: "default", "seed" or "tiny".
-        **overrides: fields of `Preset` other than its name and description.
+        **overrides: fields of `Preset` other than its name and description, and of `Augmentation`.
 
     Raises:
         UsageError: if there is no such preset or field, or a value is out of range.
@@ -173,11 +183,16 @@ def get_preset(name: str, /, **overrides: Any) -> Preset:
     """
     if name not in PRESETS:
         raise UsageError(f"The preset must be one of {list(PRESETS)}. Received: {name!r}{_suggest(name, PRESETS)}")
+    preset = PRESETS[name]
     fields = [field.name for field in dataclasses.fields(Preset) if field.name not in ("name", "description")]
+    of_sound = [field.name for field in dataclasses.fields(Augmentation)]
     for key in overrides:
-        if key not in fields:
-            raise UsageError(f"A preset has the values {fields}. Received: {key!r}{_suggest(key, fields)}")
-    return dataclasses.replace(PRESETS[name], **overrides)
+        if key not in fields + of_sound:
+            known = fields + of_sound
+            raise UsageError(f"A preset has the values {known}. Received: {key!r}{_suggest(key, known)}")
+    changed = {key: overrides.pop(key) for key in list(overrides) if key in of_sound}
+    preset = dataclasses.replace(preset, **overrides)
+    return dataclasses.replace(preset, augmentation=dataclasses.replace(preset.augmentation, **changed))
 
 
 def _suggest(word: str, known: Any) -> str:

@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,22 +10,52 @@ from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.exporters.runtime import load_saved_model, load_tflite
 from keras_a2i.models.model_file import ModelMetadata, load_model
 from keras_a2i.sources.mfcc import from_pcm16, mfcc, pcm16
-from keras_a2i.sources.sound import resample, stream_windows, to_mono
+from keras_a2i.sources.sound import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, resample, stream_windows, to_mono
+
+if TYPE_CHECKING:
+    import keras
 
 _BATCH = 32
+Run = Callable[[np.ndarray], np.ndarray]
 
 
 class Predictor:
     """A loaded model with the feature and image configurations it was made for.
 
     Args:
-        run: float32 features (batch, n_features) to pictures (batch, size, size, channels) in [-1, 1].
+        run: float32 inputs (batch, n_inputs) to pictures (batch, size, size, channels) in [-1, 1].
         metadata: what it takes and gives.
+        encode: the first half of `run`, inputs to latent vectors (batch, n_latent); None where it can't be cut in two.
+        generate: the second half, latent vectors to pictures.
     """
 
-    def __init__(self, run: Callable[[np.ndarray], np.ndarray], metadata: ModelMetadata):
-        self._run = run
+    def __init__(self, run: Run, metadata: ModelMetadata, encode: Run | None = None, generate: Run | None = None):
+        self._run, self._encode, self._generate = run, encode, generate
         self.metadata = metadata
+
+    def predict(self, sound: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
+        """Pictures for sound, a sound file or features.
+
+        Sound gives one picture for each window (a second unless configured otherwise), the last filled with silence.
+
+        Args:
+            sound: a sound file; or samples (n,) or (n, channels), float in [-1, 1] or int16, at least one; or, without
+                a sample rate, features (batch, n_features).
+            sample_rate: of the samples, 1,000 to 768,000 Hz.
+
+        Returns:
+            float32 (n_windows, size, size, channels) in [-1, 1].
+
+        Raises:
+            UsageError: if the sound is empty, not finite or has its channels first, the rate is out of range, or
+                features have another length than the model takes.
+            SourceError: if the file can't be read as sound.
+        """
+        if isinstance(sound, str | pathlib.Path):
+            return np.concatenate(list(self.stream_file(sound)))
+        if sample_rate is None:
+            return self.predict_features(sound)
+        return self.predict_windows(self._cut(_check_sound(np.asarray(sound)), sample_rate))
 
     def predict_features(self, features: np.ndarray) -> np.ndarray:
         """Pictures for feature vectors.
@@ -36,44 +67,60 @@ class Predictor:
             float32 (batch, size, size, channels) in [-1, 1].
 
         Raises:
-            UsageError: if the features have another length or aren't finite.
+            UsageError: if the features have another length or aren't finite, or the model takes sound itself.
         """
         features = np.asarray(features, dtype=np.float32)
-        wanted = self.metadata.features.n_features
-        if features.ndim != 2 or features.shape[1] != wanted or not np.isfinite(features).all():
-            raise UsageError(f"Features must be finite, (batch, {wanted}). Received: shape {features.shape}")
-        parts = [self._run(features[i : i + _BATCH]) for i in range(0, len(features), _BATCH)]
-        return np.concatenate(parts) if parts else np.zeros((0, *self.metadata.image.shape), np.float32)
+        if self.metadata.input != "features":
+            raise UsageError(
+                f"This model takes sound, not features: give predict a sample_rate. Received: shape {features.shape}"
+            )
+        return self.predict_inputs(features)
 
-    def predict(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-        """One picture for each window of sound (a second unless configured otherwise), the last filled with silence.
+    def predict_inputs(self, inputs: np.ndarray) -> np.ndarray:
+        """Pictures for what the model itself takes, as records hold it: features or sound, by `metadata.input`.
 
         Args:
-            waveform: (n,) or (n, channels), float in [-1, 1] or int16; at least one sample.
-            sample_rate: Hz.
+            inputs: float32 (batch, n_inputs).
 
         Returns:
-            float32 (n_windows, size, size, channels) in [-1, 1].
+            float32 (batch, size, size, channels) in [-1, 1].
 
         Raises:
-            UsageError: if the sound is empty, not finite or has its channels first, or the rate is out of range.
+            UsageError: if the inputs have another length or aren't finite.
         """
-        waveform = np.asarray(waveform)
-        if waveform.dtype == np.int16:
-            waveform = from_pcm16(waveform)
-        if waveform.ndim not in (1, 2) or waveform.size == 0 or not np.isfinite(waveform).all():
+        wanted = self.metadata.n_inputs
+        if inputs.ndim != 2 or inputs.shape[1] != wanted or not np.isfinite(inputs).all():
+            what = "Features" if self.metadata.input == "features" else "Windows of sound"
+            raise UsageError(f"{what} must be finite, (batch, {wanted}). Received: shape {inputs.shape}")
+        return self._in_batches(self._run, inputs, self.metadata.image.shape)
+
+    def predict_windows(self, windows: np.ndarray) -> np.ndarray:
+        """Pictures for windows of sound.
+
+        Args:
+            windows: float32 (n, n_samples) in [-1, 1] at the model's sample rate.
+
+        Returns:
+            float32 (n, size, size, channels) in [-1, 1].
+        """
+        return self._in_batches(lambda part: self._run(self._inputs(part)), windows, self.metadata.image.shape)
+
+    def encode_windows(self, windows: np.ndarray) -> np.ndarray:
+        """Latent vectors, float32 (n, n_latent), for windows of sound (n, n_samples).
+
+        Raises:
+            UsageError: if the model's format doesn't give them: a run folder and a `.keras` file do.
+        """
+        if self._encode is None:
             raise UsageError(
-                f"Sound must be finite samples (n,) or (n, channels), at least one. Received: shape {waveform.shape}"
+                "Latent vectors must come from a run folder or a .keras file with a layer named latent. Received: a "
+                "model of another format or without that layer"
             )
-        if waveform.ndim == 2 and waveform.shape[0] < waveform.shape[1] and waveform.shape[0] <= 8:
-            raise UsageError(f"Sound has its channels last, (n, channels). Received: shape {waveform.shape}")
-        if not 1_000 <= sample_rate <= 768_000:
-            raise UsageError(f"sample_rate must lie between 1000 and 768000 Hz. Received: {sample_rate}")
-        config = self.metadata.features
-        sound = np.clip(resample(to_mono(waveform), sample_rate, config.sample_rate), -1, 1)
-        n_windows = max(1, -(-len(sound) // config.n_samples))
-        sound = np.pad(sound, (0, n_windows * config.n_samples - len(sound)))
-        return self._predict_windows(sound.reshape(n_windows, config.n_samples))
+        return self._in_batches(lambda part: self._encode(self._inputs(part)), windows, (0,))
+
+    def generate_latents(self, latents: np.ndarray) -> np.ndarray:
+        """Pictures, float32 (n, size, size, channels), for latent vectors of `encode_windows`."""
+        return self._in_batches(self._generate, latents, self.metadata.image.shape)
 
     def stream_file(self, path: str | pathlib.Path) -> Iterator[np.ndarray]:
         """Pictures for a sound file, a batch at a time, in constant memory.
@@ -91,14 +138,45 @@ class Predictor:
         for window in stream_windows(pathlib.Path(path), self.metadata.features):
             batch.append(window)
             if len(batch) == _BATCH:
-                yield self._predict_windows(np.stack(batch))
+                yield self.predict_windows(np.stack(batch))
                 batch = []
         if batch:
-            yield self._predict_windows(np.stack(batch))
+            yield self.predict_windows(np.stack(batch))
 
-    def _predict_windows(self, windows: np.ndarray) -> np.ndarray:
+    def _cut(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Consecutive windows (n_windows, n_samples) of a sound, at least one, the last filled with silence."""
+        if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+            raise UsageError(
+                f"sample_rate must lie between {MIN_SAMPLE_RATE} and {MAX_SAMPLE_RATE} Hz. Received: {sample_rate}"
+            )
+        config = self.metadata.features
+        sound = np.clip(resample(to_mono(waveform), sample_rate, config.sample_rate), -1, 1)
+        n_windows = max(1, -(-len(sound) // config.n_samples))
+        sound = np.pad(sound, (0, n_windows * config.n_samples - len(sound)))
+        return sound.reshape(n_windows, config.n_samples)
+
+    def _inputs(self, windows: np.ndarray) -> np.ndarray:
         # Records hold 16-bit sound and its features: a model must hear here what it heard in training.
-        return self.predict_features(mfcc(from_pcm16(pcm16(windows)), self.metadata.features))
+        sound = from_pcm16(pcm16(windows))
+        return sound if self.metadata.input == "waveform" else mfcc(sound, self.metadata.features)
+
+    @staticmethod
+    def _in_batches(run: Run, inputs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        parts = [run(inputs[i : i + _BATCH]) for i in range(0, len(inputs), _BATCH)]
+        return np.concatenate(parts) if parts else np.zeros((0, *shape), np.float32)
+
+
+def _check_sound(waveform: np.ndarray) -> np.ndarray:
+    """Floating-point samples (n,) or (n, channels), or a UsageError."""
+    if waveform.dtype == np.int16:
+        waveform = from_pcm16(waveform)
+    if waveform.ndim not in (1, 2) or waveform.size == 0 or not np.isfinite(waveform).all():
+        raise UsageError(
+            f"Sound must be finite samples (n,) or (n, channels), at least one. Received: shape {waveform.shape}"
+        )
+    if waveform.ndim == 2 and waveform.shape[0] < waveform.shape[1] and waveform.shape[0] <= 8:
+        raise UsageError(f"Sound has its channels last, (n, channels). Received: shape {waveform.shape}")
+    return waveform
 
 
 def load(path: str | pathlib.Path) -> Predictor:
@@ -114,8 +192,7 @@ def load(path: str | pathlib.Path) -> Predictor:
     if (path / "model.keras").is_file():
         path = path / "model.keras"
     if path.suffix == ".keras" and path.is_file():
-        model, metadata = load_model(path)
-        return Predictor(lambda features: np.asarray(model.predict_on_batch(features), np.float32), metadata)
+        return _from_keras(*load_model(path))
     if path.suffix == ".tflite" and path.is_file():
         return Predictor(*load_tflite(path))
     if (path / "saved_model.pb").is_file():
@@ -126,3 +203,16 @@ def load(path: str | pathlib.Path) -> Predictor:
     raise ModelError(
         f"A model is a run folder, a .keras file, a SavedModel folder or a .tflite file. Received: {path}, which {what}"
     )
+
+
+def _from_keras(model: "keras.Model", metadata: ModelMetadata) -> Predictor:
+    from keras_a2i.models.halves import LATENT, split_at_latent
+
+    if not any(layer.name == LATENT for layer in model.layers):
+        return Predictor(_run(model), metadata)
+    encoder, generator = split_at_latent(model)
+    return Predictor(_run(model), metadata, _run(encoder), _run(generator))
+
+
+def _run(model: "keras.Model") -> Run:
+    return lambda inputs: np.asarray(model.predict_on_batch(inputs), np.float32)

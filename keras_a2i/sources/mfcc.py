@@ -1,12 +1,10 @@
 """Mel-frequency cepstral coefficients in NumPy, and the 16-bit samples they are computed from."""
 
-import functools
-import math
-
 import numpy as np
 
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import ConfigError, SourceError
+from keras_a2i.sources.mel import cepstral_matrix, seed_filters
 
 FULL_SCALE = 32_768
 # float64 values of windowed sound held at a time: 8 MiB, whatever the batch.
@@ -116,34 +114,13 @@ def _cepstra(windows: np.ndarray, config: FeatureConfig) -> np.ndarray:
     power = (spectrum.real**2 + spectrum.imag**2) / config.n_fft
     energy = power.sum(axis=-1)
     # One matrix product an item, so that its rounding is the same in a batch of any size.
-    mel = power @ mel_filters(config)
+    mel = power @ _filters(config)
     mel[mel == 0] = _EPSILON
     energy[energy == 0] = _EPSILON
-    cepstra = np.log(mel) @ cepstral_matrix(config)
+    cepstra = np.log(mel) @ cepstral_matrix(config.n_mels, config.n_mfcc, config.lifter)
     cepstra[..., 0] = np.log(energy)
     return cepstra
 
 
-@functools.lru_cache(maxsize=8)
-def mel_filters(config: FeatureConfig) -> np.ndarray:
-    """Triangular mel filters, float64 (n_fft // 2 + 1, n_mels), edges rounded down to bins as in the reference."""
-    top = 2595 * math.log10(1 + config.sample_rate / 2 / 700)
-    hertz = 700 * (10 ** (np.linspace(0, top, config.n_mels + 2) / 2595) - 1)
-    edges = np.floor((config.n_fft + 1) * hertz / config.sample_rate)
-    filters = np.zeros((config.n_fft // 2 + 1, config.n_mels))
-    for i, (low, peak, high) in enumerate(zip(edges, edges[1:], edges[2:], strict=False)):
-        rising, falling = np.arange(low, peak), np.arange(peak, high)
-        filters[rising.astype(int), i] = (rising - low) / max(peak - low, 1)
-        filters[falling.astype(int), i] = (high - falling) / max(high - peak, 1)
-    return filters
-
-
-@functools.lru_cache(maxsize=8)
-def cepstral_matrix(config: FeatureConfig) -> np.ndarray:
-    """Orthonormal DCT-II with the lifter's weights, float64 (n_mels, n_mfcc)."""
-    order = np.arange(config.n_mfcc)
-    matrix = np.cos(np.pi / config.n_mels * np.outer(np.arange(config.n_mels) + 0.5, order))
-    matrix *= np.where(order == 0, math.sqrt(1 / config.n_mels), math.sqrt(2 / config.n_mels))
-    if config.lifter:
-        matrix *= 1 + config.lifter / 2 * np.sin(np.pi * order / config.lifter)
-    return matrix
+def _filters(config: FeatureConfig) -> np.ndarray:
+    return seed_filters(config.sample_rate, config.n_fft, config.n_mels, 0.0, config.sample_rate / 2)

@@ -5,9 +5,6 @@ import tensorflow as tf
 
 from keras_a2i.metrics import histogram_similarity, ssim
 
-SCORES = ("mse", "ssim", "histogram_similarity")
-"""What `score_pictures` gives, in order."""
-
 
 @tf.function(jit_compile=True, reduce_retracing=False)
 def _scores(real: tf.Tensor, generated: tf.Tensor) -> tf.Tensor:

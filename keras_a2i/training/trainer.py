@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_a2i.errors import KerasA2IError
 from keras_a2i.losses import BatchScaledMSE
+from keras_a2i.models.frontend import with_frontend
 from keras_a2i.models.model_file import ModelMetadata, save_model
 from keras_a2i.models.network import encoder_generator
 from keras_a2i.models.optimizer import make_optimizer
@@ -56,12 +57,13 @@ class Trainer:
         state, variables = folder.read_state()
         self.first_epoch = state.get("epoch", 0)
         self.epoch = tf.Variable(self.first_epoch, dtype=tf.int64, trainable=False)
-        self.train = load_records(
-            records, batch_size=config.batch_size, seed=config.seed, cache=cache, epoch=self.epoch
-        )
+        self.preset = Preset(**config.preset)
+        self._reading = {"batch_size": config.batch_size, "cache": cache, "features": self.preset.input}
+        changed = {"augmentation": self.preset.augmentation} if self.preset.input == "waveform" else {}
+        self.train = load_records(records, seed=config.seed, epoch=self.epoch, **changed, **self._reading)
         self.val = None
         if "val" in self.counts:
-            self.val = load_records(records, "val", batch_size=config.batch_size, cache=cache)
+            self.val = load_records(records, "val", **self._reading)
         self.model, self.metadata = self._build(manifest)
         if variables:
             self.model.optimizer.build(self.model.trainable_variables)
@@ -70,12 +72,14 @@ class Trainer:
         self.history = [row for row in folder.read_history() if row["epoch"] <= self.first_epoch]
 
     def _build(self, manifest: Manifest) -> tuple[keras.Model, ModelMetadata]:
-        preset = Preset(**self.config.preset)
+        preset = self.preset
         mean, std = feature_statistics(self.records)
         metadata = ModelMetadata(
             features=manifest.features,
             image=manifest.image,
+            input=preset.input,
             preset=preset.name,
+            labels=tuple(sorted(label for label in manifest.label_counts if label)),
             feature_mean=tuple(mean.tolist()),
             feature_std=tuple(std.tolist()),
         )
@@ -86,6 +90,8 @@ class Trainer:
             channels=manifest.image.channels,
             normalization=(mean, std**2),
         )
+        if preset.input == "waveform":
+            model = with_frontend(model, manifest.features)
         steps = math.ceil(self.counts["train"] / self.config.batch_size) * self.config.epochs
         model.compile(
             optimizer=make_optimizer(preset, steps),
@@ -171,7 +177,7 @@ class Trainer:
     def _sample_sheets(self) -> SampleSheets:
         split, dataset = "val", self.val
         if dataset is None:
-            split, dataset = "train", load_records(self.records, "train", shuffle=False, cache=False)
+            split, dataset = "train", load_records(self.records, "train", shuffle=False, **self._reading)
         inputs, images = spread_pairs(dataset, self.counts[split], N_SAMPLES)
         every = max(1, math.ceil(self.config.epochs / MAX_SHEETS))
         sheets = SampleSheets(self.folder, inputs, images, every, self.config.epochs)

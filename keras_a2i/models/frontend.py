@@ -1,0 +1,53 @@
+"""A front end put on a model of features: sound in, picture out, in one graph."""
+
+from typing import Any
+
+import keras
+
+from keras_a2i.config import FeatureConfig
+from keras_a2i.errors import UsageError
+from keras_a2i.layers import MFCC
+
+
+def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> keras.Model:
+    """Puts the feature layers before a trained model of features, which then takes sound.
+
+    Args:
+        model: a functional model from features (batch, n_features) to pictures; its layers are shared, not copied.
+        features: how its features are made; None is the default configuration.
+
+    Returns:
+        A functional model: "waveform" (batch, n_samples) float32 in [-1, 1] at `features.sample_rate` to "image".
+
+    Raises:
+        UsageError: if the model doesn't take the number of features that the configuration gives.
+
+    Example:
+        >>> from keras_a2i.models.network import encoder_generator
+        >>> with_frontend(encoder_generator("tiny", image_size=32)).input_shape
+        (None, 16000)
+    """
+    features = features or FeatureConfig()
+    if model.input_shape != (None, features.n_features):
+        raise UsageError(
+            f"The model must take the {features.n_features} features of the configuration. "
+            f"Received: a model of inputs {model.input_shape}"
+        )
+    waveform = keras.Input((features.n_samples,), name="waveform")
+    x = MFCC.from_features(features, name="mfcc")(waveform)
+    x = keras.layers.Reshape((features.n_features,), name="features")(x)
+    return keras.Model(waveform, _on(model, x), name=model.name)
+
+
+def _on(model: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:
+    """The output of a functional model's own layers called on another tensor, without a model nested in the graph."""
+    made: dict[str, keras.KerasTensor] = {}
+
+    def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> keras.KerasTensor:
+        made[layer.name] = layer(*args, **kwargs)
+        return made[layer.name]
+
+    # A model that was loaded has a list of inputs, one that was built the input itself.
+    inputs = keras.tree.map_structure(lambda _: x, model.input)
+    keras.models.clone_model(model, input_tensors=inputs, clone_function=lambda layer: layer, call_function=call)
+    return made[model.output_names[0]]

@@ -1,0 +1,211 @@
+"""Live pictures in a browser of this machine: a page, its numbers and the pictures as a stream of JPEGs."""
+
+import contextlib
+import dataclasses
+import errno
+import http.server
+import importlib.resources
+import io
+import json
+import os
+import re
+import socket
+import socketserver
+import sys
+import threading
+
+import numpy as np
+
+from keras_a2i.errors import UsageError
+from keras_a2i.serving.live_status import LiveStatus
+from keras_a2i.sheet import to_pillow
+
+HOST = "127.0.0.1"
+MAX_CONNECTIONS = 64
+# A page on the web can give its own name this machine's address; its name still stands in the Host header.
+_OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.IGNORECASE)
+_SECONDS_TO_ANSWER = 10
+# What the system holds for a viewer that doesn't read would reach it late: a few pictures at most.
+_SEND_BUFFER = 16_384
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; img-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class MjpegServer:
+    """Serves live pictures to browsers of this machine, and to nobody else.
+
+    `/` is a page with the picture, the sound's level and the session's numbers; `/stream` the pictures as
+    multipart/x-mixed-replace; `/picture.jpg` the newest one; `/status.json` the numbers. Each viewer gets the newest
+    picture it can take; what it was too slow for is never sent, and never kept.
+
+    Args:
+        port: 1 to 65535, or 0 for any that is free.
+
+    Raises:
+        UsageError: if the port is in use, not allowed or out of range.
+    """
+
+    def __init__(self, port: int = 8000):
+        self._latest = _Latest()
+        try:
+            self._server = _Server((HOST, port), self._latest)
+        except (OSError, OverflowError) as error:
+            raise UsageError(_port_message(port, error)) from error
+        self.port = self._server.server_address[1]
+        self.where = f"http://{HOST}:{self.port}/"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="mjpeg", daemon=True)
+        self._thread.start()
+
+    def show(self, picture: np.ndarray, status: LiveStatus) -> None:
+        """Encodes a picture once, for all viewers."""
+        buffer = io.BytesIO()
+        to_pillow(picture).save(buffer, "JPEG", quality=92, subsampling=0)
+        self._latest.put(buffer.getvalue(), json.dumps(dataclasses.asdict(status)).encode())
+
+    def attend(self) -> bool:
+        """The server answers in threads of its own."""
+        return True
+
+    def close(self) -> None:
+        """Ends all connections, joins the threads and frees the port."""
+        self._latest.close()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.end_connections()
+        self._server.server_close()
+
+
+class _Latest:
+    """The newest picture and numbers, and the waiting for newer ones."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._closed = False
+        self._number = 0
+        self.jpeg, self.status = b"", b"{}"
+
+    def put(self, jpeg: bytes, status: bytes) -> None:
+        with self._changed:
+            self.jpeg, self.status = jpeg, status
+            self._number += 1
+            self._changed.notify_all()
+
+    def after(self, number: int) -> tuple[int, bytes] | None:
+        """Waits for a picture later than `number`; returns its number and itself, or None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._number > number)
+            return None if self._closed else (self._number, self.jpeg)
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    # Elsewhere than on POSIX the option lets two programs listen on one port.
+    allow_reuse_address = os.name == "posix"
+    daemon_threads = False
+    request_queue_size = 32
+
+    def __init__(self, address: tuple[str, int], latest: _Latest):
+        super().__init__(address, _Handler)
+        self.latest = latest
+        self.page = importlib.resources.files("keras_a2i.serving").joinpath("live.html").read_bytes()
+        self._connections: set[socket.socket] = set()
+
+    def process_request(self, request: socket.socket, client_address) -> None:
+        if len(self._connections) >= MAX_CONNECTIONS:
+            # The system takes so few bytes at once.
+            with contextlib.suppress(OSError):
+                request.sendall(b"HTTP/1.1 503 Too many viewers\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            self.shutdown_request(request)
+            return
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: socket.socket) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def end_connections(self) -> None:
+        """Wakes the threads that wait for their viewers; call it when no new ones are accepted."""
+        for request in list(self._connections):
+            with contextlib.suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: socket.socket, client_address) -> None:
+        # A viewer that goes away is no error.
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "keras-a2i", ""
+    timeout = _SECONDS_TO_ANSWER
+    disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        super().setup()
+
+    def do_GET(self) -> None:
+        hosts = self.headers.get_all("Host", [])
+        path = self.path.partition("?")[0]
+        latest = self.server.latest
+        if len(hosts) != 1 or not _OWN_HOST.fullmatch(hosts[0].strip()):
+            self.send_error(403, explain="The Host header must be 127.0.0.1 or localhost.")
+        elif path == "/":
+            self._answer("text/html; charset=utf-8", self.server.page)
+        elif path == "/status.json":
+            self._answer("application/json", latest.status)
+        elif path == "/picture.jpg" and latest.jpeg:
+            self._answer("image/jpeg", latest.jpeg)
+        elif path == "/picture.jpg":
+            self.send_error(503, explain="There is no picture yet.")
+        elif path == "/stream":
+            self._stream()
+        else:
+            self.send_error(404, explain="There are /, /stream, /picture.jpg and /status.json.")
+
+    def _answer(self, kind: str, content: bytes) -> None:
+        self._start(kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _stream(self) -> None:
+        self.close_connection = True
+        self._start("multipart/x-mixed-replace; boundary=picture")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(b"--picture\r\n")
+        number = 0
+        while (newest := self.server.latest.after(number)) is not None:
+            number, jpeg = newest
+            # The boundary follows at once: browsers show a picture when they have seen its end.
+            header = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg)
+            self.wfile.write(header + jpeg + b"\r\n--picture\r\n")
+
+    def _start(self, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+
+    def log_message(self, format: str, *args) -> None:
+        """Says nothing: the terminal shows the session's numbers."""
+
+
+def _port_message(port: int, error: Exception) -> str:
+    if isinstance(error, OverflowError):
+        return f"port must lie between 0 and 65535. Received: {port}"
+    what = "is in use by another program" if error.errno == errno.EADDRINUSE else f"can't be used: {error.strerror}"
+    return f"Port {port} {what}. Choose another with --port, or let --port 0 find a free one"

@@ -1,0 +1,183 @@
+"""Writing a video file: pictures and the sound they were drawn from, in step (PyAV)."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from keras_a2i.errors import MissingPackageError, UsageError
+from keras_a2i.sources.sound import Resampler, to_mono
+
+_BLOCK = 65_536
+_AAC_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)
+# Opus plays at 48 kHz whatever went in, and FFmpeg writes its delay wrongly for other rates.
+_OPUS_RATES = (48_000,)
+# Number of BT.709 among colour matrices, primaries and transfer functions, and of the limited range.
+_BT709 = _LIMITED = 1
+# More gains nothing at these sizes, and x264's output depends on it.
+_THREADS = "2"
+
+
+@dataclasses.dataclass(frozen=True)
+class Codec:
+    """What a video is encoded with.
+
+    Attributes:
+        container: FFmpeg's name of the container, which is the file's suffix too.
+        video, audio: FFmpeg's names of the encoders.
+        rates: Hz that sound may have, ascending.
+        video_options, container_options: their settings.
+    """
+
+    container: str
+    video: str
+    audio: str
+    rates: tuple[int, ...]
+    video_options: dict[str, str]
+    container_options: dict[str, str]
+
+
+CODECS = {
+    # The index goes to the front, so that a browser plays the file while it loads.
+    "h264": Codec(
+        *("mp4", "libx264", "aac", _AAC_RATES),
+        {"preset": "veryfast", "crf": "18"},
+        {"movflags": "+faststart"},
+    ),
+    "vp9": Codec(
+        *("webm", "libvpx-vp9", "libopus", _OPUS_RATES),
+        {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "7", "row-mt": "1"},
+        {},
+    ),
+}
+
+
+def import_av() -> Any:
+    """Imports PyAV.
+
+    Raises:
+        MissingPackageError: if it isn't installed.
+    """
+    try:
+        import av
+    except ImportError:
+        raise MissingPackageError("av", "video", "Writing video files") from None
+    return av
+
+
+def find_codec(name: str) -> Codec:
+    """The codec of that name, if this machine has its encoders.
+
+    Raises:
+        UsageError: if the name isn't one of `CODECS`, or this build of PyAV has no such encoder.
+        MissingPackageError: if PyAV isn't installed.
+    """
+    if name not in CODECS:
+        raise UsageError(f"codec must be one of {', '.join(CODECS)}. Received: {name!r}")
+    av, codec = import_av(), CODECS[name]
+    for encoder in (codec.video, codec.audio):
+        try:
+            av.codec.Codec(encoder, "w")
+        except av.codec.codec.UnknownCodecError:
+            other = next(each for each in CODECS if each != name)
+            raise UsageError(
+                f"The codec {name} needs a build of PyAV with the encoder {encoder}. Received: PyAV {av.__version__} "
+                f"without it. Try --codec {other}"
+            ) from None
+    return codec
+
+
+class VideoWriter:
+    """Writes a video file; sound is read along with the pictures, so that memory stays bounded.
+
+    Sound keeps its rate where the encoder takes it and goes to the next higher one otherwise; mono and stereo stay what
+    they are, more channels are mixed to mono.
+
+    Args:
+        path: the file; the suffix doesn't matter.
+        codec: from `find_codec`.
+        size: pixels a side.
+        fps: frames a second.
+        sound: a file that soundfile reads.
+    """
+
+    def __init__(self, path: pathlib.Path, codec: Codec, size: int, fps: Fraction, sound: pathlib.Path):
+        import soundfile
+
+        self._av = av = import_av()
+        self._fps, self._frames, self._samples = fps, 0, 0
+        with soundfile.SoundFile(sound) as file:
+            rate, channels = file.samplerate, 2 if file.channels == 2 else 1
+        self._rate = next((each for each in codec.rates if each >= rate), codec.rates[-1])
+        self._layout = "stereo" if channels == 2 else "mono"
+        self._sound = _stream_channels(sound, channels, rate, self._rate)
+        self._container = av.open(f"file:{path}", "w", format=codec.container, options=codec.container_options)
+        self._video = self._add_video(codec, size)
+        self._audio = self._container.add_stream(codec.audio, rate=self._rate, layout=self._layout)
+        self._audio.bit_rate = channels * min(96_000, 4 * self._rate)
+        self._reformatter = av.video.reformatter.VideoReformatter()
+
+    def _add_video(self, codec: Codec, size: int) -> Any:
+        options = codec.video_options | {"threads": _THREADS}
+        video = self._container.add_stream(codec.video, rate=self._fps, options=options)
+        video.width = video.height = size
+        video.pix_fmt = "yuv420p"
+        context = video.codec_context
+        context.time_base = 1 / self._fps
+        # Said in the file: what players assume about colours depends on the player.
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _LIMITED
+        return video
+
+    def write(self, pictures: np.ndarray) -> None:
+        """Adds frames, uint8 (n, size, size, 3), and the sound that is heard with them."""
+        for picture in pictures:
+            frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            frame = self._reformatter.reformat(
+                frame, format="yuv420p", dst_colorspace="ITU709", src_color_range="JPEG", dst_color_range="MPEG"
+            )
+            frame.pts, frame.time_base = self._frames, 1 / self._fps
+            self._container.mux(self._video.encode(frame))
+            self._frames += 1
+        self._write_sound(self._frames * self._rate / self._fps)
+
+    def close(self, complete: bool = True) -> None:
+        """Writes what is left and closes the file; without `complete` it is closed as it is."""
+        try:
+            if complete:
+                self._write_sound(None)
+                self._container.mux(self._video.encode(None))
+                self._container.mux(self._audio.encode(None))
+        finally:
+            self._sound.close()
+            self._container.close()
+
+    def _write_sound(self, until: Fraction | None) -> None:
+        """Writes sound up to the sample `until` or a block beyond; None for all."""
+        while until is None or self._samples < until:
+            block = next(self._sound, None)
+            if block is None:
+                return
+            frame = self._av.AudioFrame.from_ndarray(block.reshape(1, -1), format="flt", layout=self._layout)
+            frame.sample_rate, frame.time_base, frame.pts = self._rate, Fraction(1, self._rate), self._samples
+            self._container.mux(self._audio.encode(frame))
+            self._samples += len(block)
+
+
+def _stream_channels(path: pathlib.Path, channels: int, rate: int, new_rate: int) -> Iterator[np.ndarray]:
+    """Yields a sound file as float32 (n, channels) in [-1, 1], n >= 1; of one channel it is the mean of all."""
+    import soundfile
+
+    resamplers = [Resampler(rate, new_rate) for _ in range(channels)]
+    with soundfile.SoundFile(path) as file:
+        last = False
+        while not last:
+            block = file.read(max(1, _BLOCK // file.channels), dtype="float32", always_2d=True)
+            last = len(block) == 0
+            columns = block.T if channels == 2 else [to_mono(block)]
+            ready = [resampler(column, last) for resampler, column in zip(resamplers, columns, strict=True)]
+            if len(ready[0]):
+                yield np.ascontiguousarray(np.clip(np.stack(ready, axis=1), -1, 1))

@@ -1,0 +1,116 @@
+"""A window of sound that slides along a file, a step for each frame of a video, and smoothing over frames.
+
+Positions are computed from the frame's number in whole numbers, so that nothing drifts however long the sound is.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+
+import numpy as np
+
+# Beyond so many standard deviations a Gaussian adds less than 0.3 %.
+_REACH = 3
+
+
+def frame_start(frame: int, fps: Fraction, sample_rate: int) -> int:
+    """The sample, rounded to the nearest, at which a frame begins to be shown."""
+    return math.floor(Fraction(frame * sample_rate) / fps + Fraction(1, 2))
+
+
+def window_start(frame: int, fps: Fraction, sample_rate: int, n_samples: int) -> int:
+    """The first sample of the window centred on the middle of a frame, rounded to the nearest; may be negative."""
+    middle = Fraction((2 * frame + 1) * sample_rate, 2) / fps
+    return math.floor(middle - Fraction(n_samples, 2) + Fraction(1, 2))
+
+
+def slide_windows(
+    blocks: Iterable[np.ndarray], sample_rate: int, n_samples: int, fps: Fraction, batch_size: int
+) -> Iterator[np.ndarray]:
+    """Cuts a sound into one window for each frame, with silence before its beginning and after its end.
+
+    Frame k is shown from k/fps to (k+1)/fps. There are as many frames as begin before the sound ends, at least one.
+
+    Args:
+        blocks: the sound in pieces (n,), float32 in [-1, 1]; held no longer than a window needs it.
+        sample_rate: Hz of the sound.
+        n_samples: samples a window holds.
+        fps: frames a second.
+        batch_size: windows yielded together.
+
+    Yields:
+        float32 (n, n_samples), n = `batch_size` but for the last batch.
+    """
+    # held[0] is the sample number `first` of the sound.
+    first = min(0, window_start(0, fps, sample_rate, n_samples))
+    held = np.zeros(-first, np.float32)
+    frame, batch = 0, []
+
+    def cut() -> bool:
+        """Puts the next window into the batch; False where the sound heard so far ends before it."""
+        nonlocal frame
+        start = window_start(frame, fps, sample_rate, n_samples) - first
+        if start + n_samples > len(held):
+            return False
+        batch.append(held[start : start + n_samples])
+        frame += 1
+        return True
+
+    for block in blocks:
+        held = np.concatenate([held, block])
+        while cut():
+            if len(batch) == batch_size:
+                yield np.stack(batch)
+                batch = []
+        past = min(len(held), max(0, window_start(frame, fps, sample_rate, n_samples) - first))
+        held, first = held[past:], first + past
+    total = first + len(held)
+    while frame == 0 or frame_start(frame, fps, sample_rate) < total:
+        missing = window_start(frame, fps, sample_rate, n_samples) + n_samples - first - len(held)
+        held = np.pad(held, (0, max(0, missing)))
+        cut()
+        if len(batch) == batch_size:
+            yield np.stack(batch)
+            batch = []
+    if batch:
+        yield np.stack(batch)
+
+
+def smooth_frames(batches: Iterable[np.ndarray], sigma: float) -> Iterator[np.ndarray]:
+    """Weighs each frame's values with its neighbours' by a Gaussian: symmetric, so nothing is delayed.
+
+    It looks ahead by three standard deviations. At both ends the weights of the frames that exist add up to one.
+
+    Args:
+        batches: values of consecutive frames (n, n_values), such as latent vectors.
+        sigma: the Gaussian's standard deviation in frames, above 0.
+
+    Yields:
+        float32 (n, n_values) of the same frames in the same order; no batch is larger than the largest received.
+    """
+    reach = math.ceil(_REACH * sigma)
+    held, first, done, batch_size = None, 0, 0, 1
+
+    def smooth(stop: int) -> np.ndarray:
+        """The frames from `done` up to `stop`, from what is held."""
+        distance = np.arange(first, first + len(held)) - np.arange(done, stop)[:, None]
+        weights = np.where(np.abs(distance) <= reach, np.exp(-0.5 * (distance / sigma) ** 2), 0.0)
+        weights /= weights.sum(axis=1, keepdims=True)
+        return (weights @ held).astype(np.float32)
+
+    for batch in batches:
+        batch_size = max(batch_size, len(batch))
+        held = batch if held is None else np.concatenate([held, batch])
+        ready = first + len(held) - reach
+        if ready > done:
+            yield smooth(ready)
+            done = ready
+            past = max(0, done - reach - first)
+            held, first = held[past:], first + past
+    if held is None:
+        return
+    end = first + len(held)
+    while done < end:
+        stop = min(end, done + batch_size)
+        yield smooth(stop)
+        done = stop
