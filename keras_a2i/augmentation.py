@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 NOISE_RANGE_DB = 30.0
 MIX_RANGE_DB = 20.0
+SILENCE = 1e-12
+"""Mean square of a sound taken for silence: less than the rounding to 16 bits."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,9 +24,10 @@ class Augmentation(_JSONConfig):
         gain_db: loudness, uniform within +- this, 0 to 60 dB.
         noise_snr_db: white noise at a signal-to-noise ratio from this to 30 dB more, -20 to 100 dB; None is off.
         time_shift: uniform within +- this, 0 to 10 seconds; silence fills the gap.
-        speed: factor between 1 / (1 + speed) and 1 + speed, 0 to 1, about the middle of the sound; pitch goes with it.
+        speed: factor between 1 / (1 + speed) and 1 + speed, 0 to 1, about the middle of the sound; pitch goes with it,
+            silence fills what a faster sound leaves.
         mix_snr_db: another sound of the batch underneath, this to 20 dB softer, -20 to 100 dB; None is off.
-        time_mask: a stretch of up to so many seconds silenced, 0 to 10.
+        time_mask: a stretch of up to so many seconds silenced, 0 to 10; its edges fade over 512 samples.
         frequency_mask: a band of up to so many Hz removed, 0 to 48,000.
 
     Raises:
@@ -112,16 +115,17 @@ def _warp(x: "tf.Tensor", seed: "tf.Tensor", config: Augmentation, sample_rate: 
 
     n = x.shape[1]
     bound = math.log1p(config.speed)
-    speed = tf.exp(_uniform(x, seed, -bound, bound))
+    faster = tf.math.expm1(_uniform(x, seed, -bound, bound))
     shift = _uniform(x, seed + 1, -config.time_shift, config.time_shift) * sample_rate
-    position = (tf.range(n, dtype=tf.float32) - (n - 1) / 2 - shift) * speed + (n - 1) / 2
-    before = tf.floor(position)
-    share = position - before
-    index = tf.cast(before, tf.int32)
-    inside = tf.logical_and(position >= 0, position <= n - 1)
+    # Only the distance from where a sample stood is a float: positions in long sounds need more than its 24 bits.
+    sample = tf.range(n)
+    offset = (tf.cast(sample, tf.float32) - (n - 1) / 2) * faster - shift * (1 + faster)
+    whole = tf.floor(offset)
+    index = sample + tf.cast(whole, tf.int32)
     left = tf.gather(x, tf.clip_by_value(index, 0, n - 1), batch_dims=1)
     right = tf.gather(x, tf.clip_by_value(index + 1, 0, n - 1), batch_dims=1)
-    return tf.where(inside, left + share * (right - left), 0.0)
+    inside = tf.logical_and(index >= 0, index < n)
+    return tf.where(inside, left + (offset - whole) * (right - left), 0.0)
 
 
 def _at_ratio(x: "tf.Tensor", other: "tf.Tensor", seed: "tf.Tensor", low: float, width: float) -> "tf.Tensor":
@@ -131,4 +135,4 @@ def _at_ratio(x: "tf.Tensor", other: "tf.Tensor", seed: "tf.Tensor", low: float,
     ratio = _uniform(x, seed, low, low + width)
     power = tf.reduce_mean(tf.square(x), axis=1, keepdims=True)
     own = tf.reduce_mean(tf.square(other), axis=1, keepdims=True)
-    return other * tf.sqrt(tf.math.divide_no_nan(power, own) * 10 ** (-ratio / 10))
+    return other * tf.sqrt(power / tf.maximum(own, SILENCE) * 10 ** (-ratio / 10))

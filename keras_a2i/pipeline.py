@@ -35,6 +35,8 @@ def load_records(
     ignore_errors: bool = False,
     epoch: tf.Variable | None = None,
     augmentation: Augmentation | None = None,
+    labels: bool = False,
+    shuffle_within_label: bool = False,
 ) -> tf.data.Dataset:
     """Batches of (input, picture) for `model.fit`.
 
@@ -47,7 +49,7 @@ def load_records(
         split: "train", "val" or "test".
         batch_size: pairs a batch, 1 or more.
         shuffle: a new order each pass; None shuffles "train" only.
-        seed: of the order.
+        seed: of the order, and of what `augmentation` draws.
         cache: "auto" keeps the decoded split in memory (uint8) where it takes at most 2 GiB, True always, False never;
             a number is a budget in bytes.
         features: "features" (float32 MFCC) or "waveform" (float32 sound in [-1, 1]).
@@ -58,7 +60,10 @@ def load_records(
         epoch: an integer variable that the caller sets to the number of each epoch; its order is then drawn from `seed`
             and that number (cached splits), so that a training that goes on sees what it would have seen.
         augmentation: how the sound is changed each time it is read, with "waveform" only; draws depend on `seed`, the
-            epoch (without `epoch`: on the number of batches read before) and the number of the batch.
+            epoch (without `epoch`: on a draw for each pass) and the number of the batch.
+        labels: give (picture, label) where the picture stands alone otherwise; labels are numbers in the sorted order
+            of the records' labels.
+        shuffle_within_label: each pass gives a sound the picture of another pair of its label; cached splits only.
 
     Returns:
         A `tf.data.Dataset` of (float32 (batch, n_features) or (batch, n_samples), float32
@@ -79,17 +84,26 @@ def load_records(
     reader = _Reader(path, split, waveform=features == "waveform", ignore_errors=ignore_errors)
     shuffle = split == "train" if shuffle is None else shuffle
     if reader.fits(cache):
-        inputs, images = reader.load(features)
+        inputs, images, numbers = reader.load(features)
         order = _order(len(images), seed, epoch) if shuffle else tf.data.Dataset.range(len(images))
-        batches = (order.repeat() if repeat else order).batch(batch_size, drop_remainder=drop_remainder)
-        batches = batches.map(_gather(inputs, images), num_parallel_calls=2)
+        rows = (
+            _rows_of_labels(order, numbers, seed, epoch) if shuffle_within_label else order.map(lambda row: (row, row))
+        )
+        batches = (rows.repeat() if repeat else rows).batch(batch_size, drop_remainder=drop_remainder)
+        batches = batches.map(_gather(inputs, images, numbers), num_parallel_calls=2)
     else:
-        pairs = reader.stream(seed if shuffle else None, (features, "image"))
-        pairs = pairs.map(lambda example: (example[features], example["image"]))
+        if shuffle_within_label:
+            raise UsageError(
+                "Pictures are exchanged within a label only where the split is kept in memory. "
+                f"Received: shuffle_within_label with cache={cache!r} and {reader.count} pairs"
+            )
+        pairs = reader.stream(seed if shuffle else None, (features, "image", "label"))
+        number = reader.label_table()
+        pairs = pairs.map(lambda example: (example[features], example["image"], number(example["label"])))
         if not ignore_errors:
             pairs = pairs.apply(tf.data.experimental.assert_cardinality(reader.count))
         batches = (pairs.repeat() if repeat else pairs).batch(batch_size, drop_remainder=drop_remainder)
-    dataset = batches.map(_normalize, num_parallel_calls=2)
+    dataset = batches.map(lambda *batch: _normalize(*batch, labels=labels), num_parallel_calls=2)
     if augmentation is not None and augmentation.active:
         dataset = _augmented(dataset, augmentation, reader.manifest.features.sample_rate, seed, epoch)
     dataset = dataset.prefetch(2)
@@ -134,35 +148,57 @@ def feature_statistics(path: str | pathlib.Path, split: str = "train") -> tuple[
     return rows.mean(axis=0, dtype=np.float64).astype(np.float32), rows.std(axis=0, dtype=np.float64).astype(np.float32)
 
 
-def _normalize(inputs: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _normalize(inputs: tf.Tensor, images: tf.Tensor, numbers: tf.Tensor, labels: bool) -> tuple:
     if inputs.dtype == tf.int16:
         inputs = tf.cast(inputs, tf.float32) / 32768.0
-    return inputs, tf.cast(images, tf.float32) * (2 / 255) - 1.0
+    images = tf.cast(images, tf.float32) * (2 / 255) - 1.0
+    return inputs, (images, numbers) if labels else images
 
 
-def _gather(inputs: np.ndarray, images: np.ndarray) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+def _gather(inputs: np.ndarray, images: np.ndarray, numbers: np.ndarray) -> Callable[..., tuple]:
     with tf.device("CPU"):
-        inputs, images = tf.constant(inputs), tf.constant(images)
-    return lambda rows: (tf.gather(inputs, rows), tf.gather(images, rows))
+        inputs, images, numbers = tf.constant(inputs), tf.constant(images), tf.constant(numbers)
+    return lambda rows, pictures: (tf.gather(inputs, rows), tf.gather(images, pictures), tf.gather(numbers, rows))
+
+
+def _rows_of_labels(
+    order: tf.data.Dataset, numbers: np.ndarray, seed: int, epoch: tf.Variable | None
+) -> tf.data.Dataset:
+    """Each row of the order with another row of its label, drawn anew on each pass."""
+    sorted_rows = tf.constant(np.argsort(numbers, kind="stable"), tf.int64)
+    kinds = tf.constant(numbers, tf.float64)
+
+    def exchange(place: tf.Tensor) -> tf.data.Dataset:
+        draws = tf.random.stateless_uniform(
+            (len(numbers),), tf.stack([tf.constant(seed, tf.int64), place]), dtype=tf.float64
+        )
+        # Sorted by label both, in the order of the rows and in one that was drawn.
+        drawn = tf.argsort(kinds + draws)
+        others = tf.scatter_nd(sorted_rows[:, None], tf.cast(drawn, tf.int64), (len(numbers),))
+        return order.map(lambda row: (row, others[row]))
+
+    if epoch is None:
+        passes = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).take(1)
+    else:
+        passes = tf.data.Dataset.range(1).map(lambda _: tf.cast(epoch, tf.int64))
+    return passes.flat_map(exchange).apply(tf.data.experimental.assert_cardinality(len(numbers)))
 
 
 def _augmented(
     dataset: tf.data.Dataset, augmentation: Augmentation, sample_rate: int, seed: int, epoch: tf.Variable | None
 ) -> tf.data.Dataset:
-    """The batches with their sounds changed by draws of their own."""
-    # Without an epoch to go by, each pass over the data set begins with another draw of this.
-    drawn = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).take(1)
-    passes = drawn if epoch is None else tf.data.Dataset.range(1).map(lambda _: tf.cast(epoch, tf.int64))
-    count = dataset.cardinality()
+    """The batches with their sounds changed, each by draws of its own."""
+    # Without an epoch to go by, these numbers differ from batch to batch and from pass to pass.
+    places = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
+    if epoch is not None:
+        places = tf.data.Dataset.range(1).map(lambda _: tf.cast(epoch, tf.int64)).repeat()
 
-    def change(number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor], place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def change(numbered: tuple[tf.Tensor, tuple], place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        number, (waveforms, images) = numbered
         draws = tf.random.experimental.stateless_fold_in(tf.stack([tf.constant(seed, tf.int64), place]), number)
-        return augment(batch[0], draws, augmentation, sample_rate), batch[1]
+        return augment(waveforms, draws, augmentation, sample_rate), images
 
-    def one_pass(place: tf.Tensor) -> tf.data.Dataset:
-        return dataset.enumerate().map(lambda number, batch: change(number, batch, place), num_parallel_calls=2)
-
-    return passes.flat_map(one_pass).apply(tf.data.experimental.assert_cardinality(count))
+    return tf.data.Dataset.zip((dataset.enumerate(), places)).map(change, num_parallel_calls=2)
 
 
 def _order(count: int, seed: int, epoch: tf.Variable | None) -> tf.data.Dataset:
@@ -209,17 +245,21 @@ class _Reader:
         )
         return self.count * a_pair <= (CACHE_BUDGET if cache == "auto" else cache)
 
-    def load(self, features: str) -> tuple[np.ndarray, np.ndarray]:
-        """Reads the whole split: inputs and uint8 pictures, in the order of the shards."""
+    def load(self, features: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Reads the whole split: inputs, uint8 pictures and numbers of labels, in the order of the shards."""
         images = np.empty((self.count, *self.manifest.image.shape), np.uint8)
         inputs = None
+        names: list[bytes] = []
         filled = 0
         try:
-            for example in self.stream(names=(features, "image")).batch(_BATCH).prefetch(2).as_numpy_iterator():
+            for example in (
+                self.stream(names=(features, "image", "label")).batch(_BATCH).prefetch(2).as_numpy_iterator()
+            ):
                 rows = slice(filled, filled + len(example["image"]))
                 if inputs is None:
                     inputs = np.empty((self.count, *example[features].shape[1:]), example[features].dtype)
                 images[rows], inputs[rows] = example["image"], example[features]
+                names.extend(example["label"])
                 filled = rows.stop
         except tf.errors.OpError:
             if self._failure is not None:
@@ -227,7 +267,18 @@ class _Reader:
             raise
         if inputs is None:
             raise RecordsError("Every record of the split is damaged. Build the records again")
-        return inputs[:filled], images[:filled]
+        known = {name.encode(): number for number, name in enumerate(self.labels)}
+        return inputs[:filled], images[:filled], np.array([known[name] for name in names], np.int32)
+
+    @property
+    def labels(self) -> list[str]:
+        """All labels of the records, sorted."""
+        return sorted(self.manifest.label_counts)
+
+    def label_table(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """A function from a label to its number, in a graph."""
+        names = tf.constant(self.labels)
+        return lambda label: tf.argmax(tf.equal(names, label), output_type=tf.int32)
 
     def stream(self, seed: int | None = None, names: tuple[str, ...] | None = None) -> tf.data.Dataset:
         """Parsed pairs one by one with the keys named (all for None), pictures decoded; mixed where a seed is given."""

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import ConfigError
-from keras_a2i.layers import MFCC, LogMel
+from keras_a2i.layers import MFCC, AlignedFrames, FrameAugmentation, FrameNormalization, LogMel
 from keras_a2i.sources.mfcc import from_pcm16, mfcc, pcm16
 
 RATE = 16_000
@@ -180,3 +180,94 @@ def test_sound_that_can_t_be():
     with pytest.raises(ConfigError, match="The length of the sound must be known"):
         MFCC()(keras.Input((None,)))
     assert MFCC()(np.zeros((2, 1), np.float32)).shape == (2, 1, 13)
+
+
+def _word(start, length, rate=RATE):
+    """A rising tone between two times (s), in next to silence."""
+    time = np.arange(rate) / rate
+    inside = (time >= start) & (time < start + length)
+    phase = 2 * np.pi * (500 * (time - start) + 700 * (time - start) ** 2 / length)
+    noise = 1e-4 * np.random.default_rng(0).standard_normal(rate)
+    return (0.3 * np.sin(phase) * inside + noise).astype(np.float32)
+
+
+def _mel():
+    return LogMel(RATE, convention="htk", window_length=400, hop_length=160, n_mels=40, f_min=60.0, f_max=4000.0)
+
+
+def test_aligned_words_begin_and_end_alike_wherever_and_however_fast_they_are():
+    words = np.stack([_word(0.1, 0.3), _word(0.5, 0.3), _word(0.2, 0.6)])
+    aligned = np.asarray(AlignedFrames(48)(_mel()(words)))
+    assert aligned.shape == (3, 48, 40) and -0.5 < aligned.max() <= 0 and aligned.min() >= -13.82
+    np.testing.assert_allclose(aligned[0], aligned[1], atol=0.6)
+    loud = aligned > -6
+    assert (loud[0] == loud[2]).mean() > 0.93
+    louder = np.asarray(AlignedFrames(48)(_mel()(3 * words)))
+    np.testing.assert_allclose(louder, aligned, atol=0.6)
+
+
+def test_alignment_is_linear_interpolation_between_the_ends():
+    frames = np.full((1, 60, 4), -20.0, np.float32)
+    frames[0, 20:40] = np.linspace(-1, 0, 20)[:, None]
+    found = np.asarray(AlignedFrames(11, floor_db=300.0)(frames))[0, :, 0]
+    # The loud part and a frame on either side: from 19 to 40.
+    places = np.linspace(19, 40, 11)
+    expected = np.interp(places, np.arange(60), 2 * frames[0, :, 0])
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_silence_and_full_scale_are_aligned_to_something_finite():
+    sounds = np.stack([SOUNDS["silence"], SOUNDS["square"], SOUNDS["click"]])
+    x = FrameNormalization()(AlignedFrames()(_mel()(sounds)))
+    assert x.shape == (3, 48, 40, 2) and np.isfinite(x).all()
+
+
+def test_normalised_frames_have_no_mean_and_unit_deviation():
+    frames = np.random.default_rng(0).normal(5, 30, (2, 48, 40)).astype(np.float32) + np.arange(40)
+    views = np.asarray(FrameNormalization()(frames))
+    np.testing.assert_allclose(views[..., 0].mean(axis=(1, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(views[..., 0].std(axis=(1, 2)), 1, atol=0.01)
+    np.testing.assert_allclose(views[..., 1].mean(axis=1), 0, atol=1e-4)
+    np.testing.assert_allclose(views[..., 1].std(axis=1), 1, atol=0.03)
+
+
+def test_frames_change_in_training_only():
+    frames = np.random.default_rng(0).normal(0, 1, (16, 48, 40)).astype(np.float32)
+    layer = FrameAugmentation(f_min=60.0, f_max=4000.0, seed=1)
+    np.testing.assert_array_equal(layer(frames), frames)
+    first, second = np.asarray(layer(frames, training=True)), np.asarray(layer(frames, training=True))
+    assert np.abs(first - second).max() > 0.1 and np.isfinite(first).all()
+    masks = FrameAugmentation(f_min=60.0, f_max=4000.0, warp=0.0, seed=1)
+    found = np.asarray(masks(frames, training=True))
+    masked = np.abs(found - frames.mean(axis=(1, 2), keepdims=True)) < 1e-5
+    assert masked.all(axis=2).sum(axis=1).max() in range(4, 9)
+    np.testing.assert_allclose(found[~masked], frames[~masked], atol=1e-6)
+
+
+def test_a_warp_moves_a_peak_as_a_longer_vocal_tract_does():
+    frames = np.zeros((64, 2, 40), np.float32)
+    frames[:, :, 20] = 1.0
+    layer = FrameAugmentation(f_min=60.0, f_max=4000.0, warp=0.2, time_mask=0, band_mask=0, seed=0)
+    peaks = np.asarray(layer(frames, training=True))[:, 0].argmax(axis=1)
+    mels = np.linspace(1127 * np.log1p(60 / 700), 1127 * np.log1p(4000 / 700), 42)[1:-1]
+    hertz = 700 * np.expm1(mels / 1127)
+    ratio = hertz[peaks] / hertz[20]
+    assert 0.78 < ratio.min() < 0.9 and 1.1 < ratio.max() < 1.28
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: AlignedFrames(1), "n_frames must be 2 or more"),
+        (lambda: AlignedFrames(jitter=0.5), "jitter and warp in"),
+        (lambda: FrameAugmentation(f_min=100.0, f_max=50.0), "f_min must lie below f_max"),
+    ],
+)
+def test_frames_that_can_t_be(build, message):
+    with pytest.raises(ConfigError, match=message):
+        build()
+
+
+def test_frame_layers_come_back_from_their_configuration():
+    for layer in (AlignedFrames(20, jitter=0.1), FrameAugmentation(f_min=1.0, f_max=9.0), FrameNormalization()):
+        assert type(layer).from_config(layer.get_config()).get_config() == layer.get_config()

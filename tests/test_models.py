@@ -14,6 +14,8 @@ import tensorflow as tf
 from ai_edge_litert import interpreter as litert
 from seed_weights import draw_features, draw_weights, sample
 
+from keras_a2i.augmentation import Augmentation
+from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import UsageError
 from keras_a2i.models import PRESETS, Preset, encoder_generator, get_preset, make_optimizer
 
@@ -22,6 +24,15 @@ GOLDEN = pathlib.Path(__file__).parent / "golden" / "seed_network.npz"
 
 def _numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)
+
+
+def _inputs(model, n=3):
+    """Features, or tones in noise."""
+    rng, length = np.random.default_rng(0), model.input.shape[1]
+    if model.input.name == "features":
+        return rng.normal(0, 20, (n, length)).astype(np.float32)
+    tones = np.sin(np.arange(length) * rng.uniform(0.05, 0.5, (n, 1))) * np.hanning(length)
+    return (0.3 * tones + 0.01 * rng.standard_normal((n, length))).astype(np.float32)
 
 
 def _count(model):
@@ -85,11 +96,13 @@ def test_seed_weights_start_as_pytorchs():
 @pytest.mark.parametrize("size", [16, 64, 512])
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_input_and_output(preset, size):
-    rng = np.random.default_rng(0)
-    model = encoder_generator(preset, n_features=20, image_size=size, channels=1)
-    assert (model.input.name, model.input.dtype, model.input.shape) == ("features", "float32", (None, 20))
+    sound = FeatureConfig(sample_rate=8000, duration=0.5)
+    model = encoder_generator(preset, sound=sound, image_size=size, channels=1)
+    length = sound.n_features if PRESETS[preset].input == "features" else sound.n_samples
+    assert (model.input.name, model.input.dtype) == (PRESETS[preset].input, "float32")
+    assert model.input.shape == (None, length)
     assert (model.output_names, model.output.shape) == (["image"], (None, size, size, 1))
-    images = _numpy(model(30 * rng.standard_normal((3, 20)).astype(np.float32)))
+    images = _numpy(model(_inputs(model)))
     assert images.dtype == np.float32
     assert np.abs(images).max() <= 1
 
@@ -139,27 +152,48 @@ def test_noise_and_dropout_are_for_training_only():
 
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_file_round_trip(preset, tmp_path):
-    mean, variance = _statistics(12)
-    model = encoder_generator(preset, n_features=12, image_size=32, normalization=(mean, variance))
-    features = np.random.default_rng(0).normal(0, 20, (3, 12)).astype(np.float32)
+    model = encoder_generator(preset, image_size=32, normalization=_statistics(104))
+    inputs = _inputs(model)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    np.testing.assert_allclose(_numpy(loaded(features)), _numpy(model(features)), atol=1e-6)
+    np.testing.assert_allclose(_numpy(loaded(inputs)), _numpy(model(inputs)), atol=1e-6)
+
+
+def test_a_preset_of_sound_hears_through_the_feature_layers():
+    overrides = {"input": "waveform", "feature_noise": 0.0}
+    model = encoder_generator(get_preset("tiny", **overrides), image_size=32, normalization=_statistics(104))
+    assert model.input.shape == (None, 16_000) and model.get_layer("mfcc").n_mfcc == 13
+    with pytest.raises(UsageError, match=r"input of a preset must be 'waveform' for the encoder 'words'"):
+        get_preset("words", input="features")
+    with pytest.raises(UsageError, match="encoder of a preset must be one of"):
+        get_preset("default", encoder="conv")
+    assert get_preset("words", speed=0.2).augmentation == Augmentation(noise_snr_db=10.0, speed=0.2)
+    with pytest.raises(UsageError, match="Did you mean 'noise_snr_db'"):
+        get_preset("words", noise_snr=3)
+
+
+def test_words_are_few_parameters_and_don_t_depend_on_loudness_or_place():
+    model = encoder_generator("words", image_size=32, channels=1)
+    assert _count(model) <= 1_000_000
+    word = np.zeros((2, 16_000), np.float32)
+    chirp = 0.2 * np.sin(2 * np.pi * np.cumsum(np.linspace(300, 900, 4000)) / 16_000)
+    word[0, 1600:5600], word[1, 9600:13_600] = chirp, 2 * chirp
+    latents = _numpy(keras.Model(model.input, model.get_layer("latent").output)(word))
+    np.testing.assert_allclose(latents[0], latents[1], atol=0.05 * np.abs(latents).max())
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_lite_model_of_built_in_operators_agrees(preset):
-    mean, variance = _statistics(104)
-    model = encoder_generator(preset, image_size=64, normalization=(mean, variance))
+    model = encoder_generator(preset, image_size=64, normalization=_statistics(104))
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     interpreter = litert.Interpreter(model_content=converter.convert())
     interpreter.allocate_tensors()
-    features = np.random.default_rng(0).normal(0, 20, (1, 104)).astype(np.float32)
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], features)
+    inputs = _inputs(model, 1)
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], inputs)
     interpreter.invoke()
     image = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    np.testing.assert_allclose(image, _numpy(model(features)), atol=1e-4)
+    np.testing.assert_allclose(image, _numpy(model(inputs)), atol=1e-4)
 
 
 def test_mixed_precision_gives_float32_pictures():

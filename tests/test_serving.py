@@ -156,7 +156,7 @@ def test_one_predict_for_files_sound_and_features(paths, tmp_path):
 
 def test_only_a_model_that_can_be_cut_in_two_gives_latents(paths):
     for name in ("tflite", "saved-model"):
-        with pytest.raises(UsageError, match="Latent vectors must come from a run folder or a .keras file"):
+        with pytest.raises(UsageError, match=r"Latent vectors must come from a run folder or a .keras file"):
             load(paths[name]).encode_windows(np.zeros((1, 16_000), np.float32))
 
 

@@ -7,14 +7,18 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import soundfile
+import tensorflow as tf
 from PIL import Image
 from test_records import ToneSource, build
 
-from keras_a2i.config import ImageConfig
+from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import KerasA2IError, ModelError, UsageError
 from keras_a2i.models.model_file import load_model
 from keras_a2i.pipeline import load_records
+from keras_a2i.records.build import build_records
 from keras_a2i.records.splits import SplitSpec
+from keras_a2i.sources.recognise import open_sources
 from keras_a2i.training.callbacks import Checkpoint
 from keras_a2i.training.fit import fit
 from keras_a2i.training.run_folder import RunFolder
@@ -288,3 +292,73 @@ def test_a_model_of_sound_is_trained_and_resumed_as_if_never_interrupted(records
     still = train(records, tmp_path / "still", overrides=SMALL | {"input": "waveform", "augmentation": {}})
     with pytest.raises(AssertionError):
         assert_same(still, model)
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """Twelve sounds of two pitches, each with a dark or a bright picture by its pitch."""
+    path = tmp_path_factory.mktemp("labelled")
+    rng = np.random.default_rng(0)
+    rows = ["audio,image,label,source"]
+    for i in range(16):
+        tone = 0.3 * np.sin(2 * np.pi * (400 if i % 2 else 1500) * np.arange(8000) / 8000) * np.hanning(8000)
+        soundfile.write(path / f"{i}.wav", tone + 0.001 * rng.standard_normal(8000), 8000)
+        Image.fromarray(np.full((16, 16), (40 if i % 2 else 200) + i, np.uint8)).save(path / f"{i}.png")
+        rows.append(f"{i}.wav,{i}.png,{'low' if i % 2 else 'high'},s{i // 4}")
+    (path / "pairs.csv").write_text("\n".join(rows))
+    features, image = FeatureConfig(sample_rate=8000), ImageConfig(size=16)
+    sources = open_sources([path / "pairs.csv"], features=features, image=image)
+    split = SplitSpec(kind="source", holdout=("s3",))
+    build_records(sources, path / "records", features=features, image=image, split=split, workers=1)
+    return path / "records"
+
+
+WORDS = {"encoder_units": (8,), "base_channels": 8, "generator_channels": (8,)}
+
+
+def test_words_learn_labels_with_the_pictures_and_leave_a_model_of_pictures(labelled, tmp_path):
+    options = {"preset": "words", "overrides": WORDS, "epochs": 25, "batch_size": 4}
+    model = fit(labelled, tmp_path / "run", **options)
+    rows = RunFolder(tmp_path / "run").read_history()
+    assert rows[-1]["label_loss"] < 0.6 * rows[0]["label_loss"] and "val_ssim" in rows[0]
+    loaded, metadata = load_model(tmp_path / "run" / "model.keras")
+    assert metadata.labels == ("high", "low") and metadata.input == "waveform"
+    assert len(loaded.outputs) == 1 and loaded.output_shape == (None, 16, 16, 3)
+    (sounds, images), *_ = load_records(labelled, "val", features="waveform")
+    found = loaded.predict(sounds, verbose=0).mean(axis=(1, 2, 3))
+    real = images.numpy().mean(axis=(1, 2, 3))
+    assert (found[real > 0].min()) > found[real < 0].max()
+    again = fit(labelled, tmp_path / "again", **options)
+    assert_same(again, model)
+
+
+def test_words_need_labels(tmp_path):
+    image = ImageConfig(size=16)
+    sources = open_sources(["synthetic:surf:8"], features=FeatureConfig(), image=image)
+    records = tmp_path / "records"
+    build_records(sources, records, image=image, split=SplitSpec(kind="random"), workers=1)
+    with pytest.raises(UsageError, match=r"learns labels with the pictures: the records must have two or more"):
+        fit(records, tmp_path / "run", preset="words", overrides=WORDS)
+
+
+def test_pictures_are_exchanged_within_a_label_and_anew_each_epoch(labelled):
+    epoch = tf.Variable(0, dtype=tf.int64)
+    dataset = load_records(labelled, batch_size=12, labels=True, shuffle_within_label=True, epoch=epoch)
+    plain = load_records(labelled, batch_size=12, labels=True, shuffle=False)
+    (features, (images, numbers)), *_ = plain
+    own = {row.tobytes(): number for row, number in zip(features.numpy(), numbers.numpy(), strict=True)}
+    passes = []
+    for number in range(2):
+        epoch.assign(number)
+        (sounds, (pictures, kinds)), *_ = dataset
+        names, shades = [row.tobytes() for row in sounds.numpy()], pictures.numpy()[:, 0, 0, 0].tolist()
+        seen = dict(zip(names, shades, strict=True))
+        assert set(seen) == set(own) and sorted(seen.values()) == sorted(images.numpy()[:, 0, 0, 0].tolist())
+        for name, kind in zip(names, kinds.numpy(), strict=True):
+            assert own[name] == kind and (seen[name] > 0) == (kind == 0)
+        passes.append(seen)
+    assert passes[0] != passes[1]
+    with pytest.raises(UsageError, match="only where the split is kept in memory"):
+        load_records(labelled, cache=False, shuffle_within_label=True)
+    streamed = load_records(labelled, batch_size=12, labels=True, cache=False, shuffle=False)
+    np.testing.assert_array_equal(next(iter(streamed))[1][1], numbers)

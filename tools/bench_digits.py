@@ -19,6 +19,7 @@ import numpy as np
 import keras_a2i as a2i
 from keras_a2i.cli.fit import parse_settings
 from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.sources.mfcc import from_pcm16
 
 SIZE = 32
 
@@ -44,11 +45,12 @@ def train_judge(images: np.ndarray, labels: np.ndarray, n_classes: int) -> keras
     return judge
 
 
-def read_split(records: pathlib.Path, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features, pictures in [-1, 1] and labels of a split."""
-    batches = list(a2i.read_examples(records, split).as_numpy_iterator())
-    features, images, labels = (np.concatenate([b[name] for b in batches]) for name in ("features", "image", "label"))
-    return features, images.astype(np.float32) / 127.5 - 1, labels
+def read_split(records: pathlib.Path, split: str, inputs: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features or sound, pictures in [-1, 1] and labels of a split."""
+    batches = list(a2i.read_examples(records, split, waveform=inputs == "waveform").as_numpy_iterator())
+    given, images, labels = (np.concatenate([b[name] for b in batches]) for name in (inputs, "image", "label"))
+    given = from_pcm16(given) if inputs == "waveform" else given
+    return given, images.astype(np.float32) / 127.5 - 1, labels
 
 
 def run_fold(pairs: pathlib.Path, speaker: str, folder: pathlib.Path, options: dict) -> tuple[float, float, float]:
@@ -60,17 +62,18 @@ def run_fold(pairs: pathlib.Path, speaker: str, folder: pathlib.Path, options: d
     started = time.monotonic()
     model = a2i.fit(folder / "records", folder / "run", **options)
     seconds = time.monotonic() - started
-    _, images, labels = read_split(folder / "records", "train")
+    inputs = model.inputs[0].name
+    _, images, labels = read_split(folder / "records", "train", inputs)
     names, classes = np.unique(labels, return_inverse=True)
     keras.utils.set_random_seed(0)
     judge = train_judge(images, classes, len(names))
-    features, images, labels = read_split(folder / "records", "val")
+    given, images, labels = read_split(folder / "records", "val", inputs)
     truth = np.searchsorted(names, labels)
 
     def accuracy(pictures: np.ndarray) -> float:
         return float((judge.predict(pictures, verbose=0).argmax(axis=1) == truth).mean())
 
-    return accuracy(model.predict(features, verbose=0)), accuracy(images), seconds
+    return accuracy(model.predict(given, verbose=0)), accuracy(images), seconds
 
 
 @click.command()

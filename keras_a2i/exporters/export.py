@@ -79,7 +79,7 @@ def export(
         quantize: "none", "float16" or "int8"; TFLite only.
         integer_io: integers in and out, with "int8" only: int8 pictures, int8 features or int16 sound. The metadata
             holds their scales.
-        allow_flex: TensorFlow's own operators where TFLite has none; without a runtime that has them nothing is compared.
+        allow_flex: TensorFlow's own operators where TFLite has none; not compared where no runtime has them.
         records: a records folder to compare and calibrate on; None takes the run's own where they are still there.
         license: under which the file is given on; None keeps what the model says.
         metadata: configurations to put inside, for a model that isn't in a file; None takes the file's own.

@@ -1,4 +1,4 @@
-"""Sound features to a picture: a dense encoder and a generator of transposed convolutions."""
+"""Sound or its features to a picture: an encoder and a generator of transposed convolutions."""
 
 import math
 
@@ -6,9 +6,11 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_a2i.config import check_image_size
+from keras_a2i.config import FeatureConfig, check_image_size
 from keras_a2i.errors import UsageError
+from keras_a2i.models.frontend import with_frontend
 from keras_a2i.models.presets import Preset, get_preset
+from keras_a2i.models.word_encoder import encode_words
 
 SLOPE = 0.2
 
@@ -16,7 +18,8 @@ SLOPE = 0.2
 def encoder_generator(
     preset: str | Preset = "default",
     *,
-    n_features: int = 104,
+    n_features: int | None = None,
+    sound: FeatureConfig | None = None,
     image_size: int = 256,
     channels: int = 3,
     normalization: tuple[np.ndarray, np.ndarray] | None = None,
@@ -24,16 +27,18 @@ def encoder_generator(
     """Builds the network of a preset from Keras' own layers, untrained.
 
     Args:
-        preset: a name ("default", "seed", "tiny") or a `Preset`. "seed" is the paper's network.
-        n_features: length of the feature vector, from 1.
+        preset: a name ("default", "seed", "tiny", "words") or a `Preset`. "seed" is the paper's network.
+        n_features: length of the feature vector, from 1; None is what `sound` gives.
+        sound: rate, length and features of the sound; None is the default configuration.
         image_size: pixels a side, a power of two from 16 to 512.
         channels: 3 for RGB, 1 for grey.
         normalization: mean and variance of the training features, each (n_features,); None leaves the features as they
             are. A preset that doesn't normalise takes no notice of it.
 
     Returns:
-        A functional model: "features" (batch, n_features) float32 to "image" (batch, image_size, image_size, channels)
-        float32 in [-1, 1]; the encoder's output layer is named "latent".
+        A functional model: "features" (batch, n_features) float32, or "waveform" (batch, n_samples) for a preset that
+        takes sound, to "image" (batch, image_size, image_size, channels) float32 in [-1, 1]; the encoder's output layer
+        is named "latent".
 
     Raises:
         UsageError: if an argument is out of its range.
@@ -47,15 +52,22 @@ def encoder_generator(
     """
     recipe = get_preset(preset) if isinstance(preset, str) else preset
     check_image_size(image_size)
+    sound = sound or FeatureConfig()
+    n_features = sound.n_features if n_features is None else n_features
     if n_features < 1:
         raise UsageError(f"n_features must be at least 1. Received: n_features={n_features!r}")
     if channels not in (1, 3):
         raise UsageError(f"channels must be 1 (grey) or 3 (RGB). Received: channels={channels!r}")
+    name = f"encoder_generator_{recipe.name}"
+    if recipe.encoder == "words":
+        waveform = keras.Input((sound.n_samples,), name="waveform")
+        latent = encode_words(waveform, sound, recipe.encoder_units[-1], recipe.dropout)
+        return keras.Model(waveform, _generate(latent, recipe, image_size, channels), name=name)
     features = keras.Input((n_features,), name="features")
     x = _prepare(features, recipe, normalization)
     x = _encode(x, recipe)
-    x = _generate(x, recipe, image_size, channels)
-    return keras.Model(features, x, name=f"encoder_generator_{recipe.name}")
+    model = keras.Model(features, _generate(x, recipe, image_size, channels), name=name)
+    return with_frontend(model, sound) if recipe.input == "waveform" else model
 
 
 def _prepare(x: keras.KerasTensor, preset: Preset, normalization: tuple[np.ndarray, np.ndarray] | None):

@@ -7,18 +7,19 @@ from typing import Any
 from keras_a2i.augmentation import Augmentation
 from keras_a2i.errors import UsageError
 
+ENCODERS = ("dense", "words")
 INPUTS = ("features", "waveform")
 SCHEDULES = ("constant", "cosine")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preset:
-    """Architecture and recipe of one model. The loss is `BatchScaledMSE` for all of them.
+    """Architecture and recipe of one model. The loss is `BatchScaledMSE`, with that of a label where one is given.
 
     Args:
         name: how the preset is asked for.
         description: one line for lists.
-        encoder_units: outputs of the dense layers, the last being the latent vector.
+        encoder_units: outputs of the dense layers, the last being the latent vector; "words" takes the last alone.
         layer_norm: layer normalisation after every dense layer.
         base_size: pixels a side the generator starts from, 1, 2 or 4.
         base_channels: channels there, made by a dense layer; 0 takes the latent vector as it is (`base_size` 1).
@@ -36,6 +37,11 @@ class Preset:
         batch_size: pairs a step.
         epochs: passes over the training pairs.
         input: "features" as records hold them, or "waveform": sound through the same feature layers inside the model.
+        encoder: "dense", or "words" for sounds that begin and end, with "waveform" only (`word_encoder`).
+        label_weight: weight of a second objective in training, to name the pair's label from the latent vector
+            (cross-entropy; the picture's loss counts `batch_size` times its MSE); 0 leaves labels out.
+        shuffle_within_label: each epoch a sound is shown the picture of another training pair of its label, so that
+            the model learns what the label looks like and not one picture by heart.
         augmentation: of the sound in training, for "waveform". Its values can be changed by their own names.
 
     Raises:
@@ -62,6 +68,9 @@ class Preset:
     batch_size: int
     epochs: int
     input: str = "features"
+    encoder: str = "dense"
+    label_weight: float = 0.0
+    shuffle_within_label: bool = False
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -70,11 +79,11 @@ class Preset:
             sizes = isinstance(values, (list, tuple)) and all(_is_count(value) for value in values)
             self._require(field, sizes and len(values) > 0, "must be a list of whole numbers from 1")
             object.__setattr__(self, field, tuple(values))
-        for field in ("layer_norm", "normalize"):
+        for field in ("layer_norm", "normalize", "shuffle_within_label"):
             self._require(field, isinstance(getattr(self, field), bool), "must be true or false")
         for field in ("batch_size", "epochs"):
             self._require(field, _is_count(getattr(self, field)), "must be a whole number from 1")
-        for field in ("feature_clip", "feature_noise", "weight_decay"):
+        for field in ("feature_clip", "feature_noise", "weight_decay", "label_weight"):
             self._require(field, _in_range(getattr(self, field), 0, 1e6), "must be a number from 0")
         for field in ("dropout", "beta_1", "warmup"):
             value = getattr(self, field)
@@ -83,6 +92,9 @@ class Preset:
         self._require("learning_rate", _in_range(rate, 0, 10) and rate > 0, "must lie in (0, 10]")
         self._require("schedule", self.schedule in SCHEDULES, f"must be one of {list(SCHEDULES)}")
         self._require("input", self.input in INPUTS, f"must be one of {list(INPUTS)}")
+        self._require("encoder", self.encoder in ENCODERS, f"must be one of {list(ENCODERS)}")
+        takes_sound = self.encoder == "dense" or self.input == "waveform"
+        self._require("input", takes_sound, f"must be 'waveform' for the encoder {self.encoder!r}")
         if isinstance(self.augmentation, dict):
             object.__setattr__(self, "augmentation", Augmentation.from_dict(self.augmentation))
         self._require("base_size", self.base_size in (1, 2, 4), "must be 1, 2 or 4")
@@ -164,14 +176,32 @@ _TINY = dataclasses.replace(
     generator_channels=(32, 24, 16),
 )
 
-PRESETS = {preset.name: preset for preset in (_DEFAULT, _SEED, _TINY)}
+_WORDS = dataclasses.replace(
+    _DEFAULT,
+    name="words",
+    description="labelled short sounds (words, knocks) by anyone: takes sound, learns labels with the pictures",
+    encoder="words",
+    input="waveform",
+    encoder_units=(64,),
+    base_channels=96,
+    generator_channels=(96, 48),
+    final_scale=2,
+    learning_rate=2e-3,
+    weight_decay=1e-3,
+    epochs=40,
+    label_weight=6.0,
+    shuffle_within_label=True,
+    augmentation=Augmentation(noise_snr_db=10.0),
+)
+
+PRESETS = {preset.name: preset for preset in (_DEFAULT, _SEED, _TINY, _WORDS)}
 
 
 def get_preset(name: str, /, **overrides: Any) -> Preset:
     """Returns a preset, with some of its values changed.
 
     Args:
-        name: "default", "seed" or "tiny".
+        name: "default", "seed", "tiny" or "words".
         **overrides: fields of `Preset` other than its name and description, and of `Augmentation`.
 
     Raises:

@@ -13,6 +13,7 @@ from keras_a2i.training.run_folder import RunFolder
 
 SECONDS_BETWEEN_SAVES = 30
 SCORED_AT_ONCE = 32
+Draw = Callable[[np.ndarray], np.ndarray]
 
 
 class HeldOutScores(keras.callbacks.Callback):
@@ -22,22 +23,20 @@ class HeldOutScores(keras.callbacks.Callback):
     below a quarter of the training time. `evaluate` scores all.
 
     Args:
+        draw: inputs to pictures, by the weights as they are.
         inputs: of the sample, (n, ...).
         images: its pictures in [-1, 1].
         batch_size: the factor of the loss.
     """
 
-    def __init__(self, inputs: np.ndarray, images: np.ndarray, batch_size: int):
+    def __init__(self, draw: Draw, inputs: np.ndarray, images: np.ndarray, batch_size: int):
         super().__init__()
-        self._inputs, self._images, self._batch_size = inputs, images, batch_size
+        self._draw, self._inputs, self._images, self._batch_size = draw, inputs, images, batch_size
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         at_once = min(SCORED_AT_ONCE, len(self._images))
         parts = [slice(i, i + at_once) for i in range(0, len(self._images), at_once)]
-        scores = [
-            score_pictures(self._images[part], self.model.predict_on_batch(self._inputs[part]), at_once)
-            for part in parts
-        ]
+        scores = [score_pictures(self._images[part], self._draw(self._inputs[part]), at_once) for part in parts]
         mse, ssim, histogram = np.concatenate(scores, axis=1).mean(axis=1, dtype=np.float64).tolist()
         logs |= {"val_loss": self._batch_size * mse, "val_ssim": ssim, "val_histogram_similarity": histogram}
 
@@ -71,15 +70,16 @@ class SampleSheets(keras.callbacks.Callback):
 
     Args:
         folder: where `epoch_*.png` go.
+        draw: inputs to pictures, by the weights as they are.
         inputs: model inputs (n, ...).
         images: real pictures (n, size, size, channels).
         every: epochs between sheets.
         epochs: the last epoch.
     """
 
-    def __init__(self, folder: RunFolder, inputs: np.ndarray, images: np.ndarray, every: int, epochs: int):
+    def __init__(self, folder: RunFolder, draw: Draw, inputs: np.ndarray, images: np.ndarray, every: int, epochs: int):
         super().__init__()
-        self._folder, self._inputs, self._images = folder, inputs, images
+        self._folder, self._draw, self._inputs, self._images = folder, draw, inputs, images
         self._every, self._epochs = every, epochs
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -88,7 +88,7 @@ class SampleSheets(keras.callbacks.Callback):
 
     def draw(self, epoch: int) -> None:
         """Draws the sheet of the weights as they are now."""
-        generated = self.model.predict_on_batch(self._inputs)
+        generated = self._draw(self._inputs)
         sheet = draw_sheet([self._images, generated], ["real", "generated"])
         save_png(sheet, self._folder.samples / f"epoch_{epoch:04d}.png")
 

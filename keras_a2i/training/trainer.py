@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_a2i.errors import KerasA2IError
+from keras_a2i.errors import KerasA2IError, UsageError
 from keras_a2i.losses import BatchScaledMSE
-from keras_a2i.models.frontend import with_frontend
+from keras_a2i.models.halves import LATENT
 from keras_a2i.models.model_file import ModelMetadata, save_model
 from keras_a2i.models.network import encoder_generator
 from keras_a2i.models.optimizer import make_optimizer
@@ -59,12 +59,21 @@ class Trainer:
         self.epoch = tf.Variable(self.first_epoch, dtype=tf.int64, trainable=False)
         self.preset = Preset(**config.preset)
         self._reading = {"batch_size": config.batch_size, "cache": cache, "features": self.preset.input}
-        changed = {"augmentation": self.preset.augmentation} if self.preset.input == "waveform" else {}
-        self.train = load_records(records, seed=config.seed, epoch=self.epoch, **changed, **self._reading)
+        preset = self.preset
+        self.train = load_records(
+            records,
+            seed=config.seed,
+            epoch=self.epoch,
+            augmentation=preset.augmentation if preset.input == "waveform" else None,
+            labels=preset.label_weight > 0,
+            shuffle_within_label=preset.shuffle_within_label,
+            **self._reading,
+        )
         self.val = None
         if "val" in self.counts:
             self.val = load_records(records, "val", **self._reading)
-        self.model, self.metadata = self._build(manifest)
+        self.pictures, self.metadata = self._build(manifest)
+        self.model = self._compile(self.metadata.labels)
         if variables:
             self.model.optimizer.build(self.model.trainable_variables)
             assign_variables(self.model, variables)
@@ -79,26 +88,38 @@ class Trainer:
             image=manifest.image,
             input=preset.input,
             preset=preset.name,
-            labels=tuple(sorted(label for label in manifest.label_counts if label)),
+            labels=tuple(sorted(manifest.label_counts)) if set(manifest.label_counts) != {""} else (),
             feature_mean=tuple(mean.tolist()),
             feature_std=tuple(std.tolist()),
         )
         model = encoder_generator(
             preset,
-            n_features=manifest.features.n_features,
+            sound=manifest.features,
             image_size=manifest.image.size,
             channels=manifest.image.channels,
             normalization=(mean, std**2),
         )
-        if preset.input == "waveform":
-            model = with_frontend(model, manifest.features)
+        return model, metadata
+
+    def _compile(self, labels: tuple[str, ...]) -> keras.Model:
+        """The model that is trained: pictures, and beside them labels where the preset learns them."""
+        preset, model = self.preset, self.pictures
+        loss, weights = BatchScaledMSE(self.config.batch_size), None
+        if preset.label_weight:
+            if len(labels) < 2:
+                raise UsageError(
+                    f"The preset {preset.name!r} learns labels with the pictures: the records must have two or more. "
+                    f"Received: {list(labels)}. Build them from a pairs.csv with labels, or choose another preset"
+                )
+            named = keras.layers.Dense(len(labels), name="label")(model.get_layer(LATENT).output)
+            model = keras.Model(model.input, [model.output, named], name=model.name)
+            loss = [loss, keras.losses.SparseCategoricalCrossentropy(from_logits=True)]
+            weights = [1.0, preset.label_weight]
         steps = math.ceil(self.counts["train"] / self.config.batch_size) * self.config.epochs
         model.compile(
-            optimizer=make_optimizer(preset, steps),
-            loss=BatchScaledMSE(self.config.batch_size),
-            jit_compile=self.config.jit,
+            optimizer=make_optimizer(preset, steps), loss=loss, loss_weights=weights, jit_compile=self.config.jit
         )
-        return model, metadata
+        return model
 
     def run(
         self,
@@ -107,7 +128,7 @@ class Trainer:
         extra: list[keras.callbacks.Callback],
     ) -> keras.Model:
         """Trains and saves; as `fit`."""
-        config = dataclasses.replace(self.config, n_parameters=count_trainable(self.model))
+        config = dataclasses.replace(self.config, n_parameters=count_trainable(self.pictures))
         self.folder.create(config)
         if on_start:
             on_start(config, self.first_epoch)
@@ -118,7 +139,7 @@ class Trainer:
         sheets = self._sample_sheets()
         callbacks = [
             keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: self.epoch.assign(epoch)),
-            *([HeldOutScores(*self._held_out_sample(), config.batch_size)] if self.val is not None else []),
+            *([HeldOutScores(self._draw, *self._held_out_sample(), config.batch_size)] if self.val is not None else []),
             History(self.folder, self.history),
             keras.callbacks.TerminateOnNaN(),
             *([best] if config.best or config.early_stop else []),
@@ -146,14 +167,18 @@ class Trainer:
         if config.best:
             best.restore()
             sheets.draw(best.best_epoch)
-        save_model(self.model, self.folder.model, self.metadata)
-        return self.model
+        save_model(self.pictures, self.folder.model, self.metadata)
+        return self.pictures
+
+    def _draw(self, inputs: np.ndarray) -> np.ndarray:
+        found = self.model.predict_on_batch(inputs)
+        return found[0] if self.preset.label_weight else found
 
     def _interrupted(self, checkpoint: Checkpoint) -> TrainingInterrupted:
         if checkpoint.epoch == 0:
             return TrainingInterrupted("Stopped before the first epoch was finished: nothing is saved")
         checkpoint.save()
-        save_model(self.model, self.folder.model, self.metadata)
+        save_model(self.pictures, self.folder.model, self.metadata)
         return TrainingInterrupted(
             f"Stopped after epoch {checkpoint.epoch} of {self.config.epochs}, which is saved. Go on with: "
             f"keras-a2i fit {self.records} --out {self.folder.path} --resume"
@@ -180,9 +205,7 @@ class Trainer:
             split, dataset = "train", load_records(self.records, "train", shuffle=False, **self._reading)
         inputs, images = spread_pairs(dataset, self.counts[split], N_SAMPLES)
         every = max(1, math.ceil(self.config.epochs / MAX_SHEETS))
-        sheets = SampleSheets(self.folder, inputs, images, every, self.config.epochs)
-        sheets.set_model(self.model)
-        return sheets
+        return SampleSheets(self.folder, self._draw, inputs, images, every, self.config.epochs)
 
     def _tensorboard(self) -> list[keras.callbacks.Callback]:
         if importlib.util.find_spec("tensorboard") is None:
