@@ -332,13 +332,15 @@ def test_words_learn_labels_with_the_pictures_and_leave_a_model_of_pictures(labe
     assert_same(again, model)
 
 
-def test_words_need_labels(tmp_path):
-    image = ImageConfig(size=16)
-    sources = open_sources(["synthetic:surf:8"], features=FeatureConfig(), image=image)
-    records = tmp_path / "records"
-    build_records(sources, records, image=image, split=SplitSpec(kind="random"), workers=1)
+def test_words_need_labels(labelled, tmp_path):
+    rows = ["audio,image", *(f"{i}.wav,{i}.png" for i in range(8))]
+    (labelled.parent / "unlabelled.csv").write_text("\n".join(rows))
+    features, image = FeatureConfig(sample_rate=8000), ImageConfig(size=16)
+    sources = open_sources([labelled.parent / "unlabelled.csv"], features=features, image=image)
+    split = SplitSpec(kind="random")
+    build_records(sources, tmp_path / "records", features=features, image=image, split=split, workers=1)
     with pytest.raises(UsageError, match=r"learns labels with the pictures: the records must have two or more"):
-        fit(records, tmp_path / "run", preset="words", overrides=WORDS)
+        fit(tmp_path / "records", tmp_path / "run", preset="words", overrides=WORDS)
 
 
 def test_pictures_are_exchanged_within_a_label_and_anew_each_epoch(labelled):

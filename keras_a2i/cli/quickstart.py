@@ -49,7 +49,7 @@ def command(out, seed, overwrite):
         (records, "the records (keras-a2i inspect)"),
         (run / "report.html", "what its scores mean, with the best and the worst pictures"),
         (run, "the run: model.keras, history.csv, samples/"),
-        (out / "model.tflite", "the model as one file for the edge"),
+        (out / "model.tflite", "the model as one file for the edge: sound in, picture out"),
     ):
         click.echo(f"  {path!s:32} {what}")
     click.echo("Next, with videos of your own:")
@@ -118,7 +118,7 @@ def _score(model, records: pathlib.Path, run: pathlib.Path, seed: int) -> None:
 def _export(run: pathlib.Path, path: pathlib.Path) -> None:
     from keras_a2i.exporters.export import export
 
-    done = export(run, path, format="tflite", overwrite=True)
+    done = export(run, path, format="tflite", input="waveform", overwrite=True)
     click.echo(
         f"{done.path}: {done.size / 1e6:.1f} MB, differs from the Keras model by at most {done.agreement.max:.1g}"
     )

@@ -148,7 +148,6 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 class _Handler(http.server.BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
-    server_version, sys_version = "keras-a2i", ""
     timeout = _SECONDS_TO_ANSWER
     disable_nagle_algorithm = True
 
@@ -199,6 +198,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         for name, value in _HEADERS.items():
             self.send_header(name, value)
+
+    def version_string(self) -> str:
+        return "keras-a2i"
 
     def log_message(self, format: str, *args) -> None:
         """Says nothing: the terminal shows the session's numbers."""
