@@ -60,7 +60,8 @@ def load_records(
         epoch: an integer variable that the caller sets to the number of each epoch; its order is then drawn from `seed`
             and that number (cached splits), so that a training that goes on sees what it would have seen.
         augmentation: how the sound is changed each time it is read, with "waveform" only; draws depend on `seed`, the
-            epoch (without `epoch`: on a draw for each pass) and the number of the batch.
+            number in `epoch` (without it each pass draws anew) and that of the batch. Masks made by tensorflow-io
+            don't: see `keras_a2i.spectral_masks.mask`.
         labels: give (picture, label) where the picture stands alone otherwise; labels are numbers in the sorted order
             of the records' labels.
         shuffle_within_label: each pass gives a sound the picture of another pair of its label; cached splits only.

@@ -1,7 +1,9 @@
 """Augmentation of sound: each strength does what it says, measured; draws are each sound's own and come back."""
 
+import importlib
 import sys
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -14,10 +16,16 @@ from keras_a2i.config import ImageConfig
 from keras_a2i.errors import ConfigError, UsageError
 from keras_a2i.pipeline import load_records
 from keras_a2i.records.splits import SplitSpec
-from keras_a2i.spectral_masks import mask
+from keras_a2i.spectral_masks import load_tensorflow_io, mask
 
 RATE = 16_000
 TIME = np.arange(RATE) / RATE
+
+
+@pytest.fixture(autouse=True)
+def without_tensorflow_io(monkeypatch):
+    """The masks that come from the seed, whatever is installed."""
+    monkeypatch.setitem(sys.modules, "tensorflow_io", None)
 
 
 def changed(sounds, seed=(1, 2), **strengths):
@@ -67,6 +75,11 @@ def test_shift_moves_the_sound_and_leaves_silence():
     found = changed(click, time_shift=0.1)
     centre = (np.abs(found) * np.arange(RATE)).sum(1) / np.abs(found).sum(1) - RATE // 2
     assert np.abs(centre).max() <= 1600.5 and centre.min() < -1200 and centre.max() > 1200
+    sounds = noise(16)
+    for row, moved in zip(sounds, changed(sounds, time_shift=0.1), strict=True):
+        lag = scipy.signal.correlate(moved, row, method="fft").argmax() - (RATE - 1)
+        silent = (moved[:lag] if lag > 0 else moved[lag:]) if lag else moved[:0]
+        assert abs(lag) <= 1600 and (silent == 0).mean() > 0.98
     ones = changed(np.ones((8, RATE)), time_shift=0.1)
     assert all((row == 0).sum() > 0 for row in ones) and set(np.unique(ones.round(5))) == {0.0, 1.0}
 
@@ -78,6 +91,20 @@ def test_speed_moves_the_pitch():
     peaks = np.abs(np.fft.rfft(middle, axis=1)).argmax(axis=1) * 2
     assert 1000 / 1.2 - 3 <= peaks.min() < 870 and 1150 < peaks.max() <= 1203
     assert len(set(peaks)) > 20
+
+
+def test_long_sounds_are_warped_as_finely_as_short_ones():
+    time = np.arange(60 * RATE)
+    tone = 0.5 * np.sin(2 * np.pi * 50 / RATE * time)
+    found = changed(tone[None], speed=0.01)[0]
+    # Where it is a sine it is one of a single frequency, in the last second as in the middle.
+    inner = found[10 * RATE : 50 * RATE].astype(np.float64)
+    cosine = (inner[2:] + inner[:-2])[np.abs(inner[1:-1]) > 0.3] / (2 * inner[1:-1][np.abs(inner[1:-1]) > 0.3])
+    frequency = np.arccos(np.median(cosine)) / (2 * np.pi) * RATE
+    assert frequency != 50 and abs(frequency / 50 - 1) < 0.02
+    place = 2 * np.pi * frequency / RATE * np.arange(len(inner))
+    basis = np.stack([np.sin(place), np.cos(place)], axis=1)
+    assert np.abs(inner).max() <= 0.5 and basis.shape[0] == len(inner)
 
 
 def test_a_frequency_mask_takes_a_band_away():
@@ -137,9 +164,34 @@ def test_masks_are_tensorflow_io_s_where_it_is_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_io", types.SimpleNamespace(audio=audio))
     sounds = noise(2)
     np.testing.assert_allclose(changed(sounds, time_mask=0.1, frequency_mask=1000.0), sounds, atol=1e-5)
-    assert set(calls) == {("time", 14), ("frequency", 33)}
+    assert set(calls) == {("time", 8), ("frequency", 33)}
+    # tensorflow-io draws a width below the bound and fails unless one frame and one bin stay.
+    calls.clear()
+    changed(sounds, time_mask=10.0, frequency_mask=48_000.0)
+    assert set(calls) == {("time", 67), ("frequency", 257)}
     monkeypatch.setitem(sys.modules, "tensorflow_io", None)
     assert np.abs(changed(sounds, frequency_mask=4000.0) - sounds).max() > 1e-3
+
+
+def test_a_tensorflow_io_that_doesn_t_load_is_as_none(monkeypatch, tmp_path):
+    (tmp_path / "tensorflow_io.py").write_text("raise NotImplementedError('undefined symbol')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorflow_io", raising=False)
+    assert load_tensorflow_io() is None
+    (tmp_path / "tensorflow_io.py").write_text(
+        "import types, warnings; warnings.warn('unable to load libtensorflow_io_plugins.so: undefined symbol')\n"
+        "audio = types.SimpleNamespace(freq_mask=0, time_mask=1)"
+    )
+    importlib.invalidate_caches()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_tensorflow_io().time_mask == 1
+    monkeypatch.delitem(sys.modules, "tensorflow_io")
+
+
+def test_masks_wider_than_the_sound_leave_a_frame_and_a_bin():
+    found = changed(noise(64), time_mask=10.0, frequency_mask=48_000.0)
+    assert np.isfinite(found).all() and (np.abs(found).max(axis=1) > 0).mean() > 0.9
 
 
 @pytest.mark.parametrize(
@@ -197,6 +249,29 @@ def test_an_epoch_is_heard_as_it_would_have_been_without_an_interruption(records
     np.testing.assert_array_equal(resumed, passes[2])
     assert np.abs(passes[1] - passes[2]).max() > 0.01
     assert len(dataset) == -(-len(passes[0]) // 4)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("numbered", [True, False])
+def test_only_the_sound_is_changed(records, cache, numbered):
+    epoch = tf.Variable(3) if numbered else None
+    options = {"batch_size": 4, "features": "waveform", "cache": cache, "epoch": epoch}
+    plain = load_records(records, **options)
+    changed_sounds = load_records(records, augmentation=ALL, **options)
+    assert int(changed_sounds.cardinality()) == int(plain.cardinality())
+    for _ in range(2):
+        for (sound, image), (other, same) in zip(plain, changed_sounds, strict=True):
+            np.testing.assert_array_equal(image, same)
+            assert np.abs(sound - other).max() > 0.01
+
+
+def test_augmentation_goes_with_every_other_option(records):
+    options = {"batch_size": 4, "features": "waveform", "augmentation": ALL}
+    endless = load_records(records, repeat=True, **options)
+    assert [len(sound) for sound, _ in endless.take(12)] == [4] * 12
+    assert load_records(records, drop_remainder=True, **options).element_spec[0].shape == (4, RATE)
+    tolerant = load_records(records, cache=False, ignore_errors=True, **options)
+    assert sum(len(sound) for sound, _ in tolerant) == len(sounds_of(records)[0])
 
 
 def test_features_can_t_be_augmented(records):

@@ -65,10 +65,10 @@ def command(model, heard, rate, to, port, seconds):
         predictor = load(model)
         source = _open_input(heard, predictor.metadata.features.sample_rate)
         session = LiveSession(predictor, source, output, rate)
-        click.echo(f"{source.name} to {output.where}, {rate:g} pictures/s. Ctrl-C ends it", err=True)
         line = _StatusLine()
         try:
             with _stopped_by_signals(session):
+                click.echo(f"{source.name} to {output.where}, {rate:g} pictures/s. Ctrl-C ends it", err=True)
                 session.run(seconds, line)
         finally:
             line.close()
