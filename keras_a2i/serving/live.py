@@ -75,9 +75,9 @@ class LiveSession:
         """
         # The first call of a model compiles it: that isn't a delay of the session.
         self._predictor.predict_windows(self._buffer.newest()[0][None])
-        self._source.start(self._buffer)
-        self._started = self._reported = self._now()
         try:
+            self._source.start(self._buffer)
+            self._started = self._reported = self._now()
             self._draw_ticks(math.inf if seconds is None else seconds, report)
         finally:
             self._source.stop()

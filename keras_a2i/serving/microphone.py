@@ -29,12 +29,12 @@ class Microphone:
     """
 
     def __init__(self, sample_rate: int, device: str | int | None = None, now: Callable[[], float] = time.monotonic):
-        sounddevice = _import_sounddevice()
+        sounddevice = self._sounddevice = _import_sounddevice()
         self.overflows = 0
         self._now, self._rate_out = now, sample_rate
         found = _find_microphone(sounddevice, device)
         self.name = found["name"]
-        self._stream = self._open(sounddevice, found, device)
+        self._stream = self._open(found, device)
         self._rate_in = round(self._stream.samplerate)
         self._resampler = Resampler(self._rate_in, sample_rate)
         self._received = self._given = 0
@@ -42,9 +42,12 @@ class Microphone:
         self._buffer: RingBuffer | None = None
 
     def start(self, buffer: RingBuffer) -> None:
-        """Begins to record."""
+        """Begins to record; raises a SourceError if the microphone refuses."""
         self._buffer, self._last_call = buffer, self._now()
-        self._stream.start()
+        try:
+            self._stream.start()
+        except self._sounddevice.PortAudioError as error:
+            raise self._cant_open(error) from error
 
     def is_finished(self) -> bool:
         """A microphone has no end; raises a SourceError once nothing came from it for 5 seconds."""
@@ -59,12 +62,12 @@ class Microphone:
         """Stops recording and gives the microphone back."""
         self._stream.close(ignore_errors=True)
 
-    def _open(self, sounddevice: Any, found: dict[str, Any], device: str | int | None) -> Any:
+    def _open(self, found: dict[str, Any], device: str | int | None) -> Any:
         error = None
         for rate in (self._rate_out, round(found["default_samplerate"])):
             for channels in (1, min(2, found["max_input_channels"])):
                 try:
-                    return sounddevice.InputStream(
+                    return self._sounddevice.InputStream(
                         samplerate=rate,
                         blocksize=round(rate * BLOCK_SECONDS),
                         device=device,
@@ -73,11 +76,12 @@ class Microphone:
                         latency="low",
                         callback=self._hear,
                     )
-                except sounddevice.PortAudioError as refused:
+                except self._sounddevice.PortAudioError as refused:
                     error = refused
-        raise SourceError(
-            f"The microphone {self.name} can't be opened: {error}. Another program may be using it"
-        ) from error
+        raise self._cant_open(error) from error
+
+    def _cant_open(self, error: Exception) -> SourceError:
+        return SourceError(f"The microphone {self.name} can't be opened: {error}. Another program may be using it")
 
     def _hear(self, samples: np.ndarray, n_frames: int, times: Any, status: Any) -> None:
         self._last_call = self._now()
