@@ -37,6 +37,7 @@ def load_records(
     augmentation: Augmentation | None = None,
     labels: bool = False,
     shuffle_within_label: bool = False,
+    neighbours: bool = False,
 ) -> tf.data.Dataset:
     """Batches of (input, picture) for `model.fit`.
 
@@ -66,6 +67,9 @@ def load_records(
             of the records' labels.
         shuffle_within_label: each pass gives a sound the picture of another pair of its label; cached splits only.
 
+        neighbours: every second pair is the one after the first in its source (the one before, at the end), half as
+            many first ones a pass; cached splits and an even `batch_size` only.
+
     Returns:
         A `tf.data.Dataset` of (float32 (batch, n_features) or (batch, n_samples), float32
         (batch, size, size, channels) in [-1, 1]).
@@ -82,21 +86,28 @@ def load_records(
         raise UsageError(f"features must be 'features' or 'waveform'. Received: {features!r}")
     if augmentation is not None and features != "waveform":
         raise UsageError(f"Augmentation works on sound: load features='waveform'. Received: features={features!r}")
+    if neighbours and (batch_size % 2 or shuffle_within_label):
+        raise UsageError(
+            "Neighbours come in batches of even size, each with its own picture. Received: "
+            f"batch_size={batch_size}, shuffle_within_label={shuffle_within_label}"
+        )
     reader = _Reader(path, split, waveform=features == "waveform", ignore_errors=ignore_errors)
     shuffle = split == "train" if shuffle is None else shuffle
     if reader.fits(cache):
-        inputs, images, numbers = reader.load(features)
+        inputs, images, numbers, next_rows = reader.load(features)
         order = _order(len(images), seed, epoch) if shuffle else tf.data.Dataset.range(len(images))
+        order = _with_neighbours(order, next_rows) if neighbours else order
         rows = (
             _rows_of_labels(order, numbers, seed, epoch) if shuffle_within_label else order.map(lambda row: (row, row))
         )
         batches = (rows.repeat() if repeat else rows).batch(batch_size, drop_remainder=drop_remainder)
         batches = batches.map(_gather(inputs, images, numbers), num_parallel_calls=2)
     else:
-        if shuffle_within_label:
+        if shuffle_within_label or neighbours:
+            option = "shuffle_within_label" if shuffle_within_label else "neighbours"
             raise UsageError(
-                "Pictures are exchanged within a label only where the split is kept in memory. "
-                f"Received: shuffle_within_label with cache={cache!r} and {reader.count} pairs"
+                "Pictures are exchanged within a label, and neighbours brought together, only where the split is kept "
+                f"in memory. Received: {option} with cache={cache!r} and {reader.count} pairs"
             )
         pairs = reader.stream(seed if shuffle else None, (features, "image", "label"))
         number = reader.label_table()
@@ -185,6 +196,23 @@ def _rows_of_labels(
     return passes.flat_map(exchange).apply(tf.data.experimental.assert_cardinality(len(numbers)))
 
 
+def _with_neighbours(order: tf.data.Dataset, next_rows: np.ndarray) -> tf.data.Dataset:
+    """Half of the order's rows, each followed by its neighbour; as many rows as the order, but for an odd one."""
+    following, firsts = tf.constant(next_rows, tf.int64), len(next_rows) // 2
+    pairs = order.take(firsts).map(lambda row: tf.stack([row, following[row]])).unbatch()
+    return pairs.apply(tf.data.experimental.assert_cardinality(2 * firsts))
+
+
+def _neighbours_of(sources: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """For each row that of the next pair in its source: for the last one the one before, for a single one itself."""
+    order = np.lexsort((times, sources))
+    found = np.arange(len(order))
+    same = sources[order][1:] == sources[order][:-1]
+    found[order[1:][same]] = order[:-1][same]
+    found[order[:-1][same]] = order[1:][same]
+    return found
+
+
 def _augmented(
     dataset: tf.data.Dataset, augmentation: Augmentation, sample_rate: int, seed: int, epoch: tf.Variable | None
 ) -> tf.data.Dataset:
@@ -246,21 +274,22 @@ class _Reader:
         )
         return self.count * a_pair <= (CACHE_BUDGET if cache == "auto" else cache)
 
-    def load(self, features: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Reads the whole split: inputs, uint8 pictures and numbers of labels, in the order of the shards."""
+    def load(self, features: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Reads the whole split in the order of the shards: inputs, uint8 pictures, numbers of labels, neighbours."""
         images = np.empty((self.count, *self.manifest.image.shape), np.uint8)
         inputs = None
-        names: list[bytes] = []
+        names, sources, times = [], [], []
         filled = 0
+        wanted = (features, "image", "label", "source_id", "time")
         try:
-            for example in (
-                self.stream(names=(features, "image", "label")).batch(_BATCH).prefetch(2).as_numpy_iterator()
-            ):
+            for example in self.stream(names=wanted).batch(_BATCH).prefetch(2).as_numpy_iterator():
                 rows = slice(filled, filled + len(example["image"]))
                 if inputs is None:
                     inputs = np.empty((self.count, *example[features].shape[1:]), example[features].dtype)
                 images[rows], inputs[rows] = example["image"], example[features]
                 names.extend(example["label"])
+                sources.extend(example["source_id"])
+                times.extend(example["time"])
                 filled = rows.stop
         except tf.errors.OpError:
             if self._failure is not None:
@@ -269,7 +298,8 @@ class _Reader:
         if inputs is None:
             raise RecordsError("Every record of the split is damaged. Build the records again")
         known = {name.encode(): number for number, name in enumerate(self.labels)}
-        return inputs[:filled], images[:filled], np.array([known[name] for name in names], np.int32)
+        numbers = np.array([known[name] for name in names], np.int32)
+        return inputs[:filled], images[:filled], numbers, _neighbours_of(np.array(sources), np.array(times))
 
     @property
     def labels(self) -> list[str]:

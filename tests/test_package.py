@@ -20,6 +20,7 @@ ROOMS = [
     {"layers"},
     {"models"},
     {"losses", "metrics"},
+    {"objectives"},
     {"training"},
     {"evaluation"},
     {"exporters"},

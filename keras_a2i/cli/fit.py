@@ -13,11 +13,7 @@ from keras_a2i.errors import UsageError
 from keras_a2i.models.presets import PRESETS
 
 
-def _preset_list() -> str:
-    return "; ".join(f"{name}: {preset.description}" for name, preset in PRESETS.items())
-
-
-@click.command("fit", epilog=f"Presets. {_preset_list()}")
+@click.command("fit", epilog=f"Presets: {', '.join(PRESETS)}; keras-a2i presets tells more.")
 @click.argument("records", type=click.Path(path_type=pathlib.Path))
 @click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="The run folder to make.")
 @click.option("--preset", help="The network and its recipe, see below (default: default).")
@@ -45,6 +41,11 @@ def _preset_list() -> str:
     "--precision", type=click.Choice(["float32", "mixed_float16", "mixed_bfloat16"]), help="Default: float32."
 )
 @click.option(
+    "--pictures",
+    type=click.Path(path_type=pathlib.Path),
+    help="A folder of pictures without sound, for presets that train a picture autoencoder first.",
+)
+@click.option(
     "--cache",
     type=click.Choice(["auto", "always", "never"]),
     default="auto",
@@ -67,6 +68,7 @@ def command(
     best,
     jit,
     precision,
+    pictures,
     cache,
 ):
     """Train a model on RECORDS.
@@ -92,10 +94,12 @@ def command(
         best=best,
         jit=jit,
         precision=precision,
+        pictures=pictures,
         cache={"auto": "auto", "always": True, "never": False}[cache],
         command=shlex.join(["keras-a2i", *sys.argv[1:]]),
         report=out_lines.epoch,
         on_start=out_lines.start,
+        report_pictures=out_lines.picture_epoch,
     )
     click.echo(f"{out / 'model.keras'}: trained in {format_seconds(time.monotonic() - started)}")
     click.echo(f"Look at {out / 'samples'}, then: keras-a2i generate {out} SOUND.wav --out pictures")
@@ -146,6 +150,9 @@ class _Report:
         self._epochs = config.epochs
         if first_epoch >= config.epochs:
             click.echo("all its epochs are done: nothing to train. --epochs N trains on", err=True)
+
+    def picture_epoch(self, epoch: int, epochs: int, loss: float) -> None:
+        click.echo(f"picture autoencoder, epoch {epoch}/{epochs}  loss {loss:.4g}", err=True)
 
     def epoch(self, row: dict[str, float]) -> None:
         names = [name for name in row if name not in ("epoch", "seconds", "learning_rate")]

@@ -37,9 +37,20 @@ _CODEC = "h264"
     help="Calm a video's flicker by a Gaussian of this standard deviation over neighbouring frames' latent vectors, "
     "0 to 10 (default: 0, off).",
 )
+@click.option(
+    "--samples",
+    type=click.IntRange(1, 64),
+    help="Draw so many different pictures of each second, by a model that learnt a style (words-variational).",
+)
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0, 4),
+    help="With --samples: how far they go from the usual picture (default: 1).",
+)
+@click.option("--seed", type=int, help="With --samples: of the draws (default: 0).")
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier call wrote.")
 @click.option("--strict", is_flag=True, help="Stop at the first sound file that can't be read.")
-def command(model, audio, out, sheet, video, fps, codec, smooth, overwrite, strict):
+def command(model, audio, out, sheet, video, fps, codec, smooth, samples, temperature, seed, overwrite, strict):
     """Turn AUDIO files (wav, flac, ogg, mp3; any rate and length) into PNG pictures, one for each second of sound.
 
     MODEL is a run folder, a .keras file, a SavedModel folder or a .tflite file. The last second of a file is filled
@@ -48,8 +59,11 @@ def command(model, audio, out, sheet, video, fps, codec, smooth, overwrite, stri
     With --video, OUT/sound.mp4 (or .webm) shows a picture for each frame, drawn from the sound around that frame's
     middle, and plays the file's own sound. It needs pip install "keras-a2i[video]"; --smooth needs a run folder or a
     .keras file.
+
+    With --samples 8, pictures of a second go to 0000-1.png to 0000-8.png.
     """
     _check_options(video, sheet, fps=fps, codec=codec, smooth=smooth)
+    _check_sampling(video, samples, temperature=temperature, seed=seed)
     if out.is_file():
         what = "Videos" if video else "Pictures"
         raise UsageError(f"{what} must go into a folder. Received: the file {out}")
@@ -57,7 +71,11 @@ def command(model, audio, out, sheet, video, fps, codec, smooth, overwrite, stri
     if video:
         make, targets = _prepare_videos(audio, out, names, fps, codec, smooth, overwrite)
     else:
-        make, targets = functools.partial(_generate, sheet=sheet is not False), [out / name for name in names]
+        styles = None if samples is None else {"n_samples": samples, "seed": seed or 0}
+        if temperature is not None:
+            styles["temperature"] = temperature
+        make = functools.partial(_generate, sheet=sheet is not False, styles=styles)
+        targets = [out / name for name in names]
         _clear(targets, overwrite)
 
     from keras_a2i.serving.predictor import load
@@ -88,6 +106,14 @@ def _check_options(video: bool, sheet: bool | None, **of_video) -> None:
         raise UsageError(
             f"A sheet is drawn of pictures, not of a video. Received: --video and --{'' if sheet else 'no-'}sheet"
         )
+
+
+def _check_sampling(video: bool, samples: int | None, **of_samples) -> None:
+    given = [f"--{name}" for name, value in of_samples.items() if value is not None]
+    if given and samples is None:
+        raise UsageError(f"{given[0]} goes with --samples. Received: {given[0]} without it")
+    if video and samples is not None:
+        raise UsageError("A video shows one picture a frame. Received: --video and --samples")
 
 
 def _folder_names(audio: tuple[pathlib.Path, ...]) -> list[str]:
@@ -154,7 +180,10 @@ def _generate_video(
     )
 
 
-def _generate(predictor, path: pathlib.Path, folder: pathlib.Path, sheet: bool) -> str:
+def _generate(predictor, path: pathlib.Path, folder: pathlib.Path, sheet: bool, styles: dict | None) -> str:
+    """Pictures of one file; with styles, several for each window, numbered from 1."""
+    import numpy as np
+
     from keras_a2i.sheet import draw_sheet, save_png, to_pillow, to_uint8
 
     duration = predictor.metadata.features.duration
@@ -162,12 +191,14 @@ def _generate(predictor, path: pathlib.Path, folder: pathlib.Path, sheet: bool) 
     total = _count(path, duration)
     shown, captions, count = [], [], 0
     try:
-        for pictures in predictor.stream_file(path):
+        for windows in predictor.stream_windows(path):
             folder.mkdir(parents=True, exist_ok=True)
-            for picture in to_uint8(pictures):
-                save_png(to_pillow(picture), folder / f"{count:04d}.png")
+            for pictures in to_uint8(_draw(predictor, windows, styles)):
+                for number, picture in enumerate(pictures, 1):
+                    name = f"{count:04d}-{number}.png" if styles else f"{count:04d}.png"
+                    save_png(to_pillow(picture), folder / name)
                 if count % max(1, -(-total // _MOST_ON_SHEET)) == 0:
-                    shown.append(picture)
+                    shown.append(pictures)
                     captions.append(f"{count * duration:g} s")
                 count += 1
             if total > _LEAST_FOR_PROGRESS:
@@ -175,10 +206,18 @@ def _generate(predictor, path: pathlib.Path, folder: pathlib.Path, sheet: bool) 
     finally:
         progress.close()
     if sheet:
-        import numpy as np
+        rows = list(np.stack(shown, axis=1))
+        labels = [f"sample {number}" for number in range(1, len(rows) + 1)] if styles else []
+        save_png(draw_sheet(rows, labels, captions), folder.with_name(folder.name + ".png"))
+    drawn = count * (styles["n_samples"] if styles else 1)
+    return f"{drawn} {'picture' if drawn == 1 else 'pictures'}"
 
-        save_png(draw_sheet([np.stack(shown)], captions=captions), folder.with_name(folder.name + ".png"))
-    return f"{count} {'picture' if count == 1 else 'pictures'}"
+
+def _draw(predictor, windows, styles: dict | None):
+    """Pictures (n, samples, size, size, channels); a single one of each window where there are no styles."""
+    if styles is None:
+        return predictor.predict_windows(windows)[:, None]
+    return predictor.sample_latents(predictor.encode_windows(windows), **styles)
 
 
 def _count(path: pathlib.Path, seconds: float) -> int:

@@ -14,11 +14,13 @@ _COMMANDS = {
     "quickstart": "the whole way on embedded data, in under three minutes",
     "build-records": "videos, sound and picture pairs or synthetic data into records",
     "inspect": "what records hold: counts, leaks, duplicates, silence, a contact sheet",
+    "presets": "networks and recipes to choose from, with what they were measured to do",
     "fit": "train a model on records",
     "baselines": "what predictors without a model score on records",
     "evaluate": "what a model's pictures are worth, beside predictors that hear nothing",
     "reproduce": "the paper's recipe, its figures beside the published ones",
     "generate": "sound files into pictures, or into videos",
+    "search": "the pictures that go with a sound, the sounds that go with a picture",
     "live": "pictures of what is heard now, from a microphone or a file",
     "export": "a trained model into one file or folder for serving",
 }

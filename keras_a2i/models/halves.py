@@ -2,8 +2,7 @@
 
 import keras
 
-LATENT = "latent"
-"""Name of the layer whose output is the latent vector."""
+from keras_a2i.models.encoders import LATENT
 
 
 def split_at_latent(model: keras.Model) -> tuple[keras.Model, keras.Model]:

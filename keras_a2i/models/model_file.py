@@ -32,6 +32,7 @@ class ModelMetadata:
         preset: the preset it was made from, "" if unknown.
         feature_mean, feature_std: of the training features, one value a feature; () if unknown.
         labels: of the pairs it was trained on, sorted; () where they had none.
+        style_units: numbers at the end of its latent vector that stand for what the sound doesn't say; 0 for none.
         license: under which the model is given on, "" if nothing was said.
         quantization: how integers stand for numbers, "input" and "output" -> (scale, zero point): number = scale x
             (integer - zero point); {} for a model that takes and gives float32.
@@ -44,6 +45,7 @@ class ModelMetadata:
     feature_mean: tuple[float, ...] = ()
     feature_std: tuple[float, ...] = ()
     labels: tuple[str, ...] = ()
+    style_units: int = 0
     license: str = ""
     quantization: dict[str, tuple[float, int]] = dataclasses.field(default_factory=dict)
 

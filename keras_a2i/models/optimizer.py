@@ -3,13 +3,13 @@
 import keras
 
 from keras_a2i.errors import UsageError
-from keras_a2i.models.presets import Preset
+from keras_a2i.models.preset import Preset
 
 FINAL_SHARE = 0.01
 
 
 def make_optimizer(preset: Preset, total_steps: int) -> keras.optimizers.Optimizer:
-    """Builds Adam, or AdamW where the preset decays weights, with the preset's schedule.
+    """Builds Adam, or AdamW where the preset decays weights, with the preset's schedule and average of weights.
 
     Args:
         preset: the recipe.
@@ -30,6 +30,7 @@ def make_optimizer(preset: Preset, total_steps: int) -> keras.optimizers.Optimiz
             warmup_target=rate if warmup else None,
             warmup_steps=warmup,
         )
+    average = {"use_ema": True, "ema_momentum": preset.ema} if preset.ema else {}
     if preset.weight_decay:
-        return keras.optimizers.AdamW(rate, beta_1=preset.beta_1, weight_decay=preset.weight_decay)
-    return keras.optimizers.Adam(rate, beta_1=preset.beta_1)
+        return keras.optimizers.AdamW(rate, beta_1=preset.beta_1, weight_decay=preset.weight_decay, **average)
+    return keras.optimizers.Adam(rate, beta_1=preset.beta_1, **average)

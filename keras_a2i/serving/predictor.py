@@ -1,5 +1,6 @@
 """One facade over every model format: sound or features in, pictures out."""
 
+import itertools
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -111,16 +112,53 @@ class Predictor:
         Raises:
             UsageError: if the model's format doesn't give them: a run folder and a `.keras` file do.
         """
-        if self._encode is None:
-            raise UsageError(
-                "Latent vectors must come from a run folder or a .keras file with a layer named latent. Received: a "
-                "model of another format or without that layer"
-            )
+        self._check_halves()
         return self._in_batches(lambda part: self._encode(self._inputs(part)), windows, (0,))
+
+    def encode_inputs(self, inputs: np.ndarray) -> np.ndarray:
+        """Latent vectors, float32 (n, n_latent), for what the model itself takes (n, n_inputs); as `encode_windows`."""
+        self._check_halves()
+        return self._in_batches(self._encode, inputs, (0,))
 
     def generate_latents(self, latents: np.ndarray) -> np.ndarray:
         """Pictures, float32 (n, size, size, channels), for latent vectors of `encode_windows`."""
         return self._in_batches(self._generate, latents, self.metadata.image.shape)
+
+    def sample_latents(
+        self, latents: np.ndarray, n_samples: int, *, temperature: float = 1.0, seed: int = 0
+    ) -> np.ndarray:
+        """Several pictures of each latent vector, with a style that is drawn from a normal distribution.
+
+        Args:
+            latents: (n, n_latent) of `encode_windows` or `encode_inputs`.
+            n_samples: pictures of each, from 1.
+            temperature: standard deviation of the style, 0 to 4; 0 gives the picture of `predict` each time.
+            seed: of the draws; the same styles are drawn for every vector.
+
+        Returns:
+            float32 (n, n_samples, size, size, channels) in [-1, 1].
+
+        Raises:
+            UsageError: if the model has no style, or an argument is out of range.
+        """
+        units = self.metadata.style_units
+        if not units:
+            raise UsageError(
+                f"This model draws one picture of a sound: its preset {self.metadata.preset!r} learns no style. Train "
+                "one that does, such as words-variational, or leave samples and temperature out"
+            )
+        if n_samples < 1 or not 0 <= temperature <= 4:
+            raise UsageError(
+                "samples must be 1 or more and temperature lie between 0 and 4. "
+                f"Received: samples={n_samples}, temperature={temperature}"
+            )
+        styles = temperature * np.random.default_rng(seed).standard_normal((n_samples, units))
+        drawn = []
+        for style in styles.astype(np.float32):
+            latents = latents.copy()
+            latents[:, -units:] = style
+            drawn.append(self.generate_latents(latents))
+        return np.stack(drawn, axis=1)
 
     def stream_file(self, path: str | pathlib.Path) -> Iterator[np.ndarray]:
         """Pictures for a sound file, a batch at a time, in constant memory.
@@ -134,14 +172,21 @@ class Predictor:
         Raises:
             SourceError: if the file can't be read as sound.
         """
-        batch = []
-        for window in stream_windows(pathlib.Path(path), self.metadata.features):
-            batch.append(window)
-            if len(batch) == _BATCH:
-                yield self.predict_windows(np.stack(batch))
-                batch = []
-        if batch:
-            yield self.predict_windows(np.stack(batch))
+        for windows in self.stream_windows(path):
+            yield self.predict_windows(windows)
+
+    def stream_windows(self, path: str | pathlib.Path) -> Iterator[np.ndarray]:
+        """Windows of a sound file, float32 (n, n_samples), up to 32 at a time; as `stream_file`."""
+        windows = stream_windows(pathlib.Path(path), self.metadata.features)
+        while batch := list(itertools.islice(windows, _BATCH)):
+            yield np.stack(batch)
+
+    def _check_halves(self) -> None:
+        if self._encode is None:
+            raise UsageError(
+                "Latent vectors must come from a run folder or a .keras file with a layer named latent. Received: a "
+                "model of another format or without that layer"
+            )
 
     def _cut(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         """Consecutive windows (n_windows, n_samples) of a sound, at least one, the last filled with silence."""

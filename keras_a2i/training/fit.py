@@ -33,10 +33,12 @@ def fit(
     jit: bool | None = None,
     precision: str | None = None,
     cache: bool | str | int = "auto",
+    pictures: str | pathlib.Path | None = None,
     command: str = "",
     report: Callable[[dict[str, float]], None] | None = None,
     on_start: Callable[[RunConfig, int], None] | None = None,
     callbacks: list[keras.callbacks.Callback] | None = None,
+    report_pictures: Callable[[int, int, float], None] | None = None,
 ) -> keras.Model:
     """Trains a model on records and leaves a run folder.
 
@@ -58,10 +60,12 @@ def fit(
         jit: let XLA compile the steps.
         precision: "float32", "mixed_float16" or "mixed_bfloat16"; None is "float32".
         cache: as `load_records`.
+        pictures: a folder of pictures without sound, for a preset with a picture autoencoder.
         command: kept in `config.json`.
         report: called with the values of every epoch.
         on_start: called with the configuration and the number of epochs already done, before training.
         callbacks: more Keras callbacks.
+        report_pictures: called with (epoch, epochs, loss) of the picture autoencoder, where the preset trains one.
 
     Returns:
         The trained model; it is also in `out/model.keras`.
@@ -81,6 +85,7 @@ def fit(
         "precision": precision,
         "early_stop": early_stop,
         "best": best,
+        "pictures": None if pictures is None else str(pictures),
     }
     given = {name: value for name, value in given.items() if value is not None}
     if resume and overwrite:
@@ -100,6 +105,7 @@ def fit(
             "precision": "float32",
             "early_stop": None,
             "best": False,
+            "pictures": None,
         }
         config = RunConfig(
             preset=dataclasses.asdict(recipe),
@@ -111,17 +117,22 @@ def fit(
             **(values | given),
         )
         _clear(folder, overwrite)
+    if config.pictures and not config.preset["picture_epochs"]:
+        raise UsageError(
+            "Pictures without sound are for presets with a picture autoencoder (picture_epochs above 0). "
+            f"Received: the preset {config.preset['name']!r}"
+        )
     if (config.early_stop is not None or config.best) and "val" not in manifest.counts:
         raise UsageError("Stopping early and keeping the best weights need held-out pairs. These records have none")
     with _precision(config.precision):
         trainer = Trainer(folder, config, pathlib.Path(records), cache)
-        return trainer.run(report, on_start, callbacks or [])
+        return trainer.run(report, on_start, callbacks or [], report_pictures)
 
 
 def _check_unchanged(before: RunConfig, config: RunConfig, manifest: Manifest) -> None:
     if before.fingerprint != manifest.fingerprint:
         raise UsageError(f"A run that goes on must have the records it began with ({before.records}). These are others")
-    for name in ("batch_size", "seed", "precision"):
+    for name in ("batch_size", "seed", "precision", "pictures"):
         if getattr(before, name) != getattr(config, name):
             raise UsageError(
                 f"A run that goes on must have the {name} it began with, {getattr(before, name)!r}. "
@@ -144,7 +155,7 @@ def _clear(folder: RunFolder, overwrite: bool) -> None:
         )
     for path in (folder.state, folder.samples, folder.tensorboard):
         shutil.rmtree(path, ignore_errors=True)
-    for path in (folder.model, folder.history):
+    for path in (folder.model, folder.history, folder.picture_encoder):
         path.unlink(missing_ok=True)
 
 

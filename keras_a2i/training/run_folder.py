@@ -4,12 +4,15 @@ import csv
 import dataclasses
 import json
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.records.manifest import write_json
+
+if TYPE_CHECKING:
+    import keras
 
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
@@ -28,9 +31,10 @@ class RunConfig:
         precision: Keras dtype policy.
         early_stop: epochs without a better val_loss before stopping, or None.
         best: keep the weights of the best val_loss instead of the last ones.
-        n_parameters: trainable parameters.
+        n_parameters: trainable parameters of the model that is kept.
         command: what was typed.
         versions: of the libraries.
+        pictures: folder of pictures without sound, or None.
     """
 
     preset: dict[str, Any]
@@ -46,6 +50,7 @@ class RunConfig:
     n_parameters: int
     command: str
     versions: dict[str, str]
+    pictures: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -67,6 +72,7 @@ class RunFolder:
     def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)
         self.model = self.path / "model.keras"
+        self.picture_encoder = self.path / "picture_encoder.keras"
         self.history = self.path / "history.csv"
         self.samples = self.path / "samples"
         self.tensorboard = self.path / "tensorboard"
@@ -100,6 +106,12 @@ class RunFolder:
             ) from None
         except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
             raise ModelError(f"{self._config} isn't a run configuration of this version: {error}") from error
+
+    def write_picture_encoder(self, encoder: "keras.Model") -> None:
+        """Writes `picture_encoder.keras`, whole or not at all."""
+        temporary = self.picture_encoder.with_name(".picture_encoder.tmp.keras")
+        encoder.save(temporary)
+        temporary.replace(self.picture_encoder)
 
     def read_state(self) -> tuple[dict[str, Any], list[np.ndarray]]:
         """What `write_state` wrote last: values and variables, both empty where there is nothing to go on from."""

@@ -10,13 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_a2i.errors import KerasA2IError, UsageError
-from keras_a2i.losses import BatchScaledMSE
-from keras_a2i.models.halves import LATENT
+from keras_a2i.errors import KerasA2IError
+from keras_a2i.models.halves import split_at_latent
 from keras_a2i.models.model_file import ModelMetadata, save_model
 from keras_a2i.models.network import encoder_generator
 from keras_a2i.models.optimizer import make_optimizer
-from keras_a2i.models.presets import Preset
+from keras_a2i.models.preset import Preset
+from keras_a2i.objectives import PictureAutoencoder, TrainingModel
 from keras_a2i.pipeline import feature_statistics, load_records
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.training.callbacks import (
@@ -27,6 +27,8 @@ from keras_a2i.training.callbacks import (
     SampleSheets,
     assign_variables,
 )
+from keras_a2i.training.compose import latent_length, make_objectives, needs_labels
+from keras_a2i.training.pictures import read_more_pictures, train_autoencoder
 from keras_a2i.training.run_folder import RunConfig, RunFolder
 
 N_SAMPLES = 8
@@ -59,21 +61,17 @@ class Trainer:
         self.epoch = tf.Variable(self.first_epoch, dtype=tf.int64, trainable=False)
         self.preset = Preset(**config.preset)
         self._reading = {"batch_size": config.batch_size, "cache": cache, "features": self.preset.input}
-        preset = self.preset
-        self.train = load_records(
-            records,
-            seed=config.seed,
-            epoch=self.epoch,
-            augmentation=preset.augmentation if preset.input == "waveform" else None,
-            labels=preset.label_weight > 0,
-            shuffle_within_label=preset.shuffle_within_label,
-            **self._reading,
-        )
+        self.pictures, self.metadata = self._build(manifest)
+        self.train = self._load_train()
         self.val = None
         if "val" in self.counts:
             self.val = load_records(records, "val", **self._reading)
-        self.pictures, self.metadata = self._build(manifest)
-        self.model = self._compile(self.metadata.labels)
+        # Read before anything is trained or written: a mistyped folder shows at once.
+        self.more_pictures = (
+            read_more_pictures(pathlib.Path(config.pictures), manifest.image) if config.pictures else None
+        )
+        self.autoencoder = self._make_autoencoder()
+        self.model = self._compile()
         if variables:
             self.model.optimizer.build(self.model.trainable_variables)
             assign_variables(self.model, variables)
@@ -88,6 +86,7 @@ class Trainer:
             image=manifest.image,
             input=preset.input,
             preset=preset.name,
+            style_units=preset.style_units,
             labels=tuple(sorted(manifest.label_counts)) if set(manifest.label_counts) != {""} else (),
             feature_mean=tuple(mean.tolist()),
             feature_std=tuple(std.tolist()),
@@ -101,24 +100,38 @@ class Trainer:
         )
         return model, metadata
 
-    def _compile(self, labels: tuple[str, ...]) -> keras.Model:
-        """The model that is trained: pictures, and beside them labels where the preset learns them."""
-        preset, model = self.preset, self.pictures
-        loss, weights = BatchScaledMSE(self.config.batch_size), None
-        if preset.label_weight:
-            if len(labels) < 2:
-                raise UsageError(
-                    f"The preset {preset.name!r} learns labels with the pictures: the records must have two or more. "
-                    f"Received: {list(labels)}. Build them from a pairs.csv with labels, or choose another preset"
-                )
-            named = keras.layers.Dense(len(labels), name="label")(model.get_layer(LATENT).output)
-            model = keras.Model(model.input, [model.output, named], name=model.name)
-            loss = [loss, keras.losses.SparseCategoricalCrossentropy(from_logits=True)]
-            weights = [1.0, preset.label_weight]
-        steps = math.ceil(self.counts["train"] / self.config.batch_size) * self.config.epochs
-        model.compile(
-            optimizer=make_optimizer(preset, steps), loss=loss, loss_weights=weights, jit_compile=self.config.jit
+    def _load_train(self) -> tf.data.Dataset:
+        preset = self.preset
+        return load_records(
+            self.records,
+            seed=self.config.seed,
+            epoch=self.epoch,
+            augmentation=preset.augmentation if preset.input == "waveform" else None,
+            labels=needs_labels(preset, self.metadata.labels),
+            shuffle_within_label=preset.shuffle_within_label,
+            neighbours=preset.objectives.temporal > 0,
+            **self._reading,
         )
+
+    def _make_autoencoder(self) -> PictureAutoencoder | None:
+        if not self.preset.picture_epochs:
+            return None
+        labels = self.metadata.labels
+        return PictureAutoencoder(
+            split_at_latent(self.pictures)[1],
+            len(labels) if len(labels) > 1 else 0,
+            self.config.batch_size,
+            self.config.seed,
+        )
+
+    def _compile(self) -> TrainingModel:
+        """The model that is trained: the one of pictures, and what its objectives learn beside it."""
+        preset, config = self.preset, self.config
+        n_content = latent_length(self.pictures) - preset.style_units
+        objectives = make_objectives(preset, self.metadata, n_content, config.batch_size, config.seed, self.autoencoder)
+        steps = math.ceil(self.counts["train"] / config.batch_size) * config.epochs
+        model = TrainingModel(self.pictures, objectives, steps)
+        model.compile(optimizer=make_optimizer(preset, steps), jit_compile=config.jit)
         return model
 
     def run(
@@ -126,6 +139,7 @@ class Trainer:
         report: Callable[[dict[str, float]], None] | None,
         on_start: Callable[[RunConfig, int], None] | None,
         extra: list[keras.callbacks.Callback],
+        report_pictures: Callable[[int, int, float], None] | None = None,
     ) -> keras.Model:
         """Trains and saves; as `fit`."""
         config = dataclasses.replace(self.config, n_parameters=count_trainable(self.pictures))
@@ -151,6 +165,8 @@ class Trainer:
             *extra,
         ]
         try:
+            if self.first_epoch == 0:
+                self._train_autoencoder(report_pictures)
             if self.first_epoch < config.epochs:
                 self.model.fit(
                     self.train,
@@ -167,18 +183,42 @@ class Trainer:
         if config.best:
             best.restore()
             sheets.draw(best.best_epoch)
-        save_model(self.pictures, self.folder.model, self.metadata)
+        elif self.preset.ema:
+            # Only what is kept is averaged: a training that goes on goes on from the weights themselves.
+            self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+            sheets.draw(checkpoint.epoch)
+        self._save()
         return self.pictures
 
+    def _train_autoencoder(self, report: Callable[[int, int, float], None] | None) -> None:
+        if self.autoencoder is None:
+            return
+        epochs = self.preset.picture_epochs
+        train_autoencoder(
+            self.autoencoder,
+            load_records(self.records, seed=self.config.seed, labels=True, **self._reading),
+            self.counts["train"],
+            self.more_pictures,
+            epochs=epochs,
+            batch_size=self.config.batch_size,
+            learning_rate=self.preset.learning_rate,
+            seed=self.config.seed,
+            report=report and (lambda epoch, loss: report(epoch, epochs, loss)),
+        )
+
+    def _save(self) -> None:
+        save_model(self.pictures, self.folder.model, self.metadata)
+        if self.preset.objectives.alignment:
+            self.folder.write_picture_encoder(self.autoencoder.encoder)
+
     def _draw(self, inputs: np.ndarray) -> np.ndarray:
-        found = self.model.predict_on_batch(inputs)
-        return found[0] if self.preset.label_weight else found
+        return self.model.predict_on_batch(inputs)
 
     def _interrupted(self, checkpoint: Checkpoint) -> TrainingInterrupted:
         if checkpoint.epoch == 0:
             return TrainingInterrupted("Stopped before the first epoch was finished: nothing is saved")
         checkpoint.save()
-        save_model(self.pictures, self.folder.model, self.metadata)
+        self._save()
         return TrainingInterrupted(
             f"Stopped after epoch {checkpoint.epoch} of {self.config.epochs}, which is saved. Go on with: "
             f"keras-a2i fit {self.records} --out {self.folder.path} --resume"

@@ -1,0 +1,54 @@
+"""`keras-a2i search`: the pictures that go with a sound, the sounds that go with a picture."""
+
+import pathlib
+
+import click
+
+from keras_a2i.errors import UsageError
+
+
+@click.command("search")
+@click.argument("run", type=click.Path(path_type=pathlib.Path))
+@click.argument("query", type=click.Path(path_type=pathlib.Path))
+@click.argument("among", nargs=-1, required=True, type=click.Path(exists=True, path_type=pathlib.Path))
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many to show.")
+@click.option("--sheet", type=click.Path(path_type=pathlib.Path), help="Draw the pictures found to this PNG file.")
+def command(run, query, among, top, sheet):
+    """Find what goes with QUERY: the nearest pictures AMONG files and folders for a sound, the nearest sounds for a
+    picture.
+
+    RUN is the run folder of a training that aligned both, such as one of the preset words-aligned. A sound of several
+    seconds is searched for as a whole, and found by its best second.
+    """
+    from keras_a2i.serving.search import PICTURES, SOUNDS, candidates, load_searcher
+
+    suffix = query.suffix.lower()
+    if suffix not in PICTURES + SOUNDS:
+        raise UsageError(f"The query must be a {', '.join(SOUNDS + PICTURES)} file. Received: {query}")
+    if not query.is_file():
+        raise UsageError(f"The query must be a file. Received: {query}, which doesn't exist")
+    is_sound = suffix in SOUNDS
+    if sheet and not is_sound:
+        raise UsageError(f"A sheet shows pictures that a sound found. Received: --sheet with the picture {query}")
+    files = candidates(among, PICTURES if is_sound else SOUNDS)
+    searcher = load_searcher(run)
+    matches, failed = (searcher.find_pictures if is_sound else searcher.find_sounds)(query, files)
+    for sentence in failed:
+        click.echo(f"skipped: {sentence}", err=True)
+    for match in matches[:top]:
+        where = "" if is_sound else f"  at {match.time:g} s"
+        click.echo(f"{match.similarity:6.3f}  {match.path}{where}")
+    if sheet:
+        _draw_sheet(sheet, matches[:top], searcher.predictor.metadata.image)
+
+
+def _draw_sheet(sheet: pathlib.Path, matches, image) -> None:
+    import numpy as np
+    from PIL import Image
+
+    from keras_a2i.sheet import draw_sheet, save_png
+    from keras_a2i.sources.picture import fit_picture
+
+    pictures = np.stack([fit_picture(Image.open(match.path), image) for match in matches])
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    save_png(draw_sheet([pictures], captions=[f"{match.similarity:.2f}" for match in matches]), sheet)

@@ -1,0 +1,79 @@
+"""Generators: a latent vector to a picture in [-1, 1]."""
+
+import math
+
+import keras
+from keras import layers
+
+from keras_a2i.layers import SubPixel, SubPixelInitializer
+from keras_a2i.models.initializers import SLOPE, torch_init
+from keras_a2i.models.preset import Preset
+
+
+def generate_picture(latent: keras.KerasTensor, preset: Preset, image_size: int, channels: int) -> keras.KerasTensor:
+    """Draws the picture of a latent vector with the preset's generator.
+
+    Args:
+        latent: (batch, n_latent).
+        preset: which generator, and its widths.
+        image_size: pixels a side, a power of two from 16 to 512.
+        channels: 3 for RGB, 1 for grey.
+
+    Returns:
+        float32 (batch, image_size, image_size, channels) in [-1, 1]; the layer is named "image".
+    """
+    draw = {"transposed": _transposed, "residual": _residual}[preset.generator]
+    return layers.Activation("tanh", dtype="float32", name="image")(draw(latent, preset, image_size, channels))
+
+
+def _width(preset: Preset, stage: int) -> int:
+    return preset.generator_channels[min(stage, len(preset.generator_channels) - 1)]
+
+
+def _transposed(x: keras.KerasTensor, preset: Preset, image_size: int, channels: int) -> keras.KerasTensor:
+    """The paper's: transposed convolutions, each doubling the side."""
+    base = preset.base_size
+    if preset.base_channels:
+        x = layers.Dense(base * base * preset.base_channels, **torch_init(x.shape[-1]), name="base")(x)
+    x = layers.Reshape((base, base, -1), name="to_map")(x)
+    if preset.base_channels:
+        x = _norm_act(x, "base")
+    for i in range(int(math.log2(image_size // (base * preset.final_scale)))):
+        x = _norm_act(_enlarge(x, _width(preset, i), 2, f"generator_{i}"), f"generator_{i}")
+    return _enlarge(x, channels, preset.final_scale, "to_image")
+
+
+def _enlarge(x: keras.KerasTensor, width: int, scale: int, name: str) -> keras.KerasTensor:
+    kernel = 2 * scale
+    init = torch_init(width * kernel * kernel)
+    return layers.Conv2DTranspose(width, kernel, strides=scale, padding="same", **init, name=name)(x)
+
+
+def _norm_act(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    # PyTorch moves its running variance by the unbiased batch variance, Keras by the biased one: n / (n - 1) apart.
+    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)
+    return layers.LeakyReLU(SLOPE, name=f"{name}_act")(x)
+
+
+def _residual(x: keras.KerasTensor, preset: Preset, image_size: int, channels: int) -> keras.KerasTensor:
+    """Residual blocks of enlarging and convolution up to a half or a quarter of the side, then sub-pixels."""
+    base, scale = preset.base_size, preset.final_scale
+    x = layers.Dense(base * base * preset.base_channels, name="base")(x)
+    x = layers.Reshape((base, base, preset.base_channels), name="to_map")(x)
+    for i in range(int(math.log2(image_size // (base * scale)))):
+        x = _residual_block(x, _width(preset, i), f"generator_{i}")
+    x = _norm_act(x, "to_image")
+    initializer = SubPixelInitializer(scale)
+    x = layers.Conv2D(
+        scale * scale * channels, 3, padding="same", kernel_initializer=initializer, name="to_sub_pixels"
+    )(x)
+    return SubPixel(scale, name="to_image")(x)
+
+
+def _residual_block(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
+    around = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_around")(x)
+    around = layers.UpSampling2D(interpolation="bilinear", name=f"{name}_around_up")(around)
+    x = layers.UpSampling2D(interpolation="nearest", name=f"{name}_up")(_norm_act(x, f"{name}_a"))
+    x = layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"{name}_a")(x)
+    x = layers.Conv2D(width, 3, padding="same", name=f"{name}_b")(_norm_act(x, f"{name}_b"))
+    return layers.Add(name=f"{name}_sum")([x, around])

@@ -1,0 +1,83 @@
+"""Objectives that compare the generated picture with the real one: pixels, structure, spectrum."""
+
+from typing import Any
+
+import numpy as np
+from keras import layers, ops
+
+from keras_a2i.losses import BatchScaledMSE
+from keras_a2i.metrics import ssim
+from keras_a2i.objectives.objective import Objective, Step
+
+_LEAST_SIDE = 11
+_SCALES = 3
+
+
+class Pixels(Objective):
+    """The paper's loss, `BatchScaledMSE`.
+
+    Args:
+        weight: factor of the loss.
+        batch_size: pairs of one step.
+    """
+
+    def __init__(self, weight: float = 1.0, batch_size: int = 64):
+        super().__init__(weight, "mse")
+        self._compare = BatchScaledMSE(batch_size)
+
+    def loss(self, step: Step) -> Any:
+        return self._compare(step.images, step.generated)
+
+
+class Structure(Objective):
+    """1 - SSIM, mean of three scales, each half as large as the one before (as long as SSIM's window fits).
+
+    Args:
+        weight: factor of the loss.
+
+    Reference:
+        Wang et al., "Multiscale structural similarity for image quality assessment", 2003; here the mean of the scales.
+    """
+
+    def __init__(self, weight: float = 1.0):
+        super().__init__(weight, "ssim")
+        self._halve = layers.AveragePooling2D()
+
+    def loss(self, step: Step) -> Any:
+        real, generated, values = step.images, step.generated, []
+        for _ in range(_SCALES):
+            values.append(ops.mean(1 - ssim(real, generated)))
+            if real.shape[1] // 2 < _LEAST_SIDE:
+                break
+            real, generated = self._halve(real), self._halve(generated)
+        return sum(values) / len(values)
+
+
+class Spectrum(Objective):
+    """Mean absolute difference of the log amplitudes of the pictures' Fourier transforms, phases left out.
+
+    A blurred picture lacks the high frequencies and pays for it, wherever exactly its edges lie.
+
+    Args:
+        weight: factor of the loss.
+
+    Reference:
+        After Durall et al., "Watch your up-convolution", 2020, whose spectra are radial means; here each frequency of a
+        Hann-windowed picture.
+    """
+
+    def __init__(self, weight: float = 1.0):
+        super().__init__(weight, "spectrum")
+
+    def loss(self, step: Step) -> Any:
+        return ops.mean(ops.abs(_log_amplitudes(step.images) - _log_amplitudes(step.generated)))
+
+
+def _log_amplitudes(images: Any) -> Any:
+    size = images.shape[1]
+    window = np.outer(np.hanning(size + 2)[1:-1], np.hanning(size + 2)[1:-1]).astype(np.float32)
+    planes = ops.transpose(ops.cast(images, "float32"), (0, 3, 1, 2)) * window
+    real, imaginary = ops.fft2((planes, ops.zeros_like(planes)))
+    # Below a hundredth of a grey step's energy there is nothing to see, and a logarithm no bound.
+    least = (0.01 * size) ** 2
+    return 0.5 * ops.log((ops.square(real) + ops.square(imaginary)) / least + 1)

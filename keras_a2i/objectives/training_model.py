@@ -1,0 +1,87 @@
+"""The model that is trained: encoder and generator, with what each objective has to learn beside them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_a2i.errors import UsageError
+from keras_a2i.models.halves import split_at_latent
+from keras_a2i.objectives.objective import Objective, Step
+from keras_a2i.objectives.variational import Variational
+
+
+class TrainingModel(keras.Model):
+    """Trains a model of sound and pictures towards several objectives, by plain `compile(optimizer)` and `fit`.
+
+    Fit it on (inputs, pictures), or (inputs, (pictures, labels)) for objectives that look at labels. Its loss is the
+    weighted sum of the objectives' losses; each is reported under its name. Called otherwise than in training, it is
+    the model of pictures itself.
+
+    Args:
+        pictures: a functional model with a layer named "latent", as `encoder_generator` makes it; it is trained in
+            place.
+        objectives: what to aim at, one or more, of different names.
+        total_steps: of the whole training, for objectives that come in by and by.
+
+    Raises:
+        UsageError: if there is no objective, or two of one name.
+
+    Example:
+        >>> from keras_a2i import encoder_generator
+        >>> from keras_a2i.objectives import Pixels, Spectrum
+        >>> model = TrainingModel(encoder_generator("tiny", image_size=32), [Pixels(), Spectrum(0.5)])
+        >>> model.compile("adam")
+    """
+
+    def __init__(self, pictures: keras.Model, objectives: Sequence[Objective], total_steps: int = 1):
+        super().__init__(name=pictures.name)
+        names = [objective.name for objective in objectives]
+        if not names or len(set(names)) < len(names):
+            raise UsageError(f"A training needs objectives of different names. Received: {names}")
+        self.pictures = pictures
+        self.encoder, self.generator = split_at_latent(pictures)
+        self.objectives = list(objectives)
+        self._styled = next((o for o in objectives if isinstance(o, Variational)), None)
+        self._total_steps = max(1, total_steps)
+        self._trackers = [keras.metrics.Mean(name=name) for name in names]
+        self.built = True
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        return self.encoder(inputs, training=True) if training else self.pictures(inputs, training=False)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        step = self._step(y, latent=y_pred)
+        total = 0.0
+        for objective, tracker in zip(self.objectives, self._trackers, strict=True):
+            loss = objective.loss(step)
+            if len(self.objectives) > 1:
+                tracker.update_state(loss)
+            total += objective.weight * objective.ramp(step.progress) * loss
+        return total
+
+    def _step(self, y: Any, latent: Any) -> Step:
+        images, labels = y if isinstance(y, (tuple, list)) else (y, None)
+        progress = ops.cast(self.optimizer.iterations, "float32") / self._total_steps
+        content, style = latent, None
+        if self._styled is None:
+            generated = sampled = self.generator(latent, training=True)
+        else:
+            n = self._styled.style_units
+            content = latent[:, :-n]
+            style = self._styled.read_style(images)
+            read = self._styled.draw_style(*style)
+            drawn = self._styled.draw_style(ops.zeros_like(read), ops.zeros_like(read))
+            # One call for both: batch normalisation sees one set of statistics.
+            vectors = [ops.concatenate([content, ops.cast(s, content.dtype)], axis=-1) for s in (read, drawn)]
+            both = self.generator(ops.concatenate(vectors, axis=0), training=True)
+            generated, sampled = ops.split(both, 2, axis=0)
+        return Step(images, labels, content, generated, sampled, style, progress)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The loss, and each objective's where there are several."""
+        return super().metrics if len(self.objectives) > 1 else [m for m in super().metrics if m not in self._trackers]

@@ -1,0 +1,163 @@
+"""Sounds and pictures in one space: which picture goes with a sound, which sound with a picture."""
+
+import dataclasses
+import io
+import pathlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from keras_a2i.errors import ModelError, SourceError, UsageError
+from keras_a2i.serving.predictor import Predictor, load
+from keras_a2i.sources.picture import fit_picture, read_picture
+
+if TYPE_CHECKING:
+    import keras
+
+PICTURES = (".png", ".jpg", ".jpeg")
+SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
+_BATCH = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """Something that was found.
+
+    Attributes:
+        path: the file.
+        similarity: cosine of the angle to the query, -1 to 1.
+        time: seconds into a sound file where its best window begins; 0 for a picture.
+    """
+
+    path: pathlib.Path
+    similarity: float
+    time: float = 0.0
+
+
+class Searcher:
+    """Embeds sounds and pictures by a run that aligned them (a preset with the objective alignment).
+
+    Args:
+        predictor: of the run.
+        picture_encoder: pictures (batch, size, size, channels) in [-1, 1] to vectors.
+    """
+
+    def __init__(self, predictor: Predictor, picture_encoder: "keras.Model"):
+        self.predictor = predictor
+        self._picture_encoder = picture_encoder
+        self._units = predictor.metadata.style_units
+
+    def embed_inputs(self, inputs: np.ndarray) -> np.ndarray:
+        """Unit vectors (n, d) for what the model takes (n, n_inputs)."""
+        return self._of_latents(self.predictor.encode_inputs(inputs))
+
+    def embed_windows(self, windows: np.ndarray) -> np.ndarray:
+        """Unit vectors (n, d) for windows of sound (n, n_samples)."""
+        return self._of_latents(self.predictor.encode_windows(windows))
+
+    def embed_pictures(self, pictures: np.ndarray) -> np.ndarray:
+        """Unit vectors (n, d) for pictures (n, size, size, channels) in [-1, 1]."""
+        parts = [pictures[i : i + _BATCH] for i in range(0, len(pictures), _BATCH)]
+        vectors = [np.asarray(self._picture_encoder.predict_on_batch(part), np.float32) for part in parts]
+        return _unit(np.concatenate(vectors)[:, : self._n_content()])
+
+    def find_pictures(self, sound: pathlib.Path, among: Iterable[pathlib.Path]) -> tuple[list[Match], list[str]]:
+        """Ranks pictures by their similarity to a sound, its windows averaged.
+
+        Returns:
+            The matches, the best first, and sentences about pictures that can't be read.
+
+        Raises:
+            SourceError: if the sound can't be read.
+            UsageError: if no picture can be read.
+        """
+        query = _unit(
+            np.concatenate([self.embed_windows(w) for w in self.predictor.stream_windows(sound)]).mean(axis=0)
+        )
+        found, failed = [], []
+        for path in among:
+            try:
+                vector = self.embed_pictures(_load_picture(path, self.predictor.metadata.image)[None])[0]
+            except SourceError as error:
+                failed.append(str(error))
+                continue
+            found.append(Match(path, float(vector @ query)))
+        return _ranked(found, failed)
+
+    def find_sounds(self, picture: pathlib.Path, among: Iterable[pathlib.Path]) -> tuple[list[Match], list[str]]:
+        """Ranks sound files by the similarity of their best window to a picture; as `find_pictures`."""
+        query = self.embed_pictures(_load_picture(picture, self.predictor.metadata.image)[None])[0]
+        duration = self.predictor.metadata.features.duration
+        found, failed = [], []
+        for path in among:
+            try:
+                windows = self.predictor.stream_windows(path)
+                near = np.concatenate([self.embed_windows(part) @ query for part in windows])
+            except SourceError as error:
+                failed.append(str(error))
+                continue
+            found.append(Match(path, float(near.max()), float(near.argmax()) * duration))
+        return _ranked(found, failed)
+
+    def _n_content(self) -> int | None:
+        return -self._units if self._units else None
+
+    def _of_latents(self, latents: np.ndarray) -> np.ndarray:
+        return _unit(latents[:, : self._n_content()])
+
+
+def load_searcher(run: str | pathlib.Path) -> Searcher:
+    """Loads the run folder of a training with the objective alignment.
+
+    Raises:
+        ModelError: if it is something else.
+    """
+    import keras
+
+    run = pathlib.Path(run)
+    encoder = run / "picture_encoder.keras"
+    if not encoder.is_file():
+        raise ModelError(
+            "A search needs a run folder whose training aligned sounds and pictures, such as one of the preset "
+            f"words-aligned: it holds a picture_encoder.keras. Received: {run}"
+        )
+    try:
+        return Searcher(load(run), keras.saving.load_model(encoder, compile=False, safe_mode=True))
+    except (ValueError, OSError, TypeError, KeyError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"{encoder} can't be loaded as a Keras model: {error}") from error
+
+
+def candidates(places: Iterable[pathlib.Path], suffixes: tuple[str, ...]) -> list[pathlib.Path]:
+    """Files of a kind: those named, and all below the folders named.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    found = []
+    for place in places:
+        files = sorted(place.rglob("*")) if place.is_dir() else [place]
+        found += [path for path in files if path.suffix.lower() in suffixes]
+    if not found:
+        raise UsageError(f"There must be a {', '.join(suffixes)} file to search among. Received: none")
+    return found
+
+
+def _ranked(found: list[Match], failed: list[str]) -> tuple[list[Match], list[str]]:
+    if not found:
+        raise UsageError(f"None of the {len(failed)} files could be read: {failed[0]}")
+    return sorted(found, key=lambda match: -match.similarity), failed
+
+
+def _load_picture(path: pathlib.Path, config) -> np.ndarray:
+    picture = read_picture(path, config)
+    if isinstance(picture, bytes):
+        picture = fit_picture(Image.open(io.BytesIO(picture)), config)
+    return picture.astype(np.float32) * np.float32(2 / 255) - 1
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-8)
