@@ -12,12 +12,13 @@ from test_records import ToneSource, build
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import RecordsError, UsageError
+from keras_a2i.evaluation import measures
 from keras_a2i.evaluation.cross_validation import cross_validate, fold_splits
 from keras_a2i.evaluation.data import Pairs, read_pairs, scaled
 from keras_a2i.evaluation.evaluate import evaluate
 from keras_a2i.evaluation.paper import PUBLISHED, row_fingerprint, with_paper_figures
 from keras_a2i.evaluation.predictors import baselines, model_and_controls, shuffled_rows
-from keras_a2i.evaluation.readers import factor_recovery, label_accuracy
+from keras_a2i.evaluation.readers import factor_reader, factor_recovery, label_accuracy, label_reader
 from keras_a2i.evaluation.statistics import find_leak, paired_gain, retrieval, source_blocks
 from keras_a2i.records.build import build_records
 from keras_a2i.records.resplit import resplit
@@ -163,19 +164,112 @@ def test_readers_name_labels_and_factors_of_generated_pictures(monkeypatch):
     train, held_out = striped(160, 0), striped(60, 1)
     real = scaled(held_out.images)
     wrong = np.transpose(real, (0, 2, 1, 3))
-    found = label_accuracy(train, held_out, real, wrong)
+    found = label_accuracy(label_reader(train), train, held_out, real, wrong)
     assert found.real > 0.95 and found.generated == found.real and found.shuffled < 0.05
     assert set(found.by_label) == {"across", "down"}
     labels = dict(zip(held_out.ids, held_out.labels, strict=True))
     assert np.mean([labels[name] == label for name, label in found.named.items()]) == found.generated
     frequent = max(("across", "down"), key=lambda name: (train.labels == name).sum())
     assert found.most_frequent == (held_out.labels == frequent).mean()
-    shade, down = factor_recovery(train, held_out, wrong)
+    shade, down = factor_recovery(factor_reader(train), held_out, wrong)
     assert (shade.name, shade.measure, down.measure) == ("shade", "R2", "accuracy")
     assert shade.real > 0.9 and shade.generated > 0.9
     assert down.real > 0.95 and down.generated < 0.05
-    assert label_accuracy(make_pairs(10), make_pairs(4), None, None) is None
-    assert factor_recovery(make_pairs(10), make_pairs(4), None) == []
+    assert label_reader(make_pairs(10)) is None and factor_reader(make_pairs(10)) is None
+
+
+def test_a_picture_that_follows_the_swapped_sound_is_nearer_to_its_real_picture():
+    held_out = make_pairs(40)
+    real = scaled(held_out.images)
+    assert measures.swapped(real, held_out, seed=3).value == 1
+    donors = shuffled_rows(40, 3)
+    deaf = np.empty_like(real)
+    deaf[donors] = real
+    assert measures.swapped(deaf, held_out, seed=3).value == 0
+    assert measures.swapped(np.zeros_like(real), held_out, seed=3).value == pytest.approx(0.5, abs=0.2)
+    half = np.where(np.arange(40)[:, None, None, None] < 20, real, deaf)
+    assert measures.swapped(half, held_out, seed=3).value == 0.5
+
+
+def test_galleries_are_of_120_where_there_are_more():
+    held_out = make_pairs(150)
+    real = scaled(held_out.images)
+    found = measures.found_in_galleries(real, held_out, seed=0)
+    assert (found.name, found.value, found.beside) == ("finds its target among 120", 1, 1 / 120)
+    constant = measures.found_in_galleries(np.zeros_like(real), held_out, seed=0)
+    assert constant.value == pytest.approx(1 / 120, abs=1e-3)
+    few = measures.found_in_galleries(real[:10], make_pairs(10), seed=0)
+    assert few.name == "finds its target among 10"
+
+
+def test_sources_are_named_where_they_are_known(monkeypatch):
+    monkeypatch.setattr("keras_a2i.evaluation.readers.STEPS", 40)
+    train, held_out = (dataclasses.replace(p, sources=p.labels) for p in (striped(160, 0), striped(60, 1)))
+    real = scaled(held_out.images)
+    assert measures.named_sources(train, held_out, real, real) == []
+    train, held_out = (dataclasses.replace(p, labels=np.array([""] * len(p))) for p in (train, held_out))
+    (found,) = measures.named_sources(train, held_out, real, np.transpose(real, (0, 2, 1, 3)))
+    assert found.value > 0.95 and found.beside < 0.05 and "of real ones" in found.explanation
+    elsewhere = dataclasses.replace(held_out, sources=np.array(["new"] * 60))
+    assert measures.named_sources(train, elsewhere, real, real) == []
+
+
+def test_louder_sounds_give_other_pictures_in_order(monkeypatch):
+    monkeypatch.setattr("keras_a2i.evaluation.readers.STEPS", 150)
+    reader = factor_reader(striped(160, 0))
+    waveforms = 0.2 * np.random.default_rng(0).standard_normal((10, 800)).astype(np.float32)
+
+    def bright(waveforms):
+        level = np.clip(np.sqrt(np.mean(waveforms**2, axis=1)) / 0.4, 0, 1)
+        return np.broadcast_to(2 * level[:, None, None, None] - 1, (len(waveforms), 32, 32, 3)).astype(np.float32)
+
+    quieter, louder = measures.loudness(bright, lambda sound: sound, waveforms, reader)
+    assert quieter.value == pytest.approx(1) and louder.name == "louder is more shade"
+    assert louder.value == pytest.approx(1)
+    deaf = measures.loudness(lambda x: np.zeros((len(x), 32, 32, 3)), lambda sound: sound, waveforms, reader)
+    assert [measure.value for measure in deaf] == [0, 0]
+    (alone,) = measures.loudness(bright, lambda sound: sound, waveforms, None)
+    assert alone.value == pytest.approx(1)
+
+
+def test_variety_is_relative_to_real_pictures_of_the_label():
+    rng = np.random.default_rng(0)
+    labels = ["x", "y"] * 20
+    held_out = make_pairs(40, labels=labels)
+    real = scaled(held_out.images)
+
+    def sample(spread):
+        def draw(inputs, n, seed):
+            assert (n, seed) == (8, 5) and len(inputs) == 40
+            noise = rng.integers(0, 256, (len(inputs), n, 16, 16, 3), dtype=np.uint8)
+            return spread * scaled(noise)
+
+        return draw
+
+    for spread in (1.0, 0.5, 0.0):
+        (found,) = measures.variety(sample(spread), held_out, None, seed=5)
+        assert found.value == pytest.approx(spread, abs=0.02)
+
+    class Reader:
+        def read(self, pictures):
+            return np.array(["x"] * len(pictures))
+
+    _, named = measures.variety(sample(1.0), held_out, Reader(), seed=5)
+    assert (named.value, named.beside) == (0.5, 0.5) and len(real) == 40
+
+
+def test_alignment_counts_the_pair_and_the_label():
+    held_out = make_pairs(150, labels=["x", "y", "y"] * 50)
+    vectors = np.random.default_rng(0).standard_normal((150, 12))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    there, back, label = measures.alignment(lambda _: vectors, lambda _: vectors, held_out, seed=0)
+    assert (there.value, back.value, label.value) == (1, 1, 1) and there.beside == 0.01
+    assert label.beside == pytest.approx(1 / 9 + 4 / 9)
+    classes = np.where(np.array(held_out.labels)[:, None] == "x", [[1.0, 0.0]], [[0.0, 1.0]])
+    there, _, label = measures.alignment(lambda _: classes, lambda _: classes, held_out, seed=0)
+    assert label.value == 1 and there.value == pytest.approx(2 / 100, abs=0.005)
+    there, *_ = measures.alignment(lambda _: vectors, lambda _: np.roll(vectors, 1, axis=0), held_out, seed=0)
+    assert there.value < 0.005
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def test_input_and_output(preset, size):
     assert np.abs(images).max() <= 1
 
 
-@pytest.mark.parametrize(("preset", "most"), [("default", 3_000_000), ("tiny", 500_000)])
+@pytest.mark.parametrize(("preset", "most"), [("features", 3_000_000), ("tiny", 500_000)])
 def test_sizes_of_the_presets(preset, most):
     assert _count(encoder_generator(preset)) <= most
 
@@ -119,7 +119,7 @@ def _statistics(n):
 
 def test_features_are_standardised_and_clipped():
     mean, variance = _statistics(30)
-    model = encoder_generator("default", n_features=30, image_size=16, normalization=(mean, variance))
+    model = encoder_generator("features", n_features=30, image_size=16, normalization=(mean, variance))
     prepared = keras.Model(model.input, model.get_layer("unit_variance").output)
     rng = np.random.default_rng(2)
     features = mean + np.sqrt(variance) * rng.uniform(-9, 9, (50, 30))
@@ -143,7 +143,7 @@ def test_no_normalization_leaves_features_alone():
 
 
 def test_noise_and_dropout_are_for_training_only():
-    model = encoder_generator("default", n_features=8, image_size=16)
+    model = encoder_generator("features", n_features=8, image_size=16)
     latent = keras.Model(model.input, model.get_layer("latent").output)
     features = np.ones((2, 8), np.float32)
     np.testing.assert_array_equal(_numpy(latent(features)), _numpy(latent(features)))
@@ -166,7 +166,7 @@ def test_a_preset_of_sound_hears_through_the_feature_layers():
     with pytest.raises(UsageError, match=r"input of a preset must be 'waveform' for the encoder 'words'"):
         get_preset("words", input="features")
     with pytest.raises(UsageError, match="encoder of a preset must be one of"):
-        get_preset("default", encoder="conv")
+        get_preset("features", encoder="conv")
     assert get_preset("words", speed=0.2).augmentation == Augmentation(noise_snr_db=10.0, speed=0.2)
     with pytest.raises(UsageError, match="Did you mean 'noise_snr_db'"):
         get_preset("words", noise_snr=3)
@@ -199,7 +199,7 @@ def test_lite_model_of_built_in_operators_agrees(preset):
 def test_mixed_precision_gives_float32_pictures():
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     try:
-        model = encoder_generator("default", n_features=12, image_size=16, normalization=_statistics(12))
+        model = encoder_generator("features", n_features=12, image_size=16, normalization=_statistics(12))
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
     features = np.random.default_rng(0).normal(0, 50, (4, 12)).astype(np.float32)
@@ -218,7 +218,7 @@ def test_default_learns_what_the_sound_says():
     features = rng.standard_normal((512, 10)) + 3 * np.eye(4, 10)[height]
     features = (features * 20 + 7).astype(np.float32)
     train, held_out = slice(0, 448), slice(448, None)
-    preset = get_preset("default", epochs=8)
+    preset = get_preset("features", epochs=8)
     statistics = features[train].mean(axis=0), features[train].var(axis=0)
     model = encoder_generator(preset, n_features=10, image_size=16, normalization=statistics)
     model.compile(make_optimizer(preset, 8 * 7), "mse", jit_compile=False)
@@ -266,7 +266,7 @@ def test_wrong_arguments(arguments, message):
 )
 def test_wrong_overrides(overrides, message):
     with pytest.raises(UsageError, match=message):
-        get_preset("default", **overrides)
+        get_preset("features", **overrides)
 
 
 def test_presets_survive_json():
@@ -284,12 +284,12 @@ def test_seed_recipe_is_the_papers():
 
 
 def test_cosine_schedule_rises_and_falls():
-    optimizer = make_optimizer(get_preset("default", learning_rate=0.01, warmup=0.2, weight_decay=0.1), 100)
+    optimizer = make_optimizer(get_preset("features", learning_rate=0.01, warmup=0.2, weight_decay=0.1), 100)
     assert type(optimizer) is keras.optimizers.AdamW
     rates = [float(optimizer._learning_rate(step)) for step in (0, 10, 20, 60, 100, 150)]
     halfway = 0.01 * (0.99 * 0.5 + 0.01)
     np.testing.assert_allclose(rates, [1e-4, 0.00505, 0.01, halfway, 1e-4, 1e-4], rtol=1e-4)
-    without = make_optimizer(get_preset("default", learning_rate=0.01, warmup=0), 100)
+    without = make_optimizer(get_preset("features", learning_rate=0.01, warmup=0), 100)
     np.testing.assert_allclose([float(without._learning_rate(step)) for step in (0, 100)], [0.01, 1e-4], rtol=1e-4)
 
 

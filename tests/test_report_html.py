@@ -18,6 +18,7 @@ from keras_a2i.evaluation.report_data import (
     Gain,
     LabelAccuracy,
     Leak,
+    Measure,
     MetricInfo,
     PredictorScores,
     Report,
@@ -112,6 +113,7 @@ def report():
             FactorRecovery(name="phase", measure="R2", generated=-0.08, real=0.9),
             FactorRecovery(name="day or night", measure="accuracy", generated=0.97, real=1.0),
         ],
+        measures=[Measure("follows a swapped sound", 0.874, 0.5, "nearer to the sound it heard")],
         paper={"SSIM": (0.5513, 0.4987), "HSS": (0.8, 0.9993)},
         notes=["The pictures are a made-up stand-in, not the paper's data."],
         examples=examples,
@@ -230,6 +232,7 @@ def test_hostile_names_stay_text(report):
         gains=[dataclasses.replace(gain, against=evil) for gain in report.gains],
         labels=dataclasses.replace(report.labels, by_label={evil: 0.5}),
         factors=[FactorRecovery(name=evil, measure=evil, generated=0.1, real=0.2)],
+        measures=[Measure(evil, 0.1, 0.2, evil)],
         paper={evil: (1.0, 2.0)},
         examples=[
             dataclasses.replace(e, id=evil, pictures={evil: e.pictures["real"]}) for e in report.examples if e.pictures
@@ -278,7 +281,7 @@ def test_the_red_box_shows_only_when_training_leaks(short, page):
 
 def test_empty_parts_are_left_out(report):
     bare = dataclasses.replace(
-        report, retrieval=None, labels=None, factors=[], paper=None, notes=[], examples=[], gains=[]
+        report, retrieval=None, labels=None, factors=[], measures=[], paper=None, notes=[], examples=[], gains=[]
     )
     page = Page(render_html(bare))
     headings = [tag for tag, _ in page.tags if tag == "h2"]

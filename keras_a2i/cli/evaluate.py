@@ -43,6 +43,7 @@ def command(model, records, split, out, folds, seed):
         _cross_validate(model, records, out or model / "folds", folds, seed)
         return
     predictor = load(model)
+    sample, embedders = _extras(predictor, model)
     report = evaluate(
         predictor.predict_inputs,
         records,
@@ -52,6 +53,8 @@ def command(model, records, split, out, folds, seed):
         model_name=str(model),
         command=shlex.join(["keras-a2i", *sys.argv[1:]]),
         on_step=lambda step: click.echo(f"{step} ...", err=True),
+        sample=sample,
+        embedders=embedders,
     )
     out = out or (model if (model / "config.json").is_file() else model.parent)
     out.mkdir(parents=True, exist_ok=True)
@@ -59,6 +62,22 @@ def command(model, records, split, out, folds, seed):
     write_html(report, out / "report.html")
     show_report(report)
     click.echo(f"\n{out / 'report.html'}: written in {format_seconds(time.monotonic() - started)}")
+
+
+def _extras(predictor, model: pathlib.Path):
+    """What some models can do beside drawing one picture: draw several, and embed sounds and pictures in one space."""
+    sample = embedders = None
+    if predictor.metadata.style_units and predictor.can_encode:
+
+        def sample(inputs, n, seed):
+            return predictor.sample_latents(predictor.encode_inputs(inputs), n, seed=seed)
+
+    if (model / "picture_encoder.keras").is_file():
+        from keras_a2i.serving.search import load_searcher
+
+        searcher = load_searcher(model)
+        embedders = searcher.embed_inputs, searcher.embed_pictures
+    return sample, embedders
 
 
 def _cross_validate(run, records, out, folds, seed) -> None:
@@ -102,6 +121,14 @@ def show_report(report) -> None:
         f"\nfinds its own target: R@1 {found.r1:.1%} (chance {found.chance_r1:.1%}), "
         f"R@5 {found.r5:.1%} (chance {found.chance_r5:.1%})"
     )
+    if report.labels:
+        click.echo(
+            f"label named from the picture: generated {report.labels.generated:.1%}, sounds shuffled "
+            f"{report.labels.shuffled:.1%}, real {report.labels.real:.1%}"
+        )
+    click.echo("how the pictures answer to the sound: measured (beside it)")
+    for measure in report.measures:
+        click.echo(f"  {measure.name:36} {measure.value:6.3f} ({measure.beside:.3f})  {measure.explanation}")
     if report.factors:
         click.echo("hidden factors read from the pictures: generated (real)")
         for factor in report.factors:

@@ -16,7 +16,7 @@ from keras_a2i.models.presets import PRESETS
 @click.command("fit", epilog=f"Presets: {', '.join(PRESETS)}; keras-a2i presets tells more.")
 @click.argument("records", type=click.Path(path_type=pathlib.Path))
 @click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="The run folder to make.")
-@click.option("--preset", help="The network and its recipe, see below (default: default).")
+@click.option("--preset", help="The network and its recipe, see below (default: one that suits the records).")
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change a value of the preset; repeatable."
 )

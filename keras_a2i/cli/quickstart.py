@@ -98,7 +98,14 @@ def _fit(records: pathlib.Path, run: pathlib.Path, seed: int, overwrite: bool):
             )
 
     return fit(
-        records, run, preset="default", overrides=SETTINGS, epochs=EPOCHS, seed=seed, overwrite=overwrite, report=report
+        records,
+        run,
+        preset="features",
+        overrides=SETTINGS,
+        epochs=EPOCHS,
+        seed=seed,
+        overwrite=overwrite,
+        report=report,
     )
 
 

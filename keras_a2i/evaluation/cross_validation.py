@@ -9,6 +9,7 @@ import numpy as np
 from keras_a2i.errors import UsageError
 from keras_a2i.evaluation.evaluate import evaluate, headline_gains
 from keras_a2i.evaluation.report_data import Gain, PredictorScores, Report
+from keras_a2i.models.presets import DESCRIPTIVE
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.resplit import read_keys, resplit
 from keras_a2i.sources.pair import PairKey
@@ -85,7 +86,7 @@ def cross_validate(
     config = RunFolder(run).read_config()
     duration = Manifest.read(records).features.duration
     keys = [key for key, _ in read_keys(records)]
-    overrides = {name: value for name, value in config.preset.items() if name not in ("name", "description")}
+    overrides = {name: value for name, value in config.preset.items() if name not in DESCRIPTIVE}
     reports = []
     for fold in range(folds):
         folder = pathlib.Path(out) / f"fold-{fold + 1}-of-{folds}"

@@ -7,10 +7,17 @@ import keras
 import numpy as np
 
 from keras_a2i.errors import RecordsError
+from keras_a2i.evaluation import measures
 from keras_a2i.evaluation.data import Pairs, read_pairs, scaled
 from keras_a2i.evaluation.predictors import Predictor, Run, baselines, model_and_controls, shuffled_rows
-from keras_a2i.evaluation.readers import factor_recovery, label_accuracy
-from keras_a2i.evaluation.report_data import Example, Gain, PredictorScores, Report
+from keras_a2i.evaluation.readers import (
+    FactorReader,
+    factor_reader,
+    factor_recovery,
+    label_accuracy,
+    label_reader,
+)
+from keras_a2i.evaluation.report_data import Example, Gain, Measure, PredictorScores, Report
 from keras_a2i.evaluation.scoring import HEADLINE, METRICS, score_predictors
 from keras_a2i.evaluation.statistics import find_leak, paired_gain, retrieval, source_blocks
 from keras_a2i.evaluation.verdict import judge
@@ -35,6 +42,8 @@ def evaluate(
     command: str = "",
     notes: Sequence[str] = (),
     on_step: Step | None = None,
+    sample: measures.Sample | None = None,
+    embedders: tuple[measures.Embed, measures.Embed] | None = None,
 ) -> Report:
     """Evaluates a model on held-out pairs. Both splits are read into memory, 8 bits a channel.
 
@@ -46,6 +55,8 @@ def evaluate(
         seed: of the shuffled sounds, the bootstrap and the readers of labels and factors.
         model_name, command, notes: kept in the report.
         on_step: told what is being done.
+        sample: draws several pictures of each sound, for a model that can.
+        embedders: of inputs and of pictures into one space, for a model that aligned them.
 
     Returns:
         The report.
@@ -73,8 +84,18 @@ def evaluate(
     leak = find_leak(train, held_out)
     generated, shuffled = predictors[0].pictures, predictors[1].pictures
     say("training readers of labels and factors on real pictures")
-    labels = label_accuracy(train, held_out, generated, shuffled)
-    factors = factor_recovery(train, held_out, generated)
+    of_labels, of_factors = label_reader(train), factor_reader(train)
+    labels = label_accuracy(of_labels, train, held_out, generated, shuffled) if of_labels else None
+    factors = factor_recovery(of_factors, held_out, generated) if of_factors else []
+    say("measuring how the pictures answer to the sound")
+    answers = [
+        measures.swapped(generated, held_out, seed),
+        measures.found_in_galleries(generated, held_out, seed),
+        *measures.named_sources(train, held_out, generated, shuffled),
+        *_loudness(_batched(run), records, split, manifest, inputs, of_factors),
+        *(measures.variety(sample, held_out, of_labels, seed) if sample else []),
+        *(measures.alignment(*embedders, held_out, seed) if embedders else []),
+    ]
     level, verdict = judge(gains, leak, scores, labels)
     return Report(
         model=model_name,
@@ -91,12 +112,23 @@ def evaluate(
         retrieval=retrieval(generated, scaled(held_out.images)),
         labels=labels,
         factors=factors,
+        measures=answers,
         paper=None,
         notes=list(notes),
         examples=_examples(held_out, predictors, scores, best_baseline(scores).name, seed),
         command=command,
         versions=library_versions("keras", "tensorflow", "numpy"),
     )
+
+
+def _loudness(
+    run: Run, records: str | pathlib.Path, split: str, manifest: Manifest, inputs: str, reader: FactorReader | None
+) -> list[Measure]:
+    if not manifest.waveform:
+        return []
+    to_inputs = (lambda sound: sound) if inputs == "waveform" else (lambda sound: mfcc(sound, manifest.features))
+    waveforms = read_pairs(records, split, "waveform").inputs
+    return measures.loudness(run, to_inputs, waveforms, reader)
 
 
 def best_baseline(scores: Sequence[PredictorScores]) -> PredictorScores:

@@ -9,71 +9,130 @@ from keras_a2i.evaluation.statistics import thumbnails
 
 LARGEST = 64
 STEPS = 500
+LABEL_STEPS = 4
+"""Times `STEPS`: pictures that are moved and turned take longer to learn."""
 MOST_EPOCHS = 100
 _BATCH = 32
+_RATE = 2e-3
 
 
-def label_accuracy(train: Pairs, held_out: Pairs, generated: np.ndarray, shuffled: np.ndarray) -> LabelAccuracy | None:
-    """Trains a small classifier on the real training pictures and lets it name generated ones.
+class LabelReader:
+    """A small convolutional classifier of real pictures, without batch normalisation: it took blur for a certain class.
 
     Args:
+        images: uint8 (n, size, size, channels), n 2 or more.
+        names: of what is to be named, str (n,), two or more different ones.
+    """
+
+    def __init__(self, images: np.ndarray, names: np.ndarray):
+        self.names, classes = np.unique(names, return_inverse=True)
+        size, channels = min(LARGEST, images.shape[1]), images.shape[-1]
+        epochs = _epochs(len(images), LABEL_STEPS * STEPS)
+        rate = keras.optimizers.schedules.CosineDecay(_RATE, epochs * -(-len(images) // _BATCH), alpha=0.01)
+        self._model = _classifier(size, channels, len(self.names))
+        self._model.compile(keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        _train(self._model, scaled(images), classes, epochs)
+
+    def read(self, pictures: np.ndarray) -> np.ndarray:
+        """Names (n,) of pictures (n, size, size, channels) in [-1, 1]."""
+        return self.names[_read(self._model, pictures).argmax(axis=1)]
+
+
+class FactorReader:
+    """A small convolutional regression of the hidden factors of synthetic pictures.
+
+    Args:
+        images: uint8 (n, size, size, channels).
+        factors: of each, all with the same names.
+    """
+
+    def __init__(self, images: np.ndarray, factors: list[dict[str, float]]):
+        self.names = list(factors[0])
+        known = self.values_of(factors)
+        self._mean, self.deviation = known.mean(axis=0), known.std(axis=0) + 1e-6
+        self.binary = [len(np.unique(column)) <= 2 for column in known.T]
+        self._model = _regression(min(LARGEST, images.shape[1]), images.shape[-1], len(self.names))
+        self._model.compile("adam", "mse")
+        _train(self._model, scaled(images), (known - self._mean) / self.deviation, _epochs(len(images), STEPS))
+
+    def values_of(self, factors: list[dict[str, float]]) -> np.ndarray:
+        """Factors as float32 (n, number of factors)."""
+        return np.array([[values[name] for name in self.names] for values in factors], np.float32)
+
+    def read(self, pictures: np.ndarray) -> np.ndarray:
+        """Factors (n, number of factors) of pictures (n, size, size, channels) in [-1, 1]."""
+        return _read(self._model, pictures) * self.deviation + self._mean
+
+
+def label_reader(train: Pairs) -> LabelReader | None:
+    """A reader of the training pairs' labels, or None where there are fewer than two."""
+    return LabelReader(train.images, train.labels) if len(set(train.labels)) > 1 else None
+
+
+def factor_reader(train: Pairs) -> FactorReader | None:
+    """A reader of the training pairs' hidden factors, or None where they have none."""
+    return FactorReader(train.images, train.factors) if train.factors[0] else None
+
+
+def label_accuracy(
+    reader: LabelReader, train: Pairs, held_out: Pairs, generated: np.ndarray, shuffled: np.ndarray
+) -> LabelAccuracy:
+    """Lets a reader name generated pictures.
+
+    Args:
+        reader: of the training pairs' labels.
         train: the training pairs.
         held_out: the held-out pairs.
         generated, shuffled: pictures (n, size, size, channels) in [-1, 1] for them, from own and from shuffled sounds.
 
     Returns:
-        The accuracies, or None where the training pairs have fewer than two labels. Held-out pairs whose label never
-        occurs in training count as wrong.
+        The accuracies. Held-out pairs whose label never occurs in training count as wrong.
     """
-    names, classes = np.unique(train.labels, return_inverse=True)
-    if len(names) < 2:
-        return None
-    reader = _reader(min(LARGEST, train.images.shape[1]), train.images.shape[-1], len(names))
-    reader.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    _train(reader, scaled(train.images), classes)
-    read = [names[_read(reader, images).argmax(axis=1)] for images in (generated, shuffled, scaled(held_out.images))]
+    read = [reader.read(images) for images in (generated, shuffled, scaled(held_out.images))]
     right = [pictures == held_out.labels for pictures in read]
-    frequent = names[np.bincount(classes).argmax()]
+    names, counts = np.unique(train.labels, return_counts=True)
     return LabelAccuracy(
         generated=float(right[0].mean()),
         shuffled=float(right[1].mean()),
         real=float(right[2].mean()),
-        most_frequent=float((held_out.labels == frequent).mean()),
+        most_frequent=float((held_out.labels == names[counts.argmax()]).mean()),
         named=dict(zip(held_out.ids.tolist(), read[0].tolist(), strict=True)),
         by_label={str(name): float(right[0][held_out.labels == name].mean()) for name in np.unique(held_out.labels)},
     )
 
 
-def factor_recovery(train: Pairs, held_out: Pairs, generated: np.ndarray) -> list[FactorRecovery]:
-    """Trains a small reader of the hidden factors on real training pictures and reads generated ones with it.
+def factor_recovery(reader: FactorReader, held_out: Pairs, generated: np.ndarray) -> list[FactorRecovery]:
+    """Reads the hidden factors from generated pictures, beside real ones.
 
     Factors with two values are scored by accuracy, the others by R2, the share of their variance that is read.
-
-    Returns:
-        One result a factor; [] where the pairs have none.
     """
-    if not train.factors[0]:
-        return []
-    names = list(train.factors[0])
-    known, truth = (
-        np.array([[f[name] for name in names] for f in pairs.factors], np.float32) for pairs in (train, held_out)
-    )
-    mean, std = known.mean(axis=0), known.std(axis=0) + 1e-6
-    reader = _reader(min(LARGEST, train.images.shape[1]), train.images.shape[-1], len(names))
-    reader.compile("adam", "mse")
-    _train(reader, scaled(train.images), (known - mean) / std)
-    read = [_read(reader, images) * std + mean for images in (generated, scaled(held_out.images))]
+    truth = reader.values_of(held_out.factors)
+    read = [reader.read(images) for images in (generated, scaled(held_out.images))]
     found = []
-    for i, name in enumerate(names):
-        binary = len(np.unique(known[:, i])) <= 2
-        values = [_accuracy(r[:, i], truth[:, i]) if binary else _r2(r[:, i], truth[:, i]) for r in read]
-        found.append(
-            FactorRecovery(name=name, measure="accuracy" if binary else "R2", generated=values[0], real=values[1])
-        )
+    for i, (name, binary) in enumerate(zip(reader.names, reader.binary, strict=True)):
+        values = [(_accuracy if binary else _r2)(r[:, i], truth[:, i]) for r in read]
+        measure = "accuracy" if binary else "R2"
+        found.append(FactorRecovery(name=name, measure=measure, generated=values[0], real=values[1]))
     return found
 
 
-def _reader(size: int, channels: int, outputs: int) -> keras.Model:
+def _classifier(size: int, channels: int, outputs: int) -> keras.Model:
+    layers = keras.layers
+    moves = [
+        layers.RandomTranslation(0.06, 0.06, fill_mode="nearest"),
+        layers.RandomRotation(0.03, fill_mode="nearest"),
+        layers.RandomZoom(0.1, fill_mode="nearest"),
+    ]
+    # Larger pictures are made smaller on the way, so that the last layer doesn't learn them by heart.
+    widths = (32, 64) if size <= 32 else (16, 32, 64)
+    stages = [
+        layer for width in widths for layer in (layers.Conv2D(width, 3, activation="relu"), layers.MaxPooling2D())
+    ]
+    head = [layers.Flatten(), layers.Dropout(0.5), layers.Dense(outputs)]
+    return keras.Sequential([keras.Input((size, size, channels)), *moves, *stages, *head])
+
+
+def _regression(size: int, channels: int, outputs: int) -> keras.Model:
     layers = keras.layers
     stages = [
         layer
@@ -84,12 +143,12 @@ def _reader(size: int, channels: int, outputs: int) -> keras.Model:
     return keras.Sequential([keras.Input((size, size, channels)), *stages, *head])
 
 
-def _train(reader: keras.Model, images: np.ndarray, targets: np.ndarray) -> None:
-    reader.fit(thumbnails(images, LARGEST), targets, batch_size=_BATCH, epochs=_epochs(len(images)), verbose=0)
+def _train(reader: keras.Model, images: np.ndarray, targets: np.ndarray, epochs: int) -> None:
+    reader.fit(thumbnails(images, LARGEST), targets, batch_size=_BATCH, epochs=epochs, verbose=0)
 
 
-def _epochs(n: int) -> int:
-    return min(MOST_EPOCHS, max(3, round(STEPS * _BATCH / n)))
+def _epochs(n: int, steps: int) -> int:
+    return min(MOST_EPOCHS, max(3, round(steps * _BATCH / n)))
 
 
 def _read(reader: keras.Model, images: np.ndarray) -> np.ndarray:

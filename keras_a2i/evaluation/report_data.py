@@ -137,6 +137,23 @@ class FactorRecovery:
     real: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """One way in which the pictures answer to the sound.
+
+    Attributes:
+        name: what is measured.
+        value: what the model gives.
+        beside: what to hold it against: chance, shuffled sounds or real pictures, as `explanation` says.
+        explanation: in a few words.
+    """
+
+    name: str
+    value: float
+    beside: float
+    explanation: str
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Example:
     """One pair to look at; pictures are uint8 (size, size, channels).
@@ -167,6 +184,7 @@ class Report:
         predictors: the model first.
         gains: the headline gains first.
         leak, retrieval, labels, factors: see their classes; None where there are none.
+        measures: how the pictures answer to the sound.
         paper: name -> (published, measured) under the paper's conventions, for the seed's recipe, else None.
         notes: what else a reader must know, such as stand-in data.
         examples: pairs to look at; not in report.json.
@@ -188,6 +206,7 @@ class Report:
     retrieval: Retrieval
     labels: LabelAccuracy | None
     factors: list[FactorRecovery]
+    measures: list[Measure]
     paper: dict[str, tuple[float, float]] | None
     notes: list[str]
     examples: list[Example]

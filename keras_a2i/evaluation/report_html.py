@@ -50,6 +50,7 @@ def render_html(report: Report) -> str:
         "Retrieval": _retrieval(report),
         "Labels": _labels(report),
         "Hidden factors": _factors(report),
+        "Answers to the sound": _measures(report),
         "The paper's figures": _paper(report),
         **example_sections(report.examples),
         "How each metric is computed": _conventions(report),
@@ -286,6 +287,18 @@ def _factors(report: Report) -> str:
         "Recovery of hidden factors from generated and from real pictures; the table holds the values.",
     )
     return f'<div class="beside">{table}<figure>{plot}</figure></div>'
+
+
+def _measures(report: Report) -> str:
+    if not report.measures:
+        return ""
+    rows = [
+        f'<tr><th scope="row">{escaped(measure.name)}</th><td class="number">{number(measure.value, 3)}</td>'
+        f'<td class="number">{number(measure.beside, 3)}</td><td>{escaped(measure.explanation)}</td></tr>'
+        for measure in report.measures
+    ]
+    caption = "How the pictures answer to the sound. Beside each: chance, shuffled sounds or real pictures."
+    return table_of(["Measure", "#Model", "#Beside it", "What it is"], rows, caption)
 
 
 def _paper(report: Report) -> str:

@@ -53,7 +53,7 @@ def encode_word(waveform: keras.KerasTensor, preset: Preset, sound: FeatureConfi
     """
     mel = _log_mel(sound.sample_rate, 0.025, 0.010, WORD_BANDS, 60.0, 4_000.0)
     x = AlignedFrames(WORD_FRAMES, jitter=0.08, warp=0.1, name="aligned")(mel(waveform))
-    x = FrameAugmentation(f_min=mel.f_min, f_max=mel.f_max, name="augmented")(x)
+    x = FrameAugmentation(f_min=mel.f_min, f_max=mel.f_max, noise_snr_db=5.0, name="augmented")(x)
     x = FrameNormalization(name="standardised")(x)
     return _dense(_convolve(x, preset), preset, name)
 

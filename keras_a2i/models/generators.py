@@ -5,7 +5,7 @@ import math
 import keras
 from keras import layers
 
-from keras_a2i.layers import SubPixel, SubPixelInitializer
+from keras_a2i.layers import Canvas, SubPixel, SubPixelInitializer
 from keras_a2i.models.initializers import SLOPE, torch_init
 from keras_a2i.models.preset import Preset
 
@@ -55,14 +55,14 @@ def _norm_act(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     return layers.LeakyReLU(SLOPE, name=f"{name}_act")(x)
 
 
-def _residual(x: keras.KerasTensor, preset: Preset, image_size: int, channels: int) -> keras.KerasTensor:
+def _residual(latent: keras.KerasTensor, preset: Preset, image_size: int, channels: int) -> keras.KerasTensor:
     """Residual blocks of enlarging and convolution up to a half or a quarter of the side, then sub-pixels."""
     base, scale = preset.base_size, preset.final_scale
-    x = layers.Dense(base * base * preset.base_channels, name="base")(x)
+    x = layers.Dense(base * base * preset.base_channels, name="base")(latent)
     x = layers.Reshape((base, base, preset.base_channels), name="to_map")(x)
     for i in range(int(math.log2(image_size // (base * scale)))):
-        x = _residual_block(x, _width(preset, i), f"generator_{i}")
-    x = _norm_act(x, "to_image")
+        x = _residual_block(x, latent, _width(preset, i), f"generator_{i}")
+    x = _norm_act(Canvas(name="to_image_canvas")(x), "to_image")
     initializer = SubPixelInitializer(scale)
     x = layers.Conv2D(
         scale * scale * channels, 3, padding="same", kernel_initializer=initializer, name="to_sub_pixels"
@@ -70,10 +70,16 @@ def _residual(x: keras.KerasTensor, preset: Preset, image_size: int, channels: i
     return SubPixel(scale, name="to_image")(x)
 
 
-def _residual_block(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
+def _residual_block(x: keras.KerasTensor, latent: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
+    """Twice the side: what is there is enlarged, and what the latent vector picks of a learnt scenery added."""
     around = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_around")(x)
     around = layers.UpSampling2D(interpolation="bilinear", name=f"{name}_around_up")(around)
     x = layers.UpSampling2D(interpolation="nearest", name=f"{name}_up")(_norm_act(x, f"{name}_a"))
     x = layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"{name}_a")(x)
-    x = layers.Conv2D(width, 3, padding="same", name=f"{name}_b")(_norm_act(x, f"{name}_b"))
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_b_norm")(Canvas(name=f"{name}_canvas")(x))
+    gain = layers.Reshape((1, 1, width), name=f"{name}_gain_map")(
+        layers.Dense(width, bias_initializer="ones", name=f"{name}_gain")(latent)
+    )
+    x = layers.LeakyReLU(SLOPE, name=f"{name}_b_act")(layers.Multiply(name=f"{name}_picked")([x, gain]))
+    x = layers.Conv2D(width, 3, padding="same", name=f"{name}_b")(x)
     return layers.Add(name=f"{name}_sum")([x, around])

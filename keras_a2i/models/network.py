@@ -7,14 +7,14 @@ from keras_a2i.config import FeatureConfig, check_image_size
 from keras_a2i.errors import UsageError
 from keras_a2i.layers import StyleUnits
 from keras_a2i.models.encoders import CONTENT, LATENT, SOUND_ENCODERS, encode_features
-from keras_a2i.models.frontend import with_frontend
+from keras_a2i.models.frontend import hear_features
 from keras_a2i.models.generators import generate_picture
 from keras_a2i.models.preset import Preset
 from keras_a2i.models.presets import get_preset
 
 
 def encoder_generator(
-    preset: str | Preset = "default",
+    preset: str | Preset = "features",
     *,
     n_features: int | None = None,
     sound: FeatureConfig | None = None,
@@ -58,15 +58,15 @@ def encoder_generator(
         raise UsageError(f"channels must be 1 (grey) or 3 (RGB). Received: channels={channels!r}")
     name = f"encoder_generator_{recipe.name.replace('-', '_')}"
     content = CONTENT if recipe.style_units else LATENT
-    if recipe.encoder in SOUND_ENCODERS:
+    if recipe.input == "waveform":
         given = keras.Input((sound.n_samples,), name="waveform")
-        latent = SOUND_ENCODERS[recipe.encoder](given, recipe, sound, content)
     else:
         given = keras.Input((n_features,), name="features")
-        latent = encode_features(given, recipe, normalization, content)
+    if recipe.encoder in SOUND_ENCODERS:
+        latent = SOUND_ENCODERS[recipe.encoder](given, recipe, sound, content)
+    else:
+        features = hear_features(given, sound) if recipe.input == "waveform" else given
+        latent = encode_features(features, recipe, normalization, content)
     if recipe.style_units:
         latent = StyleUnits(recipe.style_units, name=LATENT)(latent)
-    model = keras.Model(given, generate_picture(latent, recipe, image_size, channels), name=name)
-    if recipe.encoder == "dense" and recipe.input == "waveform":
-        return with_frontend(model, sound)
-    return model
+    return keras.Model(given, generate_picture(latent, recipe, image_size, channels), name=name)

@@ -35,9 +35,9 @@ _SEED = Preset(
 # classifier of the real digits names 54 and 55 % of the generated ones as they were spoken, one with batch norm, which
 # takes blur for an eight, 24 %. The paper's network on standardised features, rate 1e-3, 30 epochs: 38 and 28 %.
 # The settings were chosen on these folds. python tools/bench_digits.py runs the like.
-_DEFAULT = Preset(
-    name="default",
-    description="robust to sounds it wasn't trained on",
+_FEATURES = Preset(
+    name="features",
+    description="a vector of features, or an embedding, robust to ones it was not trained on",
     encoder_units=(512, 256, 128),
     layer_norm=True,
     base_size=4,
@@ -59,9 +59,9 @@ _DEFAULT = Preset(
 )
 
 _TINY = dataclasses.replace(
-    _DEFAULT,
+    _FEATURES,
     name="tiny",
-    description="a fifth of the default's parameters, for a first try",
+    description="a fifth of the parameters of features, for a first try",
     encoder_units=(128, 64),
     base_channels=48,
     generator_channels=(32, 24, 16),
@@ -69,7 +69,7 @@ _TINY = dataclasses.replace(
 )
 
 _WORDS = dataclasses.replace(
-    _DEFAULT,
+    _FEATURES,
     name="words",
     description="labelled short sounds (words, knocks) by anyone: takes sound, learns labels with the pictures",
     task="words",
@@ -84,16 +84,18 @@ _WORDS = dataclasses.replace(
     epochs=40,
     objectives=ObjectiveWeights(labels=6.0),
     shuffle_within_label=True,
-    augmentation=Augmentation(noise_snr_db=10.0),
+    augmentation=Augmentation(),
+    generator="residual",
+    ema=0.99,
 )
 
 _WORDS_VARIATIONAL = dataclasses.replace(
     _WORDS,
     name="words-variational",
     description="as words, and draws as many different pictures of one sound as asked for",
-    generator="residual",
-    style_units=16,
-    objectives=ObjectiveWeights(labels=6.0, variational=0.5, variational_warmup=0.3),
+    style_units=8,
+    objectives=ObjectiveWeights(labels=6.0, variational=2.0, variational_warmup=0.3, consistency=1.0),
+    picture_epochs=10,
 )
 
 _WORDS_ADVERSARIAL = dataclasses.replace(
@@ -101,15 +103,21 @@ _WORDS_ADVERSARIAL = dataclasses.replace(
     name="words-adversarial",
     description="as words-variational, sharper: a discriminator looks at the pictures",
     beta_1=0.5,
-    ema=0.99,
     objectives=ObjectiveWeights(
-        labels=6.0, variational=0.5, variational_warmup=0.3, adversarial=1.0, adversarial_start=0.1, consistency=1.0
+        labels=6.0, variational=2.0, variational_warmup=0.3, adversarial=1.0, adversarial_start=0.1, consistency=2.0
     ),
-    picture_epochs=10,
+)
+
+_WORDS_ALIGNED = dataclasses.replace(
+    _WORDS,
+    name="words-aligned",
+    description="as words, and finds pictures for a sound and sounds for a picture (keras-a2i search)",
+    objectives=ObjectiveWeights(labels=6.0, alignment=2.0),
+    picture_epochs=20,
 )
 
 _SCENES = dataclasses.replace(
-    _DEFAULT,
+    _FEATURES,
     name="scenes",
     description="what goes on around a microphone: takes sound, draws sharp pictures of it",
     task="scenes",
@@ -117,21 +125,26 @@ _SCENES = dataclasses.replace(
     input="waveform",
     encoder_units=(24, 48, 96, 96, 128, 128),
     generator="residual",
-    base_channels=128,
-    generator_channels=(96, 64, 48, 32, 16),
+    base_channels=96,
+    generator_channels=(64, 64, 48, 32, 16),
     final_scale=2,
-    feature_noise=0.1,
-    dropout=0.1,
+    feature_noise=0.05,
+    dropout=0.0,
     learning_rate=2e-3,
     weight_decay=1e-3,
-    epochs=60,
+    batch_size=16,
+    epochs=90,
+    ema=0.99,
+    objectives=ObjectiveWeights(mse=4.0, ssim=1.0, spectrum=0.5),
     augmentation=Augmentation(),
 )
 
 PRESETS = {
-    preset.name: preset for preset in (_DEFAULT, _SEED, _TINY, _WORDS, _WORDS_VARIATIONAL, _WORDS_ADVERSARIAL, _SCENES)
+    preset.name: preset
+    for preset in (_FEATURES, _SEED, _TINY, _WORDS, _WORDS_VARIATIONAL, _WORDS_ADVERSARIAL, _WORDS_ALIGNED, _SCENES)
 }
-_OF_A_NAME = ("name", "description", "task", "size", "result")
+DESCRIPTIVE = ("name", "description", "task", "size", "result")
+"""Fields that describe a preset and shape nothing."""
 
 
 def get_preset(name: str, /, **overrides: Any) -> Preset:
@@ -151,7 +164,7 @@ def get_preset(name: str, /, **overrides: Any) -> Preset:
     if name not in PRESETS:
         raise UsageError(f"The preset must be one of {list(PRESETS)}. Received: {name!r}{_suggest(name, PRESETS)}")
     preset = PRESETS[name]
-    own = [field.name for field in dataclasses.fields(Preset) if field.name not in _OF_A_NAME]
+    own = [field.name for field in dataclasses.fields(Preset) if field.name not in DESCRIPTIVE]
     parts = {
         part: [field.name for field in dataclasses.fields(getattr(preset, part))]
         for part in ("objectives", "augmentation")

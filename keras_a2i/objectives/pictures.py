@@ -41,7 +41,7 @@ class Structure(Objective):
 
     def __init__(self, weight: float = 1.0):
         super().__init__(weight, "ssim")
-        self._halve = layers.AveragePooling2D()
+        self._halve = layers.AveragePooling2D(2)
 
     def loss(self, step: Step) -> Any:
         real, generated, values = step.images, step.generated, []

@@ -106,6 +106,11 @@ class Predictor:
         """
         return self._in_batches(lambda part: self._run(self._inputs(part)), windows, self.metadata.image.shape)
 
+    @property
+    def can_encode(self) -> bool:
+        """Whether it gives latent vectors."""
+        return self._encode is not None
+
     def encode_windows(self, windows: np.ndarray) -> np.ndarray:
         """Latent vectors, float32 (n, n_latent), for windows of sound (n, n_samples).
 
@@ -182,7 +187,7 @@ class Predictor:
             yield np.stack(batch)
 
     def _check_halves(self) -> None:
-        if self._encode is None:
+        if not self.can_encode:
             raise UsageError(
                 "Latent vectors must come from a run folder or a .keras file with a layer named latent. Received: a "
                 "model of another format or without that layer"

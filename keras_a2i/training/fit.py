@@ -12,6 +12,7 @@ import keras
 from keras_a2i.errors import UsageError
 from keras_a2i.models.presets import get_preset
 from keras_a2i.records.manifest import Manifest
+from keras_a2i.training.choice import DEFAULT, choose_preset
 from keras_a2i.training.run_folder import RunConfig, RunFolder
 from keras_a2i.training.trainer import Trainer
 from keras_a2i.version import library_versions
@@ -48,7 +49,7 @@ def fit(
     Args:
         records: the records folder.
         out: the run folder to make.
-        preset: name of the preset; None is "default".
+        preset: name of the preset; None or "default" is the one that `choose_preset` finds for the records.
         overrides: preset values to change, by name.
         epochs: passes over the training pairs; None takes the preset's.
         batch_size: pairs a step; None takes the preset's.
@@ -96,7 +97,8 @@ def fit(
         config = dataclasses.replace(folder.read_config(), **given)
         _check_unchanged(folder.read_config(), config, manifest)
     else:
-        recipe = get_preset(preset or "default", **(overrides or {}))
+        name = choose_preset(records) if preset in (None, DEFAULT) else preset
+        recipe = get_preset(name, **(overrides or {}))
         values = {
             "epochs": recipe.epochs,
             "batch_size": recipe.batch_size,

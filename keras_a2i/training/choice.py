@@ -1,0 +1,23 @@
+"""The preset for who names none: chosen by what the records hold."""
+
+import pathlib
+
+from keras_a2i.records.manifest import Manifest
+from keras_a2i.records.resplit import read_keys
+
+DEFAULT = "default"
+
+
+def choose_preset(records: str | pathlib.Path) -> str:
+    """Name of the preset that suits records best.
+
+    Returns:
+        "features" where they hold no sound, "words-adversarial" where one source (a speaker, say) has pairs of several
+        labels, else "scenes".
+    """
+    if not Manifest.read(records).waveform:
+        return "features"
+    labels: dict[str, set[str]] = {}
+    for key, _ in read_keys(records):
+        labels.setdefault(key.source_id, set()).add(key.label)
+    return "words-adversarial" if any(len(names) > 1 for names in labels.values()) else "scenes"

@@ -1,0 +1,211 @@
+"""What each preset's pictures are worth on three benchmarks: trains, evaluates, and writes the table of the README.
+
+    python tools/benchmark_quality.py OUT --digits pairs.csv --videos VIDEOS/ [--seeds 3] [--only words] [--readme]
+
+Digits: spoken digits to handwritten ones at 32 pixels, grey, one speaker held out at a time, mean of the folds. Surf:
+`synthetic:surf:1600` at 64 pixels, split in blocks. Clips: a folder of videos at 128 pixels, split in blocks. Every
+figure comes from `evaluate` on held-out pairs. Each training with its report goes to a folder of its own below OUT; one
+that is there is not done again, so a call that was interrupted goes on where it was. Trainings named first run first.
+"""
+
+import csv
+import dataclasses
+import json
+import pathlib
+import time
+
+import click
+import numpy as np
+
+import keras_a2i as a2i
+from keras_a2i.config import ImageConfig
+from keras_a2i.models.presets import get_preset
+
+START, END = "<!-- quality table -->", "<!-- end of quality table -->"
+N_SURF = 1600
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One preset on one benchmark."""
+
+    benchmark: str
+    preset: str
+    overrides: tuple[tuple[str, object], ...] = ()
+
+    @property
+    def aims(self) -> str:
+        """The objectives in words."""
+        from keras_a2i.cli.presets import aims
+
+        return ", ".join(aims(get_preset(self.preset, **dict(self.overrides))))
+
+
+ROWS = (
+    Row("digits", "words-adversarial"),
+    Row("surf", "scenes"),
+    # Few pairs make short epochs.
+    Row("clips", "scenes", (("epochs", 300),)),
+    Row("digits", "words"),
+    Row("digits", "words-aligned"),
+    Row("surf", "features"),
+    Row("clips", "features"),
+    Row("digits", "features"),
+    Row("digits", "words-variational"),
+    Row("digits", "seed"),
+)
+
+
+def build(benchmark: str, out: pathlib.Path, data: dict[str, pathlib.Path | None]) -> dict[str, pathlib.Path]:
+    """Records of a benchmark, one folder a fold; {} where its data wasn't given."""
+    if benchmark == "surf":
+        image, split, given = ImageConfig(size=64), {"": a2i.SplitSpec(kind="block")}, f"synthetic:surf:{N_SURF}"
+    elif data[benchmark] is None:
+        return {}
+    elif benchmark == "clips":
+        image, split, given = ImageConfig(size=128), {"": a2i.SplitSpec(kind="block")}, data["clips"]
+    else:
+        with data["digits"].open(newline="", encoding="utf-8") as file:
+            speakers = sorted({row["source"] for row in csv.DictReader(file)})
+        image, given = ImageConfig(size=32, channels=1), data["digits"]
+        split = {name: a2i.SplitSpec(kind="source", holdout=(name,)) for name in speakers}
+    folders = {}
+    for fold, spec in split.items():
+        folders[fold] = out / "records" / "-".join(filter(None, (benchmark, fold)))
+        if not (folders[fold] / "records.json").is_file():
+            sources = a2i.open_sources([given], features=a2i.FeatureConfig(), image=image)
+            a2i.build_records(sources, folders[fold], image=image, split=spec)
+    return folders
+
+
+def train_and_evaluate(row: Row, fold: str, records: pathlib.Path, seed: int, out: pathlib.Path) -> dict:
+    """Figures of one training, made now or read from where an earlier call left them."""
+    from click.testing import CliRunner
+
+    from keras_a2i.cli.main import cli
+
+    folder = out / "-".join(filter(None, (row.benchmark, fold, row.preset, str(seed))))
+    done = folder / "benchmark.json"
+    if done.is_file():
+        return json.loads(done.read_text())
+    if not (folder / "model.keras").is_file() or not (folder / "seconds.json").is_file():
+        started = time.monotonic()
+        a2i.fit(records, folder, preset=row.preset, overrides=dict(row.overrides), seed=seed, overwrite=folder.exists())
+        (folder / "seconds.json").write_text(json.dumps(time.monotonic() - started))
+    result = CliRunner().invoke(cli, ["evaluate", str(folder), str(records), "--seed", str(seed)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    report = json.loads((folder / "report.json").read_text())
+    figures = figures_of(report) | {
+        "seconds": json.loads((folder / "seconds.json").read_text()),
+        "parameters": json.loads((folder / "config.json").read_text())["n_parameters"],
+    }
+    done.write_text(json.dumps(figures))
+    return figures
+
+
+def figures_of(report: dict) -> dict[str, float]:
+    """What the table shows of a report, by name."""
+    model = report["predictors"][0]
+    figures = {name: model["means"][name] for name in ("ssim", "sharpness")}
+    baselines = {p["name"]: p["means"]["ssim"] for p in report["predictors"] if p["kind"] == "baseline"}
+    figures["training mean"] = baselines["training mean"]
+    figures["best baseline"] = max(baselines.values())
+    shuffled = next(g for g in report["gains"] if g["against"] == "sounds shuffled" and g["metric"] == "ssim")
+    figures |= {"gain over shuffled": shuffled["mean"], "p": shuffled["p_value"]}
+    figures |= {measure["name"]: measure["value"] for measure in report["measures"]}
+    if report["labels"]:
+        figures |= {f"label, {name}": report["labels"][name] for name in ("generated", "real", "shuffled")}
+    return figures | {f"factor {factor['name']}": factor["generated"] for factor in report["factors"]}
+
+
+def mean_of(parts: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of every figure that all parts have."""
+    shared = [name for name in parts[0] if all(name in part for part in parts)]
+    return {name: float(np.mean([part[name] for part in parts])) for name in shared}
+
+
+SHOWN = {
+    "digits": (
+        ("digit named", "label, generated", "{:.1%}"),
+        ("real", "label, real", "{:.1%}"),
+        ("sharpness", "sharpness", "{:.0%}"),
+        ("SSIM", "ssim", "{:.3f}"),
+        ("samples: variety", "variety of samples", "{:.2f}"),
+        ("samples: digit named", "samples named rightly", "{:.1%}"),
+        ("search: digit of the first hit", "sound finds a picture of its label", "{:.1%}"),
+    ),
+    "surf": (
+        ("SSIM (mean picture)", "ssim", "{:.3f}"),
+        ("sharpness", "sharpness", "{:.0%}"),
+        ("R@1 of 120", "finds its target among 120", "{:.2f}"),
+        ("follows a swapped sound", "follows a swapped sound", "{:.1%}"),
+        *((name, f"factor {name}", "{:.2f}") for name in ("night", "place", "rain", "wind", "swell", "wave")),
+    ),
+    "clips": (
+        ("right clip named", "shows its own source", "{:.0%}"),
+        ("gain over shuffled", "gain over shuffled", "{:+.3f}"),
+        ("p", "p", "{:.4f}"),
+        ("sharpness", "sharpness", "{:.0%}"),
+        ("SSIM", "ssim", "{:.3f}"),
+    ),
+}
+
+
+def table(benchmark: str, found: dict[Row, list[dict[str, float]]]) -> list[str]:
+    """Lines of markdown: baselines without sound on top, then a line a preset."""
+    shown = SHOWN[benchmark]
+    heads = ["preset", "objectives", *(title for title, _, _ in shown), "parameters", "training", "trainings"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    first = next(iter(found.values()))
+    for name, key in (("training mean, no sound", "training mean"), ("best predictor without sound", "best baseline")):
+        cells = [f"{mean_of(first)[key]:.3f}" if of == "ssim" else "" for _, of, _ in shown]
+        lines.append("| " + " | ".join([name, "", *cells, "", "", ""]) + " |")
+    for row, parts in found.items():
+        mean = mean_of(parts)
+        cells = [form.format(mean[key]) if key in mean else "" for _, key, form in shown]
+        cost = [f"{mean['parameters'] / 1e6:.2f} M", f"{mean['seconds'] / 60:.1f} min", str(len(parts))]
+        lines.append("| " + " | ".join([f"`{row.preset}`", row.aims, *cells, *cost]) + " |")
+    return lines
+
+
+def write_readme(readme: pathlib.Path, lines: list[str]) -> None:
+    """Puts the tables between their marks."""
+    text = readme.read_text(encoding="utf-8")
+    before, rest = text.split(START)
+    _, after = rest.split(END)
+    readme.write_text(before + START + "\n" + "\n".join(lines) + "\n" + END + after, encoding="utf-8")
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=pathlib.Path))
+@click.option("--digits", type=click.Path(exists=True, path_type=pathlib.Path), help="pairs.csv of spoken digits.")
+@click.option("--videos", type=click.Path(exists=True, path_type=pathlib.Path), help="A folder of videos.")
+@click.option("--seeds", default=1, show_default=True, help="Trainings of each row and fold.")
+@click.option("--only", multiple=True, help="Presets or benchmarks to run; the tables show all that is there.")
+@click.option("--readme", type=click.Path(exists=True, path_type=pathlib.Path), help="Write the tables into this file.")
+def main(out, digits, videos, seeds, only, readme):
+    """Run what isn't done yet and print the tables."""
+    data = {"digits": digits, "clips": videos}
+    found: dict[str, dict[Row, list[dict]]] = {}
+    for row in ROWS:
+        for fold, records in build(row.benchmark, out, data).items():
+            for seed in range(seeds):
+                folder = out / "-".join(filter(None, (row.benchmark, fold, row.preset, str(seed))))
+                wanted = not only or {row.benchmark, row.preset, f"{row.benchmark}/{row.preset}"} & set(only)
+                if not wanted and not (folder / "benchmark.json").is_file():
+                    continue
+                started = time.monotonic()
+                figures = train_and_evaluate(row, fold, records, seed, out)
+                found.setdefault(row.benchmark, {}).setdefault(row, []).append(figures)
+                click.echo(f"{folder.name}: {time.monotonic() - started:.0f} s", err=True)
+    lines = []
+    for benchmark, rows in found.items():
+        lines += ["", f"**{benchmark.capitalize()}**", "", *table(benchmark, rows)]
+    click.echo("\n".join(lines))
+    if readme:
+        write_readme(readme, lines)
+
+
+if __name__ == "__main__":
+    main()
