@@ -48,6 +48,12 @@ class PictureAutoencoder(keras.Model):
         self._name = losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=NO_LABEL)
         self.built = True
 
+    def freeze(self, frozen: bool = True) -> None:
+        """Holds what looks at pictures still, for those who learn by it; the generator goes on learning."""
+        self.encoder.trainable = not frozen
+        if self.head is not None:
+            self.head.trainable = not frozen
+
     def call(self, images: Any, training: bool = False) -> Any:
         if not training:
             return self.generator(self.encoder(images))

@@ -28,8 +28,8 @@ class Alignment(Objective):
 
     def __init__(self, weight: float, autoencoder: PictureAutoencoder):
         super().__init__(weight, "alignment")
+        autoencoder.freeze()
         self.encoder = autoencoder.encoder
-        self.encoder.trainable = False
 
     def loss(self, step: Step) -> Any:
         seen = _unit(ops.stop_gradient(self.encoder(step.images, training=False)))
@@ -62,9 +62,7 @@ class Consistency(Objective):
         maps = [layer.output for layer in encoder.layers if layer.name.startswith(FEATURES)]
         self._look = keras.Model(encoder.inputs, [*maps, *encoder.outputs], name="look")
         self._head = autoencoder.head
-        self._look.trainable = False
-        if self._head is not None:
-            self._head.trainable = False
+        autoencoder.freeze()
         self._compare = losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def loss(self, step: Step) -> Any:

@@ -56,12 +56,15 @@ def train_autoencoder(
         n_pairs += len(more)
     steps = epochs * math.ceil(n_pairs / batch_size)
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps, alpha=0.01)
+    # Objectives that were made for it hold it still already.
+    autoencoder.freeze(False)
     autoencoder.compile(keras.optimizers.Adam(rate))
     tell = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: report and report(epoch + 1, float(logs["loss"]))
     )
     autoencoder.fit(pictures, epochs=epochs, verbose=0, shuffle=False, callbacks=[tell])
-    if not all(np.isfinite(np.asarray(variable)).all() for variable in autoencoder.trainable_variables):
+    autoencoder.freeze()
+    if not all(np.isfinite(np.asarray(variable)).all() for variable in autoencoder.variables):
         raise KerasA2IError(
             "The picture autoencoder's weights must stay finite. Lower the learning rate (--set learning_rate=...)"
         )
