@@ -30,6 +30,7 @@ class Loudness:
     """A stand-in for a model: dark pictures for quiet windows, light ones for loud ones; the latent is the loudness."""
 
     stream_file = predictor.Predictor.stream_file
+    stream_windows = predictor.Predictor.stream_windows
 
     def __init__(self, size=16, channels=3, features=SHORT):
         self.metadata = ModelMetadata(features=features, image=ImageConfig(size=size, channels=channels))

@@ -167,7 +167,7 @@ def test_a_preset_of_sound_hears_through_the_feature_layers():
         get_preset("words", input="features")
     with pytest.raises(UsageError, match="encoder of a preset must be one of"):
         get_preset("features", encoder="conv")
-    assert get_preset("words", speed=0.2).augmentation == Augmentation(noise_snr_db=10.0, speed=0.2)
+    assert get_preset("words", speed=0.2).augmentation == Augmentation(speed=0.2)
     with pytest.raises(UsageError, match="Did you mean 'noise_snr_db'"):
         get_preset("words", noise_snr=3)
 
@@ -301,3 +301,10 @@ def test_steps_must_be_positive():
 def test_presets_import_no_keras():
     code = "import sys, keras_a2i.models.presets; sys.exit('keras' in sys.modules or 'tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_average_of_weights_forgets_the_first_steps():
+    preset = get_preset("words")
+    assert make_optimizer(preset, 10_000).ema_momentum == 0.99
+    assert make_optimizer(preset, 100).ema_momentum == pytest.approx(0.8)
+    assert not make_optimizer(preset, 10).use_ema and not make_optimizer(get_preset("seed"), 10_000).use_ema

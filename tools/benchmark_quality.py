@@ -3,7 +3,7 @@
     python tools/benchmark_quality.py OUT --digits pairs.csv --videos VIDEOS/ [--seeds 3] [--only words] [--readme]
 
 Digits: spoken digits to handwritten ones at 32 pixels, grey, one speaker held out at a time, mean of the folds. Surf:
-`synthetic:surf:1600` at 64 pixels, split in blocks. Clips: a folder of videos at 128 pixels, split in blocks. Every
+`synthetic:surf:1600` at 64 pixels, split in blocks. Clips: a folder of videos at 64 pixels, split in blocks. Every
 figure comes from `evaluate` on held-out pairs. Each training with its report goes to a folder of its own below OUT; one
 that is there is not done again, so a call that was interrupted goes on where it was. Trainings named first run first.
 """
@@ -63,7 +63,7 @@ def build(benchmark: str, out: pathlib.Path, data: dict[str, pathlib.Path | None
     elif data[benchmark] is None:
         return {}
     elif benchmark == "clips":
-        image, split, given = ImageConfig(size=128), {"": a2i.SplitSpec(kind="block")}, data["clips"]
+        image, split, given = ImageConfig(size=64), {"": a2i.SplitSpec(kind="block")}, data["clips"]
     else:
         with data["digits"].open(newline="", encoding="utf-8") as file:
             speakers = sorted({row["source"] for row in csv.DictReader(file)})

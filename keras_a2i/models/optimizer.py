@@ -6,6 +6,8 @@ from keras_a2i.errors import UsageError
 from keras_a2i.models.preset import Preset
 
 FINAL_SHARE = 0.01
+MEMORY_SHARE = 0.05
+"""The average of the weights looks back over a twentieth of the steps at most."""
 
 
 def make_optimizer(preset: Preset, total_steps: int) -> keras.optimizers.Optimizer:
@@ -30,7 +32,9 @@ def make_optimizer(preset: Preset, total_steps: int) -> keras.optimizers.Optimiz
             warmup_target=rate if warmup else None,
             warmup_steps=warmup,
         )
-    average = {"use_ema": True, "ema_momentum": preset.ema} if preset.ema else {}
+    # In a short training a long memory would hold the weights that it began with.
+    memory = min(preset.ema, 1 - 1 / max(1.0, MEMORY_SHARE * total_steps))
+    average = {"use_ema": True, "ema_momentum": memory} if memory > 0 else {}
     if preset.weight_decay:
         return keras.optimizers.AdamW(rate, beta_1=preset.beta_1, weight_decay=preset.weight_decay, **average)
     return keras.optimizers.Adam(rate, beta_1=preset.beta_1, **average)

@@ -183,7 +183,7 @@ class Trainer:
         if config.best:
             best.restore()
             sheets.draw(best.best_epoch)
-        elif self.preset.ema:
+        elif self.model.optimizer.use_ema:
             # Only what is kept is averaged: a training that goes on goes on from the weights themselves.
             self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
             sheets.draw(checkpoint.epoch)
