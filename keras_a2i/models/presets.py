@@ -34,7 +34,7 @@ _SEED = Preset(
 # Spoken digits at 32 pixels, one of four speakers held out, mean of the four, two random seeds: a plain convolutional
 # classifier of the real digits names 54 and 55 % of the generated ones as they were spoken, one with batch norm, which
 # takes blur for an eight, 24 %. The paper's network on standardised features, rate 1e-3, 30 epochs: 38 and 28 %.
-# The settings were chosen on these folds. python tools/bench_digits.py runs the like.
+# The settings were chosen on these folds. python tools/benchmark_quality.py runs the like.
 _FEATURES = Preset(
     name="features",
     description="a vector of features, or an embedding, robust to ones it was not trained on",
@@ -120,6 +120,9 @@ _SCENES = dataclasses.replace(
     _FEATURES,
     name="scenes",
     description="what goes on around a microphone: takes sound, draws sharp pictures of it",
+    result="synthetic:surf:1600, 64 pixels, blocks held out, seed 0 (python tools/benchmark_quality.py OUT --only surf): "
+    "SSIM 0.87, the training mean 0.40, the best predictor without sound 0.53; sharpness 62 % of the real ones'; the right "
+    "picture of 120 in 99 %. 27 minutes on one core of a busy machine.",
     task="scenes",
     encoder="scenes",
     input="waveform",
