@@ -120,9 +120,9 @@ _SCENES = dataclasses.replace(
     _FEATURES,
     name="scenes",
     description="what goes on around a microphone: takes sound, draws sharp pictures of it",
-    result="synthetic:surf:1600, 64 pixels, blocks held out, seed 0 (python tools/benchmark_quality.py OUT --only surf): "
-    "SSIM 0.87, the training mean 0.40, the best predictor without sound 0.53; sharpness 62 % of the real ones'; the right "
-    "picture of 120 in 99 %. 27 minutes on one core of a busy machine.",
+    result="synthetic:surf:1600, 64 pixels, blocks held out, seed 0: SSIM 0.87, the training mean 0.40, the best "
+    "predictor without sound 0.53; sharpness 62 % of the real ones'; the right picture of 120 in 99 %. 27 minutes on a "
+    "core of a busy machine. python tools/benchmark_quality.py OUT --only surf",
     task="scenes",
     encoder="scenes",
     input="waveform",
