@@ -45,7 +45,7 @@ ROWS = (
     Row("digits", "words-adversarial"),
     Row("surf", "scenes"),
     # Few pairs make short epochs.
-    Row("clips", "scenes", (("epochs", 300),)),
+    Row("clips", "scenes", (("epochs", 120),)),
     Row("digits", "words"),
     Row("digits", "words-aligned"),
     Row("surf", "features"),
