@@ -55,11 +55,11 @@ def named_sources(
     """A reader of real training pictures names the source of generated ones.
 
     Returns:
-        The share named rightly beside that on shuffled sounds; [] where held-out sources don't occur in training, there
-        is one source or more than `most`, or sources and labels are one and the same.
+        The share named rightly beside that on shuffled sounds; a source without training pairs counts as wrong. []
+        where no held-out source occurs in training, there is one or more than `most`, or sources and labels are one.
     """
     known = set(train.sources)
-    if not 2 <= len(known) <= most or not known >= set(held_out.sources):
+    if not 2 <= len(known) <= most or known.isdisjoint(held_out.sources):
         return []
     if len(set(zip(train.sources, train.labels, strict=True))) == len(known) == len(set(train.labels)):
         return []
