@@ -1,5 +1,7 @@
 """Picture metrics against TensorFlow, scikit-image and OpenCV."""
 
+import functools
+
 import cv2
 import keras
 import numpy as np
@@ -31,11 +33,20 @@ def _numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)
 
 
+@pytest.mark.parametrize("by_product", [False, True])
 @pytest.mark.parametrize("shape", [(6, 64, 64, 3), (3, 32, 48, 1), (2, 11, 11, 3), (2, 11, 40, 3)])
-def test_ssim_equals_tensorflow(shape):
+def test_ssim_equals_tensorflow(shape, by_product):
     y_true, y_pred = _pairs(shape)
     expected = tf.image.ssim(y_true + 1, y_pred + 1, max_val=2.0).numpy()
-    np.testing.assert_allclose(_numpy(ssim(y_true, y_pred)), expected, atol=1e-5)
+    np.testing.assert_allclose(_numpy(ssim(y_true, y_pred, by_product=by_product)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("convention", ["uniform", "seed"])
+def test_every_convention_blurs_by_products_as_by_shifts(convention):
+    y_true, y_pred = _pairs((3, 32, 48, 3), seed=2)
+    expected = _numpy(ssim(y_true, y_pred, convention))
+    assert np.ptp(expected) > 0.05
+    np.testing.assert_allclose(_numpy(ssim(y_true, y_pred, convention, by_product=True)), expected, atol=1e-5)
 
 
 def test_ssim_equals_scikit_image_inside():
@@ -60,8 +71,8 @@ def test_ssim_is_the_same_for_8_bit_values():
     np.testing.assert_allclose(_numpy(ssim(y_true, y_pred)), tf.image.ssim(*eight_bit, max_val=255).numpy(), atol=1e-5)
 
 
-@pytest.mark.parametrize("jit", [False, True])
-def test_ssim_gradient_equals_tensorflow(jit):
+@pytest.mark.parametrize(("jit", "by_product"), [(False, False), (True, False), (False, True)])
+def test_ssim_gradient_equals_tensorflow(jit, by_product):
     y_true, y_pred = (tf.constant(y) for y in _pairs((2, 24, 24, 3)))
 
     def gradient(function):
@@ -71,7 +82,7 @@ def test_ssim_gradient_equals_tensorflow(jit):
         return tape.gradient(value, y_pred)
 
     expected = gradient(lambda x, y: tf.image.ssim(x + 1, y + 1, max_val=2.0)).numpy()
-    ours = tf.function(lambda: gradient(ssim), jit_compile=jit)().numpy()
+    ours = tf.function(lambda: gradient(functools.partial(ssim, by_product=by_product)), jit_compile=jit)().numpy()
     np.testing.assert_allclose(ours, expected, atol=1e-5 * np.abs(expected).max())
 
 

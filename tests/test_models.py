@@ -112,6 +112,28 @@ def test_sizes_of_the_presets(preset, most):
     assert _count(encoder_generator(preset)) <= most
 
 
+@pytest.mark.parametrize("image_size", [16, 256])
+@pytest.mark.parametrize("name", sorted(PRESETS.keys() - {"seed", "tiny"}))
+def test_every_preset_comes_in_three_sizes(name, image_size):
+    counts = [
+        _count(encoder_generator(get_preset(name, size=size), image_size=image_size))
+        for size in ("tiny", "base", "large")
+    ]
+    assert counts[0] <= 500_000 and counts[1] <= 3_000_000
+    assert counts[0] < counts[1] / 2 and counts[2] > 3 * counts[1]
+
+
+def test_a_size_scales_the_widths_and_single_values_win():
+    preset = get_preset("features", size="tiny", base_channels=24)
+    assert preset.encoder_units == (204, 104, 52) and preset.base_channels == 24 and preset.size == "tiny"
+    assert preset.epochs == get_preset("features").epochs
+    assert get_preset("tiny", size="tiny") == get_preset("tiny")
+    with pytest.raises(UsageError, match=r"must be one of \['tiny', 'base', 'large'\]. Received: 'huge'"):
+        get_preset("features", size="huge")
+    with pytest.raises(UsageError, match="The paper's network has one size. Received: the preset 'seed'"):
+        get_preset("seed", size="large")
+
+
 def _statistics(n):
     rng = np.random.default_rng(1)
     return rng.normal(0, 20, n), rng.uniform(1, 400, n)

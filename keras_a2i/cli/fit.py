@@ -11,12 +11,14 @@ import click
 from keras_a2i.cli.progress import format_seconds
 from keras_a2i.errors import UsageError
 from keras_a2i.models.presets import PRESETS
+from keras_a2i.models.sizes import SIZES
 
 
 @click.command("fit", epilog=f"Presets: {', '.join(PRESETS)}; keras-a2i presets tells more.")
 @click.argument("records", type=click.Path(path_type=pathlib.Path))
 @click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="The run folder to make.")
 @click.option("--preset", help="The network and its recipe, see below (default: one that suits the records).")
+@click.option("--size", type=click.Choice(list(SIZES)), help="Fewer or more channels a layer (default: the preset's).")
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change a value of the preset; repeatable."
 )
@@ -56,6 +58,7 @@ def command(
     records,
     out,
     preset,
+    size,
     settings,
     input_,
     no_augment,
@@ -84,7 +87,7 @@ def command(
         records,
         out,
         preset=preset,
-        overrides=_overrides(settings, input_, no_augment),
+        overrides=_overrides(settings, size, input_, no_augment),
         epochs=epochs,
         batch_size=batch_size,
         seed=seed,
@@ -105,8 +108,12 @@ def command(
     click.echo(f"Look at {out / 'samples'}, then: keras-a2i generate {out} SOUND.wav --out pictures")
 
 
-def _overrides(settings: tuple[str, ...], input_: str | None, no_augment: bool) -> dict[str, object]:
+def _overrides(
+    settings: tuple[str, ...], size: str | None, input_: str | None, no_augment: bool
+) -> dict[str, object]:
     values = parse_settings(settings)
+    if size:
+        values["size"] = size
     if input_:
         values["input"] = input_
     if no_augment:

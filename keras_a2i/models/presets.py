@@ -8,6 +8,7 @@ from keras_a2i.augmentation import Augmentation
 from keras_a2i.errors import UsageError
 from keras_a2i.models.objective_weights import ObjectiveWeights
 from keras_a2i.models.preset import Preset
+from keras_a2i.models.sizes import resize
 
 _SEED = Preset(
     name="seed",
@@ -77,7 +78,7 @@ _WORDS = dataclasses.replace(
     input="waveform",
     encoder_units=(24, 48, 96, 96, 128, 64),
     base_channels=96,
-    generator_channels=(96, 48),
+    generator_channels=(96, 48, 32, 24, 16),
     final_scale=2,
     learning_rate=2e-3,
     weight_decay=1e-3,
@@ -155,7 +156,8 @@ def get_preset(name: str, /, **overrides: Any) -> Preset:
 
     Args:
         name: one of `PRESETS`.
-        **overrides: fields of `Preset` other than those that describe it, of `ObjectiveWeights` and of `Augmentation`.
+        **overrides: fields of `Preset` other than those that describe it, of `ObjectiveWeights` and of `Augmentation`;
+            `size` ("tiny", "base" or "large") scales the widths before other fields are changed.
 
     Raises:
         UsageError: if there is no such preset or field, or a value is out of range.
@@ -167,12 +169,14 @@ def get_preset(name: str, /, **overrides: Any) -> Preset:
     if name not in PRESETS:
         raise UsageError(f"The preset must be one of {list(PRESETS)}. Received: {name!r}{_suggest(name, PRESETS)}")
     preset = PRESETS[name]
+    if "size" in overrides:
+        preset = resize(preset, overrides.pop("size"))
     own = [field.name for field in dataclasses.fields(Preset) if field.name not in DESCRIPTIVE]
     parts = {
         part: [field.name for field in dataclasses.fields(getattr(preset, part))]
         for part in ("objectives", "augmentation")
     }
-    known = [*own, *parts["objectives"], *parts["augmentation"]]
+    known = [*own, "size", *parts["objectives"], *parts["augmentation"]]
     for key in overrides:
         if key not in known:
             raise UsageError(f"A preset has the values {known}. Received: {key!r}{_suggest(key, known)}")

@@ -46,7 +46,7 @@ class Structure(Objective):
     def loss(self, step: Step) -> Any:
         real, generated, values = step.images, step.generated, []
         for _ in range(_SCALES):
-            values.append(ops.mean(1 - ssim(real, generated)))
+            values.append(ops.mean(1 - ssim(real, generated, by_product=True)))
             if real.shape[1] // 2 < _LEAST_SIDE:
                 break
             real, generated = self._halve(real), self._halve(generated)
