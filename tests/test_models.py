@@ -130,7 +130,7 @@ def test_a_size_scales_the_widths_and_single_values_win():
     assert get_preset("tiny", size="tiny") == get_preset("tiny")
     with pytest.raises(UsageError, match=r"must be one of \['tiny', 'base', 'large'\]. Received: 'huge'"):
         get_preset("features", size="huge")
-    with pytest.raises(UsageError, match="The paper's network has one size. Received: the preset 'seed'"):
+    with pytest.raises(UsageError, match=r"The paper's network has one size. Received: the preset 'seed'"):
         get_preset("seed", size="large")
 
 

@@ -108,9 +108,7 @@ def command(
     click.echo(f"Look at {out / 'samples'}, then: keras-a2i generate {out} SOUND.wav --out pictures")
 
 
-def _overrides(
-    settings: tuple[str, ...], size: str | None, input_: str | None, no_augment: bool
-) -> dict[str, object]:
+def _overrides(settings: tuple[str, ...], size: str | None, input_: str | None, no_augment: bool) -> dict[str, object]:
     values = parse_settings(settings)
     if size:
         values["size"] = size
