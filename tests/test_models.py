@@ -125,7 +125,7 @@ def test_every_preset_comes_in_three_sizes(name, image_size):
 
 def test_a_size_scales_the_widths_and_single_values_win():
     preset = get_preset("features", size="tiny", base_channels=24)
-    assert preset.encoder_units == (204, 104, 52) and preset.base_channels == 24 and preset.size == "tiny"
+    assert preset.encoder_units == (192, 96, 48) and preset.base_channels == 24 and preset.size == "tiny"
     assert preset.epochs == get_preset("features").epochs
     assert get_preset("tiny", size="tiny") == get_preset("tiny")
     with pytest.raises(UsageError, match=r"must be one of \['tiny', 'base', 'large'\]. Received: 'huge'"):
