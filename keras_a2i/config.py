@@ -11,6 +11,8 @@ from keras_a2i.errors import ConfigError
 
 MIN_IMAGE_SIZE = 16
 MAX_IMAGE_SIZE = 512
+MAX_EMBEDDING = 16_384
+_MAX_NAME = 80
 
 
 class _JSONConfig:
@@ -42,12 +44,15 @@ def _require(condition: bool, rule: str, **received: Any) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureConfig(_JSONConfig):
-    """How the sound of one pair becomes a feature vector.
+    """How the sound of one pair becomes a feature vector, or that the vector was made elsewhere.
 
     A window of sound starts at every `hop`; the last windows reach past the end of the sound and are filled
     with silence. The defaults give the layout of the paper's data set: 8 windows x 13 MFCC = 104 features,
     window-major, the first coefficient of a window being its log energy. They agree with python_speech_features
     on 16-bit samples.
+
+    With `embedding` the vectors came ready-made from another model: no sound belongs to them, and of the other values
+    only `duration` counts.
 
     Args:
         sample_rate: Hz, 4,000 to 96,000. Sound of any other rate is resampled to it.
@@ -58,6 +63,8 @@ class FeatureConfig(_JSONConfig):
         n_mels: mel filters between 0 Hz and half the sample rate, 2 to 256.
         lifter: cepstral lifter length; 0 turns liftering off.
         preemphasis: coefficient of the first-order high pass, 0 (off) up to below 1.
+        embedding: numbers of a ready-made vector, 1 to 16,384; 0 for MFCC of sound.
+        embedding_name: what made those vectors, such as "CLAP", up to 80 characters; "" if unknown.
 
     Raises:
         ConfigError: if a value is out of its range.
@@ -71,6 +78,8 @@ class FeatureConfig(_JSONConfig):
     n_mels: int = 26
     lifter: int = 22
     preemphasis: float = 0.97
+    embedding: int = 0
+    embedding_name: str = ""
 
     def __post_init__(self) -> None:
         _require(
@@ -90,6 +99,38 @@ class FeatureConfig(_JSONConfig):
         _require(1 <= self.n_mfcc <= self.n_mels, "n_mfcc must lie between 1 and n_mels", n_mfcc=self.n_mfcc)
         _require(self.lifter >= 0, "lifter must be 0 or more", lifter=self.lifter)
         _require(0 <= self.preemphasis < 1, "preemphasis must lie in [0, 1)", preemphasis=self.preemphasis)
+        _require(
+            type(self.embedding) is int and 0 <= self.embedding <= MAX_EMBEDDING,
+            f"embedding must be a whole number from 1 to {MAX_EMBEDDING}, or 0 for MFCC of sound",
+            embedding=self.embedding,
+        )
+        _require(
+            isinstance(self.embedding_name, str)
+            and len(self.embedding_name) <= _MAX_NAME
+            and (self.embedding_name == "" or (self.embedding > 0 and self.embedding_name.isprintable())),
+            f"embedding_name must be printable text of at most {_MAX_NAME} characters, and go with an embedding",
+            embedding_name=self.embedding_name,
+            embedding=self.embedding,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as a dictionary that JSON can hold; those of embeddings only where they are used."""
+        values = super().to_dict()
+        # What is made of sound keeps the form, and so the fingerprints, that it had before there were embeddings.
+        return values if self.embedding else {k: v for k, v in values.items() if not k.startswith("embedding")}
+
+    @property
+    def description(self) -> str:
+        """What the feature vectors are, in words."""
+        if not self.embedding:
+            return f"{self.n_features} MFCC of sound"
+        name = f" ({self.embedding_name})" if self.embedding_name else ""
+        return f"embeddings of {self.embedding} numbers{name}"
+
+    def is_like(self, other: "FeatureConfig") -> bool:
+        """Whether vectors of both are of one kind and length; embeddings without a name are like those of any name."""
+        names = {self.embedding_name, other.embedding_name} - {""}
+        return (self.embedding, self.n_features) == (other.embedding, other.n_features) and len(names) <= 1
 
     @property
     def n_samples(self) -> int:
@@ -119,7 +160,7 @@ class FeatureConfig(_JSONConfig):
     @property
     def n_features(self) -> int:
         """Length of the feature vector."""
-        return self.n_windows * self.n_mfcc
+        return self.embedding or self.n_windows * self.n_mfcc
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

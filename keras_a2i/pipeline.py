@@ -53,7 +53,7 @@ def load_records(
         seed: of the order, and of what `augmentation` draws.
         cache: "auto" keeps the decoded split in memory (uint8) where it takes at most 2 GiB, True always, False never;
             a number is a budget in bytes.
-        features: "features" (float32 MFCC) or "waveform" (float32 sound in [-1, 1]).
+        features: "features" (float32 MFCC or embeddings, as the records hold) or "waveform" (float32 sound in [-1, 1]).
         drop_remainder: leave out a last short batch.
         repeat: go on for ever.
         ignore_errors: pass over damaged records; what was passed over is listed in the `damaged_records` attribute of
@@ -250,6 +250,8 @@ class _Reader:
 
     def __init__(self, path: str | pathlib.Path, split: str, *, waveform: bool, ignore_errors: bool):
         self.manifest = Manifest.read(path)
+        if waveform and self.manifest.features.embedding:
+            raise RecordsError(f"These records hold {self.manifest.features.description}, no waveform: {path}")
         if waveform and not self.manifest.waveform:
             raise RecordsError(f"These records hold no waveform: {path}. Build them from sound, without --no-waveform")
         shards = self.manifest.shards_of(split)

@@ -55,6 +55,7 @@ _SKIPPED_SHOWN = 20
     show_default=True,
     help=("Sound of a csv that is longer than the window: take its start, or skip the pair."),
 )
+@click.option("--embedding-name", default="", metavar="NAME", help="What made the embeddings, such as CLAP.")
 @click.option("--waveform/--no-waveform", default=True, help="Store the sound beside its features (default: yes).")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; by default one a core.")
 @click.option("--strict", is_flag=True, help="Stop at the first input that gives no pair.")
@@ -72,6 +73,7 @@ def command(
     exclude,
     short,
     long,
+    embedding_name,
     waveform,
     workers,
     strict,
@@ -89,6 +91,9 @@ def command(
     A SOURCE is one of
       a video file, or a folder of videos (one picture and its sound for each second)
       a pairs.csv with the columns audio,image and optionally label,source,time,split
+      a pairs.csv with embedding,image: vectors of your own (one.npy, many.npy:ROW, some.npz:KEY, some.npz:KEY:ROW),
+        or with image and the numbers in embedding_1, embedding_2 and so on
+      a .npz file with the arrays embeddings and images, and optionally labels,sources,times,splits
       a folder of the Kaggle set "Scene classification: images and audio", or kaggle:scenes to fetch it
       synthetic:surf or synthetic:surf:N, rendered here, N pairs (480)
 
@@ -116,6 +121,7 @@ def command(
         pad=short == "pad",
         long="start" if long == "start" else "drop",
         seed=seed,
+        embedding_name=embedding_name,
     )
     progress = ProgressLine("pairs")
     try:
@@ -143,6 +149,8 @@ def _summarise(manifest: Manifest, out: pathlib.Path) -> None:
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
     size = sum(shard.size for shard in manifest.shards)
     click.echo(f"{out}: {counts} pairs from {len(manifest.source_counts)} sources, {size / 1e6:.1f} MB")
+    if manifest.features.embedding:
+        click.echo(f"features: {manifest.features.description}")
     click.echo(f"split: {', '.join(f'{name} {value}' for name, value in manifest.split.items() if value != ())}")
     if manifest.left_out:
         click.echo(f"left out between or beside the splits: {manifest.left_out} pairs")

@@ -60,6 +60,8 @@ def command(model, audio, out, sheet, video, fps, codec, smooth, samples, temper
     middle, and plays the file's own sound. It needs pip install "keras-a2i[video]"; --smooth needs a run folder or a
     .keras file.
 
+    For a model of embeddings AUDIO are .npy or .npz files of vectors, one or many each: a picture for each vector.
+
     With --samples 8, pictures of a second go to 0000-1.png to 0000-8.png.
     """
     _check_options(video, sheet, fps=fps, codec=codec, smooth=smooth)
@@ -81,6 +83,8 @@ def command(model, audio, out, sheet, video, fps, codec, smooth, samples, temper
     from keras_a2i.serving.predictor import load
 
     predictor = load(model)
+    if video:
+        predictor.metadata.require_sound("--video")
     failed = []
     for path, target in zip(audio, targets, strict=True):
         try:
@@ -93,9 +97,13 @@ def command(model, audio, out, sheet, video, fps, codec, smooth, samples, temper
             continue
         click.echo(f"{target}: {made}")
     if failed:
-        click.echo(f"{len(failed)} of {len(audio)} sound files skipped", err=True)
+        click.echo(f"{len(failed)} of {len(audio)} {_files(predictor)} skipped", err=True)
     if len(failed) == len(audio):
-        raise KerasA2IError(f"None of the {len(audio)} sound files could be read")
+        raise KerasA2IError(f"None of the {len(audio)} {_files(predictor)} could be read")
+
+
+def _files(predictor) -> str:
+    return "files of embeddings" if predictor.metadata.features.embedding else "sound files"
 
 
 def _check_options(video: bool, sheet: bool | None, **of_video) -> None:
@@ -186,20 +194,21 @@ def _generate(predictor, path: pathlib.Path, folder: pathlib.Path, sheet: bool, 
 
     from keras_a2i.sheet import draw_sheet, save_png, to_pillow, to_uint8
 
-    duration = predictor.metadata.features.duration
+    config = predictor.metadata.features
     progress = ProgressLine("pictures")
-    total = _count(path, duration)
+    inputs = predictor.stream_vectors(path) if config.embedding else predictor.stream_windows(path)
+    total = _count_vectors(path) if config.embedding else _count(path, config.duration)
     shown, captions, count = [], [], 0
     try:
-        for windows in predictor.stream_windows(path):
+        for part in inputs:
             folder.mkdir(parents=True, exist_ok=True)
-            for pictures in to_uint8(_draw(predictor, windows, styles)):
+            for pictures in to_uint8(_draw(predictor, part, styles)):
                 for number, picture in enumerate(pictures, 1):
                     name = f"{count:04d}-{number}.png" if styles else f"{count:04d}.png"
                     save_png(to_pillow(picture), folder / name)
                 if count % max(1, -(-total // _MOST_ON_SHEET)) == 0:
                     shown.append(pictures)
-                    captions.append(f"{count * duration:g} s")
+                    captions.append(f"{count}" if config.embedding else f"{count * config.duration:g} s")
                 count += 1
             if total > _LEAST_FOR_PROGRESS:
                 progress(count, 0, total)
@@ -213,11 +222,22 @@ def _generate(predictor, path: pathlib.Path, folder: pathlib.Path, sheet: bool, 
     return f"{drawn} {'picture' if drawn == 1 else 'pictures'}"
 
 
-def _draw(predictor, windows, styles: dict | None):
-    """Pictures (n, samples, size, size, channels); a single one of each window where there are no styles."""
+def _draw(predictor, part, styles: dict | None):
+    """Pictures (n, samples, size, size, channels); a single one of each window or vector where there are no styles."""
+    vectors = predictor.metadata.features.embedding > 0
     if styles is None:
-        return predictor.predict_windows(windows)[:, None]
-    return predictor.sample_latents(predictor.encode_windows(windows), **styles)
+        return (predictor.predict_inputs if vectors else predictor.predict_windows)(part)[:, None]
+    latents = (predictor.encode_inputs if vectors else predictor.encode_windows)(part)
+    return predictor.sample_latents(latents, **styles)
+
+
+def _count_vectors(path: pathlib.Path) -> int:
+    """How many vectors a file has; 1 where that can't be told."""
+    from keras_a2i.sources.vectors import SUFFIXES, read_vectors
+
+    if path.suffix.lower() not in SUFFIXES:
+        return 1
+    return len(read_vectors(path))
 
 
 def _count(path: pathlib.Path, seconds: float) -> int:

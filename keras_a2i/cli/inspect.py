@@ -4,6 +4,7 @@ import pathlib
 
 import click
 
+from keras_a2i.config import FeatureConfig
 from keras_a2i.records.manifest import Manifest
 
 
@@ -24,15 +25,13 @@ def command(records, sheet, top):
     click.echo(f"picture           {manifest.image.size} x {manifest.image.size}, {manifest.image.channels} channels")
     click.echo(f"pixels            mean {_numbers(found.pixel_mean)}  std {_numbers(found.pixel_std)}  (0 to 255)")
     config = manifest.features
-    click.echo(
-        f"features          {config.n_features} = {config.n_windows} windows x {config.n_mfcc} MFCC of "
-        f"{config.duration:g} s at {config.sample_rate} Hz"
-    )
+    click.echo(f"features          {_features(config)}")
     click.echo(
         f"feature values    mean {found.feature_mean:.2f}  std {found.feature_std:.2f}  "
         f"from {found.feature_min:.2f} to {found.feature_max:.2f}; not finite in {found.non_finite} pairs"
     )
-    silent = "unknown: no sound is stored" if found.silent is None else f"{found.silent} (below -60 dBFS)"
+    unknown = "none: no sound belongs to embeddings" if config.embedding else "unknown: no sound is stored"
+    silent = unknown if found.silent is None else f"{found.silent} (below -60 dBFS)"
     click.echo(f"silent clips      {silent}")
     click.echo(
         f"near-duplicates   {found.near_duplicates} pictures; {found.leaked_duplicates} held out, with one in train"
@@ -51,6 +50,15 @@ def command(records, sheet, top):
         click.echo(f"contact sheet     {sheet}")
     if found.damaged:
         raise SystemExit(1)
+
+
+def _features(config: FeatureConfig) -> str:
+    if config.embedding:
+        return config.description
+    return (
+        f"{config.n_features} = {config.n_windows} windows x {config.n_mfcc} MFCC of {config.duration:g} s at "
+        f"{config.sample_rate} Hz"
+    )
 
 
 def _counts(counts: dict[str, int]) -> str:

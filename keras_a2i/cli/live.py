@@ -63,6 +63,7 @@ def command(model, heard, rate, to, port, seconds):
         from keras_a2i.serving.predictor import load
 
         predictor = load(model)
+        predictor.metadata.require_sound(heard)
         source = _open_input(heard, predictor.metadata.features.sample_rate)
         session = LiveSession(predictor, source, output, rate)
         line = _StatusLine()

@@ -73,7 +73,7 @@ def evaluate(
         raise RecordsError(f"An evaluation needs two held-out pairs or more. Received: {len(held_out)} in {split!r}")
     say("generating pictures")
     silence = None
-    if all(source.get("kind") != "scenes" for source in manifest.sources):
+    if not manifest.features.embedding and all(source.get("kind") != "scenes" for source in manifest.sources):
         silence = np.zeros(manifest.features.n_samples, np.float32)
         if inputs == "features":
             silence = mfcc(silence[None], manifest.features)[0]
@@ -114,7 +114,7 @@ def evaluate(
         factors=factors,
         measures=answers,
         paper=None,
-        notes=list(notes),
+        notes=[*notes, *_note_embeddings(manifest)],
         examples=_examples(held_out, predictors, scores, best_baseline(scores).name, seed),
         command=command,
         versions=library_versions("keras", "tensorflow", "numpy"),
@@ -129,6 +129,12 @@ def _loudness(
     to_inputs = (lambda sound: sound) if inputs == "waveform" else (lambda sound: mfcc(sound, manifest.features))
     waveforms = read_pairs(records, split, "waveform").inputs
     return measures.loudness(run, to_inputs, waveforms, reader)
+
+
+def _note_embeddings(manifest: Manifest) -> list[str]:
+    if not manifest.features.embedding:
+        return []
+    return [f"The model takes {manifest.features.description}: where sounds are spoken of, these stand for them."]
 
 
 def best_baseline(scores: Sequence[PredictorScores]) -> PredictorScores:

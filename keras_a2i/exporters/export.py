@@ -89,8 +89,8 @@ def export(
         What was written, how far it differs and how fast it runs.
 
     Raises:
-        UsageError: if an option isn't known or doesn't go with the others, int8 has no records to calibrate on, or
-            `path` exists and `overwrite` is False or it isn't an earlier export.
+        UsageError: if an option isn't known or doesn't go with the others, a model of embeddings is to take a waveform,
+            int8 has no records to calibrate on, or `path` exists and `overwrite` is False or it is no earlier export.
         ExportError: if the model can't be converted or what was written doesn't agree with it; nothing is left behind.
         MissingPackageError: if "onnx" lacks its packages.
     """
@@ -100,7 +100,7 @@ def export(
     if isinstance(model, str | pathlib.Path):
         records = records or _records_of(pathlib.Path(model))
         model, metadata = load_model(_model_file(pathlib.Path(model)))
-    metadata = metadata or default_metadata(model.input_shape, model.output_shape)
+    metadata = metadata or default_metadata(model.input_shape, model.output_shape, model.inputs[0].name)
     model, metadata = _taking(model, metadata, input)
     metadata = dataclasses.replace(metadata, license=metadata.license if license is None else license)
     inputs, compared_on = _inputs(records, metadata)
@@ -182,6 +182,7 @@ def _taking(model: "keras.Model", metadata: ModelMetadata, input: str | None) ->
         return model, metadata
     if input == "features":
         raise UsageError("This model takes sound, so its exports do too. Received: --input features")
+    metadata.require_sound("--input waveform")
     from keras_a2i.models.frontend import with_frontend
 
     return with_frontend(model, metadata.features), dataclasses.replace(metadata, input="waveform")

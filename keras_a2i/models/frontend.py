@@ -20,7 +20,7 @@ def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> 
         A functional model: "waveform" (batch, n_samples) float32 in [-1, 1] at `features.sample_rate` to "image".
 
     Raises:
-        UsageError: if the model doesn't take the number of features that the configuration gives.
+        UsageError: if the model doesn't take the number of features that the configuration gives, or takes embeddings.
 
     Example:
         >>> from keras_a2i.models.network import encoder_generator
@@ -28,6 +28,8 @@ def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> 
         (None, 16000)
     """
     features = features or FeatureConfig()
+    if features.embedding:
+        raise UsageError(f"Feature layers take sound. Received: a model of {features.description}")
     if model.input_shape != (None, features.n_features):
         raise UsageError(
             f"The model must take the {features.n_features} features of the configuration. "

@@ -10,8 +10,8 @@ import pathlib
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-from keras_a2i.config import FeatureConfig, ImageConfig
-from keras_a2i.errors import KerasA2IError, ModelError
+from keras_a2i.config import MAX_EMBEDDING, FeatureConfig, ImageConfig
+from keras_a2i.errors import KerasA2IError, ModelError, UsageError
 
 if TYPE_CHECKING:
     import keras
@@ -26,7 +26,8 @@ class ModelMetadata:
     """What a model takes and gives.
 
     Attributes:
-        features: how its input is made from sound: rate, length and, unless it takes the sound itself, coefficients.
+        features: how its input is made from sound: rate, length and, unless it takes the sound itself, coefficients;
+            or that it takes embeddings.
         image: the picture it gives.
         input: "features" (batch, n_features), or "waveform" (batch, n_samples) in [-1, 1].
         preset: the preset it was made from, "" if unknown.
@@ -52,6 +53,20 @@ class ModelMetadata:
     def __post_init__(self) -> None:
         if self.input not in INPUTS:
             raise ModelError(f"A model's input must be one of {', '.join(INPUTS)}. Received: {self.input!r}")
+        if self.input == "waveform":
+            self.require_sound()
+
+    def require_sound(self, received: str = "") -> None:
+        """Raises a UsageError if the model takes embeddings, which sound can't be turned into here.
+
+        Args:
+            received: what it was given, for the message.
+        """
+        if self.features.embedding:
+            raise UsageError(
+                f"This model takes {self.features.description}, not sound. Received: {received or 'sound'}. Give it "
+                "vectors of the model that made those it was trained on, as a .npy file or an array"
+            )
 
     @property
     def n_inputs(self) -> int:
@@ -60,7 +75,8 @@ class ModelMetadata:
 
     def to_json(self) -> str:
         """The metadata as JSON text."""
-        return json.dumps(dataclasses.asdict(self) | {"schema_version": _SCHEMA_VERSION})
+        values = dataclasses.asdict(self) | {"features": self.features.to_dict()}
+        return json.dumps(values | {"schema_version": _SCHEMA_VERSION})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "ModelMetadata":
@@ -128,7 +144,8 @@ def save_model(model: "keras.Model", path: pathlib.Path, metadata: ModelMetadata
 def load_model(path: pathlib.Path) -> "tuple[keras.Model, ModelMetadata]":
     """Reads a `.keras` file, not compiled, with Keras' safe mode on.
 
-    A file without metadata (saved by plain `model.save`) counts as taking the default features if its sizes allow it.
+    A file without metadata (saved by plain `model.save`) counts as taking the default features if there are as many,
+    else embeddings.
 
     Raises:
         ModelError: if the file isn't a Keras model, or its sizes don't fit its metadata.
@@ -143,13 +160,13 @@ def load_model(path: pathlib.Path) -> "tuple[keras.Model, ModelMetadata]":
         if isinstance(error, KerasA2IError):
             raise
         raise ModelError(f"{path.name} can't be loaded as a Keras model: {error}") from error
-    metadata = read_metadata(path) or default_metadata(model.input_shape, model.output_shape)
+    metadata = read_metadata(path) or default_metadata(model.input_shape, model.output_shape, model.inputs[0].name)
     _check_fit(path.name, metadata, model.input_shape, model.output_shape)
     return model, metadata
 
 
-def default_metadata(input_shape: tuple, output_shape: tuple) -> ModelMetadata:
-    """Metadata for a model that carries none: default features, the picture as its output says.
+def default_metadata(input_shape: tuple, output_shape: tuple, input_name: str = "features") -> ModelMetadata:
+    """Metadata for a model that carries none: default features or as many numbers as it takes, the picture it gives.
 
     Raises:
         ModelError: if it doesn't take feature vectors or doesn't give square pictures.
@@ -159,7 +176,11 @@ def default_metadata(input_shape: tuple, output_shape: tuple) -> ModelMetadata:
             "A model must take features (batch, n_features) and give pictures (batch, size, size, channels). "
             f"Received: {tuple(input_shape)} and {tuple(output_shape)}"
         )
-    return ModelMetadata(image=ImageConfig(size=int(output_shape[1]), channels=int(output_shape[3])))
+    features, length = FeatureConfig(), input_shape[1]
+    if input_name != "waveform" and length not in (None, features.n_features) and length <= MAX_EMBEDDING:
+        # No sound gives vectors of this length by default: they were made elsewhere.
+        features = FeatureConfig(embedding=int(length))
+    return ModelMetadata(features=features, image=ImageConfig(size=int(output_shape[1]), channels=int(output_shape[3])))
 
 
 def _check_fit(name: str, metadata: ModelMetadata, input_shape: tuple, output_shape: tuple) -> None:

@@ -46,7 +46,8 @@ def build_records(
     Args:
         sources: where pairs come from; their ids must not collide.
         out: the folder to make.
-        features, image: configurations; the sources must have been made with the same.
+        features, image: configurations; the sources must have been made with the same. Sources of embeddings say
+            themselves how long theirs are.
         split: how to divide the pairs.
         waveform: store the sound beside the features.
         workers: processes, by default one a core; 1 works in this process.
@@ -60,12 +61,13 @@ def build_records(
         The manifest, also written to `out/records.json`.
 
     Raises:
-        UsageError: if ids collide, or `out` holds other records and `overwrite` is False.
+        UsageError: if ids collide, some sources give features of sound and others embeddings, or `out` holds other
+            records and `overwrite` is False.
         RecordsError: if there is no pair, the split leaves nothing to train on, or `strict` meets a bad input.
     """
     out = pathlib.Path(out)
     features, image = features or FeatureConfig(), image or ImageConfig()
-    parts, dropped = _plan(sources)
+    parts, dropped, features = _plan(sources, features)
     if strict and dropped:
         raise RecordsError(f"{dropped[0].id}: {dropped[0].reason}. The build stops here because it is strict")
     keys = [key for _, unit in parts for key in unit.keys]
@@ -116,13 +118,21 @@ def build_records(
     return manifest
 
 
-def _plan(sources: Sequence[Source]) -> tuple[list[tuple[Source, Unit]], list[Dropped]]:
-    parts, dropped = [], []
+def _plan(
+    sources: Sequence[Source], features: FeatureConfig
+) -> tuple[list[tuple[Source, Unit]], list[Dropped], FeatureConfig]:
+    """All units, what was dropped already, and the configuration that the features of all have."""
+    parts, dropped, found = [], [], []
     for source in sources:
         plan = source.plan()
         parts += [(source, unit) for unit in plan.units]
         dropped += plan.dropped
-    return parts, dropped
+        if plan.units:
+            found.append(plan.features or features)
+    if len(set(found)) > 1:
+        kinds = " and ".join(dict.fromkeys(config.description for config in found))
+        raise UsageError(f"All sources must give features of one kind. Received: {kinds}. Build separate records")
+    return parts, dropped, found[0] if found else features
 
 
 def _check_ids(keys: Sequence[PairKey]) -> None:

@@ -80,7 +80,8 @@ class Manifest:
 
     def write(self, folder: pathlib.Path) -> None:
         """Writes `records.json`, whole or not at all."""
-        values = dataclasses.asdict(self) | {"schema_version": SCHEMA_VERSION, "counts": self.counts}
+        values = dataclasses.asdict(self) | {"features": self.features.to_dict()}
+        values |= {"schema_version": SCHEMA_VERSION, "counts": self.counts}
         write_json(folder / FILE_NAME, values)
 
     @classmethod

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_a2i.errors import ModelError, UsageError
+from keras_a2i.errors import ModelError, SourceError, UsageError
 from keras_a2i.exporters.runtime import load_saved_model, load_tflite
 from keras_a2i.models.model_file import ModelMetadata, load_model
 from keras_a2i.sources.mfcc import from_pcm16, mfcc, pcm16
 from keras_a2i.sources.sound import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, resample, stream_windows, to_mono
+from keras_a2i.sources.vectors import SUFFIXES as VECTOR_SUFFIXES
+from keras_a2i.sources.vectors import check_vectors, read_vectors
 
 if TYPE_CHECKING:
     import keras
@@ -35,34 +37,36 @@ class Predictor:
         self.metadata = metadata
 
     def predict(self, sound: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
-        """Pictures for sound, a sound file or features.
+        """Pictures for sound, a sound file, features or embeddings.
 
         Sound gives one picture for each window (a second unless configured otherwise), the last filled with silence.
 
         Args:
             sound: a sound file; or samples (n,) or (n, channels), float in [-1, 1] or int16, at least one; or, without
-                a sample rate, features (batch, n_features).
+                a sample rate, features (batch, n_features). For a model of embeddings: vectors (batch, n) or (n,), or a
+                `.npy` or `.npz` file of them.
             sample_rate: of the samples, 1,000 to 768,000 Hz.
 
         Returns:
             float32 (n_windows, size, size, channels) in [-1, 1].
 
         Raises:
-            UsageError: if the sound is empty, not finite or has its channels first, the rate is out of range, or
-                features have another length than the model takes.
-            SourceError: if the file can't be read as sound.
+            UsageError: if the sound is empty, not finite or has its channels first, the rate is out of range,
+                features have another length than the model takes, or a model of embeddings is given sound.
+            SourceError: if the file can't be read as sound, or as vectors of the model's length.
         """
         if isinstance(sound, str | pathlib.Path):
             return np.concatenate(list(self.stream_file(sound)))
         if sample_rate is None:
             return self.predict_features(sound)
+        self.metadata.require_sound(f"samples at {sample_rate} Hz")
         return self.predict_windows(self._cut(_check_sound(np.asarray(sound)), sample_rate))
 
     def predict_features(self, features: np.ndarray) -> np.ndarray:
         """Pictures for feature vectors.
 
         Args:
-            features: (batch, n_features).
+            features: (batch, n_features); a single embedding may be (n_features,).
 
         Returns:
             float32 (batch, size, size, channels) in [-1, 1].
@@ -75,6 +79,8 @@ class Predictor:
             raise UsageError(
                 f"This model takes sound, not features: give predict a sample_rate. Received: shape {features.shape}"
             )
+        if self.metadata.features.embedding and features.ndim == 1:
+            features = features[None]
         return self.predict_inputs(features)
 
     def predict_inputs(self, inputs: np.ndarray) -> np.ndarray:
@@ -91,8 +97,7 @@ class Predictor:
         """
         wanted = self.metadata.n_inputs
         if inputs.ndim != 2 or inputs.shape[1] != wanted or not np.isfinite(inputs).all():
-            what = "Features" if self.metadata.input == "features" else "Windows of sound"
-            raise UsageError(f"{what} must be finite, (batch, {wanted}). Received: shape {inputs.shape}")
+            raise UsageError(f"{self._name_inputs()} must be finite, (batch, {wanted}). Received: shape {inputs.shape}")
         return self._in_batches(self._run, inputs, self.metadata.image.shape)
 
     def predict_windows(self, windows: np.ndarray) -> np.ndarray:
@@ -105,6 +110,12 @@ class Predictor:
             float32 (n, size, size, channels) in [-1, 1].
         """
         return self._in_batches(lambda part: self._run(self._inputs(part)), windows, self.metadata.image.shape)
+
+    def _name_inputs(self) -> str:
+        if self.metadata.input != "features":
+            return "Windows of sound"
+        config = self.metadata.features
+        return f"This model takes {config.description}: they" if config.embedding else "Features"
 
     @property
     def can_encode(self) -> bool:
@@ -169,22 +180,49 @@ class Predictor:
         """Pictures for a sound file, a batch at a time, in constant memory.
 
         Args:
-            path: wav, flac, ogg or mp3 of any rate and length.
+            path: wav, flac, ogg or mp3 of any rate and length; for a model of embeddings, as for `stream_vectors`.
 
         Yields:
-            float32 (n, size, size, channels), one picture for each window of sound.
+            float32 (n, size, size, channels), one picture for each window of sound or each vector.
 
         Raises:
             SourceError: if the file can't be read as sound.
+            UsageError: if a model of embeddings is given a sound file.
         """
+        if self.metadata.features.embedding:
+            yield from map(self.predict_inputs, self.stream_vectors(path))
+            return
         for windows in self.stream_windows(path):
             yield self.predict_windows(windows)
 
     def stream_windows(self, path: str | pathlib.Path) -> Iterator[np.ndarray]:
         """Windows of a sound file, float32 (n, n_samples), up to 32 at a time; as `stream_file`."""
+        self.metadata.require_sound(str(path))
         windows = stream_windows(pathlib.Path(path), self.metadata.features)
         while batch := list(itertools.islice(windows, _BATCH)):
             yield np.stack(batch)
+
+    def stream_vectors(self, path: str | pathlib.Path) -> Iterator[np.ndarray]:
+        """Vectors of a file for a model of embeddings, float32 (n, n_features), up to 32 at a time.
+
+        Args:
+            path: a `.npy` file with one vector (n_features,) or many (n, n_features), or a `.npz` file: its array
+                "embeddings", or all of its arrays.
+
+        Raises:
+            SourceError: if the file can't be read, or its vectors aren't finite or of the model's length.
+            UsageError: if it is another file, such as sound.
+        """
+        path, wanted = pathlib.Path(path), self.metadata.features
+        if path.suffix.lower() not in VECTOR_SUFFIXES:
+            self.metadata.require_sound(str(path))
+        vectors = read_vectors(path)
+        if vectors.shape[1] != wanted.embedding:
+            raise SourceError(
+                f"This model takes {wanted.description}. Received: {path.name} with vectors of {vectors.shape[1]}"
+            )
+        for start in range(0, len(vectors), _BATCH):
+            yield check_vectors(vectors[start : start + _BATCH], path.name, 2)
 
     def _check_halves(self) -> None:
         if not self.can_encode:
@@ -206,6 +244,7 @@ class Predictor:
         return sound.reshape(n_windows, config.n_samples)
 
     def _inputs(self, windows: np.ndarray) -> np.ndarray:
+        self.metadata.require_sound("windows of sound")
         # Records hold 16-bit sound and its features: a model must hear here what it heard in training.
         sound = from_pcm16(pcm16(windows))
         return sound if self.metadata.input == "waveform" else mfcc(sound, self.metadata.features)

@@ -1,5 +1,6 @@
 """What the csv sources share: reading rows, and keeping the paths they name inside the csv's folder."""
 
+import collections
 import csv
 import hashlib
 import pathlib
@@ -19,7 +20,7 @@ def read_header(path: pathlib.Path) -> list[str]:
     """
     for _, cells in _lines(path):
         names = [name.strip().lower() for name in cells]
-        repeated = sorted({name for name in names if name and names.count(name) > 1})
+        repeated = sorted(name for name, count in collections.Counter(names).items() if name and count > 1)
         if repeated:
             raise SourceError(f"The columns of {path.name} must have different names. Received twice: {repeated}")
         return names

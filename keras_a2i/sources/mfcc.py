@@ -58,13 +58,16 @@ def mfcc(waveforms: np.ndarray, config: FeatureConfig) -> np.ndarray:
         float32 array (batch, n_features), window-major: all coefficients of the first window, then the next's.
 
     Raises:
-        ConfigError: if the array isn't floating point or hasn't the shape (batch, n_samples).
+        ConfigError: if the array isn't floating point or hasn't the shape (batch, n_samples), or the configuration is
+            one of embeddings.
         SourceError: if a sample isn't finite.
 
     Reference:
         python_speech_features 0.6, `mfcc` with `appendEnergy=True` and no window function, on 16-bit samples with the
         silence appended.
     """
+    if config.embedding:
+        raise ConfigError(f"MFCC need a configuration of sound. Received: {config.description}")
     waveforms = np.asarray(waveforms)
     if waveforms.ndim != 2 or waveforms.shape[1] != config.n_samples:
         raise ConfigError(

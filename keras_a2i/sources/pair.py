@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from keras_a2i.config import FeatureConfig
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PairKey:
@@ -34,7 +36,7 @@ class Pair:
         key: name, recording, time, label.
         image: uint8 array (size, size, channels), or the bytes of a PNG/JPEG file that already has that size.
         waveform: float32 (n_samples,) in [-1, 1], mono, at the feature rate; None if only features are known.
-        features: float32 (n_features,); None where they are to be computed from the waveform.
+        features: float32 (n_features,), MFCC or an embedding; None where they are to be computed from the waveform.
         origin: the file it came from, for messages.
         factors: hidden factors of a synthetic pair by name (its known truth), else empty.
     """
@@ -75,10 +77,18 @@ class Unit:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
-    """What a source holds: the units to read, and the inputs already known to be unusable."""
+    """What a source holds.
+
+    Attributes:
+        units: to read.
+        dropped: inputs already known to be unusable.
+        features: configuration of the pairs' features, where the source found it in its files (the length of
+            embeddings); None where it is the one the source was made with.
+    """
 
     units: tuple[Unit, ...]
     dropped: tuple[Dropped, ...] = ()
+    features: FeatureConfig | None = None
 
 
 class Source(Protocol):

@@ -1,31 +1,21 @@
 """Pairs listed in a csv: one sound file and one picture a row."""
 
-import collections
 import functools
-import math
 import pathlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError, UsageError
-from keras_a2i.sources.csv_table import file_within, read_rows, relative_path, stamp
-from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Unit
+from keras_a2i.sources.csv_table import file_within, relative_path, stamp
+from keras_a2i.sources.pair import Dropped, Pair, Plan, Unit
+from keras_a2i.sources.pair_rows import UNIT_ROWS, PairRow, read_pair_rows
 from keras_a2i.sources.picture import read_picture
 from keras_a2i.sources.sound import read_sound
 
 COLUMNS = ("audio", "image")
-_SPLITS = ("", "train", "val", "test")
-_UNIT_ROWS = 64
-
-
-class _Row(NamedTuple):
-    line: int
-    audio: str
-    image: str
-    key: PairKey
 
 
 class PairsCsvSource:
@@ -71,8 +61,8 @@ class PairsCsvSource:
         """
         rows, dropped = self._rows()
         listed = list(rows.values())
-        starts = range(0, len(listed), _UNIT_ROWS)
-        return Plan(tuple(self._unit(listed[start : start + _UNIT_ROWS]) for start in starts), dropped)
+        starts = range(0, len(listed), UNIT_ROWS)
+        return Plan(tuple(self._unit(listed[start : start + UNIT_ROWS]) for start in starts), dropped)
 
     def read(self, unit: Unit) -> Iterator[Pair | Dropped]:
         """Decodes the rows of a unit one by one; a file that can't be used drops its own pair only.
@@ -87,12 +77,12 @@ class PairsCsvSource:
             if row is None or row.key != key:
                 raise SourceError(f"{self.csv_path.name} changed while it was being read. Start again")
             try:
-                waveform = self._waveform(folder, row.audio)
-                picture = read_picture(file_within(folder, row.image), self.image)
+                waveform = self._waveform(folder, row.first)
+                picture = read_picture(file_within(folder, row.second), self.image)
             except SourceError as error:
                 yield Dropped(key.id, str(error))
             else:
-                yield Pair(key=key, image=picture, waveform=waveform, origin=row.audio)
+                yield Pair(key=key, image=picture, waveform=waveform, origin=row.first)
 
     def describe(self) -> dict[str, Any]:
         """Kind, name of the csv, and what is done with sound that is too short or too long."""
@@ -107,61 +97,25 @@ class PairsCsvSource:
             raise SourceError(f"{audio} lasts {len(waveform) / self.features.sample_rate:.3f} s, less than {duration}")
         return np.pad(waveform, (0, n_samples - len(waveform)))
 
-    def _unit(self, rows: list[_Row]) -> Unit:
+    def _unit(self, rows: list[PairRow]) -> Unit:
         folder = self.csv_path.parent
         return Unit(
             name=f"{self.csv_path.name} lines {rows[0].line}-{rows[-1].line}",
             keys=tuple(row.key for row in rows),
             cost=float(len(rows)),
-            stamp=stamp(folder / path for row in rows for path in (row.audio, row.image)),
+            stamp=stamp(folder / path for row in rows for path in (row.first, row.second)),
         )
 
-    def _rows(self) -> tuple[dict[str, _Row], tuple[Dropped, ...]]:
+    def _rows(self) -> tuple[dict[str, PairRow], tuple[Dropped, ...]]:
         return _load(self.csv_path, self.features.duration, stamp([self.csv_path]))
 
 
 @functools.lru_cache(maxsize=2)
-def _load(path: pathlib.Path, duration: float, version: str) -> tuple[dict[str, _Row], tuple[Dropped, ...]]:
+def _load(path: pathlib.Path, duration: float, version: str) -> tuple[dict[str, PairRow], tuple[Dropped, ...]]:
     """Rows by id and rows that can't be used; kept, so that a process parses the csv once for all of its units."""
-    usable, dropped = [], []
-    first_lines: dict[tuple[str, str], int] = {}
-    for line, cells in read_rows(path, COLUMNS):
-        try:
-            audio, image = (relative_path(cells[column], column) for column in COLUMNS)
-            first = first_lines.setdefault((audio, image), line)
-            if first != line:
-                raise SourceError(f"the same audio and image as line {first}")
-        except SourceError as error:
-            dropped.append(Dropped(f"{path.name} line {line}", str(error)))
-        else:
-            usable.append((line, audio, image, cells))
-    uses = collections.Counter(audio for _, audio, _, _ in usable)
-    in_source: collections.Counter[str] = collections.Counter()
-    rows = {}
-    for line, audio, image, cells in usable:
-        source = cells.get("source") or audio
-        where = f"{path.name}, line {line}"
-        time = _time(cells.get("time", ""), where, in_source[source] * duration)
-        split = _split(cells.get("split", ""), where)
-        in_source[source] += 1
-        key = PairKey(audio if uses[audio] == 1 else f"{audio}|{image}", source, time, cells.get("label", ""), split)
-        rows[key.id] = _Row(line, audio, image, key)
-    return rows, tuple(dropped)
 
+    def name_parts(cells: dict[str, str]) -> tuple[str, str]:
+        audio, image = (relative_path(cells[column], column) for column in COLUMNS)
+        return audio, image
 
-def _time(cell: str, where: str, default: float) -> float:
-    if not cell:
-        return default
-    try:
-        time = float(cell)
-    except ValueError:
-        time = math.nan
-    if not (math.isfinite(time) and time >= 0):
-        raise SourceError(f"{where}: time must be a number of seconds, 0 or more. Received: {cell[:40]!r}")
-    return time
-
-
-def _split(cell: str, where: str) -> str:
-    if cell.lower() not in _SPLITS:
-        raise SourceError(f"{where}: split must be train, val, test or empty. Received: {cell[:40]!r}")
-    return cell.lower()
+    return read_pair_rows(path, COLUMNS, name_parts, duration, "audio and image")

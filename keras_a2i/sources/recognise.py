@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError, UsageError
 from keras_a2i.sources.csv_table import read_header
+from keras_a2i.sources.embeddings_csv import EmbeddingsCsvSource, holds_embeddings
+from keras_a2i.sources.embeddings_npz import EmbeddingsNpzSource
 from keras_a2i.sources.pair import Source
 from keras_a2i.sources.pairs_csv import COLUMNS, PairsCsvSource
 from keras_a2i.sources.scenes import CSV_NAME, ScenesSource, fetch_scenes
@@ -19,7 +21,8 @@ DEFAULT_PAIRS = 480
 _SURF, _KAGGLE = "synthetic:surf", "kaggle:scenes"
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _SOURCES = (
-    "A SOURCE can be a video file, a folder of videos, a csv with the columns audio,image, "
+    "A SOURCE can be a video file, a folder of videos, a csv with the columns audio,image or embedding,image, "
+    "a .npz file with the arrays embeddings and images, "
     f"a folder with {PAIRS_NAME} or {CSV_NAME}, {_KAGGLE}, {_SURF} or {_SURF}:N"
 )
 _LISTED = 2_000
@@ -35,10 +38,19 @@ def open_source(
     pad: bool = True,
     long: str = "start",
     seed: int = 0,
+    embedding_name: str = "",
 ) -> Source:
     """Opens one source; arguments and errors as for `open_sources`."""
     (source,) = open_sources(
-        [spec], features=features, image=image, classes=classes, exclude=exclude, pad=pad, long=long, seed=seed
+        [spec],
+        features=features,
+        image=image,
+        classes=classes,
+        exclude=exclude,
+        pad=pad,
+        long=long,
+        seed=seed,
+        embedding_name=embedding_name,
     )
     return source
 
@@ -53,12 +65,14 @@ def open_sources(
     pad: bool = True,
     long: str = "start",
     seed: int = 0,
+    embedding_name: str = "",
 ) -> list[Source]:
     """Opens sources by what they are.
 
     Args:
-        specs: video files, folders of videos, a csv of pairs or its folder, a scenes csv or its folder,
-            "kaggle:scenes", "synthetic:surf" or "synthetic:surf:N".
+        specs: video files, folders of videos, a csv of pairs (of sound or of embeddings) or its folder, a `.npz` file
+            of embeddings and images, a scenes csv or its folder, "kaggle:scenes", "synthetic:surf" or
+            "synthetic:surf:N".
         features: the sound of a pair.
         image: the picture of a pair.
         classes: for scenes, see `ScenesSource`.
@@ -66,6 +80,7 @@ def open_sources(
         pad: for a csv of pairs, see `PairsCsvSource`.
         long: for a csv of pairs, see `PairsCsvSource`.
         seed: of synthetic sources; others take no notice.
+        embedding_name: for embeddings, what made them, such as "CLAP".
 
     Returns:
         The sources in the order given; all videos together are one, where the first of them stood.
@@ -78,7 +93,8 @@ def open_sources(
         raise UsageError(f"specs must be a list of sources. Received: {os.fspath(specs)!r}. Use open_source for one")
     found = [_recognise(os.fspath(spec)) for spec in specs]
     kinds = {kind for kind, _ in found}
-    _check_options(kinds, {"scenes": {"class": classes, "exclude": exclude}, "pairs": _changed(pad, long)})
+    options = {"scenes": {"class": classes, "exclude": exclude}, "pairs": _changed(pad, long)}
+    _check_options(kinds, options | {"embeddings": {"embedding-name": embedding_name}})
     videos = [path for kind, path in found if kind == "video"]
     sources: list[Source] = []
     for kind, value in found:
@@ -91,6 +107,9 @@ def open_sources(
             sources.append(ScenesSource(folder, features=features, image=image, classes=classes, exclude=exclude))
         elif kind == "pairs":
             sources.append(PairsCsvSource(value, features=features, image=image, pad=pad, long=long))
+        elif kind == "embeddings":
+            opened = EmbeddingsNpzSource if value.suffix.lower() == ".npz" else EmbeddingsCsvSource
+            sources.append(opened(value, features=features, image=image, name=embedding_name))
         elif value is videos[0]:
             sources.append(_videos(videos, features, image))
     return sources
@@ -101,7 +120,11 @@ def _changed(pad: bool, long: str) -> dict[str, bool]:
 
 
 def _check_options(kinds: set[str], options: dict[str, dict[str, object]]) -> None:
-    names = {"scenes": "a scenes csv (IMAGE, mfcc_1, ..., CLASS1, CLASS2)", "pairs": "a csv of pairs (audio,image)"}
+    names = {
+        "scenes": "a scenes csv (IMAGE, mfcc_1, ..., CLASS1, CLASS2)",
+        "pairs": "a csv of pairs (audio,image)",
+        "embeddings": "embeddings (a csv with embedding,image or a .npz file)",
+    }
     for kind, values in options.items():
         given = [f"--{name}" for name, value in values.items() if value]
         if given and kind not in kinds:
@@ -143,7 +166,8 @@ def _folder(path: pathlib.Path) -> tuple[str, object]:
     if (path / CSV_NAME).is_file():
         return _file(path / CSV_NAME)
     if (path / PAIRS_NAME).is_file():
-        return "pairs", path / PAIRS_NAME
+        holds = holds_embeddings(read_header(path / PAIRS_NAME))
+        return "embeddings" if holds else "pairs", path / PAIRS_NAME
     from keras_a2i.sources.video import find_videos
 
     if find_videos(path):
@@ -167,6 +191,8 @@ def _file(path: pathlib.Path) -> tuple[str, object]:
     suffix = path.suffix.lower()
     if suffix == ".csv":
         return _csv(path)
+    if suffix == ".npz":
+        return "embeddings", path
     from keras_a2i.sources.video import VIDEO_SUFFIXES
 
     if suffix in VIDEO_SUFFIXES:
@@ -175,6 +201,8 @@ def _file(path: pathlib.Path) -> tuple[str, object]:
         hint = f"A sound needs its picture: list both in a {PAIRS_NAME} with the columns audio,image"
     elif suffix in _IMAGE_SUFFIXES:
         hint = f"An image needs its sound: list both in a {PAIRS_NAME} with the columns audio,image"
+    elif suffix == ".npy":
+        hint = f"Vectors need their pictures: list both in a {PAIRS_NAME} with the columns embedding,image"
     else:
         hint = f"Videos end in one of {', '.join(sorted(VIDEO_SUFFIXES))}"
     raise SourceError(f"The file {_quoted(path)} isn't a source. {hint}. {_SOURCES}")
@@ -182,6 +210,8 @@ def _file(path: pathlib.Path) -> tuple[str, object]:
 
 def _csv(path: pathlib.Path) -> tuple[str, object]:
     header = read_header(path)
+    if holds_embeddings(header):
+        return "embeddings", path
     if set(COLUMNS) <= set(header):
         return "pairs", path
     if {"image", "mfcc_1"} <= set(header):
@@ -189,7 +219,7 @@ def _csv(path: pathlib.Path) -> tuple[str, object]:
     shown = ", ".join(repr(name[:40]) for name in header[:8]) + (", ..." if len(header) > 8 else "")
     raise SourceError(
         f"{path.name} must have the columns audio,image, or IMAGE, mfcc_1, mfcc_2, ..., CLASS1, CLASS2, "
-        f"separated by commas. Received: {shown}"
+        f"or embedding,image, separated by commas. Received: {shown}"
     )
 
 

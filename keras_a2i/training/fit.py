@@ -72,7 +72,8 @@ def fit(
         The trained model; it is also in `out/model.keras`.
 
     Raises:
-        UsageError: if `out` holds a run and neither `resume` nor `overwrite` is set, or an argument is out of range.
+        UsageError: if `out` holds a run and neither `resume` nor `overwrite` is set, the preset takes sound and the
+            records hold embeddings, or an argument is out of range.
         TrainingInterrupted: after Ctrl-C; the last whole epoch is saved.
         KerasA2IError: if the loss is no longer finite.
     """
@@ -99,6 +100,11 @@ def fit(
     else:
         name = choose_preset(records) if preset in (None, DEFAULT) else preset
         recipe = get_preset(name, **(overrides or {}))
+        if recipe.input == "waveform" and manifest.features.embedding:
+            raise UsageError(
+                f"The preset {recipe.name!r} takes sound. These records hold {manifest.features.description}: choose "
+                "one that takes features, such as features, tiny or seed"
+            )
         values = {
             "epochs": recipe.epochs,
             "batch_size": recipe.batch_size,
