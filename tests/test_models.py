@@ -275,6 +275,7 @@ def test_wrong_arguments(arguments, message):
         ({"learning_rate": 0}, r"learning_rate of a preset must lie in \(0, 10\]"),
         ({"dropout": 1.0}, r"dropout of a preset must lie in \[0, 1\)"),
         ({"feature_noise": float("nan")}, "feature_noise of a preset must be a number from 0"),
+        ({"gradient_clip": -1.0}, "gradient_clip of a preset must be a number from 0"),
         ({"schedule": "linear"}, "schedule of a preset must be one of"),
         ({"epochs": 2.5}, "epochs of a preset must be a whole number"),
         ({"batch_size": True}, "batch_size of a preset must be a whole number"),
@@ -330,3 +331,32 @@ def test_the_average_of_weights_forgets_the_first_steps():
     assert make_optimizer(preset, 10_000).ema_momentum == 0.99
     assert make_optimizer(preset, 100).ema_momentum == pytest.approx(0.8)
     assert not make_optimizer(preset, 10).use_ema and not make_optimizer(get_preset("seed"), 10_000).use_ema
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_long_gradients_are_scaled_down(weight_decay):
+    step = {}
+    for clip in (0.0, 1.0):
+        preset = get_preset("features", gradient_clip=clip, weight_decay=weight_decay, schedule="constant")
+        optimizer = make_optimizer(preset, 10)
+        variables = [keras.Variable(np.zeros(2, np.float32)), keras.Variable(np.zeros(1, np.float32))]
+        optimizer.build(variables)
+        # Norm 13 together: scaled to 1, or taken as they are; Adam's first moment is a tenth of what it was given.
+        optimizer.apply([np.float32([3, 4]), np.float32([12])])
+        step[clip] = np.concatenate([_numpy(moment) for moment in optimizer._momentums])
+    np.testing.assert_allclose(step[0.0], [0.3, 0.4, 1.2], rtol=1e-5)
+    np.testing.assert_allclose(step[1.0], np.array([0.3, 0.4, 1.2]) / 13, rtol=1e-5)
+
+
+def test_a_scene_encoder_hears_silence_within_bounds():
+    model = encoder_generator("scenes", sound=FeatureConfig(sample_rate=8000), image_size=16)
+    sounds = _inputs(model, 8)
+    statistics = keras.Model(model.input, model.get_layer("standardised").output)
+    for _ in range(60):
+        statistics(sounds, training=True)
+    heard = keras.Model(model.input, model.get_layer("unit_variance").output)
+    silence = np.zeros_like(sounds[:1])
+    assert np.abs(_numpy(statistics(silence))).max() > 4
+    np.testing.assert_allclose(np.abs(_numpy(heard(silence))).max(), 4, rtol=1e-6)
+    inside = _numpy(statistics(sounds))
+    np.testing.assert_allclose(_numpy(heard(sounds)), np.clip(inside, -4, 4), atol=1e-5)

@@ -11,7 +11,7 @@ LARGEST = 64
 STEPS = 500
 LABEL_STEPS = 4
 """Times `STEPS`: pictures that are moved and turned take longer to learn."""
-MOST_EPOCHS = 100
+MOST_EPOCHS = 250
 _BATCH = 32
 _RATE = 2e-3
 
@@ -28,9 +28,9 @@ class LabelReader:
         self.names, classes = np.unique(names, return_inverse=True)
         size, channels = min(LARGEST, images.shape[1]), images.shape[-1]
         epochs = _epochs(len(images), LABEL_STEPS * STEPS)
-        rate = keras.optimizers.schedules.CosineDecay(_RATE, epochs * -(-len(images) // _BATCH), alpha=0.01)
         self._model = _classifier(size, channels, len(self.names))
-        self._model.compile(keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self._model.compile(_optimizer(len(images), epochs), loss)
         _train(self._model, scaled(images), classes, epochs)
 
     def read(self, pictures: np.ndarray) -> np.ndarray:
@@ -52,8 +52,9 @@ class FactorReader:
         self._mean, self.deviation = known.mean(axis=0), known.std(axis=0) + 1e-6
         self.binary = [len(np.unique(column)) <= 2 for column in known.T]
         self._model = _regression(min(LARGEST, images.shape[1]), images.shape[-1], len(self.names))
-        self._model.compile("adam", "mse")
-        _train(self._model, scaled(images), (known - self._mean) / self.deviation, _epochs(len(images), STEPS))
+        epochs = _epochs(len(images), 2 * STEPS)
+        self._model.compile(_optimizer(len(images), epochs), "mse")
+        _train(self._model, scaled(images), (known - self._mean) / self.deviation, epochs)
 
     def values_of(self, factors: list[dict[str, float]]) -> np.ndarray:
         """Factors as float32 (n, number of factors)."""
@@ -141,6 +142,11 @@ def _regression(size: int, channels: int, outputs: int) -> keras.Model:
     ]
     head = [layers.Flatten(), layers.Dropout(0.3), layers.Dense(128, activation="relu"), layers.Dense(outputs)]
     return keras.Sequential([keras.Input((size, size, channels)), *stages, *head])
+
+
+def _optimizer(n_images: int, epochs: int) -> keras.optimizers.Optimizer:
+    steps = epochs * -(-n_images // _BATCH)
+    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(_RATE, steps, alpha=0.01))
 
 
 def _train(reader: keras.Model, images: np.ndarray, targets: np.ndarray, epochs: int) -> None:

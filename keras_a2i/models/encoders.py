@@ -61,13 +61,19 @@ def encode_word(waveform: keras.KerasTensor, preset: Preset, sound: FeatureConfi
 def encode_scene(waveform: keras.KerasTensor, preset: Preset, sound: FeatureConfig, name: str) -> keras.KerasTensor:
     """Latent vector of a stretch of a scene: what goes on, with its level and its moment.
 
-    Frames of 50 ms of log-mel bands, each band standardised over the training set so that loudness counts.
+    Frames of 50 ms of log-mel bands, each band standardised over the training set so that loudness counts, and held
+    within +-`feature_clip`.
     Convolutions follow, then mean and maximum over time, beside the mean spectrum.
 
     Args, Returns: as `encode_word`.
     """
     mel = _log_mel(sound.sample_rate, 0.050, 0.025, SCENE_BANDS, 40.0, sound.sample_rate / 2)
     x = layers.BatchNormalization(momentum=0.95, center=False, scale=False, name="standardised")(mel(waveform))
+    if preset.feature_clip:
+        # Silence lies far outside what was trained on, and unbounded would be drawn as anything.
+        x = layers.Rescaling(1 / preset.feature_clip, name="in_clips")(x)
+        x = layers.Activation("hard_tanh", name="clip")(x)
+        x = layers.Rescaling(preset.feature_clip, name="unit_variance")(x)
     x = layers.GaussianNoise(preset.feature_noise, name="feature_noise")(x) if preset.feature_noise else x
     spectrum = layers.GlobalAveragePooling1D(name="encoder_spectrum")(x)
     x = layers.Reshape((*x.shape[1:], 1), name="encoder_map")(x)

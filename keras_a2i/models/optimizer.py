@@ -34,7 +34,9 @@ def make_optimizer(preset: Preset, total_steps: int) -> keras.optimizers.Optimiz
         )
     # In a short training a long memory would hold the weights that it began with.
     memory = min(preset.ema, 1 - 1 / max(1.0, MEMORY_SHARE * total_steps))
-    average = {"use_ema": True, "ema_momentum": memory} if memory > 0 else {}
+    options = {"beta_1": preset.beta_1, "global_clipnorm": preset.gradient_clip or None}
+    if memory > 0:
+        options |= {"use_ema": True, "ema_momentum": memory}
     if preset.weight_decay:
-        return keras.optimizers.AdamW(rate, beta_1=preset.beta_1, weight_decay=preset.weight_decay, **average)
-    return keras.optimizers.Adam(rate, beta_1=preset.beta_1, **average)
+        return keras.optimizers.AdamW(rate, weight_decay=preset.weight_decay, **options)
+    return keras.optimizers.Adam(rate, **options)

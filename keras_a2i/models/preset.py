@@ -36,6 +36,7 @@ class Preset:
         schedule: "constant", or "cosine": down to a hundredth of the peak at the last step.
         warmup: share of the steps in which "cosine" rises to its peak, 0 up to below 1.
         weight_decay: AdamW's; 0 is plain Adam.
+        gradient_clip: most that the norm of all gradients together may be, longer ones are scaled down; 0 for no limit.
         batch_size: pairs a step.
         epochs: passes over the training pairs.
         input: "features" as records hold them, or "waveform": sound through the same feature layers inside the model.
@@ -77,6 +78,7 @@ class Preset:
     weight_decay: float
     batch_size: int
     epochs: int
+    gradient_clip: float = 0.0
     input: str = "features"
     encoder: str = "dense"
     generator: str = "transposed"
@@ -100,7 +102,7 @@ class Preset:
             self._require(field, isinstance(getattr(self, field), bool), "must be true or false")
         for field in ("batch_size", "epochs"):
             self._require(field, _is_count(getattr(self, field)), "must be a whole number from 1")
-        for field in ("feature_clip", "feature_noise", "weight_decay"):
+        for field in ("feature_clip", "feature_noise", "weight_decay", "gradient_clip"):
             self._require(field, _in_range(getattr(self, field), 0, 1e6), "must be a number from 0")
         for field in ("dropout", "beta_1", "warmup", "ema"):
             value = getattr(self, field)

@@ -6,7 +6,7 @@ from keras_a2i.errors import UsageError
 from keras_a2i.models.preset import Preset
 
 SIZES = {"tiny": 0.375, "base": 1.0, "large": 2.0}
-"""Factor of the widths. At 16 to 256 pixels: at most 0.5 and 3 million parameters; large is three to four times base."""
+"""Factor of the widths. Up to 256 pixels: at most 0.5 and 3 million parameters; large is three times base or more."""
 _MULTIPLE = 4
 
 
