@@ -360,3 +360,10 @@ def test_a_scene_encoder_hears_silence_within_bounds():
     np.testing.assert_allclose(np.abs(_numpy(heard(silence))).max(), 4, rtol=1e-6)
     inside = _numpy(statistics(sounds))
     np.testing.assert_allclose(_numpy(heard(sounds)), np.clip(inside, -4, 4), atol=1e-5)
+
+
+def test_every_preset_says_what_it_was_measured_to_do():
+    results = {name: preset.result for name, preset in PRESETS.items()}
+    assert all(results.values())
+    told = [text for text in results.values() if not text.startswith("not measured")]
+    assert len(set(told)) == len(told) >= 3 and all("keras-a2i" in text or "tools/" in text for text in told)

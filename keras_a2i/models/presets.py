@@ -13,6 +13,8 @@ from keras_a2i.models.sizes import resize
 _SEED = Preset(
     name="seed",
     description="the paper's network and recipe, features as they are",
+    result="not measured: the features of the paper's pictures aren't published. keras-a2i reproduce sets what it gives "
+    "on yours beside the paper's figures",
     encoder_units=(1024, 768, 512, 256, 100),
     layer_norm=False,
     base_size=1,
@@ -39,6 +41,8 @@ _SEED = Preset(
 _FEATURES = Preset(
     name="features",
     description="a vector of features, or an embedding, robust to ones it was not trained on",
+    result="synthetic:surf, 720 pairs, 64 pixels, blocks held out: SSIM 0.72, the mean picture of the recording 0.52. "
+    "About a minute on 2 cores. keras-a2i quickstart",
     encoder_units=(512, 256, 128),
     layer_norm=True,
     base_size=4,
@@ -61,6 +65,7 @@ _FEATURES = Preset(
 
 _TINY = dataclasses.replace(
     _FEATURES,
+    result="not measured",
     name="tiny",
     description="a fifth of the parameters of features, for a first try",
     encoder_units=(128, 64),
@@ -73,6 +78,7 @@ _WORDS = dataclasses.replace(
     _FEATURES,
     name="words",
     description="labelled short sounds (words, knocks) by anyone: takes sound, learns labels with the pictures",
+    result="not measured",
     task="words",
     encoder="words",
     input="waveform",
@@ -94,6 +100,7 @@ _WORDS_VARIATIONAL = dataclasses.replace(
     _WORDS,
     name="words-variational",
     description="as words, and draws as many different pictures of one sound as asked for",
+    result="not measured",
     style_units=8,
     objectives=ObjectiveWeights(labels=6.0, variational=2.0, variational_warmup=0.3, consistency=1.0),
     picture_epochs=10,
@@ -103,6 +110,10 @@ _WORDS_ADVERSARIAL = dataclasses.replace(
     _WORDS_VARIATIONAL,
     name="words-adversarial",
     description="as words-variational, sharper: a discriminator looks at the pictures",
+    result="2,000 spoken digits, 32 pixels, one of four speakers held out at a time, seed 0: 85 % of the pictures named "
+    "as spoken by a classifier that names 98 % of real ones; of 8 samples a sound 84 %, as far apart as 0.63 of real "
+    "ones; sharpness 85 % of the real ones'. 8 minutes on one core. python tools/benchmark_quality.py OUT --digits "
+    "pairs.csv --only digits/words-adversarial",
     beta_1=0.5,
     objectives=ObjectiveWeights(
         labels=6.0, variational=2.0, variational_warmup=0.3, adversarial=1.0, adversarial_start=0.1, consistency=2.0
@@ -113,6 +124,7 @@ _WORDS_ALIGNED = dataclasses.replace(
     _WORDS,
     name="words-aligned",
     description="as words, and finds pictures for a sound and sounds for a picture (keras-a2i search)",
+    result="not measured",
     objectives=ObjectiveWeights(labels=6.0, alignment=2.0),
     picture_epochs=20,
 )
@@ -121,9 +133,9 @@ _SCENES = dataclasses.replace(
     _FEATURES,
     name="scenes",
     description="what goes on around a microphone: takes sound, draws sharp pictures of it",
-    result="synthetic:surf:1600, 64 pixels, blocks held out, seed 0: SSIM 0.87, the training mean 0.40, the best "
-    "predictor without sound 0.53; sharpness 62 % of the real ones'; the right picture of 120 in 99 %. 27 minutes on a "
-    "core of a busy machine. python tools/benchmark_quality.py OUT --only surf",
+    result="synthetic:surf:1600, 64 pixels, blocks held out, seed 0: SSIM 0.905, the training mean 0.405, the best "
+    "predictor without sound 0.527, the picture of the nearest training sound 0.841; sharpness 70 % of the real ones'; "
+    "the right picture of 120 in 99 %. 18 minutes on one core. python tools/benchmark_quality.py OUT --only surf/scenes",
     task="scenes",
     encoder="scenes",
     input="waveform",
