@@ -13,8 +13,8 @@ from keras_a2i.models.sizes import resize
 _SEED = Preset(
     name="seed",
     description="the paper's network and recipe, features as they are",
-    result="not measured: the features of the paper's pictures aren't published. keras-a2i reproduce sets what it gives "
-    "on yours beside the paper's figures",
+    result="not measured: the features of the paper's pictures aren't published. keras-a2i reproduce sets what it "
+    "gives on yours beside the paper's figures",
     encoder_units=(1024, 768, 512, 256, 100),
     layer_norm=False,
     base_size=1,
@@ -110,8 +110,8 @@ _WORDS_ADVERSARIAL = dataclasses.replace(
     _WORDS_VARIATIONAL,
     name="words-adversarial",
     description="as words-variational, sharper: a discriminator looks at the pictures",
-    result="2,000 spoken digits, 32 pixels, one of four speakers held out at a time, seed 0: 85 % of the pictures named "
-    "as spoken by a classifier that names 98 % of real ones; of 8 samples a sound 84 %, as far apart as 0.63 of real "
+    result="2,000 spoken digits, 32 pixels, one of four speakers held out at a time, seed 0: 85 % of the pictures are "
+    "named as spoken by a classifier that names 98 % of real ones; of 8 samples a sound 84 %, as far apart as 0.63 of real "
     "ones; sharpness 85 % of the real ones'. 8 minutes on one core. python tools/benchmark_quality.py OUT --digits "
     "pairs.csv --only digits/words-adversarial",
     beta_1=0.5,
@@ -135,7 +135,7 @@ _SCENES = dataclasses.replace(
     description="what goes on around a microphone: takes sound, draws sharp pictures of it",
     result="synthetic:surf:1600, 64 pixels, blocks held out, seed 0: SSIM 0.905, the training mean 0.405, the best "
     "predictor without sound 0.527, the picture of the nearest training sound 0.841; sharpness 70 % of the real ones'; "
-    "the right picture of 120 in 99 %. 18 minutes on one core. python tools/benchmark_quality.py OUT --only surf/scenes",
+    "the right picture of 120 in 99 %. 18 minutes on one core. python tools/benchmark_quality.py OUT --only surf",
     task="scenes",
     encoder="scenes",
     input="waveform",
