@@ -111,9 +111,9 @@ _WORDS_ADVERSARIAL = dataclasses.replace(
     name="words-adversarial",
     description="as words-variational, sharper: a discriminator looks at the pictures",
     result="2,000 spoken digits, 32 pixels, one of four speakers held out at a time, seed 0: 85 % of the pictures are "
-    "named as spoken by a classifier that names 98 % of real ones; of 8 samples a sound 84 %, as far apart as 0.63 of real "
-    "ones; sharpness 85 % of the real ones'. 8 minutes on one core. python tools/benchmark_quality.py OUT --digits "
-    "pairs.csv --only digits/words-adversarial",
+    "named as spoken by a classifier that names 98 % of real ones; of 8 samples a sound 84 %, as far apart as 0.63 of "
+    "real ones; sharpness 85 % of the real ones'. 8 minutes on one core. python tools/benchmark_quality.py OUT "
+    "--digits pairs.csv --only digits/words-adversarial",
     beta_1=0.5,
     objectives=ObjectiveWeights(
         labels=6.0, variational=2.0, variational_warmup=0.3, adversarial=1.0, adversarial_start=0.1, consistency=2.0
