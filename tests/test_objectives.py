@@ -76,6 +76,33 @@ def test_spectrum_compares_log_amplitudes_of_windowed_pictures():
     assert float(Spectrum().loss(step(real, real))) == 0
 
 
+def test_spectrum_of_blocks_is_the_mean_of_all_blocks_that_overlap_by_half():
+    real, generated = pictures(size=32), 0.5 * pictures(size=32, seed=1)
+    corners = [(top, left) for top in range(0, 17, 8) for left in range(0, 17, 8)]
+    expected = np.mean(
+        [
+            float(Spectrum().loss(step(*(x[:, top : top + 16, left : left + 16] for x in (real, generated)))))
+            for top, left in corners
+            if top % 16 == 0 or left % 16 == 0 or (top, left) == (8, 8)
+        ]
+    )
+    assert float(Spectrum(block=16).loss(step(real, generated))) == pytest.approx(expected, rel=1e-5)
+    assert float(Spectrum(block=32).loss(step(real, generated))) == float(Spectrum().loss(step(real, generated)))
+
+
+def test_a_speckle_in_the_middle_does_not_meet_the_spectrum_of_blocks():
+    real = 0.3 * np.random.default_rng(0).standard_normal((2, 64, 64, 1)).astype(np.float32)
+    blurred = tf.nn.avg_pool2d(real, 5, 1, "SAME").numpy()
+    speckled = blurred.copy()
+    speckled[:, 31:33, 31:33] += np.float32([[3, -3], [-3, 3]])[None, ..., None]
+
+    def gain(objective):
+        without, with_speckle = (float(objective.loss(step(real, drawn))) for drawn in (blurred, speckled))
+        return 1 - with_speckle / without
+
+    assert gain(Spectrum()) > 0.3 and gain(Spectrum(block=16)) < 0.1
+
+
 def test_spectrum_prefers_a_moved_picture_to_a_blurred_one_where_pixels_do_not():
     real = pictures(size=32)
     moved, blurred = np.roll(real, 1, axis=2), tf.nn.avg_pool2d(real, 3, 1, "SAME").numpy()

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from keras_a2i.cli.main import cli
+from keras_a2i.cli.presets import aims
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import KerasA2IError, ModelError, UsageError
 from keras_a2i.models.objective_weights import ObjectiveWeights
@@ -283,6 +284,7 @@ def test_presets_are_listed_and_shown():
         ({"mse": 0.0}, "A training must aim at pictures"),
         ({"ssim": -1.0}, "The objective ssim must be a number from 0"),
         ({"adversarial_start": 1.0}, "adversarial_start must be below 1"),
+        ({"spectrum_block": 15}, "spectrum_block must be an even number of pixels up to 512. Received: 15"),
         ({"generator": "paint"}, "generator of a preset must be one of"),
         ({"encoder_units": (8, 8)}, "encoder_units of a preset must be 6 numbers for the encoder 'words'"),
         ({"style_units": -1}, "style_units of a preset must be a whole number from 0"),
@@ -292,6 +294,11 @@ def test_presets_are_listed_and_shown():
 def test_presets_that_cannot_be_trained_are_refused(overrides, message):
     with pytest.raises(UsageError, match=message):
         get_preset("words", **overrides)
+
+
+def test_aims_name_objectives_weights_and_blocks():
+    assert aims(get_preset("scenes", mse=1.0, spectrum=2.0)) == ["mse", "ssim", "spectrum x 2"]
+    assert aims(get_preset("tiny", spectrum=2.0, spectrum_block=16)) == ["mse", "spectrum in blocks of 16 x 2"]
 
 
 def test_weights_travel_as_dictionaries():

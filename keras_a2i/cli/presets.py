@@ -30,11 +30,13 @@ def command(name):
 def aims(preset: Preset) -> list[str]:
     """Names of the objectives of a preset, with the weights that aren't 1."""
     weights = dataclasses.asdict(preset.objectives)
-    timing = ("variational_warmup", "adversarial_start")
+    manner = ("variational_warmup", "adversarial_start", "spectrum_block")
+    if weights["spectrum"] and weights["spectrum_block"]:
+        weights[f"spectrum in blocks of {weights['spectrum_block']}"] = weights.pop("spectrum")
     return [
         name if weight == 1 else f"{name} x {weight:g}"
         for name, weight in weights.items()
-        if weight and name not in timing
+        if weight and name not in manner
     ]
 
 
