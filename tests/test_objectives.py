@@ -26,6 +26,7 @@ from keras_a2i.objectives import (
     Variational,
 )
 from keras_a2i.objectives.picture_autoencoder import NO_LABEL
+from keras_a2i.objectives.pictures import _rolled
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +77,8 @@ def test_spectrum_compares_log_amplitudes_of_windowed_pictures():
     assert float(Spectrum().loss(step(real, real))) == 0
 
 
-def test_spectrum_of_blocks_is_the_mean_of_all_blocks_that_overlap_by_half():
+def test_spectrum_of_blocks_is_the_mean_of_all_blocks_that_overlap_by_half(monkeypatch):
+    monkeypatch.setattr("keras.random.randint", lambda *_, **__: tf.constant([0, 0]))
     real, generated = pictures(size=32), 0.5 * pictures(size=32, seed=1)
     corners = [(top, left) for top in range(0, 17, 8) for left in range(0, 17, 8)]
     expected = np.mean(
@@ -88,6 +90,16 @@ def test_spectrum_of_blocks_is_the_mean_of_all_blocks_that_overlap_by_half():
     )
     assert float(Spectrum(block=16).loss(step(real, generated))) == pytest.approx(expected, rel=1e-5)
     assert float(Spectrum(block=32).loss(step(real, generated))) == float(Spectrum().loss(step(real, generated)))
+
+
+def test_blocks_of_the_spectrum_lie_elsewhere_each_time():
+    real, generated = pictures(size=32), 0.5 * pictures(size=32, seed=1)
+    objective, same = Spectrum(block=16, seed=3), Spectrum(block=16, seed=3)
+    values = [float(objective.loss(step(real, generated))) for _ in range(4)]
+    assert len(set(values)) > 2
+    assert [float(same.loss(step(real, generated))) for _ in range(4)] == values
+    shift = tf.constant([3, 5])
+    np.testing.assert_array_equal(_rolled(tf.constant(real), shift), np.roll(real, (-3, -5), axis=(1, 2)))
 
 
 def test_a_speckle_in_the_middle_does_not_meet_the_spectrum_of_blocks():

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import layers, ops
 
@@ -58,26 +59,37 @@ class Spectrum(Objective):
 
     A blurred picture lacks the high frequencies and pays for it, wherever exactly its edges lie. The spectrum of the
     whole picture can be met by one speckle in its middle; those of blocks, which overlap by half, ask for detail where
-    the real picture has it.
+    the real picture has it. Blocks lie elsewhere each time, or there would be a speckle in the middle of each.
 
     Args:
         weight: factor of the loss.
         block: pixels a side of the blocks, an even number; larger pictures than blocks only. 0 is the whole picture.
+        seed: of where the blocks lie.
 
     Reference:
         After Durall et al., "Watch your up-convolution", 2020, whose spectra are radial means; here each frequency of a
         Hann-windowed picture or block.
     """
 
-    def __init__(self, weight: float = 1.0, block: int = 0):
+    def __init__(self, weight: float = 1.0, block: int = 0, seed: int = 0):
         super().__init__(weight, "spectrum")
         self._block = block
+        self._random = keras.random.SeedGenerator(seed)
 
     def loss(self, step: Step) -> Any:
         real, generated = step.images, step.generated
         if 0 < self._block < real.shape[1]:
-            real, generated = (_blocks(images, self._block) for images in (real, generated))
+            shift = keras.random.randint((2,), 0, self._block, seed=self._random)
+            real, generated = (_blocks(_rolled(images, shift), self._block) for images in (real, generated))
         return ops.mean(ops.abs(_log_amplitudes(real) - _log_amplitudes(generated)))
+
+
+def _rolled(images: Any, shift: Any) -> Any:
+    """Pictures moved up and to the left by two numbers of pixels; what goes out comes in at the other side."""
+    for axis in (1, 2):
+        size = images.shape[axis]
+        images = ops.take(images, (ops.arange(size, dtype="int32") + shift[axis - 1]) % size, axis=axis)
+    return images
 
 
 def _blocks(images: Any, block: int) -> Any:
