@@ -124,7 +124,9 @@ _WORDS_ALIGNED = dataclasses.replace(
     _WORDS,
     name="words-aligned",
     description="as words, and finds pictures for a sound and sounds for a picture (keras-a2i search)",
-    result="not measured",
+    result="2,000 spoken digits as for words-adversarial: the first picture found among 100 has the spoken digit in "
+    "87 %, and 86 % of the pictures drawn are named so; sharpness 5 %: they are means. 9 minutes on one core. python "
+    "tools/benchmark_quality.py OUT --digits pairs.csv --only digits/words-aligned",
     objectives=ObjectiveWeights(labels=6.0, alignment=2.0),
     picture_epochs=20,
 )
