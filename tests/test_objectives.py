@@ -64,12 +64,21 @@ def test_structure_is_the_mean_of_tensorflows_ssim_on_every_scale_that_fits():
     assert float(Structure().loss(step(*small))) == pytest.approx(expected, abs=2e-5)
 
 
-def test_spectrum_compares_log_amplitudes_of_windowed_pictures():
-    real, generated = pictures(size=16), 0.5 * pictures(size=16, seed=1)
+@pytest.fixture
+def unmoved(monkeypatch):
+    """Blocks that begin at the corner."""
+    monkeypatch.setattr("keras.random.randint", lambda *_, **__: tf.constant([0, 0]))
+
+
+@pytest.mark.usefixtures("unmoved")
+def test_spectrum_compares_log_amplitudes_of_windowed_blocks():
+    real, generated = pictures(size=32), 0.5 * pictures(size=32, seed=1)
     window = np.hanning(18)[1:-1, None] * np.hanning(18)[None, 1:-1]
 
     def logs(x):
-        amplitudes = np.abs(np.fft.fft2(x * window[None, :, :, None], axes=(1, 2)))
+        shifted = np.roll(x, (-8, -8), axis=(1, 2))
+        blocks = [y[:, i : i + 16, j : j + 16] for y in (x, shifted) for i in (0, 16) for j in (0, 16)]
+        amplitudes = np.abs(np.fft.fft2(np.stack(blocks) * window[..., None], axes=(2, 3)))
         return 0.5 * np.log(amplitudes**2 / 0.16**2 + 1)
 
     expected = np.mean(np.abs(logs(real) - logs(generated)))
@@ -77,24 +86,9 @@ def test_spectrum_compares_log_amplitudes_of_windowed_pictures():
     assert float(Spectrum().loss(step(real, real))) == 0
 
 
-def test_spectrum_of_blocks_is_the_mean_of_all_blocks_that_overlap_by_half(monkeypatch):
-    monkeypatch.setattr("keras.random.randint", lambda *_, **__: tf.constant([0, 0]))
-    real, generated = pictures(size=32), 0.5 * pictures(size=32, seed=1)
-    corners = [(top, left) for top in range(0, 17, 8) for left in range(0, 17, 8)]
-    expected = np.mean(
-        [
-            float(Spectrum().loss(step(*(x[:, top : top + 16, left : left + 16] for x in (real, generated)))))
-            for top, left in corners
-            if top % 16 == 0 or left % 16 == 0 or (top, left) == (8, 8)
-        ]
-    )
-    assert float(Spectrum(block=16).loss(step(real, generated))) == pytest.approx(expected, rel=1e-5)
-    assert float(Spectrum(block=32).loss(step(real, generated))) == float(Spectrum().loss(step(real, generated)))
-
-
 def test_blocks_of_the_spectrum_lie_elsewhere_each_time():
     real, generated = pictures(size=32), 0.5 * pictures(size=32, seed=1)
-    objective, same = Spectrum(block=16, seed=3), Spectrum(block=16, seed=3)
+    objective, same = Spectrum(seed=3), Spectrum(seed=3)
     values = [float(objective.loss(step(real, generated))) for _ in range(4)]
     assert len(set(values)) > 2
     assert [float(same.loss(step(real, generated))) for _ in range(4)] == values
@@ -102,17 +96,14 @@ def test_blocks_of_the_spectrum_lie_elsewhere_each_time():
     np.testing.assert_array_equal(_rolled(tf.constant(real), shift), np.roll(real, (-3, -5), axis=(1, 2)))
 
 
-def test_a_speckle_in_the_middle_does_not_meet_the_spectrum_of_blocks():
+@pytest.mark.usefixtures("unmoved")
+def test_a_speckle_does_not_pass_for_sharpness():
     real = 0.3 * np.random.default_rng(0).standard_normal((2, 64, 64, 1)).astype(np.float32)
     blurred = tf.nn.avg_pool2d(real, 5, 1, "SAME").numpy()
     speckled = blurred.copy()
     speckled[:, 31:33, 31:33] += np.float32([[3, -3], [-3, 3]])[None, ..., None]
-
-    def gain(objective):
-        without, with_speckle = (float(objective.loss(step(real, drawn))) for drawn in (blurred, speckled))
-        return 1 - with_speckle / without
-
-    assert gain(Spectrum()) > 0.3 and gain(Spectrum(block=16)) < 0.1
+    without, with_speckle = (float(Spectrum().loss(step(real, drawn))) for drawn in (blurred, speckled))
+    assert with_speckle > 0.9 * without
 
 
 def test_spectrum_prefers_a_moved_picture_to_a_blurred_one_where_pixels_do_not():

@@ -13,7 +13,6 @@ from click.testing import CliRunner
 from PIL import Image
 
 from keras_a2i.cli.main import cli
-from keras_a2i.cli.presets import aims
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import KerasA2IError, ModelError, UsageError
 from keras_a2i.models.objective_weights import ObjectiveWeights
@@ -267,7 +266,7 @@ def test_neighbours_come_one_after_the_other(tones, tmp_path):
 def test_presets_are_listed_and_shown():
     found = run("presets")
     assert found.exit_code == 0 and all(name in found.output for name in PRESETS)
-    assert "mse x 4, ssim, spectrum x 0.5" in found.output
+    assert "mse x 2, ssim, spectrum x 3" in found.output
     shown = run("presets", "words")
     assert re.search(r"^encoder_units +24,48,96,96,128,64$", shown.output, re.M)
     assert re.search(r"^shuffle_within_label +true$", shown.output, re.M)
@@ -284,7 +283,6 @@ def test_presets_are_listed_and_shown():
         ({"mse": 0.0}, "A training must aim at pictures"),
         ({"ssim": -1.0}, "The objective ssim must be a number from 0"),
         ({"adversarial_start": 1.0}, "adversarial_start must be below 1"),
-        ({"spectrum_block": 15}, "spectrum_block must be an even number of pixels up to 512. Received: 15"),
         ({"generator": "paint"}, "generator of a preset must be one of"),
         ({"encoder_units": (8, 8)}, "encoder_units of a preset must be 6 numbers for the encoder 'words'"),
         ({"style_units": -1}, "style_units of a preset must be a whole number from 0"),
@@ -294,11 +292,6 @@ def test_presets_are_listed_and_shown():
 def test_presets_that_cannot_be_trained_are_refused(overrides, message):
     with pytest.raises(UsageError, match=message):
         get_preset("words", **overrides)
-
-
-def test_aims_name_objectives_weights_and_blocks():
-    assert aims(get_preset("scenes", mse=1.0, spectrum=2.0)) == ["mse", "ssim", "spectrum x 2"]
-    assert aims(get_preset("tiny", spectrum=2.0, spectrum_block=16)) == ["mse", "spectrum in blocks of 16 x 2"]
 
 
 def test_weights_travel_as_dictionaries():

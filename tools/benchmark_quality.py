@@ -44,8 +44,8 @@ class Row:
 ROWS = (
     Row("digits", "words-adversarial"),
     Row("surf", "scenes"),
-    # Few pairs make short epochs, and leave much that the sound does not say: sharpness has to be asked for.
-    Row("clips", "scenes", (("epochs", 120), ("mse", 2.0), ("spectrum", 3.0), ("spectrum_block", 16))),
+    # Few pairs make short epochs.
+    Row("clips", "scenes", (("epochs", 120),)),
     Row("digits", "words"),
     Row("digits", "words-aligned"),
     Row("surf", "features"),

@@ -30,13 +30,11 @@ def command(name):
 def aims(preset: Preset) -> list[str]:
     """Names of the objectives of a preset, with the weights that aren't 1."""
     weights = dataclasses.asdict(preset.objectives)
-    manner = ("variational_warmup", "adversarial_start", "spectrum_block")
-    if weights["spectrum"] and weights["spectrum_block"]:
-        weights[f"spectrum in blocks of {weights['spectrum_block']}"] = weights.pop("spectrum")
+    timing = ("variational_warmup", "adversarial_start")
     return [
         name if weight == 1 else f"{name} x {weight:g}"
         for name, weight in weights.items()
-        if weight and name not in manner
+        if weight and name not in timing
     ]
 
 

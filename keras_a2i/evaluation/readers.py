@@ -7,9 +7,10 @@ from keras_a2i.evaluation.data import Pairs, scaled
 from keras_a2i.evaluation.report_data import FactorRecovery, LabelAccuracy
 from keras_a2i.evaluation.statistics import thumbnails
 
-LARGEST = 64
+LARGEST, LARGEST_NAMED = 64, 32
+"""Pixels a side that factors and names are read from: what something is shows in less than how it stands."""
 STEPS = 500
-LABEL_STEPS = 4
+FACTOR_STEPS, LABEL_STEPS = 2, 4
 """Times `STEPS`: pictures that are moved and turned take longer to learn."""
 MOST_EPOCHS = 250
 _BATCH = 32
@@ -26,12 +27,9 @@ class LabelReader:
 
     def __init__(self, images: np.ndarray, names: np.ndarray):
         self.names, classes = np.unique(names, return_inverse=True)
-        size, channels = min(LARGEST, images.shape[1]), images.shape[-1]
-        epochs = _epochs(len(images), LABEL_STEPS * STEPS)
-        self._model = _classifier(size, channels, len(self.names))
+        self._model = _classifier(min(LARGEST_NAMED, images.shape[1]), images.shape[-1], len(self.names))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        self._model.compile(_optimizer(len(images), epochs), loss)
-        _train(self._model, scaled(images), classes, epochs)
+        _train(self._model, loss, images, classes, LABEL_STEPS * STEPS)
 
     def read(self, pictures: np.ndarray) -> np.ndarray:
         """Names (n,) of pictures (n, size, size, channels) in [-1, 1]."""
@@ -52,9 +50,7 @@ class FactorReader:
         self._mean, self.deviation = known.mean(axis=0), known.std(axis=0) + 1e-6
         self.binary = [len(np.unique(column)) <= 2 for column in known.T]
         self._model = _regression(min(LARGEST, images.shape[1]), images.shape[-1], len(self.names))
-        epochs = _epochs(len(images), 2 * STEPS)
-        self._model.compile(_optimizer(len(images), epochs), "mse")
-        _train(self._model, scaled(images), (known - self._mean) / self.deviation, epochs)
+        _train(self._model, "mse", images, (known - self._mean) / self.deviation, FACTOR_STEPS * STEPS)
 
     def values_of(self, factors: list[dict[str, float]]) -> np.ndarray:
         """Factors as float32 (n, number of factors)."""
@@ -124,10 +120,8 @@ def _classifier(size: int, channels: int, outputs: int) -> keras.Model:
         layers.RandomRotation(0.03, fill_mode="nearest"),
         layers.RandomZoom(0.1, fill_mode="nearest"),
     ]
-    # Larger pictures are made smaller on the way, so that the last layer doesn't learn them by heart.
-    widths = (32, 64) if size <= 32 else (16, 32, 64)
     stages = [
-        layer for width in widths for layer in (layers.Conv2D(width, 3, activation="relu"), layers.MaxPooling2D())
+        layer for width in (32, 64) for layer in (layers.Conv2D(width, 3, activation="relu"), layers.MaxPooling2D())
     ]
     head = [layers.Flatten(), layers.Dropout(0.5), layers.Dense(outputs)]
     return keras.Sequential([keras.Input((size, size, channels)), *moves, *stages, *head])
@@ -144,21 +138,21 @@ def _regression(size: int, channels: int, outputs: int) -> keras.Model:
     return keras.Sequential([keras.Input((size, size, channels)), *stages, *head])
 
 
-def _optimizer(n_images: int, epochs: int) -> keras.optimizers.Optimizer:
-    steps = epochs * -(-n_images // _BATCH)
-    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(_RATE, steps, alpha=0.01))
+def _train(reader: keras.Model, loss: str | keras.losses.Loss, images: np.ndarray, targets: np.ndarray, steps: int):
+    """Trains on 8-bit pictures for about so many steps, with a rate that falls by half a cosine."""
+    n = len(images)
+    epochs = min(MOST_EPOCHS, max(3, round(steps * _BATCH / n)))
+    rate = keras.optimizers.schedules.CosineDecay(_RATE, epochs * -(-n // _BATCH), alpha=0.01)
+    reader.compile(keras.optimizers.Adam(rate), loss)
+    reader.fit(_seen_by(reader, scaled(images)), targets, batch_size=_BATCH, epochs=epochs, verbose=0)
 
 
-def _train(reader: keras.Model, images: np.ndarray, targets: np.ndarray, epochs: int) -> None:
-    reader.fit(thumbnails(images, LARGEST), targets, batch_size=_BATCH, epochs=epochs, verbose=0)
-
-
-def _epochs(n: int, steps: int) -> int:
-    return min(MOST_EPOCHS, max(3, round(steps * _BATCH / n)))
+def _seen_by(reader: keras.Model, pictures: np.ndarray) -> np.ndarray:
+    return thumbnails(pictures, reader.input_shape[1])
 
 
 def _read(reader: keras.Model, images: np.ndarray) -> np.ndarray:
-    return reader.predict(thumbnails(images, LARGEST), verbose=0)
+    return reader.predict(_seen_by(reader, images), verbose=0)
 
 
 def _accuracy(read: np.ndarray, truth: np.ndarray) -> float:

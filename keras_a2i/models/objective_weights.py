@@ -13,9 +13,7 @@ class ObjectiveWeights:
     Args:
         mse: `BatchScaledMSE`, the paper's loss.
         ssim: structural dissimilarity on three scales (`objectives.Structure`).
-        spectrum: distance of the pictures' spectra, which punishes blur (`objectives.Spectrum`).
-        spectrum_block: pixels a side of the overlapping blocks whose spectra are compared, an even number; 0 compares
-            those of whole pictures.
+        spectrum: distance of the spectra of blocks of the pictures, which punishes blur (`objectives.Spectrum`).
         labels: naming the pair's label from the latent vector (`objectives.Labels`).
         variational: pulls the style that is read off the real picture towards a normal distribution, from which
             pictures of one sound are then drawn (`objectives.Variational`); needs `style_units`.
@@ -43,7 +41,6 @@ class ObjectiveWeights:
     temporal: float = 0.0
     variational_warmup: float = 0.0
     adversarial_start: float = 0.0
-    spectrum_block: int = 0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -54,10 +51,6 @@ class ObjectiveWeights:
                 raise UsageError(
                     f"The objective {field.name} must be a number from 0 to {most:g}. Received: {field.name}={value!r}"
                 )
-        if not isinstance(self.spectrum_block, int) or self.spectrum_block % 2 or self.spectrum_block > 512:
-            raise UsageError(
-                f"spectrum_block must be an even number of pixels up to 512. Received: {self.spectrum_block!r}"
-            )
         if self.adversarial_start == 1:
             raise UsageError("adversarial_start must be below 1: the discriminator needs steps. Received: 1")
         if not any(getattr(self, name) for name in ("mse", "ssim", "spectrum", "adversarial", "consistency")):

@@ -154,7 +154,7 @@ _SCENES = dataclasses.replace(
     batch_size=16,
     epochs=90,
     ema=0.99,
-    objectives=ObjectiveWeights(mse=4.0, ssim=1.0, spectrum=0.5),
+    objectives=ObjectiveWeights(mse=2.0, ssim=1.0, spectrum=3.0),
     augmentation=Augmentation(),
 )
 

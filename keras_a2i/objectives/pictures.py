@@ -11,6 +11,7 @@ from keras_a2i.metrics import ssim
 from keras_a2i.objectives.objective import Objective, Step
 
 _LEAST_SIDE = 11
+_BLOCK = 16
 _SCALES = 3
 
 
@@ -55,33 +56,29 @@ class Structure(Objective):
 
 
 class Spectrum(Objective):
-    """Mean absolute difference of the log amplitudes of the pictures' Fourier transforms, phases left out.
+    """Mean absolute difference of the log amplitudes of Fourier transforms of blocks of the pictures, phases left out.
 
-    A blurred picture lacks the high frequencies and pays for it, wherever exactly its edges lie. The spectrum of the
-    whole picture can be met by one speckle in its middle; those of blocks, which overlap by half, ask for detail where
-    the real picture has it. Blocks lie elsewhere each time, or there would be a speckle in the middle of each.
+    A blurred picture lacks the high frequencies and pays for it, wherever exactly its edges lie. Blocks are 16 pixels a
+    side and overlap by half: the spectrum of a whole picture can be met by one speckle in its middle. They lie
+    elsewhere each time, or there would be a speckle in the middle of each.
 
     Args:
         weight: factor of the loss.
-        block: pixels a side of the blocks, an even number; larger pictures than blocks only. 0 is the whole picture.
         seed: of where the blocks lie.
 
     Reference:
         After Durall et al., "Watch your up-convolution", 2020, whose spectra are radial means; here each frequency of a
-        Hann-windowed picture or block.
+        Hann-windowed block.
     """
 
-    def __init__(self, weight: float = 1.0, block: int = 0, seed: int = 0):
+    def __init__(self, weight: float = 1.0, seed: int = 0):
         super().__init__(weight, "spectrum")
-        self._block = block
         self._random = keras.random.SeedGenerator(seed)
 
     def loss(self, step: Step) -> Any:
-        real, generated = step.images, step.generated
-        if 0 < self._block < real.shape[1]:
-            shift = keras.random.randint((2,), 0, self._block, seed=self._random)
-            real, generated = (_blocks(_rolled(images, shift), self._block) for images in (real, generated))
-        return ops.mean(ops.abs(_log_amplitudes(real) - _log_amplitudes(generated)))
+        shift = keras.random.randint((2,), 0, _BLOCK, seed=self._random)
+        real, generated = (_log_amplitudes(_blocks(_rolled(x, shift))) for x in (step.images, step.generated))
+        return ops.mean(ops.abs(real - generated))
 
 
 def _rolled(images: Any, shift: Any) -> Any:
@@ -92,17 +89,14 @@ def _rolled(images: Any, shift: Any) -> Any:
     return images
 
 
-def _blocks(images: Any, block: int) -> Any:
-    """Blocks that overlap by half, (batch x blocks, block, block, channels)."""
+def _blocks(images: Any) -> Any:
+    """A picture's blocks and those half a block further each way, (batch x blocks, 16, 16, channels)."""
     _, height, width, channels = images.shape
-    found = []
-    for top in (0, block // 2):
-        for left in (0, block // 2):
-            down, across = (height - top) // block, (width - left) // block
-            part = images[:, top : top + down * block, left : left + across * block]
-            part = ops.reshape(part, (-1, down, block, across, block, channels))
-            found.append(ops.reshape(ops.transpose(part, (0, 1, 3, 2, 4, 5)), (-1, block, block, channels)))
-    return ops.concatenate(found, axis=0)
+    down, across, half = height // _BLOCK, width // _BLOCK, ops.convert_to_tensor([_BLOCK // 2] * 2)
+    # Rolled pictures have as many blocks wherever they begin.
+    both = ops.concatenate([images, _rolled(images, half)], axis=0)
+    both = ops.reshape(both, (-1, down, _BLOCK, across, _BLOCK, channels))
+    return ops.reshape(ops.transpose(both, (0, 1, 3, 2, 4, 5)), (-1, _BLOCK, _BLOCK, channels))
 
 
 def _log_amplitudes(images: Any) -> Any:

@@ -51,7 +51,7 @@ def make_objectives(
     makers = {
         "mse": lambda weight: Pixels(weight, batch_size),
         "ssim": Structure,
-        "spectrum": lambda weight: Spectrum(weight, aims.spectrum_block, seed + 2),
+        "spectrum": lambda weight: Spectrum(weight, seed + 2),
         "labels": lambda weight: Labels(weight, n_content, len(metadata.labels)),
         "variational": lambda weight: Variational(
             weight, size, channels, preset.style_units, aims.variational_warmup, seed
