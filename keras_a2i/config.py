@@ -128,9 +128,11 @@ class FeatureConfig(_JSONConfig):
         return f"embeddings of {self.embedding} numbers{name}"
 
     def is_like(self, other: "FeatureConfig") -> bool:
-        """Whether vectors of both are of one kind and length; embeddings without a name are like those of any name."""
+        """Whether both are the same, or embeddings of one length; one without a name is like those of any name."""
+        if not self.embedding:
+            return self == other
         names = {self.embedding_name, other.embedding_name} - {""}
-        return (self.embedding, self.n_features) == (other.embedding, other.n_features) and len(names) <= 1
+        return self.embedding == other.embedding and len(names) <= 1
 
     @property
     def n_samples(self) -> int:

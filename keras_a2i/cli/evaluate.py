@@ -8,8 +8,6 @@ import time
 import click
 
 from keras_a2i.cli.progress import format_seconds
-from keras_a2i.config import FeatureConfig
-from keras_a2i.errors import UsageError
 from keras_a2i.records.manifest import Manifest
 
 _SHOWN = ("ssim", "mse_x64", "psnr", "sharpness", "histogram", "ssim_seed", "histogram_seed")
@@ -46,7 +44,7 @@ def command(model, records, split, out, folds, seed):
         _cross_validate(model, records, out or model / "folds", folds, seed)
         return
     predictor = load(model)
-    _check_kind(predictor.metadata.features, Manifest.read(records).features)
+    predictor.metadata.require_features(Manifest.read(records).features)
     sample, embedders = _extras(predictor, model)
     report = evaluate(
         predictor.predict_inputs,
@@ -66,14 +64,6 @@ def command(model, records, split, out, folds, seed):
     write_html(report, out / "report.html")
     show_report(report)
     click.echo(f"\n{out / 'report.html'}: written in {format_seconds(time.monotonic() - started)}")
-
-
-def _check_kind(model: FeatureConfig, records: FeatureConfig) -> None:
-    """Vectors of one embedding mean nothing to a model of another, though their length may be the same."""
-    if (model.embedding or records.embedding) and not model.is_like(records):
-        raise UsageError(
-            f"The records must hold what the model takes, {model.description}. Received: {records.description}"
-        )
 
 
 def _extras(predictor, model: pathlib.Path):

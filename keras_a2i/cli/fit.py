@@ -12,7 +12,6 @@ from keras_a2i.cli.progress import format_seconds
 from keras_a2i.errors import UsageError
 from keras_a2i.models.presets import PRESETS
 from keras_a2i.models.sizes import SIZES
-from keras_a2i.records.manifest import Manifest
 
 
 @click.command("fit", epilog=f"Presets: {', '.join(PRESETS)}; keras-a2i presets tells more.")
@@ -106,8 +105,7 @@ def command(
         report_pictures=out_lines.picture_epoch,
     )
     click.echo(f"{out / 'model.keras'}: trained in {format_seconds(time.monotonic() - started)}")
-    given = "VECTORS.npy" if Manifest.read(records).features.embedding else "SOUND.wav"
-    click.echo(f"Look at {out / 'samples'}, then: keras-a2i generate {out} {given} --out pictures")
+    click.echo(f"Look at {out / 'samples'}, then: keras-a2i generate {out} FILE --out pictures")
 
 
 def _overrides(settings: tuple[str, ...], size: str | None, input_: str | None, no_augment: bool) -> dict[str, object]:

@@ -192,12 +192,17 @@ def _generate(predictor, path: pathlib.Path, folder: pathlib.Path, sheet: bool, 
     """Pictures of one file; with styles, several for each window, numbered from 1."""
     import numpy as np
 
+    from keras_a2i.serving.predictor import BATCH
     from keras_a2i.sheet import draw_sheet, save_png, to_pillow, to_uint8
+    from keras_a2i.sources.vectors import checked_parts
 
     config = predictor.metadata.features
     progress = ProgressLine("pictures")
-    inputs = predictor.stream_vectors(path) if config.embedding else predictor.stream_windows(path)
-    total = _count_vectors(path) if config.embedding else _count(path, config.duration)
+    if config.embedding:
+        vectors = predictor.open_vectors(path)
+        inputs, total = checked_parts(vectors, path.name, BATCH), len(vectors)
+    else:
+        inputs, total = predictor.stream_windows(path), _count(path, config.duration)
     shown, captions, count = [], [], 0
     try:
         for part in inputs:
@@ -229,15 +234,6 @@ def _draw(predictor, part, styles: dict | None):
         return (predictor.predict_inputs if vectors else predictor.predict_windows)(part)[:, None]
     latents = (predictor.encode_inputs if vectors else predictor.encode_windows)(part)
     return predictor.sample_latents(latents, **styles)
-
-
-def _count_vectors(path: pathlib.Path) -> int:
-    """How many vectors a file has; 1 where that can't be told."""
-    from keras_a2i.sources.vectors import SUFFIXES, read_vectors
-
-    if path.suffix.lower() not in SUFFIXES:
-        return 1
-    return len(read_vectors(path))
 
 
 def _count(path: pathlib.Path, seconds: float) -> int:

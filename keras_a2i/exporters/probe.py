@@ -5,7 +5,6 @@ import pathlib
 import numpy as np
 
 from keras_a2i.config import FeatureConfig
-from keras_a2i.errors import UsageError
 from keras_a2i.models.model_file import ModelMetadata
 
 N_COMPARED = 128
@@ -24,10 +23,7 @@ def read_inputs(records: pathlib.Path, metadata: ModelMetadata, split: str, coun
     from keras_a2i.records.manifest import Manifest
 
     manifest = Manifest.read(records)
-    if manifest.features != metadata.features:
-        raise UsageError(
-            f"The records must have the model's features, {metadata.features}. Received: {manifest.features}"
-        )
+    metadata.require_features(manifest.features)
     split = split if split in manifest.counts else "train"
     sound = metadata.input == "waveform"
     rows = [batch[metadata.input] for batch in read_examples(records, split, waveform=sound).as_numpy_iterator()]

@@ -56,6 +56,13 @@ class ModelMetadata:
         if self.input == "waveform":
             self.require_sound()
 
+    def require_features(self, features: FeatureConfig) -> None:
+        """Raises a UsageError unless features of this configuration, of records, are what the model takes."""
+        if not self.features.is_like(features):
+            names = [config.description for config in (self.features, features)]
+            wanted, received = names if names[0] != names[1] else (self.features, features)
+            raise UsageError(f"The records must have the model's features, {wanted}. Received: {received}")
+
     def require_sound(self, received: str = "") -> None:
         """Raises a UsageError if the model takes embeddings, which sound can't be turned into here.
 

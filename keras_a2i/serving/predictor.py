@@ -13,12 +13,12 @@ from keras_a2i.models.model_file import ModelMetadata, load_model
 from keras_a2i.sources.mfcc import from_pcm16, mfcc, pcm16
 from keras_a2i.sources.sound import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, resample, stream_windows, to_mono
 from keras_a2i.sources.vectors import SUFFIXES as VECTOR_SUFFIXES
-from keras_a2i.sources.vectors import check_vectors, read_vectors
+from keras_a2i.sources.vectors import checked_parts, read_vectors
 
 if TYPE_CHECKING:
     import keras
 
-_BATCH = 32
+BATCH = 32
 Run = Callable[[np.ndarray], np.ndarray]
 
 
@@ -180,7 +180,7 @@ class Predictor:
         """Pictures for a sound file, a batch at a time, in constant memory.
 
         Args:
-            path: wav, flac, ogg or mp3 of any rate and length; for a model of embeddings, as for `stream_vectors`.
+            path: wav, flac, ogg or mp3 of any rate and length; for a model of embeddings, as for `open_vectors`.
 
         Yields:
             float32 (n, size, size, channels), one picture for each window of sound or each vector.
@@ -190,7 +190,8 @@ class Predictor:
             UsageError: if a model of embeddings is given a sound file.
         """
         if self.metadata.features.embedding:
-            yield from map(self.predict_inputs, self.stream_vectors(path))
+            vectors = self.open_vectors(path)
+            yield from map(self.predict_inputs, checked_parts(vectors, pathlib.Path(path).name, BATCH))
             return
         for windows in self.stream_windows(path):
             yield self.predict_windows(windows)
@@ -199,18 +200,18 @@ class Predictor:
         """Windows of a sound file, float32 (n, n_samples), up to 32 at a time; as `stream_file`."""
         self.metadata.require_sound(str(path))
         windows = stream_windows(pathlib.Path(path), self.metadata.features)
-        while batch := list(itertools.islice(windows, _BATCH)):
+        while batch := list(itertools.islice(windows, BATCH)):
             yield np.stack(batch)
 
-    def stream_vectors(self, path: str | pathlib.Path) -> Iterator[np.ndarray]:
-        """Vectors of a file for a model of embeddings, float32 (n, n_features), up to 32 at a time.
+    def open_vectors(self, path: str | pathlib.Path) -> np.ndarray:
+        """Vectors of a file for a model of embeddings, (n, n_features), as they lie on the disk.
 
         Args:
             path: a `.npy` file with one vector (n_features,) or many (n, n_features), or a `.npz` file: its array
                 "embeddings", or all of its arrays.
 
         Raises:
-            SourceError: if the file can't be read, or its vectors aren't finite or of the model's length.
+            SourceError: if the file can't be read, or its vectors aren't of the model's length.
             UsageError: if it is another file, such as sound.
         """
         path, wanted = pathlib.Path(path), self.metadata.features
@@ -221,8 +222,7 @@ class Predictor:
             raise SourceError(
                 f"This model takes {wanted.description}. Received: {path.name} with vectors of {vectors.shape[1]}"
             )
-        for start in range(0, len(vectors), _BATCH):
-            yield check_vectors(vectors[start : start + _BATCH], path.name, 2)
+        return vectors
 
     def _check_halves(self) -> None:
         if not self.can_encode:
@@ -251,7 +251,7 @@ class Predictor:
 
     @staticmethod
     def _in_batches(run: Run, inputs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        parts = [run(inputs[i : i + _BATCH]) for i in range(0, len(inputs), _BATCH)]
+        parts = [run(inputs[i : i + BATCH]) for i in range(0, len(inputs), BATCH)]
         return np.concatenate(parts) if parts else np.zeros((0, *shape), np.float32)
 
 

@@ -5,7 +5,10 @@ import csv
 import hashlib
 import pathlib
 import posixpath
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
 
 from keras_a2i.errors import SourceError
 
@@ -65,6 +68,41 @@ def read_rows(path: pathlib.Path, required: Iterable[str]) -> Iterator[tuple[int
         yield line, {name: cell.strip() for name, cell in zip(names, cells, strict=False)}
     if count == 0:
         raise SourceError(f"{path.name} holds no rows below its column names")
+
+
+def numbered_columns(path: pathlib.Path, prefix: str) -> list[str]:
+    """Columns of a csv called prefix_1 to prefix_N, in this order; [] where there are none.
+
+    Raises:
+        SourceError: as `read_rows`, or if a number is left out.
+    """
+    header = read_header(path)
+    count = sum(bool(re.fullmatch(rf"{prefix}_\d+", name)) for name in header)
+    names = [f"{prefix}_{i + 1}" for i in range(count)]
+    if not set(names) <= set(header):
+        raise SourceError(f"{path.name} must have the columns {prefix}_1, {prefix}_2 and so on without a gap")
+    return names
+
+
+def read_numbers(cells: dict[str, str], names: Sequence[str], what: str) -> np.ndarray:
+    """Cells of a row as finite float32 (n,).
+
+    Args:
+        cells: by column name.
+        names: of the columns.
+        what: one of them is, for messages.
+
+    Raises:
+        SourceError: if one isn't a finite number.
+    """
+    try:
+        with np.errstate(over="ignore"):
+            values = np.array([float(cells[name]) for name in names]).astype(np.float32)
+    except ValueError:
+        raise SourceError(f"{what} isn't a number") from None
+    if not np.isfinite(values).all():
+        raise SourceError(f"{what} is NaN or infinite")
+    return values
 
 
 def _lines(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:

@@ -12,7 +12,14 @@ import numpy as np
 
 from keras_a2i.config import MAX_EMBEDDING, FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError
-from keras_a2i.sources.csv_table import file_within, read_header, relative_path, stamp
+from keras_a2i.sources.csv_table import (
+    file_within,
+    numbered_columns,
+    read_header,
+    read_numbers,
+    relative_path,
+    stamp,
+)
 from keras_a2i.sources.pair import Dropped, Pair, Plan, Unit
 from keras_a2i.sources.pair_rows import UNIT_ROWS, PairRow, read_pair_rows
 from keras_a2i.sources.picture import read_picture
@@ -158,7 +165,7 @@ def _load(path: pathlib.Path, duration: float, version: str) -> _Table:
     vectors: dict[tuple[str, str], np.ndarray] = {}
 
     def name_by_image(cells: dict[str, str]) -> tuple[str, str]:
-        image, vector = relative_path(cells["image"], "image"), _numbers(cells, names)
+        image, vector = relative_path(cells["image"], "image"), read_numbers(cells, names, "a value of the embedding")
         parts = image, hashlib.sha256(vector.astype("<f4").tobytes()).hexdigest()[:12]
         vectors[parts] = vector
         return parts
@@ -175,23 +182,9 @@ def _name_by_reference(cells: dict[str, str]) -> tuple[str, str]:
 
 
 def _number_columns(path: pathlib.Path) -> list[str]:
-    header = read_header(path)
-    names = [f"embedding_{i + 1}" for i in range(sum(bool(re.fullmatch(_NUMBER, name)) for name in header))]
-    if not set(names) <= set(header):
-        raise SourceError(f"{path.name} must have the columns embedding_1, embedding_2 and so on without a gap")
-    if names and _REFERENCE in header:
+    names = numbered_columns(path, _REFERENCE)
+    if names and _REFERENCE in read_header(path):
         raise SourceError(f"{path.name} must have either a column embedding or embedding_1, embedding_2, ..., not both")
     if len(names) > MAX_EMBEDDING:
         raise SourceError(f"An embedding may have at most {MAX_EMBEDDING} numbers. Received: {len(names)} columns")
     return names
-
-
-def _numbers(cells: dict[str, str], names: Sequence[str]) -> np.ndarray:
-    try:
-        with np.errstate(over="ignore"):
-            values = np.array([float(cells[name]) for name in names]).astype(np.float32)
-    except ValueError:
-        raise SourceError("a number of the embedding isn't one") from None
-    if not np.isfinite(values).all():
-        raise SourceError("a number of the embedding is NaN or infinite")
-    return values

@@ -14,11 +14,10 @@ from keras_a2i.config import MAX_EMBEDDING, FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError
 from keras_a2i.sources.csv_table import file_within, relative_path, stamp
 from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Unit
-from keras_a2i.sources.pair_rows import UNIT_ROWS
+from keras_a2i.sources.pair_rows import UNIT_ROWS, check_split
 from keras_a2i.sources.picture import MAX_PIXELS, fit_picture, read_picture
 from keras_a2i.sources.vectors import array_names, check_vectors, read_array
 
-_SPLITS = ("", "train", "val", "test")
 _TEXTS = ("labels", "sources", "splits")
 
 
@@ -128,9 +127,7 @@ class EmbeddingsNpzSource:
         keys = []
         for row in range(count):
             name = f"{self.path.name}:{row}"
-            source, split = texts["sources"][row] or name, texts["splits"][row].lower()
-            if split not in _SPLITS:
-                raise SourceError(f"{name}: a split must be train, val, test or empty. Received: {split[:40]!r}")
+            source, split = texts["sources"][row] or name, check_split(texts["splits"][row], name)
             time = in_source[source] * self.features.duration if times is None else times[row]
             in_source[source] += 1
             keys.append(PairKey(name, source, time, texts["labels"][row], split))

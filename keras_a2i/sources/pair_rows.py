@@ -67,7 +67,7 @@ def read_pair_rows(
         source = cells.get("source") or first
         where = f"{path.name}, line {line}"
         time = _time(cells.get("time", ""), where, in_source[source] * duration)
-        split = _split(cells.get("split", ""), where)
+        split = check_split(cells.get("split", ""), where)
         in_source[source] += 1
         key = PairKey(first if uses[first] == 1 else f"{first}|{second}", source, time, cells.get("label", ""), split)
         rows[key.id] = PairRow(line, first, second, key)
@@ -86,7 +86,8 @@ def _time(cell: str, where: str, default: float) -> float:
     return time
 
 
-def _split(cell: str, where: str) -> str:
+def check_split(cell: str, where: str) -> str:
+    """A split as it is written down, lower case; a SourceError if it isn't one. `where` is for the message."""
     if cell.lower() not in _SPLITS:
         raise SourceError(f"{where}: split must be train, val, test or empty. Received: {cell[:40]!r}")
     return cell.lower()

@@ -166,8 +166,7 @@ def _folder(path: pathlib.Path) -> tuple[str, object]:
     if (path / CSV_NAME).is_file():
         return _file(path / CSV_NAME)
     if (path / PAIRS_NAME).is_file():
-        holds = holds_embeddings(read_header(path / PAIRS_NAME))
-        return "embeddings" if holds else "pairs", path / PAIRS_NAME
+        return _file(path / PAIRS_NAME)
     from keras_a2i.sources.video import find_videos
 
     if find_videos(path):

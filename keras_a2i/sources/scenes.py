@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import ConfigError, MissingPackageError, SourceError, UsageError
-from keras_a2i.sources.csv_table import file_within, read_header, read_rows, relative_path, stamp
+from keras_a2i.sources.csv_table import file_within, numbered_columns, read_numbers, read_rows, relative_path, stamp
 from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Unit
 from keras_a2i.sources.picture import read_picture
 
@@ -196,29 +196,17 @@ def _load(path: pathlib.Path, version: str) -> tuple[dict[str, _Row], tuple[Drop
             first = lines.setdefault(image.removeprefix(_IMAGES), line)
             if first != line:
                 raise SourceError(f"the same IMAGE as line {first}")
-            rows[image] = _Row(image, cells["class1"], cells["class2"], _values(cells, names))
+            rows[image] = _Row(image, cells["class1"], cells["class2"], read_numbers(cells, names, "an mfcc value"))
         except SourceError as error:
             dropped.append(Dropped(f"{path.name} line {line}", str(error)))
     return rows, tuple(dropped)
 
 
 def _mfcc_columns(path: pathlib.Path) -> list[str]:
-    header = read_header(path)
-    names = [f"mfcc_{i + 1}" for i in range(sum(bool(re.fullmatch(r"mfcc_\d+", name)) for name in header))]
-    if not names or not set(names) <= set(header):
+    names = numbered_columns(path, "mfcc")
+    if not names:
         raise SourceError(f"{path.name} must have the columns mfcc_1, mfcc_2 and so on without a gap")
     return names
-
-
-def _values(cells: dict[str, str], names: list[str]) -> np.ndarray:
-    try:
-        with np.errstate(over="ignore"):
-            values = np.array([float(cells[name]) for name in names]).astype(np.float32)
-    except ValueError:
-        raise SourceError("an mfcc value isn't a number") from None
-    if not np.isfinite(values).all():
-        raise SourceError("an mfcc value is NaN or infinite")
-    return values
 
 
 def _candidates(image: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import pathlib
 import re
 import zipfile
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -115,6 +116,12 @@ def check_vectors(array: np.ndarray, name: str, ndim: int) -> np.ndarray:
     if not np.isfinite(values).all():
         raise SourceError(f"{name} holds NaN or infinite numbers")
     return values
+
+
+def checked_parts(vectors: np.ndarray, name: str, size: int) -> Iterator[np.ndarray]:
+    """Vectors (n, d) as `check_vectors` gives them, up to `size` at a time."""
+    for start in range(0, len(vectors), size):
+        yield check_vectors(vectors[start : start + size], name, 2)
 
 
 def open_array(path: pathlib.Path) -> np.ndarray:
