@@ -6,7 +6,9 @@ import tensorflow as tf
 from test_records import ToneSource, build
 
 from keras_a2i.config import ImageConfig
+from keras_a2i.evaluation.data import scaled
 from keras_a2i.evaluation.inspection import inspect_records
+from keras_a2i.evaluation.readers import LabelReader
 from keras_a2i.pipeline import read_examples
 from keras_a2i.records.build import build_records
 from keras_a2i.records.splits import SplitSpec
@@ -23,11 +25,11 @@ def all_of(records, split):
 def test_score_pictures_are_tensorflow_s_and_filling_up_changes_nothing():
     rng = np.random.default_rng(0)
     real, generated = (to_uint8(rng.uniform(-1, 1, (5, 32, 32, 3))) for _ in range(2))
-    scaled = [images / 127.5 - 1 for images in (real, generated)]
-    mse, ssim, _ = score_pictures(*scaled, batch_size=8)
+    signed = [images / 127.5 - 1 for images in (real, generated)]
+    mse, ssim, _ = score_pictures(*signed, batch_size=8)
     np.testing.assert_allclose(ssim, tf.image.ssim(real, generated, 255), atol=1e-5)
-    np.testing.assert_allclose(mse, ((scaled[0] - scaled[1]) ** 2).mean(axis=(1, 2, 3)), rtol=1e-5)
-    np.testing.assert_allclose(score_pictures(*scaled, batch_size=5)[1], ssim, atol=1e-6)
+    np.testing.assert_allclose(mse, ((signed[0] - signed[1]) ** 2).mean(axis=(1, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(score_pictures(*signed, batch_size=5)[1], ssim, atol=1e-6)
 
 
 class OddSource:
@@ -83,3 +85,15 @@ def test_a_sheet_breaks_into_bands_and_shows_the_pictures():
     assert (sheet == 0).all(axis=2).sum() >= 10 * 16 * 16
     with pytest.raises(ValueError, match="must hold equally many pictures"):
         draw_sheet([rows[0], rows[1][:3]])
+
+
+def test_names_are_read_from_large_pictures_made_small(monkeypatch):
+    monkeypatch.setattr("keras_a2i.evaluation.readers.STEPS", 40)
+    rng = np.random.default_rng(0)
+    names = np.array(["left", "right"] * 30)
+    images = rng.integers(0, 80, (60, 128, 128, 3)).astype(np.uint8)
+    images[names == "left", :, :64] += 120
+    images[names == "right", :, 64:] += 120
+    reader = LabelReader(images[:40], names[:40])
+    assert reader._model.input_shape == (None, 32, 32, 3)
+    assert (reader.read(scaled(images[40:])) == names[40:]).all()

@@ -70,8 +70,8 @@ def ssim(
         y_pred: pictures of the same shape.
         convention: "gaussian", "uniform" or "seed".
         rounded: round each picture's value to two decimals, as the notebook does before it takes the mean.
-        by_product: blur by matrix products in place of shifted copies. In a loss that XLA doesn't compile it takes a
-            fraction of the time; compiled by XLA the copies are as quick and need less memory.
+        by_product: blur by matrix products in place of shifted copies: for a loss that XLA doesn't compile, where the
+            copies take several times as long.
 
     Returns:
         float32 (batch,), 1 for equal pictures.

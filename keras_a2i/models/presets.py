@@ -64,14 +64,10 @@ _FEATURES = Preset(
 )
 
 _TINY = dataclasses.replace(
-    _FEATURES,
-    result="not measured",
+    resize(_FEATURES, "tiny"),
     name="tiny",
-    description="a fifth of the parameters of features, for a first try",
-    encoder_units=(128, 64),
-    base_channels=48,
-    generator_channels=(32, 24, 16),
-    size="tiny",
+    description="features in its tiny size, for a first try",
+    result="not measured",
 )
 
 _WORDS = dataclasses.replace(
