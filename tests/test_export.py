@@ -266,3 +266,12 @@ def test_operators_that_aren_t_built_in_only_when_allowed(tmp_path):
     done = export(model, tmp_path / "model.tflite", allow_flex=True)
     assert done.agreement is None
     assert any(name.startswith("Flex") for name in operators(tmp_path / "model.tflite"))
+
+
+def test_records_must_hold_what_a_model_takes_and_draws():
+    metadata = ModelMetadata(image=ImageConfig(size=32))
+    metadata.require_records(FeatureConfig(), ImageConfig(size=32, jpeg_quality=90))
+    with pytest.raises(UsageError, match=r"the model's features, FeatureConfig\(sample_rate=16000.* Received: .*8000"):
+        metadata.require_records(FeatureConfig(sample_rate=8000), metadata.image)
+    with pytest.raises(UsageError, match=r"32 x 32 with 3 channels. Received: 64 x 64 with 1 channel$"):
+        metadata.require_records(metadata.features, ImageConfig(size=64, channels=1))

@@ -44,7 +44,8 @@ def command(model, records, split, out, folds, seed):
         _cross_validate(model, records, out or model / "folds", folds, seed)
         return
     predictor = load(model)
-    predictor.metadata.require_features(Manifest.read(records).features)
+    manifest = Manifest.read(records)
+    predictor.metadata.require_records(manifest.features, manifest.image)
     sample, embedders = _extras(predictor, model)
     report = evaluate(
         predictor.predict_inputs,

@@ -23,7 +23,7 @@ def read_inputs(records: pathlib.Path, metadata: ModelMetadata, split: str, coun
     from keras_a2i.records.manifest import Manifest
 
     manifest = Manifest.read(records)
-    metadata.require_features(manifest.features)
+    metadata.require_records(manifest.features, manifest.image)
     split = split if split in manifest.counts else "train"
     sound = metadata.input == "waveform"
     rows = [batch[metadata.input] for batch in read_examples(records, split, waveform=sound).as_numpy_iterator()]

@@ -56,12 +56,17 @@ class ModelMetadata:
         if self.input == "waveform":
             self.require_sound()
 
-    def require_features(self, features: FeatureConfig) -> None:
-        """Raises a UsageError unless features of this configuration, of records, are what the model takes."""
+    def require_records(self, features: FeatureConfig, image: ImageConfig) -> None:
+        """Raises a UsageError unless records of these configurations hold what the model takes and draws."""
         if not self.features.is_like(features):
             names = [config.description for config in (self.features, features)]
             wanted, received = names if names[0] != names[1] else (self.features, features)
             raise UsageError(f"The records must have the model's features, {wanted}. Received: {received}")
+        if self.image.shape != image.shape:
+            raise UsageError(
+                f"The records must have pictures as the model draws them, {_shape(self.image)}. "
+                f"Received: {_shape(image)}"
+            )
 
     def require_sound(self, received: str = "") -> None:
         """Raises a UsageError if the model takes embeddings, which sound can't be turned into here.
@@ -129,6 +134,10 @@ def read_metadata(path: pathlib.Path) -> ModelMetadata | None:
         return None
     with zipfile.ZipFile(path) as archive:
         return ModelMetadata.from_json(archive.read(METADATA_NAME)) if METADATA_NAME in archive.namelist() else None
+
+
+def _shape(image: ImageConfig) -> str:
+    return f"{image.size} x {image.size} with {image.channels} channel{'s' if image.channels > 1 else ''}"
 
 
 def save_model(model: "keras.Model", path: pathlib.Path, metadata: ModelMetadata) -> None:
