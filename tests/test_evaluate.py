@@ -160,7 +160,7 @@ def striped(n, seed):
 
 
 def test_readers_name_labels_and_factors_of_generated_pictures(monkeypatch):
-    monkeypatch.setattr("keras_a2i.evaluation.readers.STEPS", 150)
+    monkeypatch.setattr("keras_a2i.evaluation.readers.STEPS", 80)
     train, held_out = striped(160, 0), striped(60, 1)
     real = scaled(held_out.images)
     wrong = np.transpose(real, (0, 2, 1, 3))
@@ -215,7 +215,7 @@ def test_sources_are_named_where_they_are_known(monkeypatch):
 
 
 def test_louder_sounds_give_other_pictures_in_order(monkeypatch):
-    monkeypatch.setattr("keras_a2i.evaluation.readers.STEPS", 150)
+    monkeypatch.setattr("keras_a2i.evaluation.readers.STEPS", 80)
     reader = factor_reader(striped(160, 0))
     waveforms = 0.2 * np.random.default_rng(0).standard_normal((10, 800)).astype(np.float32)
 
@@ -316,7 +316,7 @@ def test_a_model_that_remembers_is_exposed_by_the_leak_of_a_random_split(shore):
 
 
 def test_a_model_that_hears_gets_a_good_verdict_and_a_whole_report(shore, tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_a2i.evaluation.readers.STEPS", 120)
+    monkeypatch.setattr("keras_a2i.evaluation.readers.STEPS", 80)
     steps = []
     report = evaluate(nearest_picture(shore / "block"), shore / "block", model_name="run", on_step=steps.append)
     assert report.level == "good" and report.leak.count == 0
