@@ -276,6 +276,7 @@ def test_wrong_arguments(arguments, message):
         ({"dropout": 1.0}, r"dropout of a preset must lie in \[0, 1\)"),
         ({"feature_noise": float("nan")}, "feature_noise of a preset must be a number from 0"),
         ({"gradient_clip": -1.0}, "gradient_clip of a preset must be a number from 0"),
+        ({"encoder_share": 0.0}, r"encoder_share of a preset must lie in \(0, 1\]"),
         ({"schedule": "linear"}, "schedule of a preset must be one of"),
         ({"epochs": 2.5}, "epochs of a preset must be a whole number"),
         ({"batch_size": True}, "batch_size of a preset must be a whole number"),

@@ -31,21 +31,19 @@ class Row:
 
     benchmark: str
     preset: str
-    overrides: tuple[tuple[str, object], ...] = ()
 
     @property
     def aims(self) -> str:
         """The objectives in words."""
         from keras_a2i.cli.presets import aims
 
-        return ", ".join(aims(get_preset(self.preset, **dict(self.overrides))))
+        return ", ".join(aims(get_preset(self.preset)))
 
 
 ROWS = (
     Row("digits", "words-adversarial"),
     Row("surf", "scenes"),
-    # Few pairs make short epochs.
-    Row("clips", "scenes", (("epochs", 120),)),
+    Row("clips", "scenes"),
     Row("digits", "words"),
     Row("digits", "words-aligned"),
     Row("surf", "features"),
@@ -90,7 +88,7 @@ def train_and_evaluate(row: Row, fold: str, records: pathlib.Path, seed: int, ou
         return json.loads(done.read_text())
     if not (folder / "model.keras").is_file() or not (folder / "seconds.json").is_file():
         started = time.monotonic()
-        a2i.fit(records, folder, preset=row.preset, overrides=dict(row.overrides), seed=seed, overwrite=folder.exists())
+        a2i.fit(records, folder, preset=row.preset, seed=seed, overwrite=folder.exists())
         (folder / "seconds.json").write_text(json.dumps(time.monotonic() - started))
     result = CliRunner().invoke(cli, ["evaluate", str(folder), str(records), "--seed", str(seed)])
     if result.exception and not isinstance(result.exception, SystemExit):

@@ -20,7 +20,7 @@ GALLERY = 120
 ALIGNED_GALLERY = 100
 N_SAMPLES = 8
 _N_GALLERIES = 20
-_MOST_SOUNDS = 64
+_MOST_SOUNDS, _MOST_DRAWN = 64, 256
 
 
 def swapped(generated: np.ndarray, held_out: Pairs, seed: int) -> Measure:
@@ -105,7 +105,7 @@ def variety(sample: Sample, held_out: Pairs, labels: LabelReader | None, seed: i
 
     Args:
         sample: draws several pictures of each sound.
-        held_out: the held-out pairs; up to 64 of them, spread evenly, are drawn.
+        held_out: the held-out pairs; up to 256 of them, spread evenly, are drawn.
         labels: a reader of labels, where there are labels.
         seed: of the draws.
 
@@ -113,7 +113,7 @@ def variety(sample: Sample, held_out: Pairs, labels: LabelReader | None, seed: i
         Mean distance of two of 8 pictures of a sound, relative to that of two real pictures of its label (any two where
         there are no labels); and how many of them are named rightly, beside real pictures.
     """
-    rows = np.unique(np.linspace(0, len(held_out) - 1, _MOST_SOUNDS).astype(int))
+    rows = np.unique(np.linspace(0, len(held_out) - 1, _MOST_DRAWN).astype(int))
     drawn = sample(held_out.inputs[rows], N_SAMPLES, seed)
     apart = np.mean([_mean_distance(_flat(pictures)) for pictures in drawn])
     real = _flat(scaled(held_out.images))

@@ -48,6 +48,8 @@ class Preset:
         objectives: what the training aims at, `ObjectiveWeights`. Its values can be changed by their own names.
         picture_epochs: passes over the training pictures for a picture autoencoder that is trained first; the
             generator begins as its second half. 0 for none.
+        encoder_share: share of the steps in which the encoder learns, above 0 up to 1; in the rest it stands still and
+            the generator learns to draw finer from what it says.
         ema: decay of the average of the weights that is kept in place of the last ones, 0 (off) up to below 1.
         task, size: what it is for, "tiny", "base" or "large".
         result: its measured result with command and data, one or two sentences.
@@ -85,6 +87,7 @@ class Preset:
     style_units: int = 0
     objectives: ObjectiveWeights = dataclasses.field(default_factory=ObjectiveWeights)
     picture_epochs: int = 0
+    encoder_share: float = 1.0
     ema: float = 0.0
     task: str = "any"
     size: str = "base"
@@ -107,6 +110,8 @@ class Preset:
         for field in ("dropout", "beta_1", "warmup", "ema"):
             value = getattr(self, field)
             self._require(field, _in_range(value, 0, 1) and value < 1, "must lie in [0, 1)")
+        share = self.encoder_share
+        self._require("encoder_share", _in_range(share, 0, 1) and share > 0, "must lie in (0, 1]")
         rate = self.learning_rate
         self._require("learning_rate", _in_range(rate, 0, 10) and rate > 0, "must lie in (0, 10]")
         self._require("schedule", self.schedule in SCHEDULES, f"must be one of {list(SCHEDULES)}")

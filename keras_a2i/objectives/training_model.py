@@ -23,7 +23,10 @@ class TrainingModel(keras.Model):
         pictures: a functional model with a layer named "latent", as `encoder_generator` makes it; it is trained in
             place.
         objectives: what to aim at, one or more, of different names.
-        total_steps: of the whole training, for objectives that come in by and by.
+        total_steps: of the whole training, for what comes in or ends by and by.
+        encoder_share: share of the steps in which the encoder learns, above 0 up to 1. After it the encoder runs as it
+            will in use, without noise and with the statistics it has gathered, and the generator learns from the
+            vectors that it will be given.
 
     Raises:
         UsageError: if there is no objective, or two of one name.
@@ -35,7 +38,13 @@ class TrainingModel(keras.Model):
         >>> model.compile("adam")
     """
 
-    def __init__(self, pictures: keras.Model, objectives: Sequence[Objective], total_steps: int = 1):
+    def __init__(
+        self,
+        pictures: keras.Model,
+        objectives: Sequence[Objective],
+        total_steps: int = 1,
+        encoder_share: float = 1.0,
+    ):
         super().__init__(name=pictures.name)
         names = [objective.name for objective in objectives]
         if not names or len(set(names)) < len(names):
@@ -44,12 +53,24 @@ class TrainingModel(keras.Model):
         self.encoder, self.generator = split_at_latent(pictures)
         self.objectives = list(objectives)
         self._styled = next((o for o in objectives if isinstance(o, Variational)), None)
-        self._total_steps = max(1, total_steps)
+        self._total_steps, self._encoder_share = max(1, total_steps), encoder_share
         self._trackers = [keras.metrics.Mean(name=name) for name in names]
         self.built = True
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        return self.encoder(inputs, training=True) if training else self.pictures(inputs, training=False)
+        if not training:
+            return self.pictures(inputs, training=False)
+        if self._encoder_share >= 1:
+            return self.encoder(inputs, training=True)
+        return ops.cond(
+            self._progress() < self._encoder_share,
+            lambda: self.encoder(inputs, training=True),
+            lambda: ops.stop_gradient(self.encoder(inputs, training=False)),
+        )
+
+    def _progress(self) -> Any:
+        """Share of the training that is done, a scalar from 0 to 1."""
+        return ops.cast(self.optimizer.iterations, "float32") / self._total_steps
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -65,7 +86,6 @@ class TrainingModel(keras.Model):
 
     def _step(self, y: Any, latent: Any) -> Step:
         images, labels = y if isinstance(y, (tuple, list)) else (y, None)
-        progress = ops.cast(self.optimizer.iterations, "float32") / self._total_steps
         content, style = latent, None
         if self._styled is None:
             generated = sampled = self.generator(latent, training=True)
@@ -79,7 +99,7 @@ class TrainingModel(keras.Model):
             vectors = [ops.concatenate([content, ops.cast(s, content.dtype)], axis=-1) for s in (read, drawn)]
             both = self.generator(ops.concatenate(vectors, axis=0), training=True)
             generated, sampled = ops.split(both, 2, axis=0)
-        return Step(images, labels, content, generated, sampled, style, progress)
+        return Step(images, labels, content, generated, sampled, style, self._progress())
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

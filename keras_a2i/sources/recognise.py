@@ -95,6 +95,8 @@ def open_sources(
     kinds = {kind for kind, _ in found}
     options = {"scenes": {"class": classes, "exclude": exclude}, "pairs": _changed(pad, long)}
     _check_options(kinds, options | {"embeddings": {"embedding-name": embedding_name}})
+    if kinds == {"embeddings"}:
+        _check_no_sound(features)
     videos = [path for kind, path in found if kind == "video"]
     sources: list[Source] = []
     for kind, value in found:
@@ -129,6 +131,14 @@ def _check_options(kinds: set[str], options: dict[str, dict[str, object]]) -> No
         given = [f"--{name}" for name, value in values.items() if value]
         if given and kind not in kinds:
             raise UsageError(f"{' and '.join(given)} can only be used with {names[kind]}. No source given is one")
+
+
+def _check_no_sound(features: FeatureConfig) -> None:
+    usual = FeatureConfig()
+    given = [name for name in ("sample_rate", "n_mfcc") if getattr(features, name) != getattr(usual, name)]
+    if given:
+        options = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"{options} can only be used with sound. All sources given are embeddings")
 
 
 def _recognise(spec: str) -> tuple[str, object]:
