@@ -310,26 +310,27 @@ def test_a_style_is_read_from_the_picture_in_training_and_is_zero_after():
 def test_an_encoder_that_has_learnt_stands_still_and_gives_what_it_will_give_in_use():
     features, images = np.random.default_rng(0).standard_normal((8, 6)).astype(np.float32), pictures(8, 16, 1)
 
-    def moved(done):
+    def moved(done, jit):
         model = small(dropout=0.5)
         training = TrainingModel(model, [Pixels(batch_size=8)], total_steps=10, encoder_share=0.5)
-        training.compile(keras.optimizers.Adam(1e-2))
+        training.compile(keras.optimizers.AdamW(1e-2), jit_compile=jit)
         training.optimizer.build(training.trainable_variables)
         training.optimizer.iterations.assign(done)
-        halves = (training.encoder, training.generator)
-        before = [half.get_weights() for half in halves]
-        training.fit(features, images, batch_size=8, epochs=1, verbose=0)
-        after = [half.get_weights() for half in halves]
-        # With dropout, two calls in training differ; those of an encoder in use don't.
-        noisy = np.abs(training(features, training=True) - training(features, training=True)).max() > 0
-        return [
-            max(np.abs(x - y).max() for x, y in zip(*pair, strict=True)) for pair in zip(before, after, strict=True)
-        ], noisy
+        drawn = training.generator(training.encoder.predict(features, verbose=0), training=True)
+        in_use = 8 * np.mean((drawn - images) ** 2)
+        before = [half.get_weights() for half in (training.encoder, training.generator)]
+        loss = training.fit(features, images, batch_size=8, epochs=1, verbose=0).history["loss"][0]
+        after = [half.get_weights() for half in (training.encoder, training.generator)]
+        changes = [
+            max(np.abs(x - y).max() for x, y in zip(*halves, strict=True)) for halves in zip(before, after, strict=True)
+        ]
+        return *changes, abs(loss / in_use - 1)
 
-    (encoder, generator), _ = moved(done=4)
-    assert encoder > 1e-3 and generator > 1e-3
-    (encoder, generator), noisy = moved(done=5)
-    assert encoder == 0 and generator > 1e-3 and not noisy
+    for jit in (False, True):
+        encoder, generator, difference = moved(4, jit)
+        assert encoder > 1e-3 and generator > 1e-3 and difference > 1e-3
+        encoder, generator, difference = moved(5, jit)
+        assert encoder == 0 and generator > 1e-3 and difference < 1e-5
 
 
 def test_a_training_without_objectives_or_with_one_twice_is_refused():

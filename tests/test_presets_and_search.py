@@ -107,11 +107,14 @@ def run(*arguments):
     return Said(result.exit_code, result.output + said)
 
 
-def test_the_preset_is_chosen_by_the_records(tones, records, tmp_path):
+def test_the_preset_is_chosen_by_the_records(tones, records, tmp_path, monkeypatch):
     assert choose_preset(records) == "words-adversarial"
     one_label = ["audio,image,label,source", *(f"{i}.wav,{i}.png,l{i // 12},s{i // 12}" for i in range(48))]
     (tones / "scenes.csv").write_text("\n".join(one_label))
-    assert choose_preset(build(tones, tmp_path / "scenes", "scenes.csv")) == "scenes"
+    scenes = build(tones, tmp_path / "scenes", "scenes.csv")
+    assert choose_preset(scenes) == "scenes"
+    monkeypatch.setattr("keras_a2i.training.choice.MANY", 36)
+    assert choose_preset(scenes) == "scenes-many"
     assert choose_preset(build(tones, tmp_path / "silent", waveform=False)) == "features"
 
 

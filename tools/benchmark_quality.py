@@ -42,7 +42,7 @@ class Row:
 
 ROWS = (
     Row("digits", "words-adversarial"),
-    Row("surf", "scenes"),
+    Row("surf", "scenes-many"),
     Row("clips", "scenes"),
     Row("digits", "words"),
     Row("digits", "words-aligned"),

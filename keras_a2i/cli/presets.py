@@ -24,7 +24,7 @@ def command(name):
         for text in (preset.description, preset.result):
             if text:
                 click.echo(textwrap.fill(text, _WIDTH, initial_indent="    ", subsequent_indent="    "))
-    click.echo("fit without --preset takes words-adversarial, scenes or features, as suits the records.")
+    click.echo("fit without --preset takes words-adversarial, scenes, scenes-many or features, as suits the records.")
 
 
 def aims(preset: Preset) -> list[str]:

@@ -1,5 +1,6 @@
 """The model that is trained: encoder and generator, with what each objective has to learn beside them."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,20 +54,35 @@ class TrainingModel(keras.Model):
         self.encoder, self.generator = split_at_latent(pictures)
         self.objectives = list(objectives)
         self._styled = next((o for o in objectives if isinstance(o, Variational)), None)
-        self._total_steps, self._encoder_share = max(1, total_steps), encoder_share
+        self._total_steps = max(1, total_steps)
+        self._encoder_share, self._encoder_learns = encoder_share, True
         self._trackers = [keras.metrics.Mean(name=name) for name in names]
         self.built = True
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not training:
             return self.pictures(inputs, training=False)
-        if self._encoder_share >= 1:
+        if self._encoder_learns:
             return self.encoder(inputs, training=True)
-        return ops.cond(
-            self._progress() < self._encoder_share,
-            lambda: self.encoder(inputs, training=True),
-            lambda: ops.stop_gradient(self.encoder(inputs, training=False)),
-        )
+        return ops.stop_gradient(self.encoder(inputs, training=False))
+
+    def train_step(self, *args: Any) -> Any:
+        """One step, as Keras makes it; of two forms while it is known only then whether the encoder still learns."""
+        if self._encoder_share >= 1:
+            return super().train_step(*args)
+        # Whole steps are chosen between, each with gradients of its own: XLA can't take them through a choice.
+        learns = self._progress() < self._encoder_share
+        return ops.cond(learns, lambda: self._step_with(True, *args), lambda: self._step_with(False, *args))
+
+    def _step_with(self, encoder_learns: bool, *args: Any) -> Any:
+        self._encoder_learns = encoder_learns
+        try:
+            with warnings.catch_warnings():
+                # That is meant.
+                warnings.filterwarnings("ignore", "Gradients do not exist for variables")
+                return super().train_step(*args)
+        finally:
+            self._encoder_learns = True
 
     def _progress(self) -> Any:
         """Share of the training that is done, a scalar from 0 to 1."""

@@ -6,6 +6,8 @@ from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.resplit import read_keys
 
 DEFAULT = "default"
+MANY = 1_000
+"""Training pairs from which an encoder knows enough to stand still while the generator learns on."""
 
 
 def choose_preset(records: str | pathlib.Path) -> str:
@@ -13,11 +15,14 @@ def choose_preset(records: str | pathlib.Path) -> str:
 
     Returns:
         "features" where they hold no sound, "words-adversarial" where one source (a speaker, say) has pairs of several
-        labels, else "scenes".
+        labels, else "scenes", or "scenes-many" where there are `MANY` training pairs.
     """
-    if not Manifest.read(records).waveform:
+    manifest = Manifest.read(records)
+    if not manifest.waveform:
         return "features"
     labels: dict[str, set[str]] = {}
     for key, _ in read_keys(records):
         labels.setdefault(key.source_id, set()).add(key.label)
-    return "words-adversarial" if any(len(names) > 1 for names in labels.values()) else "scenes"
+    if any(len(names) > 1 for names in labels.values()):
+        return "words-adversarial"
+    return "scenes-many" if manifest.counts["train"] >= MANY else "scenes"
