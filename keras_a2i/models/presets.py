@@ -87,6 +87,8 @@ _WORDS = dataclasses.replace(
     batch_size=32,
     epochs=40,
     objectives=ObjectiveWeights(mse=2.0, labels=6.0),
+    # A picture of another pair of the label says nothing of the sound but its label.
+    picture_gradient=0.0,
     shuffle_within_label=True,
     augmentation=Augmentation(),
     generator="residual",
@@ -99,7 +101,8 @@ _WORDS_VARIATIONAL = dataclasses.replace(
     description="as words, and draws as many different pictures of one sound as asked for",
     result="not measured",
     style_units=8,
-    objectives=ObjectiveWeights(mse=2.0, labels=6.0, variational=2.0, variational_warmup=0.3, consistency=1.0),
+    batch_size=64,
+    objectives=ObjectiveWeights(labels=6.0, variational=2.0, variational_warmup=0.3, consistency=1.0),
     picture_epochs=10,
 )
 
@@ -113,13 +116,7 @@ _WORDS_ADVERSARIAL = dataclasses.replace(
     "--digits pairs.csv --only digits/words-adversarial",
     beta_1=0.5,
     objectives=ObjectiveWeights(
-        mse=2.0,
-        labels=6.0,
-        variational=2.0,
-        variational_warmup=0.3,
-        adversarial=1.0,
-        adversarial_start=0.1,
-        consistency=2.0,
+        labels=6.0, variational=2.0, variational_warmup=0.3, adversarial=1.0, adversarial_start=0.1, consistency=2.0
     ),
 )
 
@@ -133,6 +130,7 @@ _WORDS_ALIGNED = dataclasses.replace(
     # Large batches hold more pictures that a sound is told from.
     batch_size=64,
     objectives=ObjectiveWeights(labels=6.0, alignment=2.0),
+    picture_gradient=1.0,
     picture_epochs=20,
 )
 
