@@ -100,9 +100,9 @@ _WORDS_VARIATIONAL = dataclasses.replace(
     _WORDS,
     name="words-variational",
     description="as words, and draws as many different pictures of one sound as asked for",
-    result="2,000 spoken digits as for words-adversarial: 84 % named as spoken, of 8 samples a sound 84 %, but only 0.12 "
-    "as far apart as real ones: they are means. 8 minutes on one core. python tools/benchmark_quality.py OUT --digits "
-    "pairs.csv --only digits/words-variational",
+    result="2,000 spoken digits as for words-adversarial: 84 % named as spoken, of 8 samples a sound 84 %, but only "
+    "0.12 as far apart as real ones: they are means. 8 minutes on one core. python tools/benchmark_quality.py OUT "
+    "--digits pairs.csv --only digits/words-variational",
     style_units=8,
     batch_size=64,
     picture_gradient=1.0,
