@@ -197,7 +197,7 @@ def test_sound_and_embeddings_don_t_mix(records, folder, tmp_path):
         build_records(sources, tmp_path / "rec", image=IMAGE, workers=1)
     with pytest.raises(UsageError, match="--embedding-name can only be used with embeddings"):
         open_source("synthetic:surf:4", **config, embedding_name="CLAP")
-    with pytest.raises(UsageError, match="--sample-rate and --n-mfcc can only be used with sound"):
+    with pytest.raises(UsageError, match="--sample-rate and --n-mfcc can only be used with videos or a csv of pairs"):
         open_source(folder / "pairs.csv", features=FeatureConfig(sample_rate=8000, n_mfcc=20), image=IMAGE)
     with pytest.raises(SourceError, match="Vectors need their pictures"):
         open_source(folder / "one.npy", **config)

@@ -333,31 +333,6 @@ def test_an_encoder_that_has_learnt_stands_still_and_gives_what_it_will_give_in_
         assert encoder == 0 and generator > 1e-3 and difference < 1e-5
 
 
-def test_an_encoder_may_learn_from_labels_alone():
-    features, images = np.random.default_rng(0).standard_normal((8, 6)).astype(np.float32), pictures(8, 16, 1)
-    labels = np.arange(8) % 2
-
-    def trained(share, aims):
-        keras.utils.set_random_seed(0)
-        training = TrainingModel(small(), [Labels(1.0, 8, 2), *aims], picture_gradient=share)
-        training.compile(keras.optimizers.SGD(0.1))
-        before = training.generator.get_weights()
-        training.fit(features, (images, labels), batch_size=8, epochs=1, verbose=0)
-        moved = max(np.abs(a - b).max() for a, b in zip(before, training.generator.get_weights(), strict=True))
-        return training.encoder.get_weights(), moved
-
-    pixels = Pixels(batch_size=8)
-    (alone, _), (cut, drew), (whole, _) = (
-        trained(1.0, [Half(1e-9, name="half")]),
-        trained(0.0, [pixels]),
-        trained(1.0, [pixels]),
-    )
-    assert drew > 1e-3
-    for a, b in zip(alone, cut, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-7)
-    assert max(np.abs(a - b).max() for a, b in zip(alone, whole, strict=True)) > 1e-3
-
-
 def test_a_training_without_objectives_or_with_one_twice_is_refused():
     with pytest.raises(UsageError, match=r"objectives of different names. Received: \[\]"):
         TrainingModel(small(), [])

@@ -289,8 +289,6 @@ def test_presets_are_listed_and_shown():
         ({"generator": "paint"}, "generator of a preset must be one of"),
         ({"encoder_units": (8, 8)}, "encoder_units of a preset must be 6 numbers for the encoder 'words'"),
         ({"style_units": -1}, "style_units of a preset must be a whole number from 0"),
-        ({"picture_gradient": 1.5}, r"picture_gradient of a preset must lie in \[0, 1\]"),
-        ({"labels": 0.0}, "picture_gradient of a preset must be above 0 where neither labels nor alignment teach"),
         ({"ema": 1.0}, r"ema of a preset must lie in \[0, 1\)"),
     ],
 )

@@ -137,7 +137,7 @@ SHOWN = {
     "surf": (
         ("SSIM (mean picture)", "ssim", "{:.3f}"),
         ("sharpness", "sharpness", "{:.0%}"),
-        ("R@1 of 120", "finds its target among 120", "{:.2f}"),
+        ("R@1 of 120", "finds its target among 120", "{:.1%}"),
         ("follows a swapped sound", "follows a swapped sound", "{:.1%}"),
         *((name, f"factor {name}", "{:.2f}") for name in ("night", "place", "rain", "wind", "swell", "wave")),
     ),

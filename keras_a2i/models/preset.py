@@ -50,8 +50,6 @@ class Preset:
             generator begins as its second half. 0 for none.
         encoder_share: share of the steps in which the encoder learns, above 0 up to 1; in the rest it stands still and
             the generator learns to draw finer from what it says.
-        picture_gradient: share of the gradient of the pictures that reaches the encoder, 0 to 1; with 0 it learns from
-            labels or alignment alone.
         ema: decay of the average of the weights that is kept in place of the last ones, 0 (off) up to below 1.
         task, size: what it is for, "tiny", "base" or "large".
         result: its measured result with command and data, one or two sentences.
@@ -90,7 +88,6 @@ class Preset:
     objectives: ObjectiveWeights = dataclasses.field(default_factory=ObjectiveWeights)
     picture_epochs: int = 0
     encoder_share: float = 1.0
-    picture_gradient: float = 1.0
     ema: float = 0.0
     task: str = "any"
     size: str = "base"
@@ -115,8 +112,6 @@ class Preset:
             self._require(field, _in_range(value, 0, 1) and value < 1, "must lie in [0, 1)")
         share = self.encoder_share
         self._require("encoder_share", _in_range(share, 0, 1) and share > 0, "must lie in (0, 1]")
-        share = self.picture_gradient
-        self._require("picture_gradient", _in_range(share, 0, 1), "must lie in [0, 1]")
         rate = self.learning_rate
         self._require("learning_rate", _in_range(rate, 0, 10) and rate > 0, "must lie in (0, 10]")
         self._require("schedule", self.schedule in SCHEDULES, f"must be one of {list(SCHEDULES)}")
@@ -157,11 +152,6 @@ class Preset:
             "picture_epochs",
             not aims.needs_pictures_encoded or self.picture_epochs > 0,
             "must be above 0 for the objectives alignment and consistency",
-        )
-        self._require(
-            "picture_gradient",
-            self.picture_gradient > 0 or aims.labels > 0 or aims.alignment > 0,
-            "must be above 0 where neither labels nor alignment teach the encoder",
         )
         self._require(
             "shuffle_within_label",

@@ -28,8 +28,6 @@ class TrainingModel(keras.Model):
         encoder_share: share of the steps in which the encoder learns, above 0 up to 1. After it the encoder runs as it
             will in use, without noise and with the statistics it has gathered, and the generator learns from the
             vectors that it will be given.
-        picture_gradient: share of the gradient of the pictures that reaches the encoder, 0 to 1. With 0 it learns from
-            objectives that look at the latent vector itself, such as labels, and only the generator from pictures.
 
     Raises:
         UsageError: if there is no objective, or two of one name.
@@ -47,7 +45,6 @@ class TrainingModel(keras.Model):
         objectives: Sequence[Objective],
         total_steps: int = 1,
         encoder_share: float = 1.0,
-        picture_gradient: float = 1.0,
     ):
         super().__init__(name=pictures.name)
         names = [objective.name for objective in objectives]
@@ -59,7 +56,6 @@ class TrainingModel(keras.Model):
         self._styled = next((o for o in objectives if isinstance(o, Variational)), None)
         self._total_steps = max(1, total_steps)
         self._encoder_share, self._encoder_learns = encoder_share, True
-        self._picture_gradient = picture_gradient
         self._trackers = [keras.metrics.Mean(name=name) for name in names]
         self.built = True
 
@@ -71,7 +67,7 @@ class TrainingModel(keras.Model):
         return ops.stop_gradient(self.encoder(inputs, training=False))
 
     def train_step(self, *args: Any) -> Any:
-        """One step, as Keras makes it; of two forms while it is known only then whether the encoder still learns."""
+        """One step as Keras makes it, with an encoder that learns or, after its share of the steps, stands still."""
         if self._encoder_share >= 1:
             return super().train_step(*args)
         # Whole steps are chosen between, each with gradients of its own: XLA can't take them through a choice.
@@ -82,7 +78,7 @@ class TrainingModel(keras.Model):
         self._encoder_learns = encoder_learns
         try:
             with warnings.catch_warnings():
-                # That is meant.
+                # An encoder that stands still has none.
                 warnings.filterwarnings("ignore", "Gradients do not exist for variables")
                 return super().train_step(*args)
         finally:
@@ -108,24 +104,18 @@ class TrainingModel(keras.Model):
         images, labels = y if isinstance(y, (tuple, list)) else (y, None)
         content, style = latent, None
         if self._styled is None:
-            generated = sampled = self.generator(self._for_pictures(latent), training=True)
+            generated = sampled = self.generator(latent, training=True)
         else:
             n = self._styled.style_units
             content = latent[:, :-n]
-            told = self._for_pictures(content)
             style = self._styled.read_style(images)
             read = self._styled.draw_style(*style)
             drawn = self._styled.draw_style(ops.zeros_like(read), ops.zeros_like(read))
             # One call for both: batch normalisation sees one set of statistics.
-            vectors = [ops.concatenate([told, ops.cast(s, told.dtype)], axis=-1) for s in (read, drawn)]
+            vectors = [ops.concatenate([content, ops.cast(s, content.dtype)], axis=-1) for s in (read, drawn)]
             both = self.generator(ops.concatenate(vectors, axis=0), training=True)
             generated, sampled = ops.split(both, 2, axis=0)
         return Step(images, labels, content, generated, sampled, style, self._progress())
-
-    def _for_pictures(self, content: Any) -> Any:
-        """The same, through which only a share of the gradient goes back."""
-        share = self._picture_gradient
-        return content if share == 1 else share * content + (1 - share) * ops.stop_gradient(content)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

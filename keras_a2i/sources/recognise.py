@@ -25,6 +25,13 @@ _SOURCES = (
     "a .npz file with the arrays embeddings and images, "
     f"a folder with {PAIRS_NAME} or {CSV_NAME}, {_KAGGLE}, {_SURF} or {_SURF}:N"
 )
+_KINDS = {
+    "video": "videos",
+    "pairs": "a csv of pairs (audio,image)",
+    "scenes": "a scenes csv (IMAGE, mfcc_1, ..., CLASS1, CLASS2)",
+    "surf": _SURF,
+    "embeddings": "embeddings (a csv with embedding,image or a .npz file)",
+}
 _LISTED = 2_000
 
 
@@ -93,10 +100,12 @@ def open_sources(
         raise UsageError(f"specs must be a list of sources. Received: {os.fspath(specs)!r}. Use open_source for one")
     found = [_recognise(os.fspath(spec)) for spec in specs]
     kinds = {kind for kind, _ in found}
-    options = {"scenes": {"class": classes, "exclude": exclude}, "pairs": _changed(pad, long)}
-    _check_options(kinds, options | {"embeddings": {"embedding-name": embedding_name}})
-    if kinds == {"embeddings"}:
-        _check_no_sound(features)
+    usual = FeatureConfig()
+    sound = {"sample-rate": features.sample_rate != usual.sample_rate, "n-mfcc": features.n_mfcc != usual.n_mfcc}
+    _check_options(kinds, {"scenes"}, {"class": classes, "exclude": exclude})
+    _check_options(kinds, {"pairs"}, {"short": not pad, "long": long != "start"})
+    _check_options(kinds, {"embeddings"}, {"embedding-name": embedding_name})
+    _check_options(kinds, set(_KINDS) - {"embeddings"}, sound)
     videos = [path for kind, path in found if kind == "video"]
     sources: list[Source] = []
     for kind, value in found:
@@ -117,28 +126,12 @@ def open_sources(
     return sources
 
 
-def _changed(pad: bool, long: str) -> dict[str, bool]:
-    return {"short": not pad, "long": long != "start"}
-
-
-def _check_options(kinds: set[str], options: dict[str, dict[str, object]]) -> None:
-    names = {
-        "scenes": "a scenes csv (IMAGE, mfcc_1, ..., CLASS1, CLASS2)",
-        "pairs": "a csv of pairs (audio,image)",
-        "embeddings": "embeddings (a csv with embedding,image or a .npz file)",
-    }
-    for kind, values in options.items():
-        given = [f"--{name}" for name, value in values.items() if value]
-        if given and kind not in kinds:
-            raise UsageError(f"{' and '.join(given)} can only be used with {names[kind]}. No source given is one")
-
-
-def _check_no_sound(features: FeatureConfig) -> None:
-    usual = FeatureConfig()
-    given = [name for name in ("sample_rate", "n_mfcc") if getattr(features, name) != getattr(usual, name)]
-    if given:
-        options = " and ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise UsageError(f"{options} can only be used with sound. All sources given are embeddings")
+def _check_options(kinds: set[str], fitting: set[str], options: dict[str, object]) -> None:
+    """Raises a UsageError where an option is set and none of the kinds given is one of those that it fits."""
+    given = [f"--{name}" for name, value in options.items() if value]
+    if given and kinds.isdisjoint(fitting):
+        names = " or ".join(name for kind, name in _KINDS.items() if kind in fitting)
+        raise UsageError(f"{' and '.join(given)} can only be used with {names}. No source given is one")
 
 
 def _recognise(spec: str) -> tuple[str, object]:

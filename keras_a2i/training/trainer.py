@@ -130,7 +130,7 @@ class Trainer:
         n_content = latent_length(self.pictures) - preset.style_units
         objectives = make_objectives(preset, self.metadata, n_content, config.batch_size, config.seed, self.autoencoder)
         steps = math.ceil(self.counts["train"] / config.batch_size) * config.epochs
-        model = TrainingModel(self.pictures, objectives, steps, preset.encoder_share, preset.picture_gradient)
+        model = TrainingModel(self.pictures, objectives, steps, preset.encoder_share)
         model.compile(optimizer=make_optimizer(preset, steps), jit_compile=config.jit)
         return model
 
