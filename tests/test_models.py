@@ -331,7 +331,7 @@ def test_the_average_of_weights_forgets_the_first_steps():
     preset = get_preset("words")
     assert make_optimizer(preset, 10_000).ema_momentum == 0.99
     assert make_optimizer(preset, 100).ema_momentum == pytest.approx(0.8)
-    assert not make_optimizer(preset, 10).use_ema and not make_optimizer(get_preset("seed"), 10_000).use_ema
+    assert make_optimizer(preset, 10).ema_momentum == 0 and not make_optimizer(get_preset("seed"), 10_000).use_ema
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])

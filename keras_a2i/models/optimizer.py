@@ -35,7 +35,8 @@ def make_optimizer(preset: Preset, total_steps: int) -> keras.optimizers.Optimiz
     # In a short training a long memory would hold the weights that it began with.
     memory = min(preset.ema, 1 - 1 / max(1.0, MEMORY_SHARE * total_steps))
     options = {"beta_1": preset.beta_1, "global_clipnorm": preset.gradient_clip or None}
-    if memory > 0:
+    # Kept in the shortest training too, where it remembers nothing: one that goes on for longer finds it there.
+    if preset.ema:
         options |= {"use_ema": True, "ema_momentum": memory}
     if preset.weight_decay:
         return keras.optimizers.AdamW(rate, weight_decay=preset.weight_decay, **options)
