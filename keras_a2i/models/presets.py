@@ -82,8 +82,9 @@ _WORDS = dataclasses.replace(
     final_scale=2,
     learning_rate=2e-3,
     weight_decay=1e-3,
+    batch_size=32,
     epochs=40,
-    objectives=ObjectiveWeights(labels=6.0),
+    objectives=ObjectiveWeights(mse=2.0, labels=6.0),
     shuffle_within_label=True,
     augmentation=Augmentation(),
     generator="residual",
@@ -98,6 +99,7 @@ _WORDS_VARIATIONAL = dataclasses.replace(
     "0.12 as far apart as real ones: they are means. 8 minutes on one core. python tools/benchmark_quality.py OUT "
     "--digits pairs.csv --only digits/words-variational",
     style_units=8,
+    batch_size=64,
     objectives=ObjectiveWeights(labels=6.0, variational=2.0, variational_warmup=0.3, consistency=1.0),
     picture_epochs=10,
 )
@@ -123,6 +125,7 @@ _WORDS_ALIGNED = dataclasses.replace(
     result="2,000 spoken digits as for words-adversarial: the first picture found among 100 has the spoken digit in "
     "87 %, and 86 % of the pictures drawn are named so; sharpness 5 %: they are means. 9 minutes on one core. python "
     "tools/benchmark_quality.py OUT --digits pairs.csv --only digits/words-aligned",
+    batch_size=64,
     objectives=ObjectiveWeights(labels=6.0, alignment=2.0),
     picture_epochs=20,
 )
