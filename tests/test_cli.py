@@ -23,6 +23,22 @@ def keras_a2i(*args, cwd=None):
     return subprocess.run([sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, cwd=cwd)
 
 
+@pytest.fixture
+def within(monkeypatch, capsys):
+    """Runs the command as `keras_a2i` does, in this process, which has TensorFlow imported."""
+    # What it does to a process's stderr is seen by the tests that start one.
+    monkeypatch.setattr(main, "_silence_native_logs", lambda: None)
+
+    def run(*args, cwd):
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr("sys.argv", ["keras-a2i", *map(str, args)])
+        with pytest.raises(SystemExit) as left:
+            main.main()
+        return subprocess.CompletedProcess(args, left.value.code, *capsys.readouterr())
+
+    return run
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder of 24 sounds and pictures with a pairs.csv, two of them unusable."""
@@ -68,8 +84,8 @@ def test_build_records_counts_and_names_what_it_skipped(run, folder):
     assert len(manifest["dropped"]) == 2 and str(folder) not in json.dumps(manifest)
 
 
-def test_inspect_prints_what_there_is_to_know_and_draws_a_sheet(run, folder):
-    result = keras_a2i("inspect", "rec", "--sheet", "sheet.png", cwd=folder)
+def test_inspect_prints_what_there_is_to_know_and_draws_a_sheet(run, folder, within):
+    result = within("inspect", "rec", "--sheet", "sheet.png", cwd=folder)
     assert result.returncode == 0, result.stderr
     for text in ("14 train, 8 val", "near-duplicates", "silent clips      0", "in two splits     0", "labels: 4"):
         assert text in result.stdout
@@ -106,8 +122,9 @@ def test_fit_goes_on(run, folder, tmp_path):
     assert "3 epochs from epoch 3" in result.stderr and "epoch 3/3" in result.stderr
 
 
-def test_evaluate_prints_and_writes_what_the_scores_mean(run, folder):
-    result = keras_a2i("evaluate", "run", "rec", cwd=folder)
+def test_evaluate_prints_and_writes_what_the_scores_mean(run, folder, within, monkeypatch):
+    monkeypatch.setattr("keras_a2i.evaluation.readers.STEPS", 15)
+    result = within("evaluate", "run", "rec", cwd=folder)
     assert result.returncode == 0, result.stderr
     for text in ("8 held-out pairs of 1 sources", "sounds shuffled", "finds its own target", "is degenerate"):
         assert text in result.stdout
@@ -116,14 +133,15 @@ def test_evaluate_prints_and_writes_what_the_scores_mean(run, folder):
     assert "<html" in (folder / "run" / "report.html").read_text()
 
 
-def test_baselines_need_no_model(run, folder):
-    result = keras_a2i("baselines", "rec", cwd=folder)
+def test_baselines_need_no_model(run, folder, within):
+    result = within("baselines", "rec", cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "14 train, 8 held out" in result.stdout and "label mean" in result.stdout
 
 
-def test_reproduce_trains_the_paper_s_recipe_and_says_what_differs(run, folder):
-    result = keras_a2i("reproduce", "rec", "--out", "paper", "--epochs", 1, cwd=folder)
+def test_reproduce_trains_the_paper_s_recipe_and_says_what_differs(run, folder, within, monkeypatch):
+    monkeypatch.setattr("keras_a2i.evaluation.readers.STEPS", 15)
+    result = within("reproduce", "rec", "--out", "paper", "--epochs", 1, cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "published" in result.stdout and "0.463" in result.stdout and "stand-ins" in result.stdout
     config = json.loads((folder / "paper" / "config.json").read_text())
@@ -182,29 +200,29 @@ def test_export_and_generate_with_the_exported_file(run, folder):
         (["quickstart", "--out", "rec"], 2, "exists already"),
     ],
 )
-def test_a_mistake_ends_in_one_sentence(run, folder, args, status, sentence):
+def test_a_mistake_ends_in_one_sentence(run, folder, args, status, sentence, within):
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != "x"}
-    result = keras_a2i(*args, cwd=folder)
+    result = within(*args, cwd=folder)
     assert (result.returncode, result.stdout) == (status, "")
     assert sentence in result.stderr and "Traceback" not in result.stderr
     after = {path: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != "x"}
     assert after == before
 
 
-def test_generate_doesn_t_mix_pictures_of_two_calls(run, folder):
+def test_generate_doesn_t_mix_pictures_of_two_calls(run, folder, within):
     args = ("generate", "run", "0.wav", "--out", "mixed")
-    assert keras_a2i(*args, cwd=folder).returncode == 0
+    assert within(*args, cwd=folder).returncode == 0
     stale = folder / "mixed" / "0" / "0007.png"
     stale.write_bytes(b"of another sound")
-    result = keras_a2i(*args, cwd=folder)
+    result = within(*args, cwd=folder)
     assert result.returncode == 2 and "holds pictures of an earlier call" in result.stderr
-    assert keras_a2i(*args, "--overwrite", cwd=folder).returncode == 0
+    assert within(*args, "--overwrite", cwd=folder).returncode == 0
     assert [path.name for path in (folder / "mixed" / "0").iterdir()] == ["0000.png"]
 
 
-def test_a_build_that_is_complete_says_so(run, folder):
+def test_a_build_that_is_complete_says_so(run, folder, within):
     args = ("pairs.csv", "--out", "rec", "--image-size", 16, "--split", "source", "--holdout", "speaker1")
-    result = keras_a2i("build-records", *args, cwd=folder)
+    result = within("build-records", *args, cwd=folder)
     assert result.returncode == 0 and "complete already" in result.stdout
 
 
