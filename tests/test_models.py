@@ -10,8 +10,6 @@ import sys
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
-from ai_edge_litert import interpreter as litert
 from seed_weights import draw_features, draw_weights, sample
 
 from keras_a2i.augmentation import Augmentation
@@ -202,20 +200,6 @@ def test_words_are_few_parameters_and_don_t_depend_on_loudness_or_place():
     word[0, 1600:5600], word[1, 9600:13_600] = chirp, 2 * chirp
     latents = _numpy(keras.Model(model.input, model.get_layer("latent").output)(word))
     np.testing.assert_allclose(latents[0], latents[1], atol=0.05 * np.abs(latents).max())
-
-
-@pytest.mark.parametrize("preset", list(PRESETS))
-def test_lite_model_of_built_in_operators_agrees(preset):
-    model = encoder_generator(preset, image_size=64, normalization=_statistics(104))
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    interpreter = litert.Interpreter(model_content=converter.convert())
-    interpreter.allocate_tensors()
-    inputs = _inputs(model, 1)
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], inputs)
-    interpreter.invoke()
-    image = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    np.testing.assert_allclose(image, _numpy(model(inputs)), atol=1e-4)
 
 
 def test_mixed_precision_gives_float32_pictures():
