@@ -39,6 +39,12 @@ def within(monkeypatch, capsys):
     return run
 
 
+@pytest.fixture
+def short(monkeypatch):
+    """Readers are trained so briefly that they read nothing rightly: for tests that don't look at them."""
+    monkeypatch.setattr("keras_a2i.evaluation.readers.STEPS", 15)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder of 24 sounds and pictures with a pairs.csv, two of them unusable."""
@@ -122,8 +128,8 @@ def test_fit_goes_on(run, folder, tmp_path):
     assert "3 epochs from epoch 3" in result.stderr and "epoch 3/3" in result.stderr
 
 
-def test_evaluate_prints_and_writes_what_the_scores_mean(run, folder, within, monkeypatch):
-    monkeypatch.setattr("keras_a2i.evaluation.readers.STEPS", 15)
+@pytest.mark.usefixtures("short")
+def test_evaluate_prints_and_writes_what_the_scores_mean(run, folder, within):
     result = within("evaluate", "run", "rec", cwd=folder)
     assert result.returncode == 0, result.stderr
     for text in ("8 held-out pairs of 1 sources", "sounds shuffled", "finds its own target", "is degenerate"):
@@ -139,8 +145,8 @@ def test_baselines_need_no_model(run, folder, within):
     assert "14 train, 8 held out" in result.stdout and "label mean" in result.stdout
 
 
-def test_reproduce_trains_the_paper_s_recipe_and_says_what_differs(run, folder, within, monkeypatch):
-    monkeypatch.setattr("keras_a2i.evaluation.readers.STEPS", 15)
+@pytest.mark.usefixtures("short")
+def test_reproduce_trains_the_paper_s_recipe_and_says_what_differs(run, folder, within):
     result = within("reproduce", "rec", "--out", "paper", "--epochs", 1, cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "published" in result.stdout and "0.463" in result.stdout and "stand-ins" in result.stdout
@@ -250,6 +256,7 @@ def test_settings_are_read_by_what_they_look_like():
         parse_settings(("a",))
 
 
+@pytest.mark.usefixtures("short")
 def test_the_quickstart_goes_all_the_way(tmp_path, monkeypatch):
     from click.testing import CliRunner
 
@@ -258,7 +265,6 @@ def test_the_quickstart_goes_all_the_way(tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, "N_PAIRS", 48)
     monkeypatch.setattr(quickstart, "IMAGE_SIZE", 16)
     monkeypatch.setattr(quickstart, "EPOCHS", 2)
-    monkeypatch.setattr("keras_a2i.evaluation.readers.STEPS", 15)
     out = tmp_path / "quickstart"
     result = CliRunner().invoke(quickstart.command, ["--out", str(out)], catch_exceptions=False)
     assert result.exit_code == 0
