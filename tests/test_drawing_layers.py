@@ -1,14 +1,16 @@
-"""Layers of the sharp generator: sub-pixels, scenery, style; every preset's sizes and its file for the edge."""
+"""Layers of the sharp generator: sub-pixels, scenery, style, prototypes; each preset's size and file for the edge."""
 
 import keras
 import numpy as np
 import pytest
+import scipy.special
+import scipy.stats
 import tensorflow as tf
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import UsageError
 from keras_a2i.exporters.export import export
-from keras_a2i.layers import Canvas, StyleUnits, SubPixel, SubPixelInitializer
+from keras_a2i.layers import Canvas, LabelHead, LabelPrototypes, StyleUnits, SubPixel, SubPixelInitializer
 from keras_a2i.models.model_file import ModelMetadata, save_model
 from keras_a2i.models.network import encoder_generator
 from keras_a2i.models.presets import PRESETS
@@ -61,11 +63,54 @@ def test_style_units_are_zeros_after_the_content():
     assert StyleUnits(2).compute_output_shape((None, 3)) == (None, 5)
 
 
+def test_prototypes_take_the_place_of_a_vector_in_the_sharpened_shares_of_its_labels():
+    rng = np.random.default_rng(0)
+    layer = LabelPrototypes(3, sharpness=4.0, style_units=2)
+    x = rng.standard_normal((5, 8)).astype(np.float32)
+    assert layer.compute_output_shape(x.shape) == layer(x).shape == (5, 8)
+    kernel, bias, prototypes = rng.standard_normal((6, 3)), rng.standard_normal(3), rng.standard_normal((3, 6))
+    layer.head.set_weights([kernel, bias])
+    layer.prototypes.assign(prototypes)
+    shares = scipy.special.softmax(4 * (x[:, :6] @ kernel + bias), axis=1)
+    np.testing.assert_allclose(layer(x), np.hstack([shares @ prototypes, x[:, 6:]]), atol=1e-5)
+    # Between two labels, 2 to 1: sharpened to 16 to 1.
+    layer.head.set_weights([np.zeros((6, 3)), np.log([2.0, 1.0, 1e-9])])
+    near = (16 * prototypes[0] + prototypes[1]) / 17
+    np.testing.assert_allclose(layer(x)[:, :6], np.tile(near, (5, 1)), atol=1e-5)
+
+
+def test_an_ensemble_decides_by_the_geometric_mean_of_its_probabilities():
+    rng = np.random.default_rng(1)
+    layer = LabelPrototypes(3, sharpness=1.0, ensemble=2)
+    x = rng.standard_normal((5, 8)).astype(np.float32)
+    layer(x)
+    layer.head.set_weights([rng.standard_normal(shape) for shape in ((4, 3), (3,), (4, 3), (3,))])
+    kernels = layer.head.get_weights()
+    logits = [x[:, 4 * i : 4 * i + 4] @ kernels[2 * i] + kernels[2 * i + 1] for i in range(2)]
+    np.testing.assert_allclose(layer.head(x), np.stack(logits, axis=1), atol=1e-5)
+    shares = scipy.stats.gmean([scipy.special.softmax(each, axis=1) for each in logits], axis=0)
+    shares /= shares.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(layer(x), shares @ layer.prototypes.numpy(), atol=1e-5)
+    assert layer.compute_output_shape((None, 8)) == (None, 4) and layer.prototypes.shape == (3, 4)
+
+
+def test_pictures_teach_prototypes_and_nothing_before_them():
+    layer = LabelPrototypes(3)
+    x = tf.Variable(np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(x) ** 2)
+    back = tape.gradient(loss, [x, layer.head.heads[0].kernel.value, layer.prototypes.value])
+    assert back[0] is back[1] is None and np.abs(back[2]).max() > 0
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: SubPixel(1), "scale must be a whole number from 2. Received: scale=1"),
         (lambda: SubPixel(2).compute_output_shape((None, 4, 4, 6)), "must be a multiple of 4. Received: 6"),
+        (lambda: LabelPrototypes(1), "n_labels must be 2 or more.*Received: n_labels=1, ensemble=1"),
+        (lambda: LabelPrototypes(2, sharpness=0.0), "sharpness must be above 0.*sharpness=0.0"),
+        (lambda: LabelHead(2, 3).build((None, 8)), "3 vectors of an ensemble must be of one length. Received: 8"),
         (lambda: StyleUnits(0), "units must be a whole number from 1. Received: units=0"),
     ],
 )
@@ -74,7 +119,7 @@ def test_what_cannot_be_drawn_is_refused(make, message):
         make()
 
 
-@pytest.mark.parametrize("layer", [SubPixel(2), Canvas(), StyleUnits(2)])
+@pytest.mark.parametrize("layer", [SubPixel(2), Canvas(), StyleUnits(2), LabelPrototypes(3, ensemble=2, style_units=1)])
 def test_layers_come_back_from_their_configuration(layer):
     copy = type(layer).from_config(layer.get_config())
     assert copy.get_config() == layer.get_config()
@@ -83,7 +128,7 @@ def test_layers_come_back_from_their_configuration(layer):
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_every_preset_keeps_its_size_and_exports_with_built_in_operators(name, tmp_path):
     preset = PRESETS[name]
-    model = encoder_generator(preset, sound=SOUND, image_size=32, channels=1)
+    model = encoder_generator(preset, sound=SOUND, image_size=32, channels=1, n_labels=3)
     assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) <= LIMITS.get(preset.size, np.inf)
     metadata = ModelMetadata(features=SOUND, image=ImageConfig(size=32, channels=1), input=preset.input, preset=name)
     save_model(model, tmp_path / "model.keras", metadata)

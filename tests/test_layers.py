@@ -216,6 +216,22 @@ def test_alignment_is_linear_interpolation_between_the_ends():
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+def test_a_quiet_s_is_cut_off_or_kept():
+    frames = np.full((1, 60, 4), -20.0, np.float32)
+    frames[0, 20:40, :3] = 0.0
+    # 36 dB below the loud part, in the highest band.
+    frames[0, 45:50, 3] = -36 * np.log(10) / 20
+
+    def last(**options):
+        aligned = AlignedFrames(48, **options)
+        return float(np.asarray(aligned._ends(2 * frames)[1]).item())
+
+    assert last() == last(quiet_db=36.0) == 40
+    assert last(quiet_db=50.0) >= 49
+    # The three bands together are 4.8 dB louder than one, and the tilt gives them at most 8 of its 12 dB.
+    assert last(quiet_db=40.0) == 40 and last(quiet_db=40.0, tilt_db=12.0) >= 49
+
+
 def test_silence_and_full_scale_are_aligned_to_something_finite():
     sounds = np.stack([SOUNDS["silence"], SOUNDS["square"], SOUNDS["click"]])
     x = FrameNormalization()(AlignedFrames()(_mel()(sounds)))
@@ -259,6 +275,7 @@ def test_a_warp_moves_a_peak_as_a_longer_vocal_tract_does():
     ("build", "message"),
     [
         (lambda: AlignedFrames(1), "n_frames must be 2 or more"),
+        (lambda: AlignedFrames(quiet_db=0.0), "quiet_db above 0"),
         (lambda: AlignedFrames(jitter=0.5), "jitter and warp in"),
         (lambda: FrameAugmentation(f_min=100.0, f_max=50.0), "f_min must lie below f_max"),
     ],
@@ -269,5 +286,9 @@ def test_frames_that_can_t_be(build, message):
 
 
 def test_frame_layers_come_back_from_their_configuration():
-    for layer in (AlignedFrames(20, jitter=0.1), FrameAugmentation(f_min=1.0, f_max=9.0), FrameNormalization()):
+    for layer in (
+        AlignedFrames(20, jitter=0.1, tilt_db=6.0),
+        FrameAugmentation(f_min=1.0, f_max=9.0),
+        FrameNormalization(),
+    ):
         assert type(layer).from_config(layer.get_config()).get_config() == layer.get_config()

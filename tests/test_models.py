@@ -95,7 +95,7 @@ def test_seed_weights_start_as_pytorchs():
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_input_and_output(preset, size):
     sound = FeatureConfig(sample_rate=8000, duration=0.5)
-    model = encoder_generator(preset, sound=sound, image_size=size, channels=1)
+    model = encoder_generator(preset, sound=sound, image_size=size, channels=1, n_labels=3)
     length = sound.n_features if PRESETS[preset].input == "features" else sound.n_samples
     assert (model.input.name, model.input.dtype) == (PRESETS[preset].input, "float32")
     assert model.input.shape == (None, length)
@@ -114,7 +114,7 @@ def test_sizes_of_the_presets(preset, most):
 @pytest.mark.parametrize("name", sorted(PRESETS.keys() - {"seed", "tiny"}))
 def test_every_preset_comes_in_three_sizes(name, image_size):
     counts = [
-        _count(encoder_generator(get_preset(name, size=size), image_size=image_size))
+        _count(encoder_generator(get_preset(name, size=size), image_size=image_size, n_labels=10))
         for size in ("tiny", "base", "large")
     ]
     assert counts[0] <= 500_000 and counts[1] <= 3_000_000
@@ -172,7 +172,7 @@ def test_noise_and_dropout_are_for_training_only():
 
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_file_round_trip(preset, tmp_path):
-    model = encoder_generator(preset, image_size=32, normalization=_statistics(104))
+    model = encoder_generator(preset, image_size=32, n_labels=2, normalization=_statistics(104))
     inputs = _inputs(model)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
@@ -193,7 +193,7 @@ def test_a_preset_of_sound_hears_through_the_feature_layers():
 
 
 def test_words_are_few_parameters_and_don_t_depend_on_loudness_or_place():
-    model = encoder_generator("words", image_size=32, channels=1)
+    model = encoder_generator("words", image_size=32, channels=1, n_labels=10)
     assert _count(model) <= 1_000_000
     word = np.zeros((2, 16_000), np.float32)
     chirp = 0.2 * np.sin(2 * np.pi * np.cumsum(np.linspace(300, 900, 4000)) / 16_000)
@@ -240,6 +240,7 @@ def test_default_learns_what_the_sound_says():
         ({"image_size": 100}, "power of two from 16 to 512"),
         ({"n_features": 0}, "n_features must be at least 1"),
         ({"channels": 4}, "channels must be 1"),
+        ({"preset": "words-adversarial"}, "'words-adversarial' decides between labels: n_labels must be 2 or more"),
         ({"normalization": (np.zeros(3), np.ones(3))}, r"of shape \(104,\) each. Received: \(3,\)"),
         ({"normalization": (np.zeros(104), -np.ones(104))}, "variance of at least 0"),
         ({"normalization": (np.full(104, np.nan), np.ones(104))}, "must be finite"),

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_a2i.errors import UsageError
+from keras_a2i.layers import LabelHead, LabelPrototypes
 from keras_a2i.models.network import encoder_generator
 from keras_a2i.models.presets import get_preset
 from keras_a2i.objectives import (
@@ -116,11 +117,31 @@ def test_spectrum_prefers_a_moved_picture_to_a_blurred_one_where_pixels_do_not()
 def test_labels_are_named_from_the_content():
     objective = Labels(1.0, n_content=3, n_labels=4)
     content, labels = np.eye(3, dtype=np.float32), np.array([0, 3, 1], np.int32)
-    logits = content @ objective.head.kernel.numpy() + objective.head.bias.numpy()
+    kernel, bias = objective.head.get_weights()
+    logits = content @ kernel + bias
     wanted = 0.9 * np.eye(4)[labels] + 0.1 / 4
     expected = tf.nn.softmax_cross_entropy_with_logits(wanted, logits).numpy().mean()
     found = objective.loss(step(None, None, content=content, labels=labels))
     assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_each_of_an_ensemble_learns_labels_by_itself():
+    objective = Labels(1.0, n_content=6, n_labels=4, ensemble=2)
+    content = np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32)
+    labels = np.array([0, 3, 1], np.int32)
+    alone = []
+    for i in range(2):
+        one = Labels(1.0, n_content=3, n_labels=4)
+        one.head.set_weights(objective.head.get_weights()[2 * i : 2 * i + 2])
+        alone.append(float(one.loss(step(None, None, content=content[:, 3 * i : 3 * i + 3], labels=labels))))
+    found = float(objective.loss(step(None, None, content=content, labels=labels)))
+    assert found == pytest.approx(np.mean(alone), rel=1e-5)
+
+
+def test_a_head_of_the_model_s_own_is_what_learns_labels():
+    head = LabelHead(4)
+    head.build((None, 3))
+    assert Labels(1.0, n_content=3, n_labels=4, head=head).trainable_variables == head.trainable_variables
 
 
 def test_divergence_is_that_of_normal_distributions():
@@ -254,6 +275,21 @@ def test_the_autoencoder_draws_pictures_again_and_names_those_that_have_labels()
     model.fit(images, np.full(64, NO_LABEL, np.int32), batch_size=64, epochs=1, verbose=0)
     momentum_alone = [np.abs(a - b).max() for a, b in zip(before, model.head.get_weights(), strict=True)]
     assert max(momentum_alone) < 3e-3 and np.isfinite(momentum_alone).all()
+
+
+def test_a_generator_that_decides_between_labels_learns_to_from_pictures():
+    inputs = keras.Input((8,))
+    decided = LabelPrototypes(2, ensemble=2, style_units=2)
+    drawn = keras.layers.Reshape((16, 16, 1))(keras.layers.Dense(256, "tanh")(decided(inputs)))
+    model = PictureAutoencoder(keras.Model(inputs, drawn), n_labels=2, batch_size=16)
+    model.compile(keras.optimizers.Adam(3e-3))
+    labels = np.arange(64, dtype=np.int32) % 2
+    images = np.broadcast_to(np.where(labels, 0.8, -0.8)[:, None, None, None], (64, 16, 16, 1)).astype(np.float32)
+    model.fit(images, labels, batch_size=16, epochs=30, verbose=0)
+    named = np.argmax(decided.head(model.encoder(images)[:, :6]), axis=-1)
+    assert named.shape == (64, 2) and (named == labels[:, None]).all()
+    model.freeze()
+    assert decided.head.trainable and not model.head.trainable
 
 
 class Half(Objective):

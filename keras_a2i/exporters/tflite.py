@@ -146,14 +146,18 @@ def _quantize(
 
 
 def _float_nodes(content: bytes, model: "keras.Model", float_layers: int) -> list[str]:
-    """Results that stay in float32: all before the first kernel, layer normalisations, and all from a late kernel on.
+    """Results that stay in float32: all before the first kernel, layer normalisations and what prepares mel frames, and
+    all from a late kernel on.
 
     Powers of sound span ten decades and the squares of a normalisation three: int8 has two.
     """
     import keras
 
+    from keras_a2i.layers import AlignedFrames, FrameNormalization
+
     kernels = [layer.name for layer in model.layers if getattr(layer, "kernel", None) is not None]
-    norms = [layer.name for layer in model.layers if isinstance(layer, keras.layers.LayerNormalization)]
+    wide = (keras.layers.LayerNormalization, AlignedFrames, FrameNormalization)
+    norms = [layer.name for layer in model.layers if isinstance(layer, wide)]
     interpreter = make_interpreter(content)
     names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
     results = [names[index] for op in interpreter._get_ops_details() for index in op["outputs"]]

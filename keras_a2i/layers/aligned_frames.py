@@ -8,7 +8,6 @@ from keras import ops
 
 from keras_a2i.errors import ConfigError
 
-_QUIET_DB = 30.0
 _EDGE = 0.01
 
 
@@ -16,13 +15,15 @@ _EDGE = 0.01
 class AlignedFrames(keras.layers.Layer):
     """Cuts out what is loud of log-mel frames and stretches it to so many frames.
 
-    A word, a knock or a bark then begins and ends where every other does, fast or slow, early or late. What is louder
-    than 30 dB below the loudest frame counts; the cut lies a frame outside its first and last hundredth. Values are
-    relative to the loudest of the sound and at least `floor_db` below it.
+    A word, a knock or a bark then begins and ends where every other does, fast or slow, early or late. What lies
+    less than `quiet_db` below the loudest frame counts; the cut is a frame outside its first and last hundredth. Values
+    are relative to the loudest of the sound and at least `floor_db` below it.
 
     Args:
         n_frames: frames that come out, 2 or more.
         floor_db: how far below the loudest value the quietest may lie, above 0.
+        quiet_db: how far below the loudest frame one still counts, above 0.
+        tilt_db: added to the highest band where loudness is judged, less to those below, so that an s counts for more.
         jitter: in training, both ends move by up to this share of the length.
         warp: in training, time inside is bent by up to this share of the length.
         seed: of the random numbers.
@@ -40,17 +41,20 @@ class AlignedFrames(keras.layers.Layer):
         n_frames: int = 48,
         *,
         floor_db: float = 60.0,
+        quiet_db: float = 30.0,
+        tilt_db: float = 0.0,
         jitter: float = 0.0,
         warp: float = 0.0,
         seed: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(**(kwargs | {"dtype": "float32", "trainable": False}))
-        if not (n_frames >= 2 and floor_db > 0 and 0 <= jitter < 0.5 and 0 <= warp < 0.5):
+        if not (n_frames >= 2 and min(floor_db, quiet_db) > 0 and 0 <= jitter < 0.5 and 0 <= warp < 0.5):
             raise ConfigError(
-                "n_frames must be 2 or more, floor_db above 0, jitter and warp in [0, 0.5). "
-                f"Received: n_frames={n_frames}, floor_db={floor_db}, jitter={jitter}, warp={warp}"
+                "n_frames must be 2 or more, floor_db and quiet_db above 0, jitter and warp in [0, 0.5). Received: "
+                f"n_frames={n_frames}, floor_db={floor_db}, quiet_db={quiet_db}, jitter={jitter}, warp={warp}"
             )
+        self.quiet_db, self.tilt_db = quiet_db, tilt_db
         self.n_frames, self.floor_db, self.jitter, self.warp, self.seed = n_frames, floor_db, jitter, warp, seed
         self._random = keras.random.SeedGenerator(seed)
 
@@ -71,8 +75,9 @@ class AlignedFrames(keras.layers.Layer):
 
     def _ends(self, power: Any) -> tuple[Any, Any]:
         """Frames between which the sound is loud, two (batch, 1)."""
-        level = ops.logsumexp(power, axis=2) * (10 / math.log(10))
-        loud = ops.relu(level - ops.max(level, axis=1, keepdims=True) + _QUIET_DB)
+        tilt = ops.linspace(0.0, self.tilt_db * math.log(10) / 10, power.shape[2])
+        level = ops.logsumexp(power + tilt, axis=2) * (10 / math.log(10))
+        loud = ops.relu(level - ops.max(level, axis=1, keepdims=True) + self.quiet_db)
         # Counted by a product with a triangle: a running sum isn't an operator of every runtime.
         n = loud.shape[1]
         so_far = ops.matmul(loud, ops.triu(ops.ones((n, n)))) / ops.sum(loud, axis=1, keepdims=True)
@@ -87,7 +92,7 @@ class AlignedFrames(keras.layers.Layer):
         return input_shape[0], self.n_frames, input_shape[2]
 
     def get_config(self) -> dict[str, Any]:
-        names = ("n_frames", "floor_db", "jitter", "warp", "seed")
+        names = ("n_frames", "floor_db", "quiet_db", "tilt_db", "jitter", "warp", "seed")
         return super().get_config() | {name: getattr(self, name) for name in names}
 
 

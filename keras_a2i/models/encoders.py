@@ -40,22 +40,30 @@ def encode_word(waveform: keras.KerasTensor, preset: Preset, sound: FeatureConfi
 
     Frames of 25 ms of log-mel bands are stretched to a common length and standardised by the sound's own statistics, so
     that speakers and microphones differ less; in training their time and frequency are warped and masked. Convolutions
-    follow, then mean and maximum over time.
+    follow, then mean and maximum over time. Of an ensemble, every second one listens further into the quiet and leans
+    towards high frequencies: beginnings and ends of words, as an s, that the others cut off.
 
     Args:
         waveform: (batch, n_samples) in [-1, 1].
-        preset: widths, length of the vector and dropout.
+        preset: widths, length of the vector, number of encoders and dropout.
         sound: gives the sample rate, 8,000 Hz or more.
         name: of the last layer.
 
     Returns:
-        float (batch, n_latent).
+        float (batch, ensemble x n_latent).
     """
     mel = _log_mel(sound.sample_rate, 0.025, 0.010, WORD_BANDS, 60.0, 4_000.0)
-    x = AlignedFrames(WORD_FRAMES, jitter=0.08, warp=0.1, name="aligned")(mel(waveform))
-    x = FrameAugmentation(f_min=mel.f_min, f_max=mel.f_max, noise_snr_db=5.0, name="augmented")(x)
-    x = FrameNormalization(name="standardised")(x)
-    return _dense(_convolve(x, preset), preset, name)
+    frames, heard = mel(waveform), []
+    for i in range(preset.ensemble):
+        end = f"_{chr(ord('a') + i)}" if i else ""
+        cut = {"quiet_db": 40.0, "tilt_db": 12.0} if i % 2 else {}
+        x = AlignedFrames(WORD_FRAMES, jitter=0.08, warp=0.1, name=f"aligned{end}", **cut)(frames)
+        x = FrameAugmentation(f_min=mel.f_min, f_max=mel.f_max, noise_snr_db=5.0, name=f"augmented{end}")(x)
+        x = FrameNormalization(name=f"standardised{end}")(x)
+        prefix = f"encoder{end}"
+        last = name if preset.ensemble == 1 else f"{prefix}_{name}"
+        heard.append(_dense(_convolve(x, preset, prefix), preset, last, prefix))
+    return layers.Concatenate(name=name)(heard) if preset.ensemble > 1 else heard[0]
 
 
 def encode_scene(waveform: keras.KerasTensor, preset: Preset, sound: FeatureConfig, name: str) -> keras.KerasTensor:
@@ -96,27 +104,27 @@ def _log_mel(rate: int, window: float, hop: float, n_mels: int, f_min: float, f_
     )
 
 
-def _convolve(x: keras.KerasTensor, preset: Preset) -> list[keras.KerasTensor]:
+def _convolve(x: keras.KerasTensor, preset: Preset, prefix: str = "encoder") -> list[keras.KerasTensor]:
     """Convolutions over (batch, frames, bands, views); mean and maximum over time of what they find."""
     for i, (width, strides) in enumerate(zip(preset.encoder_units[:4], ((2, 2), (2, 2), (1, 2), (1, 2)), strict=True)):
         kernel = 3 if i else 5
-        x = layers.Conv2D(width, kernel, strides, "same", use_bias=False, name=f"encoder_{i}")(x)
-        x = layers.BatchNormalization(momentum=0.9, name=f"encoder_{i}_norm")(x)
-        x = layers.ReLU(name=f"encoder_{i}_act")(x)
+        x = layers.Conv2D(width, kernel, strides, "same", use_bias=False, name=f"{prefix}_{i}")(x)
+        x = layers.BatchNormalization(momentum=0.9, name=f"{prefix}_{i}_norm")(x)
+        x = layers.ReLU(name=f"{prefix}_{i}_act")(x)
         if i == 1 and preset.dropout:
-            x = layers.SpatialDropout2D(preset.dropout / 3, name="encoder_1_dropout")(x)
-    x = layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]), name="encoder_frames")(x)
-    x = layers.Conv1D(preset.encoder_units[4], 3, padding="same", use_bias=False, name="encoder_4")(x)
-    x = layers.BatchNormalization(momentum=0.9, name="encoder_4_norm")(x)
-    x = layers.ReLU(name="encoder_4_act")(x)
-    return [layers.GlobalAveragePooling1D(name="encoder_mean")(x), layers.GlobalMaxPooling1D(name="encoder_max")(x)]
+            x = layers.SpatialDropout2D(preset.dropout / 3, name=f"{prefix}_1_dropout")(x)
+    x = layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]), name=f"{prefix}_frames")(x)
+    x = layers.Conv1D(preset.encoder_units[4], 3, padding="same", use_bias=False, name=f"{prefix}_4")(x)
+    x = layers.BatchNormalization(momentum=0.9, name=f"{prefix}_4_norm")(x)
+    x = layers.ReLU(name=f"{prefix}_4_act")(x)
+    return [layers.GlobalAveragePooling1D(name=f"{prefix}_mean")(x), layers.GlobalMaxPooling1D(name=f"{prefix}_max")(x)]
 
 
-def _dense(pooled: list[keras.KerasTensor], preset: Preset, name: str) -> keras.KerasTensor:
-    x = layers.Concatenate(name="encoder_pooled")(pooled)
-    x = layers.Dropout(preset.dropout, name="encoder_dropout")(x)
-    x = layers.Dense(preset.encoder_units[4], "relu", name="encoder_5")(x)
-    x = layers.Dropout(preset.dropout, name="encoder_5_dropout")(x)
+def _dense(pooled: list[keras.KerasTensor], preset: Preset, name: str, prefix: str = "encoder") -> keras.KerasTensor:
+    x = layers.Concatenate(name=f"{prefix}_pooled")(pooled)
+    x = layers.Dropout(preset.dropout, name=f"{prefix}_dropout")(x)
+    x = layers.Dense(preset.encoder_units[4], "relu", name=f"{prefix}_5")(x)
+    x = layers.Dropout(preset.dropout, name=f"{prefix}_5_dropout")(x)
     return layers.Dense(preset.encoder_units[5], name=name)(x)
 
 

@@ -5,12 +5,17 @@ import math
 import keras
 from keras import layers
 
-from keras_a2i.layers import Canvas, SubPixel, SubPixelInitializer
+from keras_a2i.layers import Canvas, LabelPrototypes, SubPixel, SubPixelInitializer
 from keras_a2i.models.initializers import SLOPE, torch_init
 from keras_a2i.models.preset import Preset
 
+PROTOTYPES = "label_prototypes"
+"""Name of the layer that decides between the labels, where a preset has one."""
 
-def generate_picture(latent: keras.KerasTensor, preset: Preset, image_size: int, channels: int) -> keras.KerasTensor:
+
+def generate_picture(
+    latent: keras.KerasTensor, preset: Preset, image_size: int, channels: int, n_labels: int = 0
+) -> keras.KerasTensor:
     """Draws the picture of a latent vector with the preset's generator.
 
     Args:
@@ -18,10 +23,19 @@ def generate_picture(latent: keras.KerasTensor, preset: Preset, image_size: int,
         preset: which generator, and its widths.
         image_size: pixels a side, a power of two from 16 to 512.
         channels: 3 for RGB, 1 for grey.
+        n_labels: number of labels, for a preset that decides between them.
 
     Returns:
         float32 (batch, image_size, image_size, channels) in [-1, 1]; the layer is named "image".
     """
+    if preset.label_sharpness:
+        latent = LabelPrototypes(
+            n_labels,
+            sharpness=preset.label_sharpness,
+            ensemble=preset.ensemble,
+            style_units=preset.style_units,
+            name=PROTOTYPES,
+        )(latent)
     draw = {"transposed": _transposed, "residual": _residual}[preset.generator]
     return layers.Activation("tanh", dtype="float32", name="image")(draw(latent, preset, image_size, channels))
 

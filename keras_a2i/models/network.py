@@ -20,6 +20,7 @@ def encoder_generator(
     sound: FeatureConfig | None = None,
     image_size: int = 256,
     channels: int = 3,
+    n_labels: int = 0,
     normalization: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> keras.Model:
     """Builds the network of a preset from Keras' own layers, untrained.
@@ -30,6 +31,8 @@ def encoder_generator(
         sound: rate, length and features of the sound; None is the default configuration.
         image_size: pixels a side, a power of two from 16 to 512.
         channels: 3 for RGB, 1 for grey.
+        n_labels: number of labels, 2 or more, for a preset that decides between them (`label_sharpness` above 0);
+            others take no notice of it.
         normalization: mean and variance of the training features, each (n_features,); None leaves the features as they
             are. A preset that doesn't normalise takes no notice of it.
 
@@ -56,6 +59,11 @@ def encoder_generator(
         raise UsageError(f"n_features must be at least 1. Received: n_features={n_features!r}")
     if channels not in (1, 3):
         raise UsageError(f"channels must be 1 (grey) or 3 (RGB). Received: channels={channels!r}")
+    if recipe.label_sharpness and n_labels < 2:
+        raise UsageError(
+            f"The preset {recipe.name!r} decides between labels: n_labels must be 2 or more. Received: {n_labels!r}. "
+            "Give their number, or take get_preset(..., label_sharpness=0)"
+        )
     name = f"encoder_generator_{recipe.name.replace('-', '_')}"
     content = CONTENT if recipe.style_units else LATENT
     if recipe.input == "waveform":
@@ -69,4 +77,4 @@ def encoder_generator(
         latent = encode_features(features, recipe, normalization, content)
     if recipe.style_units:
         latent = StyleUnits(recipe.style_units, name=LATENT)(latent)
-    return keras.Model(given, generate_picture(latent, recipe, image_size, channels), name=name)
+    return keras.Model(given, generate_picture(latent, recipe, image_size, channels, n_labels), name=name)

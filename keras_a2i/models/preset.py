@@ -22,6 +22,7 @@ class Preset:
         description: one line for lists.
         encoder_units: outputs of the dense layers, the last being the latent vector; for "words" and "scenes" the
             channels of four convolutions, those of the fifth, and the length of the latent vector.
+        ensemble: for "words", encoders side by side that learn labels each by itself; their latent vectors are joined.
         layer_norm: layer normalisation after every dense layer.
         base_size: pixels a side the generator starts from, 1, 2 or 4.
         base_channels: channels there, made by a dense layer; 0 takes the latent vector as it is (`base_size` 1).
@@ -45,6 +46,8 @@ class Preset:
         generator: "transposed", the paper's transposed convolutions, or "residual" blocks and sub-pixels.
         style_units: numbers after the latent vector for what the sound doesn't say, drawn at random to get several
             pictures of one sound; 0 for none.
+        label_sharpness: above 0, the generator draws from a learnt prototype of each label, mixed by how likely the
+            sound says each; the higher, the more the likeliest alone. 0 draws from the latent vector itself.
         objectives: what the training aims at, `ObjectiveWeights`. Its values can be changed by their own names.
         picture_epochs: passes over the training pictures for a picture autoencoder that is trained first; the
             generator begins as its second half. 0 for none.
@@ -83,8 +86,10 @@ class Preset:
     gradient_clip: float = 0.0
     input: str = "features"
     encoder: str = "dense"
+    ensemble: int = 1
     generator: str = "transposed"
     style_units: int = 0
+    label_sharpness: float = 0.0
     objectives: ObjectiveWeights = dataclasses.field(default_factory=ObjectiveWeights)
     picture_epochs: int = 0
     encoder_share: float = 1.0
@@ -103,9 +108,9 @@ class Preset:
             object.__setattr__(self, field, tuple(values))
         for field in ("layer_norm", "normalize", "shuffle_within_label"):
             self._require(field, isinstance(getattr(self, field), bool), "must be true or false")
-        for field in ("batch_size", "epochs"):
+        for field in ("batch_size", "epochs", "ensemble"):
             self._require(field, _is_count(getattr(self, field)), "must be a whole number from 1")
-        for field in ("feature_clip", "feature_noise", "weight_decay", "gradient_clip"):
+        for field in ("feature_clip", "feature_noise", "weight_decay", "gradient_clip", "label_sharpness"):
             self._require(field, _in_range(getattr(self, field), 0, 1e6), "must be a number from 0")
         for field in ("dropout", "beta_1", "warmup", "ema"):
             value = getattr(self, field)
@@ -123,6 +128,9 @@ class Preset:
             "encoder_units",
             self.encoder == "dense" or len(self.encoder_units) == 6,
             f"must be 6 numbers for the encoder {self.encoder!r}",
+        )
+        self._require(
+            "ensemble", self.ensemble == 1 or self.encoder == "words", "must be 1 for encoders other than 'words'"
         )
         self._require("generator", self.generator in GENERATORS, f"must be one of {list(GENERATORS)}")
         for field in ("style_units", "picture_epochs"):
@@ -147,6 +155,11 @@ class Preset:
             "style_units",
             (aims.variational > 0) == (self.style_units > 0),
             "must be above 0 for the objective variational, and for it alone",
+        )
+        self._require(
+            "label_sharpness",
+            self.label_sharpness == 0 or aims.labels > 0,
+            "must be 0 without the objective labels, which teaches the decision",
         )
         self._require(
             "picture_epochs",

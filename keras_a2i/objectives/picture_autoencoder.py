@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import layers, losses, ops
 
+from keras_a2i.layers import LabelPrototypes
 from keras_a2i.losses import BatchScaledMSE
 from keras_a2i.models.picture_encoder import picture_encoder
 
@@ -39,6 +40,8 @@ class PictureAutoencoder(keras.Model):
         self.head = layers.Dense(n_labels, name="label") if n_labels else None
         if self.head is not None:
             self.head.build((None, n_latent))
+        # A generator that decides between labels learns to from here on.
+        self._deciding = [layer.head for layer in generator.layers if isinstance(layer, LabelPrototypes) and n_labels]
         self._moves = [
             layers.RandomTranslation(0.06, 0.06, fill_mode="nearest", seed=seed),
             layers.RandomRotation(0.02, fill_mode="nearest", seed=seed + 1),
@@ -69,4 +72,7 @@ class PictureAutoencoder(keras.Model):
         value = self._compare(ops.stop_gradient(images), drawn)
         if self.head is not None:
             value += _LABEL_WEIGHT * self._name(y, self.head(latent))
+        for head in self._deciding:
+            logits = head(latent[:, : head.n_inputs])
+            value += _LABEL_WEIGHT * self._name(ops.repeat(y[:, None], head.ensemble, axis=1), logits)
         return value

@@ -1,9 +1,11 @@
 """From a preset's weights to objectives."""
 
+import keras
 import numpy as np
 
 from keras_a2i.errors import UsageError
 from keras_a2i.models.encoders import LATENT
+from keras_a2i.models.generators import PROTOTYPES
 from keras_a2i.models.model_file import ModelMetadata
 from keras_a2i.models.preset import Preset
 from keras_a2i.objectives import (
@@ -24,7 +26,7 @@ from keras_a2i.objectives import (
 def make_objectives(
     preset: Preset,
     metadata: ModelMetadata,
-    n_content: int,
+    pictures: keras.Model,
     batch_size: int,
     seed: int,
     autoencoder: PictureAutoencoder | None,
@@ -34,25 +36,19 @@ def make_objectives(
     Args:
         preset: the recipe.
         metadata: of the model: its pictures and labels.
-        n_content: length of the latent vector, without style.
+        pictures: the model that is trained.
         batch_size: the factor of the paper's loss.
         seed: of what they draw.
         autoencoder: for the objectives in its space.
-
-    Raises:
-        UsageError: if labels are to be learnt where there are fewer than two.
     """
     aims, size, channels = preset.objectives, metadata.image.size, metadata.image.channels
-    if aims.labels and len(metadata.labels) < 2:
-        raise UsageError(
-            f"The preset {preset.name!r} learns labels with the pictures: the records must have two or more. "
-            f"Received: {list(metadata.labels)}. Build them from a pairs.csv with labels, or choose another preset"
-        )
+    n_content = _latent_length(pictures) - preset.style_units
+    head = pictures.get_layer(PROTOTYPES).head if preset.label_sharpness else None
     makers = {
         "mse": lambda weight: Pixels(weight, batch_size),
         "ssim": Structure,
         "spectrum": lambda weight: Spectrum(weight, seed + 2),
-        "labels": lambda weight: Labels(weight, n_content, len(metadata.labels)),
+        "labels": lambda weight: Labels(weight, n_content, len(metadata.labels), preset.ensemble, head),
         "variational": lambda weight: Variational(
             weight, size, channels, preset.style_units, aims.variational_warmup, seed
         ),
@@ -67,12 +63,21 @@ def make_objectives(
     return [make(weights[name]) for name, make in makers.items() if weights[name]]
 
 
+def check_labels(preset: Preset, labels: tuple[str, ...]) -> None:
+    """Raises UsageError if a preset learns labels where there are fewer than two."""
+    if preset.objectives.labels and len(labels) < 2:
+        raise UsageError(
+            f"The preset {preset.name!r} learns labels with the pictures: the records must have two or more. "
+            f"Received: {list(labels)}. Build them from a pairs.csv with labels, or choose another preset"
+        )
+
+
 def needs_labels(preset: Preset, labels: tuple[str, ...]) -> bool:
     """Whether the training looks at the pairs' labels."""
     aims = preset.objectives
     return aims.labels > 0 or (aims.needs_pictures_encoded and len(labels) > 1)
 
 
-def latent_length(model) -> int:
+def _latent_length(model: keras.Model) -> int:
     """Numbers that the generator of a model draws from."""
     return int(np.prod(model.get_layer(LATENT).output.shape[1:]))

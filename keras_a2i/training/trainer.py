@@ -27,7 +27,7 @@ from keras_a2i.training.callbacks import (
     SampleSheets,
     assign_variables,
 )
-from keras_a2i.training.compose import latent_length, make_objectives, needs_labels
+from keras_a2i.training.compose import check_labels, make_objectives, needs_labels
 from keras_a2i.training.pictures import read_more_pictures, train_autoencoder
 from keras_a2i.training.run_folder import RunConfig, RunFolder
 
@@ -91,11 +91,13 @@ class Trainer:
             feature_mean=tuple(mean.tolist()),
             feature_std=tuple(std.tolist()),
         )
+        check_labels(preset, metadata.labels)
         model = encoder_generator(
             preset,
             sound=manifest.features,
             image_size=manifest.image.size,
             channels=manifest.image.channels,
+            n_labels=len(metadata.labels),
             normalization=(mean, std**2),
         )
         return model, metadata
@@ -127,8 +129,9 @@ class Trainer:
     def _compile(self) -> TrainingModel:
         """The model that is trained: the one of pictures, and what its objectives learn beside it."""
         preset, config = self.preset, self.config
-        n_content = latent_length(self.pictures) - preset.style_units
-        objectives = make_objectives(preset, self.metadata, n_content, config.batch_size, config.seed, self.autoencoder)
+        objectives = make_objectives(
+            preset, self.metadata, self.pictures, config.batch_size, config.seed, self.autoencoder
+        )
         steps = math.ceil(self.counts["train"] / config.batch_size) * config.epochs
         model = TrainingModel(self.pictures, objectives, steps, preset.encoder_share)
         model.compile(optimizer=make_optimizer(preset, steps), jit_compile=config.jit)
