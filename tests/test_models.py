@@ -10,6 +10,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from networks import different_networks
 from seed_weights import draw_features, draw_weights, sample
 
 from keras_a2i.augmentation import Augmentation
@@ -92,7 +93,7 @@ def test_seed_weights_start_as_pytorchs():
 
 
 @pytest.mark.parametrize("size", [16, 64, 512])
-@pytest.mark.parametrize("preset", list(PRESETS))
+@pytest.mark.parametrize("preset", different_networks())
 def test_input_and_output(preset, size):
     sound = FeatureConfig(sample_rate=8000, duration=0.5)
     model = encoder_generator(preset, sound=sound, image_size=size, channels=1, n_labels=3)
@@ -111,7 +112,7 @@ def test_sizes_of_the_presets(preset, most):
 
 
 @pytest.mark.parametrize("image_size", [16, 256])
-@pytest.mark.parametrize("name", sorted(PRESETS.keys() - {"seed", "tiny"}))
+@pytest.mark.parametrize("name", sorted(set(different_networks()) - {"seed", "tiny"}))
 def test_every_preset_comes_in_three_sizes(name, image_size):
     counts = [
         _count(encoder_generator(get_preset(name, size=size), image_size=image_size, n_labels=10))
@@ -126,6 +127,7 @@ def test_a_size_scales_the_widths_and_single_values_win():
     assert preset.encoder_units == (192, 96, 48) and preset.base_channels == 24 and preset.size == "tiny"
     assert preset.epochs == get_preset("features").epochs
     assert get_preset("tiny", size="tiny") == get_preset("tiny")
+    assert [get_preset("words", size=size).ensemble for size in ("tiny", "base", "large")] == [2, 4, 4]
     with pytest.raises(UsageError, match=r"must be one of \['tiny', 'base', 'large'\]. Received: 'huge'"):
         get_preset("features", size="huge")
     with pytest.raises(UsageError, match=r"The paper's network has one size. Received: the preset 'seed'"):
@@ -170,7 +172,7 @@ def test_noise_and_dropout_are_for_training_only():
     assert np.abs(_numpy(latent(features, training=True)) - _numpy(latent(features))).max() > 1e-3
 
 
-@pytest.mark.parametrize("preset", list(PRESETS))
+@pytest.mark.parametrize("preset", different_networks())
 def test_file_round_trip(preset, tmp_path):
     model = encoder_generator(preset, image_size=32, n_labels=2, normalization=_statistics(104))
     inputs = _inputs(model)

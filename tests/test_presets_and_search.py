@@ -31,7 +31,7 @@ from keras_a2i.training.pictures import read_more_pictures, train_autoencoder
 from keras_a2i.training.run_folder import RunFolder
 
 FEATURES, IMAGE = FeatureConfig(sample_rate=8000), ImageConfig(size=16, channels=1)
-SMALL = {"encoder_units": (8, 8, 16, 16, 32, 8), "base_channels": 8, "generator_channels": (8,)}
+SMALL = {"encoder_units": (8, 8, 16, 16, 32, 8), "ensemble": 2, "base_channels": 8, "generator_channels": (8,)}
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +150,7 @@ def test_search_on_the_command_line(aligned, tones, tmp_path):
         (["{aligned}", "{tones}/1.png", "{tones}", "--sheet", "x.png"], "A sheet shows pictures that a sound found"),
         (["{aligned}", "{tones}/1.wav", "{tones}/pairs.csv"], "to search among. Received: none"),
         (["{styled}", "{tones}/1.wav", "{tones}/1.png"], "whose training aligned sounds and pictures"),
+        (["no_run", "{tones}/1.wav", "{tones}/1.png"], "Received: no_run, which doesn't exist"),
     ],
 )
 def test_searches_that_cannot_be_are_refused(arguments, message, aligned, styled, tones):

@@ -1,4 +1,4 @@
-"""`keras-a2i generate`: sound files into pictures or videos."""
+"""`keras-a2i generate`: sound into pictures or videos."""
 
 import functools
 import math
@@ -51,7 +51,8 @@ _CODEC = "h264"
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier call wrote.")
 @click.option("--strict", is_flag=True, help="Stop at the first sound file that can't be read.")
 def command(model, audio, out, sheet, video, fps, codec, smooth, samples, temperature, seed, overwrite, strict):
-    """Turn AUDIO files (wav, flac, ogg, mp3; any rate and length) into PNG pictures, one for each second of sound.
+    """Turn AUDIO files (wav, flac, ogg, mp3; any rate and length) into PNG pictures, one for each second of sound. Of a
+    video its sound is heard, which needs pip install "keras-a2i[video]".
 
     MODEL is a run folder, a .keras file, a SavedModel folder or a .tflite file. The last second of a file is filled
     with silence. Pictures of sound.wav go to OUT/sound/0000.png and so on, and to the sheet OUT/sound.png.
@@ -237,12 +238,11 @@ def _draw(predictor, part, styles: dict | None):
 
 
 def _count(path: pathlib.Path, seconds: float) -> int:
-    """How many pieces of so many seconds a sound file has, the last one not full; 1 where that can't be told."""
-    import soundfile
+    """How many pieces of so many seconds a file's sound has, the last one not full; 1 where that can't be told."""
+    from keras_a2i.sources.sound import open_sound
 
     try:
-        info = soundfile.info(path)
-    except (soundfile.LibsndfileError, OSError, TypeError):
-        # A TypeError for a name in .raw, whose layout nobody told.
+        with open_sound(path) as file:
+            return max(1, math.ceil(file.frames / (file.samplerate * seconds)))
+    except (SourceError, OSError):
         return 1
-    return max(1, math.ceil(info.frames / (info.samplerate * seconds)))

@@ -24,7 +24,7 @@ _SECONDS_BETWEEN_LOG_LINES = 10.0
     default="mic",
     show_default=True,
     metavar="mic|mic:NAME|FILE",
-    help="The default microphone, one by its name or number, or a sound file played at real speed.",
+    help="The default microphone, one by its name or number, or a sound or video file played at real speed.",
 )
 @click.option("--rate", default=10.0, show_default=True, help="Pictures a second, 0.1 to 60.")
 @click.option(

@@ -21,6 +21,8 @@ ALIGNED_GALLERY = 100
 N_SAMPLES = 8
 _N_GALLERIES = 20
 _MOST_SOUNDS, _MOST_DRAWN = 64, 256
+# Half a level of 8 bits in [-1, 1]: less isn't seen in a file.
+_LEAST_CHANGE = 1 / 255
 
 
 def swapped(generated: np.ndarray, held_out: Pairs, seed: int) -> Measure:
@@ -81,14 +83,15 @@ def loudness(run: Run, to_inputs: Run, waveforms: np.ndarray, reader: FactorRead
         reader: of hidden factors, where there are any.
 
     Returns:
-        The rank correlation of quietness and change of the picture; with a reader, also of gain and mean reading for
-        the factor that changes most.
+        The rank correlation of quietness and change of the picture, 0 where no change is large enough to be seen; with
+        a reader, also of gain and mean reading for the factor that changes most.
     """
     sounds = waveforms[np.unique(np.linspace(0, len(waveforms) - 1, _MOST_SOUNDS).astype(int))]
     pictures = [run(to_inputs(np.clip(sounds * 10 ** (gain / 20), -1, 1).astype(np.float32))) for gain in GAINS_DB]
     zero = GAINS_DB.index(0.0)
     changes = [float(np.abs(drawn - pictures[zero]).mean()) for drawn in pictures[: zero + 1]]
-    order = _rank_correlation(-np.array(GAINS_DB[: zero + 1]), np.array(changes))
+    seen = max(changes) >= _LEAST_CHANGE
+    order = _rank_correlation(-np.array(GAINS_DB[: zero + 1]), np.array(changes)) if seen else 0.0
     found = [Measure("changes more the quieter", order, 0.0, f"rank correlation; at -18 dB by {changes[0]:.3f} of 2")]
     if reader is not None:
         readings = np.array([reader.read(drawn).mean(axis=0) for drawn in pictures])

@@ -31,6 +31,10 @@ class LabelPrototypes(keras.layers.Layer):
 
     Raises:
         UsageError: if an argument is out of range.
+
+    Reference:
+        Lakshminarayanan et al., "Simple and scalable predictive uncertainty estimation using deep ensembles",
+        arXiv:1612.01474.
     """
 
     def __init__(

@@ -77,7 +77,7 @@ _WORDS = dataclasses.replace(
     encoder="words",
     input="waveform",
     encoder_units=(24, 48, 96, 96, 128, 64),
-    ensemble=2,
+    ensemble=4,
     label_sharpness=4.0,
     base_channels=96,
     generator_channels=(96, 48, 32, 24, 16),
@@ -219,7 +219,8 @@ def get_preset(name: str, /, **overrides: Any) -> Preset:
     known = [*own, "size", *parts["objectives"], *parts["augmentation"]]
     for key in overrides:
         if key not in known:
-            raise UsageError(f"A preset has the values {known}. Received: {key!r}{_suggest(key, known)}")
+            near = _suggest(key, known) or f". It has {', '.join(known)}"
+            raise UsageError(f"A preset has no such value. Received: {key!r}{near}")
     for part, names in parts.items():
         changed = {key: overrides.pop(key) for key in list(overrides) if key in names}
         if isinstance(overrides.get(part), dict):

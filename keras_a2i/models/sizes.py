@@ -11,7 +11,8 @@ _MULTIPLE = 4
 
 
 def resize(preset: Preset, size: str) -> Preset:
-    """The same network with fewer or more channels a layer; depth and recipe stay.
+    """The same network with fewer or more channels a layer, and half of an ensemble's encoders in tiny; depth and
+    recipe stay.
 
     Args:
         preset: of any size.
@@ -39,4 +40,5 @@ def resize(preset: Preset, size: str) -> Preset:
         encoder_units=tuple(map(scaled, preset.encoder_units)),
         base_channels=scaled(preset.base_channels),
         generator_channels=tuple(map(scaled, preset.generator_channels)),
+        ensemble=max(1, preset.ensemble // 2) if size == "tiny" else preset.ensemble,
     )

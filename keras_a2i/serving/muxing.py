@@ -1,6 +1,7 @@
 """Writing a video file: pictures and the sound they were drawn from, in step (PyAV)."""
 
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Iterator
 from fractions import Fraction
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_a2i.errors import MissingPackageError, UsageError
-from keras_a2i.sources.sound import Resampler, to_mono
+from keras_a2i.sources.sound import Resampler, open_sound, to_mono
 
 _BLOCK = 65_536
 _AAC_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)
@@ -101,15 +102,13 @@ class VideoWriter:
         codec: from `find_codec`.
         size: pixels a side.
         fps: frames a second.
-        sound: a file that soundfile reads.
+        sound: a file that `open_sound` reads.
     """
 
     def __init__(self, path: pathlib.Path, codec: Codec, size: int, fps: Fraction, sound: pathlib.Path):
-        import soundfile
-
         self._av = av = import_av()
         self._fps, self._frames, self._samples = fps, 0, 0
-        with soundfile.SoundFile(sound) as file:
+        with open_sound(sound) as file:
             rate, channels = file.samplerate, 2 if file.channels == 2 else 1
         self._rate = next((each for each in codec.rates if each >= rate), codec.rates[-1])
         self._layout = "stereo" if channels == 2 else "mono"
@@ -168,15 +167,13 @@ class VideoWriter:
 
 
 def _stream_channels(path: pathlib.Path, channels: int, rate: int, new_rate: int) -> Iterator[np.ndarray]:
-    """Yields a sound file as float32 (n, channels) in [-1, 1], n >= 1; of one channel it is the mean of all."""
-    import soundfile
-
+    """Yields a file's sound as float32 (n, channels) in [-1, 1], n >= 1; of one channel it is the mean of all."""
     resamplers = [Resampler(rate, new_rate) for _ in range(channels)]
-    with soundfile.SoundFile(path) as file:
-        last = False
-        while not last:
-            block = file.read(max(1, _BLOCK // file.channels), dtype="float32", always_2d=True)
-            last = len(block) == 0
+    with open_sound(path) as file:
+        blocks = file.blocks(max(1, _BLOCK // file.channels), dtype="float32", always_2d=True)
+        for block in itertools.chain(blocks, [None]):
+            last = block is None
+            block = np.zeros((0, channels), np.float32) if last else block
             columns = block.T if channels == 2 else [to_mono(block)]
             ready = [resampler(column, last) for resampler, column in zip(resamplers, columns, strict=True)]
             if len(ready[0]):

@@ -180,7 +180,8 @@ class Predictor:
         """Pictures for a sound file, a batch at a time, in constant memory.
 
         Args:
-            path: wav, flac, ogg or mp3 of any rate and length; for a model of embeddings, as for `open_vectors`.
+            path: wav, flac, ogg or mp3 of any rate and length, or a video, whose sound is heard; for a model of
+                embeddings, as for `open_vectors`.
 
         Yields:
             float32 (n, size, size, channels), one picture for each window of sound or each vector.

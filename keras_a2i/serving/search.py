@@ -119,9 +119,10 @@ def load_searcher(run: str | pathlib.Path) -> Searcher:
     run = pathlib.Path(run)
     encoder = run / "picture_encoder.keras"
     if not encoder.is_file():
+        missing = "" if run.exists() else ", which doesn't exist"
         raise ModelError(
             "A search needs a run folder whose training aligned sounds and pictures, such as one of the preset "
-            f"words-aligned: it holds a picture_encoder.keras. Received: {run}"
+            f"words-aligned: it holds a picture_encoder.keras. Received: {run}{missing}"
         )
     try:
         return Searcher(load(run), keras.saving.load_model(encoder, compile=False, safe_mode=True))

@@ -40,7 +40,7 @@ class FileInput:
     """A sound file at the speed it would be heard: a block arrives when its last sample would have been heard.
 
     Args:
-        path: wav, flac, ogg or mp3 of any rate and length.
+        path: wav, flac, ogg or mp3 of any rate and length, or a video.
         sample_rate: Hz to give.
         now: a clock, in seconds.
         sleep: waits for some seconds of that clock.

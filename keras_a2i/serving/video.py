@@ -104,7 +104,7 @@ def write_video(
 
     Args:
         predictor: the model.
-        sound: wav, flac, ogg or mp3 of any rate, channels and length; it becomes the video's sound.
+        sound: wav, flac, ogg or mp3 of any rate, channels and length, or a video; its sound becomes the new video's.
         path: the video; its folder is made where it doesn't exist.
         fps: frames a second, 1 to 60.
         codec: "h264" (mp4 with AAC) or "vp9" (webm with Opus).

@@ -1,7 +1,8 @@
-"""Sound files of any rate and channel count to mono float32 at the feature rate (soundfile and soxr)."""
+"""Sound of files of any rate and channel count to mono float32 at the feature rate (soundfile and soxr)."""
 
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -53,18 +54,48 @@ class Resampler:
         return self._stream.resample_chunk(np.ascontiguousarray(block, dtype=np.float32), last=last)
 
 
-def stream_sound(path: pathlib.Path, sample_rate: int) -> Iterator[np.ndarray]:
-    """Yields a sound file as mono float32 blocks in [-1, 1] at `sample_rate`, never holding the whole file.
+def open_sound(path: pathlib.Path) -> Any:
+    """Opens a sound file, or the sound of a video: a soundfile.SoundFile, or what does the same for videos.
 
     Raises:
-        SourceError: if the file is missing, can't be decoded, holds no samples, or holds values that aren't finite or
-            lie beyond 16 times full scale.
+        SourceError: if it can't be opened as what its name says.
+        MissingPackageError: if it is a video and PyAV isn't installed.
     """
     import soundfile
+
+    from keras_a2i.sources.video import VIDEO_SUFFIXES
+    from keras_a2i.sources.video_sound_file import VideoSoundFile
 
     # For a name in .raw libsndfile asks for the layout instead of looking at the content.
     if path.suffix.lower() == ".raw":
         raise SourceError(f"{path.name} can't be read as sound: raw samples don't say their rate. Save it as wav")
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return VideoSoundFile(path)
+    try:
+        return soundfile.SoundFile(path)
+    except soundfile.LibsndfileError as error:
+        raise _not_sound(path, error) from error
+
+
+def _not_sound(path: pathlib.Path, error: Any) -> SourceError:
+    formats = ", ".join(suffix[1:] for suffix in SUFFIXES)
+    return SourceError(f"{path.name} can't be read as sound ({formats}): {error.error_string}")
+
+
+def stream_sound(path: pathlib.Path, sample_rate: int) -> Iterator[np.ndarray]:
+    """Yields a file's sound as mono float32 blocks in [-1, 1] at `sample_rate`, never holding the whole file.
+
+    Args:
+        path: wav, flac, ogg or mp3, or a video.
+        sample_rate: Hz wanted.
+
+    Raises:
+        SourceError: if the file is missing, can't be decoded, holds no samples, or holds values that aren't finite or
+            lie beyond 16 times full scale.
+        MissingPackageError: if it is a video and PyAV isn't installed.
+    """
+    import soundfile
+
     try:
         exists = path.is_file()
     except OSError as error:
@@ -74,7 +105,7 @@ def stream_sound(path: pathlib.Path, sample_rate: int) -> Iterator[np.ndarray]:
         raise SourceError(f"The sound file {path.name} {what}")
     total = 0
     try:
-        with soundfile.SoundFile(path) as file:
+        with open_sound(path) as file:
             if not MIN_SAMPLE_RATE <= file.samplerate <= MAX_SAMPLE_RATE:
                 raise SourceError(
                     f"The sample rate must lie between {MIN_SAMPLE_RATE} and {MAX_SAMPLE_RATE} Hz. "
@@ -87,9 +118,7 @@ def stream_sound(path: pathlib.Path, sample_rate: int) -> Iterator[np.ndarray]:
                 yield np.clip(resampler(to_mono(block)), -1, 1)
             yield np.clip(resampler(np.zeros(0, np.float32), last=True), -1, 1)
     except soundfile.LibsndfileError as error:
-        raise SourceError(
-            f"{path.name} can't be read as sound ({', '.join(s[1:] for s in SUFFIXES)}): {error.error_string}"
-        ) from error
+        raise _not_sound(path, error) from error
     if total == 0:
         raise SourceError(f"{path.name} holds no samples")
 
@@ -109,7 +138,7 @@ def read_sound(path: pathlib.Path, sample_rate: int, n_samples: int) -> tuple[np
     """Reads at most the first `n_samples` of a sound file.
 
     Args:
-        path: wav, flac, ogg or mp3.
+        path: as for `stream_sound`.
         sample_rate: Hz wanted.
         n_samples: samples wanted at that rate.
 
