@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.signal
 import soundfile
 from test_generate_video import Loudness, decode
 from video_clips import at, read, tone, write_clip
@@ -44,6 +45,30 @@ def test_it_says_what_it_holds_and_is_cut_short_where_the_file_is(tmp_path):
     heard, half = (np.concatenate(list(stream_sound(path, 44_100))) for path in (whole, tmp_path / "half.mkv"))
     assert 44_100 < len(half) < 3 * 44_100
     np.testing.assert_array_equal(half, heard[: len(half)])
+
+
+def test_sound_that_changes_its_form_goes_on_in_the_one_it_began_with(tmp_path):
+    sound = tone(2, 48_000, 2)
+    begins = write_clip(tmp_path / "a.ts", at(10, 2), sound, rate=48_000, sound_codec="mp2")
+    goes_on = write_clip(
+        tmp_path / "b.ts",
+        [2 + time for time in at(10, 2)],
+        tone(2, 32_000),
+        rate=32_000,
+        sound_codec="mp2",
+        sound_start=2.0,
+    )
+    (tmp_path / "both.ts").write_bytes(begins.read_bytes() + goes_on.read_bytes())
+    with open_sound(tmp_path / "both.ts") as file:
+        assert (file.samplerate, file.channels) == (48_000, 2)
+        heard = np.concatenate(list(file.blocks()))
+    # By the time stamps the second file begins 0.2 s before the first one ends.
+    assert heard.shape[1] == 2 and abs(len(heard) - 3.81 * 48_000) < 1_000
+    # The second half is mono from there on, and starts where the first one ends.
+    assert np.abs(heard[97_000:180_000, 0] - heard[97_000:180_000, 1]).max() < 1e-5
+    again = scipy.signal.resample_poly(tone(2, 32_000)[:, 0], 3, 2)[24_000:48_000]
+    lag = scipy.signal.correlate(heard[100_000:160_000, 0], again, "valid").argmax()
+    assert abs(np.corrcoef(heard[100_000 + lag : 124_000 + lag, 0], again)[0, 1]) > 0.95
 
 
 def test_videos_without_sound_are_named(tmp_path):

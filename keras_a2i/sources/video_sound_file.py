@@ -42,6 +42,8 @@ class VideoSoundFile:
             raise SourceError(f"{path.name} has no sound" + (" that can be decoded" if tracks else ""))
         self._track = self._container.streams.best("audio")
         self.samplerate = self._track.rate
+        # The track's own changes with what is decoded.
+        self._layout = self._track.layout.name
         self.channels = self._track.layout.nb_channels
         self.frames = round((self._container.duration or 0) / 1e6 * self.samplerate)
 
@@ -56,17 +58,37 @@ class VideoSoundFile:
         self._container.close()
 
     def blocks(self, *_: Any, **__: Any) -> Iterator[np.ndarray]:
-        """Yields float32 (n, channels), of the length that the file's own blocks have."""
-        graph = self._graph()
-        for frame in self._frames():
-            try:
+        """Yields float32 (n, channels), of the length that the file's own blocks have.
+
+        Raises:
+            SourceError: if the sound takes a form that FFmpeg can't bring to the one it began with.
+        """
+        done = 0
+        for _, frames in itertools.groupby(self._frames(), _form):
+            for block in self._filtered(frames, done):
+                done += len(block)
+                yield block
+
+    def _filtered(self, frames: Iterator[Any], done: int) -> Iterator[np.ndarray]:
+        """Frames of one form as float samples, behind `done` samples: silence up to where they begin, no overlap."""
+        first = next(frames)
+        begin = first.pts
+        position = done if begin is None else round(begin * first.time_base * self.samplerate)
+        if position > done:
+            yield np.zeros((position - done, self.channels), np.float32)
+        overlap = max(0, done - position)
+        try:
+            graph = self._graph(first)
+            for frame in itertools.chain([first], frames, [None]):
+                if frame is not None and frame.pts is not None and begin is not None:
+                    frame.pts -= begin
                 graph.push(frame)
-            except (self._av.FFmpegError, ValueError) as error:
-                raise SourceError(f"The sound of {self._name} changes its form: {error}") from None
-            yield from self._ready(graph)
-        with contextlib.suppress(self._av.EOFError):
-            graph.push(None)
-        yield from self._ready(graph)
+                for block in self._ready(graph):
+                    if len(block) > overlap:
+                        yield block[overlap:]
+                    overlap = max(0, overlap - len(block))
+        except (self._av.FFmpegError, ValueError) as error:
+            raise SourceError(f"The sound of {self._name} can't be followed: {error}") from None
 
     def _frames(self) -> Iterator[Any]:
         """Decoded frames on the file's clock; damaged ones give nothing, and a file that breaks off ends."""
@@ -85,18 +107,17 @@ class VideoSoundFile:
                         frame.pts = None if frame.pts is None else frame.pts - origin
                         yield frame
 
-    def _graph(self) -> Any:
-        """Fills gaps with silence by the time stamps, and makes float samples of what the track holds."""
+    def _graph(self, frame: Any) -> Any:
+        """What fills gaps by the time stamps and makes float samples of the track's rate and layout."""
         graph = self._av.filter.Graph()
-        chain = [
-            graph.add_abuffer(template=self._track),
+        graph.link_nodes(
+            graph.add_abuffer(
+                sample_rate=frame.sample_rate, format=frame.format, layout=frame.layout, time_base=frame.time_base
+            ),
             graph.add("aresample", f"{self.samplerate}:async=1:first_pts=0"),
-            graph.add("aformat", "sample_fmts=flt"),
+            graph.add("aformat", f"sample_fmts=flt:channel_layouts={self._layout}"),
             graph.add("abuffersink"),
-        ]
-        for one, other in itertools.pairwise(chain):
-            one.link_to(other)
-        graph.configure()
+        ).configure()
         return graph
 
     def _ready(self, graph: Any) -> Iterator[np.ndarray]:
@@ -105,3 +126,7 @@ class VideoSoundFile:
                 yield graph.pull().to_ndarray().reshape(-1, self.channels)
             except (self._av.BlockingIOError, self._av.EOFError):
                 return
+
+
+def _form(frame: Any) -> tuple[int, str, str]:
+    return frame.sample_rate, frame.format.name, frame.layout.name
