@@ -318,7 +318,7 @@ def labelled(tmp_path_factory):
     return path / "records"
 
 
-WORDS = {"encoder_units": (24, 48, 96, 96, 128, 8), "ensemble": 1, "base_channels": 8, "generator_channels": (8,)}
+WORDS = {"encoder_units": (8, 16, 32, 32, 64, 8), "ensemble": 1, "base_channels": 8, "generator_channels": (8,)}
 
 
 def test_words_learn_labels_with_the_pictures_and_leave_a_model_of_pictures(labelled, tmp_path):
