@@ -40,7 +40,8 @@ _CODEC = "h264"
 @click.option(
     "--samples",
     type=click.IntRange(1, 64),
-    help="Draw so many different pictures of each second, by a model that learnt a style (words-variational).",
+    help="Draw so many different pictures of each second, by a model that learnt a style (words-adversarial, "
+    "words-variational).",
 )
 @click.option(
     "--temperature",

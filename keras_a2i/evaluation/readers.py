@@ -116,12 +116,15 @@ def factor_recovery(reader: FactorReader, held_out: Pairs, generated: np.ndarray
 def _classifier(size: int, channels: int, outputs: int) -> keras.Model:
     layers = keras.layers
     moves = [
-        layers.RandomTranslation(0.06, 0.06, fill_mode="nearest"),
-        layers.RandomRotation(0.03, fill_mode="nearest"),
-        layers.RandomZoom(0.1, fill_mode="nearest"),
+        layers.RandomTranslation(0.08, 0.08, fill_mode="nearest"),
+        layers.RandomRotation(0.04, fill_mode="nearest"),
+        layers.RandomZoom(0.12, fill_mode="nearest"),
     ]
     stages = [
-        layer for width in (32, 64) for layer in (layers.Conv2D(width, 3, activation="relu"), layers.MaxPooling2D())
+        layer
+        # A picture of 16 pixels is 2 a side before the last stage: that one keeps the border.
+        for width, padding in ((32, "valid"), (64, "valid"), (64, "same"))
+        for layer in (layers.Conv2D(width, 3, padding=padding, activation="relu"), layers.MaxPooling2D())
     ]
     head = [layers.Flatten(), layers.Dropout(0.5), layers.Dense(outputs)]
     return keras.Sequential([keras.Input((size, size, channels)), *moves, *stages, *head])

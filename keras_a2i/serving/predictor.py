@@ -161,7 +161,7 @@ class Predictor:
         if not units:
             raise UsageError(
                 f"This model draws one picture of a sound: its preset {self.metadata.preset!r} learns no style. Train "
-                "one that does, such as words-variational, or leave samples and temperature out"
+                "one that does, such as words-adversarial, or leave samples and temperature out"
             )
         if n_samples < 1 or not 0 <= temperature <= 4:
             raise UsageError(
