@@ -267,6 +267,7 @@ def test_wrong_arguments(arguments, message):
         ({"encoder_share": 0.0}, r"encoder_share of a preset must lie in \(0, 1\]"),
         ({"schedule": "linear"}, "schedule of a preset must be one of"),
         ({"epochs": 2.5}, "epochs of a preset must be a whole number"),
+        ({"least_steps": -1}, "least_steps of a preset must be a whole number from 0"),
         ({"batch_size": True}, "batch_size of a preset must be a whole number"),
         ({"normalize": 1}, "normalize of a preset must be true or false"),
         ({"encoder_units": 512}, "encoder_units of a preset must be a list"),

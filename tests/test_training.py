@@ -16,6 +16,7 @@ from test_records import ToneSource, build
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import KerasA2IError, ModelError, UsageError
 from keras_a2i.models.model_file import load_model
+from keras_a2i.models.presets import PRESETS, get_preset
 from keras_a2i.pipeline import load_records
 from keras_a2i.records.build import build_records
 from keras_a2i.records.splits import SplitSpec
@@ -181,6 +182,32 @@ def test_more_epochs_after_the_end(records, tmp_path):
     train(records, out, overrides=SMALL | {"ema": 0.9}, epochs=1)
     fit(records, out, resume=True, epochs=30)
     assert [row["epoch"] for row in RunFolder(out).read_history()] == list(range(1, 31))
+
+
+@pytest.mark.parametrize(
+    ("options", "epochs"),
+    [
+        ({}, 20),  # 27 training pairs in batches of 8 are 4 steps
+        ({"batch_size": 60}, 80),
+        ({"epochs": 3}, 3),
+        ({"overrides": {"least_steps": 80, "epochs": 2}}, 2),
+        ({"overrides": {"least_steps": 16}}, 4),
+    ],
+)
+def test_few_pairs_are_passed_over_more_often_unless_passes_are_asked_for(
+    records, tmp_path, monkeypatch, options, epochs
+):
+    class Begun(Exception):
+        pass
+
+    def stop(config, first_epoch):
+        assert config.epochs == epochs
+        raise Begun
+
+    monkeypatch.setitem(PRESETS, "tiny", get_preset("tiny", epochs=4, **SMALL))
+    with pytest.raises(Begun):
+        given = {"overrides": {"least_steps": 80}, "batch_size": 8} | options
+        fit(records, tmp_path / "run", preset="tiny", on_start=stop, **given)
 
 
 def test_what_can_t_change_when_going_on(whole, records, tmp_path):

@@ -1,6 +1,7 @@
 """The `keras-a2i` command: a group of commands, each in its own module and loaded when it is called."""
 
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -70,7 +71,8 @@ def cli(debug: bool) -> None:
 
 
 def _silence_native_logs() -> None:
-    """Keeps what TensorFlow's native code logs about the machine from the terminal; Python's own stderr stays."""
+    """Keeps TensorFlow's remarks about the machine and about retracing from the terminal; Python's own stderr stays."""
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
     null = os.open(os.devnull, os.O_WRONLY)

@@ -32,7 +32,8 @@ def encoder_generator(
         image_size: pixels a side, a power of two from 16 to 512.
         channels: 3 for RGB, 1 for grey.
         n_labels: number of labels, 2 or more, for a preset that decides between them (`label_sharpness` above 0);
-            others take no notice of it.
+            others take no notice of it. The decision is learnt from labels, by `fit` or by `TrainingModel` with the
+            objective `Labels`: a loss of pictures doesn't reach the encoder of such a preset.
         normalization: mean and variance of the training features, each (n_features,); None leaves the features as they
             are. A preset that doesn't normalise takes no notice of it.
 

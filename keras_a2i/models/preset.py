@@ -1,6 +1,7 @@
 """What a preset is: a network and the recipe it is trained with, as a frozen, self-checking dataclass without Keras."""
 
 import dataclasses
+import math
 from typing import Any
 
 from keras_a2i.augmentation import Augmentation
@@ -40,6 +41,8 @@ class Preset:
         gradient_clip: most that the norm of all gradients together may be, longer ones are scaled down; 0 for no limit.
         batch_size: pairs a step.
         epochs: passes over the training pairs.
+        least_steps: steps that a training has at least: few pairs are passed over more often than `epochs`, unless the
+            passes are asked for by number. 0 for no such least.
         input: "features" as records hold them, or "waveform": sound through the same feature layers inside the model.
         encoder: "dense" over features; "words" for sounds that begin and end, "scenes" for what goes on, both with
             "waveform" only.
@@ -83,6 +86,7 @@ class Preset:
     weight_decay: float
     batch_size: int
     epochs: int
+    least_steps: int = 0
     gradient_clip: float = 0.0
     input: str = "features"
     encoder: str = "dense"
@@ -133,7 +137,7 @@ class Preset:
             "ensemble", self.ensemble == 1 or self.encoder == "words", "must be 1 for encoders other than 'words'"
         )
         self._require("generator", self.generator in GENERATORS, f"must be one of {list(GENERATORS)}")
-        for field in ("style_units", "picture_epochs"):
+        for field in ("style_units", "picture_epochs", "least_steps"):
             value = getattr(self, field)
             self._require(field, value == 0 or _is_count(value), "must be a whole number from 0")
         for field, kind in (("augmentation", Augmentation), ("objectives", ObjectiveWeights)):
@@ -148,6 +152,11 @@ class Preset:
             or (self.base_channels == 0 and self.base_size == 1 and self.generator == "transposed"),
             "must be a whole number from 1 (or 0 for a transposed generator where base_size is 1)",
         )
+
+    def epochs_for(self, n_pairs: int, batch_size: int) -> int:
+        """Passes over so many training pairs that reach `epochs` and `least_steps`."""
+        steps = max(1, math.ceil(n_pairs / max(1, batch_size)))
+        return max(self.epochs, math.ceil(self.least_steps / steps))
 
     def _check_objectives(self) -> None:
         aims = self.objectives

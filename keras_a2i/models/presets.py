@@ -87,6 +87,7 @@ _WORDS = dataclasses.replace(
     weight_decay=1e-3,
     batch_size=32,
     epochs=40,
+    least_steps=800,
     objectives=ObjectiveWeights(mse=2.0, labels=6.0),
     shuffle_within_label=True,
     augmentation=Augmentation(),

@@ -51,7 +51,7 @@ def fit(
         out: the run folder to make.
         preset: name of the preset; None or "default" is the one that `choose_preset` finds for the records.
         overrides: preset values to change, by name.
-        epochs: passes over the training pairs; None takes the preset's.
+        epochs: passes over the training pairs; None takes the preset's, or as many as reach its `least_steps`.
         batch_size: pairs a step; None takes the preset's.
         seed: of initial weights, order and dropout; None is 0.
         resume: go on with the run in `out`. What is None stays as it was; what shapes the model can't change.
@@ -105,8 +105,12 @@ def fit(
                 f"The preset {recipe.name!r} takes sound. These records hold {manifest.features.description}: choose "
                 "one that takes features, such as features, tiny or seed"
             )
+        if "epochs" in (overrides or {}):
+            passes = recipe.epochs
+        else:
+            passes = recipe.epochs_for(manifest.counts.get("train", 0), given.get("batch_size", recipe.batch_size))
         values = {
-            "epochs": recipe.epochs,
+            "epochs": passes,
             "batch_size": recipe.batch_size,
             "seed": 0,
             "jit": False,
