@@ -79,7 +79,7 @@ def aligned(records, tones, more_pictures):
         tones / "aligned",
         preset="words-aligned",
         overrides=SMALL | {"picture_epochs": 15},
-        epochs=30,
+        epochs=15,
         batch_size=8,
         pictures=more_pictures,
         report_pictures=lambda *row: seen.append(row),
@@ -91,7 +91,7 @@ def aligned(records, tones, more_pictures):
 @pytest.fixture(scope="module")
 def styled(records, tones):
     overrides = SMALL | {"picture_epochs": 2, "style_units": 2, "variational": 0.5, "consistency": 0.1}
-    fit(records, tones / "styled", preset="words-variational", overrides=overrides, epochs=30, batch_size=8)
+    fit(records, tones / "styled", preset="words-variational", overrides=overrides, epochs=15, batch_size=8)
     return tones / "styled"
 
 
