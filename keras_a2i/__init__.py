@@ -12,15 +12,15 @@ from keras_a2i.version import __version__
 
 if TYPE_CHECKING:
     from keras_a2i import layers, losses, metrics
-    from keras_a2i.augmentation import Augmentation
     from keras_a2i.exporters.export import export
     from keras_a2i.models.frontend import with_frontend
     from keras_a2i.models.network import encoder_generator
-    from keras_a2i.pipeline import load_records, read_examples
+    from keras_a2i.records.augmentation import Augmentation
     from keras_a2i.records.build import build_records
+    from keras_a2i.records.dataset import load_records, read_examples
     from keras_a2i.records.splits import SplitSpec
     from keras_a2i.serving.predictor import load
-    from keras_a2i.sources.recognise import open_sources
+    from keras_a2i.sources.open_sources import open_sources
     from keras_a2i.training.fit import fit
 
 _HOMES = {

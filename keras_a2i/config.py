@@ -57,7 +57,7 @@ class FeatureConfig(_JSONConfig):
     Args:
         sample_rate: Hz, 4,000 to 96,000. Sound of any other rate is resampled to it.
         duration: seconds of sound a picture belongs to, 0.05 to 60.
-        window: seconds of one analysis window, at most `duration`.
+        frame: seconds of one analysis frame, at most `duration`.
         hop: seconds from one window to the next, at most `window`.
         n_mfcc: coefficients a window, 1 to `n_mels`.
         n_mels: mel filters between 0 Hz and half the sample rate, 2 to 256.
@@ -72,7 +72,7 @@ class FeatureConfig(_JSONConfig):
 
     sample_rate: int = 16_000
     duration: float = 1.0
-    window: float = 0.25
+    frame: float = 0.25
     hop: float = 0.125
     n_mfcc: int = 13
     n_mels: int = 26
@@ -89,10 +89,10 @@ class FeatureConfig(_JSONConfig):
         )
         _require(0.05 <= self.duration <= 60, "duration must lie between 0.05 and 60 seconds", duration=self.duration)
         _require(
-            2 / self.sample_rate <= self.hop <= self.window <= self.duration,
-            "hop must be positive, at most window, and window at most duration",
+            2 / self.sample_rate <= self.hop <= self.frame <= self.duration,
+            "hop must be positive, at most frame, and frame at most duration",
             hop=self.hop,
-            window=self.window,
+            frame=self.frame,
             duration=self.duration,
         )
         _require(2 <= self.n_mels <= 256, "n_mels must lie between 2 and 256", n_mels=self.n_mels)
@@ -140,9 +140,9 @@ class FeatureConfig(_JSONConfig):
         return round(self.duration * self.sample_rate)
 
     @property
-    def window_length(self) -> int:
+    def frame_length(self) -> int:
         """Samples of one analysis window."""
-        return round(self.window * self.sample_rate)
+        return round(self.frame * self.sample_rate)
 
     @property
     def hop_length(self) -> int:
@@ -150,19 +150,19 @@ class FeatureConfig(_JSONConfig):
         return round(self.hop * self.sample_rate)
 
     @property
-    def n_windows(self) -> int:
+    def n_frames(self) -> int:
         """Windows a pair has: one starts at every hop."""
         return math.ceil(self.n_samples / self.hop_length)
 
     @property
     def n_fft(self) -> int:
         """FFT length: the power of two at or above the window length."""
-        return 1 << (self.window_length - 1).bit_length()
+        return 1 << (self.frame_length - 1).bit_length()
 
     @property
     def n_features(self) -> int:
         """Length of the feature vector."""
-        return self.embedding or self.n_windows * self.n_mfcc
+        return self.embedding or self.n_frames * self.n_mfcc
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     image = keras_a2i.ImageConfig(size=256)
     sources = keras_a2i.open_sources(["synthetic:surf:12"], features=keras_a2i.FeatureConfig(), image=image)
     keras_a2i.build_records(sources, "records", image=image, split=keras_a2i.SplitSpec(guard=0), workers=1)
-    keras_a2i.fit("records", "run", preset="tiny", epochs=1)
+    keras_a2i.fit("records", "run", recipe="tiny", epochs=1)
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     soundfile.write("song.wav", np.zeros((50_000, 2)), 44_100)
     code = code.replace("epochs=3", "epochs=1")

@@ -106,7 +106,7 @@ def _times(runs: dict, inputs: dict[str, np.ndarray], calls: int, rounds: int) -
 
 
 def _torch_network(model):
-    """The same network in PyTorch, weights and all; only layers that stand in the presets."""
+    """The same network in PyTorch, weights and all; only layers that stand in the recipes."""
     import keras
     import torch
 

@@ -19,7 +19,7 @@ from keras_a2i import metrics
 from keras_a2i.losses import BatchScaledMSE
 from keras_a2i.models.network import encoder_generator
 from keras_a2i.models.optimizer import make_optimizer
-from keras_a2i.models.presets import get_preset
+from keras_a2i.models.recipes import get_recipe
 from keras_a2i.training.callbacks import HeldOutScores
 from keras_a2i.training.trainer import LEAST_SCORED
 
@@ -93,8 +93,8 @@ def bench_ssim(batch_size: int, size: int, rounds: int) -> None:
 def bench_all(batch_size: int, size: int, rounds: int) -> None:
     """Every metric and convention."""
     real, generated = (tf.constant(pictures(batch_size, size, seed)) for seed in (0, 1))
-    functions = {f"ssim {c}": lambda x, y, c=c: metrics.ssim(x, y, c) for c in ("gaussian", "uniform", "seed")}
-    for convention in ("channel", "joint", "joint_pearson", "seed"):
+    functions = {f"ssim {c}": lambda x, y, c=c: metrics.ssim(x, y, c) for c in ("gaussian", "uniform", "paper")}
+    for convention in ("channel", "joint", "joint_pearson", "paper"):
         name = f"histogram_similarity {convention}"
         functions[name] = lambda x, y, c=convention: metrics.histogram_similarity(x, y, convention=c)
     for name in ("psnr", "sharpness", "spectral_texture", "low_luminance_error", "scaled_mse"):
@@ -105,7 +105,7 @@ def bench_all(batch_size: int, size: int, rounds: int) -> None:
 
 
 def bench_epoch(batch_size: int, size: int, epochs: int) -> None:
-    """An epoch of preset "seed" with and without the scores of held-out pictures."""
+    """An epoch of recipe "paper" with and without the scores of held-out pictures."""
     rng = np.random.default_rng(0)
     features = rng.standard_normal((TRAIN + VAL, N_FEATURES)).astype(np.float32)
     images = pictures(TRAIN + VAL, size, 0)
@@ -113,9 +113,9 @@ def bench_epoch(batch_size: int, size: int, epochs: int) -> None:
     train = pairs.take(TRAIN).batch(batch_size).prefetch(2)
     scored = max(LEAST_SCORED, TRAIN // 16)
     held_out = features[TRAIN : TRAIN + scored], images[TRAIN : TRAIN + scored]
-    preset = get_preset("seed")
-    model = encoder_generator(preset, n_features=N_FEATURES, image_size=size, channels=3, normalization=None)
-    model.compile(make_optimizer(preset, 1_000), BatchScaledMSE(batch_size), jit_compile=False)
+    recipe = get_recipe("paper")
+    model = encoder_generator(recipe, n_features=N_FEATURES, image_size=size, channels=3, normalization=None)
+    model.compile(make_optimizer(recipe, 1_000), BatchScaledMSE(batch_size), jit_compile=False)
     x, y = next(iter(train))
 
     def epoch(*callbacks: keras.callbacks.Callback) -> None:
@@ -127,13 +127,13 @@ def bench_epoch(batch_size: int, size: int, epochs: int) -> None:
         "one training step": lambda: model.train_on_batch(x, y),
     }
     seconds = in_turn(variants, epochs)
-    table(f"preset seed, {size} pixels, batch {batch_size}", seconds, next(iter(variants)))
+    table(f"recipe paper, {size} pixels, batch {batch_size}", seconds, next(iter(variants)))
 
 
 @click.command()
 @click.option("--rounds", default=7, show_default=True, help="Measurements of each metric.")
 @click.option("--epochs", default=3, show_default=True, help="Measurements of each epoch.")
-@click.option("--size", default=256, show_default=True, help="Pixels a side.")
+@click.option("--size", default=256, show_default=True, help="Pixels per side.")
 @click.option("--batch-size", default=64, show_default=True)
 def main(rounds: int, epochs: int, size: int, batch_size: int) -> None:
     """Measure and print medians and ratios."""

@@ -19,11 +19,11 @@ import av
 import numpy as np
 
 from keras_a2i.config import FeatureConfig, ImageConfig
-from keras_a2i.sources.mfcc import mfcc
+from keras_a2i.features.mfcc import mfcc
+from keras_a2i.media.image import encode_image
+from keras_a2i.media.video_frames import FrameShaper
 from keras_a2i.sources.pair import Dropped, Unit
-from keras_a2i.sources.picture import encode_picture
 from keras_a2i.sources.video import VideoSource, find_videos
-from keras_a2i.sources.video_frames import FrameShaper
 
 FEATURES, IMAGE = FeatureConfig(), ImageConfig()
 
@@ -46,7 +46,7 @@ def pairs(source: VideoSource, root: pathlib.Path, unit: Unit) -> int:
     waveforms = []
     for result in source.read(unit):
         if not isinstance(result, Dropped):
-            encode_picture(result.image, IMAGE)
+            encode_image(result.image, IMAGE)
             waveforms.append(result.waveform)
     if waveforms:
         mfcc(np.stack(waveforms), FEATURES)

@@ -1,4 +1,4 @@
-"""What each preset's pictures are worth on three benchmarks: trains, evaluates, and writes the table of the README.
+"""What each recipe's pictures are worth on three benchmarks: trains, evaluates, and writes the table of the README.
 
     python tools/benchmark_quality.py OUT --digits pairs.csv --videos VIDEOS/ [--seeds 3] [--only words] [--readme]
 
@@ -19,7 +19,7 @@ import numpy as np
 
 import keras_a2i as a2i
 from keras_a2i.config import ImageConfig
-from keras_a2i.models.presets import get_preset
+from keras_a2i.models.recipes import get_recipe
 
 START, END = "<!-- quality table -->", "<!-- end of quality table -->"
 N_SURF = 1600
@@ -27,17 +27,17 @@ N_SURF = 1600
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One preset on one benchmark."""
+    """One recipe on one benchmark."""
 
     benchmark: str
-    preset: str
+    recipe: str
 
     @property
     def aims(self) -> str:
         """The objectives in words."""
-        from keras_a2i.cli.presets import aims
+        from keras_a2i.cli.recipes import aims
 
-        return ", ".join(aims(get_preset(self.preset)))
+        return ", ".join(aims(get_recipe(self.recipe)))
 
 
 ROWS = (
@@ -50,7 +50,7 @@ ROWS = (
     Row("clips", "features"),
     Row("digits", "features"),
     Row("digits", "words-variational"),
-    Row("digits", "seed"),
+    Row("digits", "paper"),
 )
 
 
@@ -82,13 +82,13 @@ def train_and_evaluate(row: Row, fold: str, records: pathlib.Path, seed: int, ou
 
     from keras_a2i.cli.main import cli
 
-    folder = out / "-".join(filter(None, (row.benchmark, fold, row.preset, str(seed))))
+    folder = out / "-".join(filter(None, (row.benchmark, fold, row.recipe, str(seed))))
     done = folder / "benchmark.json"
     if done.is_file():
         return json.loads(done.read_text())
     if not (folder / "model.keras").is_file() or not (folder / "seconds.json").is_file():
         started = time.monotonic()
-        a2i.fit(records, folder, preset=row.preset, seed=seed, overwrite=folder.exists())
+        a2i.fit(records, folder, recipe=row.recipe, seed=seed, overwrite=folder.exists())
         (folder / "seconds.json").write_text(json.dumps(time.monotonic() - started))
     result = CliRunner().invoke(cli, ["evaluate", str(folder), str(records), "--seed", str(seed)])
     if result.exception and not isinstance(result.exception, SystemExit):
@@ -152,9 +152,9 @@ SHOWN = {
 
 
 def table(benchmark: str, found: dict[Row, list[dict[str, float]]]) -> list[str]:
-    """Lines of markdown: baselines without sound on top, then a line a preset."""
+    """Lines of markdown: baselines without sound on top, then a line a recipe."""
     shown = SHOWN[benchmark]
-    heads = ["preset", "objectives", *(title for title, _, _ in shown), "parameters", "training", "trainings"]
+    heads = ["recipe", "objectives", *(title for title, _, _ in shown), "parameters", "training", "trainings"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     first = next(iter(found.values()))
     for name, key in (("training mean, no sound", "training mean"), ("best predictor without sound", "best baseline")):
@@ -164,7 +164,7 @@ def table(benchmark: str, found: dict[Row, list[dict[str, float]]]) -> list[str]
         mean = mean_of(parts)
         cells = [form.format(mean[key]) if key in mean else "" for _, key, form in shown]
         cost = [f"{mean['parameters'] / 1e6:.2f} M", f"{mean['seconds'] / 60:.1f} min", str(len(parts))]
-        lines.append("| " + " | ".join([f"`{row.preset}`", row.aims, *cells, *cost]) + " |")
+        lines.append("| " + " | ".join([f"`{row.recipe}`", row.aims, *cells, *cost]) + " |")
     return lines
 
 
@@ -181,7 +181,7 @@ def write_readme(readme: pathlib.Path, lines: list[str]) -> None:
 @click.option("--digits", type=click.Path(exists=True, path_type=pathlib.Path), help="pairs.csv of spoken digits.")
 @click.option("--videos", type=click.Path(exists=True, path_type=pathlib.Path), help="A folder of videos.")
 @click.option("--seeds", default=1, show_default=True, help="Trainings of each row and fold.")
-@click.option("--only", multiple=True, help="Presets or benchmarks to run; the tables show all that is there.")
+@click.option("--only", multiple=True, help="Recipes or benchmarks to run; the tables show all that is there.")
 @click.option("--readme", type=click.Path(exists=True, path_type=pathlib.Path), help="Write the tables into this file.")
 def main(out, digits, videos, seeds, only, readme):
     """Run what isn't done yet and print the tables."""
@@ -190,8 +190,8 @@ def main(out, digits, videos, seeds, only, readme):
     for row in ROWS:
         for fold, records in build(row.benchmark, out, data).items():
             for seed in range(seeds):
-                folder = out / "-".join(filter(None, (row.benchmark, fold, row.preset, str(seed))))
-                wanted = not only or {row.benchmark, row.preset, f"{row.benchmark}/{row.preset}"} & set(only)
+                folder = out / "-".join(filter(None, (row.benchmark, fold, row.recipe, str(seed))))
+                wanted = not only or {row.benchmark, row.recipe, f"{row.benchmark}/{row.recipe}"} & set(only)
                 if not wanted and not (folder / "benchmark.json").is_file():
                     continue
                 started = time.monotonic()

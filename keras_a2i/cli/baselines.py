@@ -4,7 +4,7 @@ import pathlib
 
 import click
 
-_SHOWN = ("ssim", "ssim_seed", "mse_x64", "psnr", "sharpness", "texture", "dark_error", "histogram")
+_SHOWN = ("ssim", "ssim_paper", "mse_x64", "psnr", "sharpness", "texture", "dark_error", "histogram")
 
 
 @click.command("baselines")
@@ -12,8 +12,8 @@ _SHOWN = ("ssim", "ssim_seed", "mse_x64", "psnr", "sharpness", "texture", "dark_
 @click.option("--split", default="val", show_default=True, help="The held-out split.")
 def command(records, split):
     """Score predictors that need no model on RECORDS: what any model must beat before its scores mean anything."""
-    from keras_a2i.evaluation.data import read_pairs
-    from keras_a2i.evaluation.predictors import baselines
+    from keras_a2i.evaluation.baselines import baselines
+    from keras_a2i.evaluation.pairs import read_pairs
     from keras_a2i.evaluation.scoring import METRICS, score_predictors
     from keras_a2i.evaluation.statistics import find_leak
 

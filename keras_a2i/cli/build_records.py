@@ -17,7 +17,7 @@ _SKIPPED_SHOWN = 20
 @click.command("build-records")
 @click.argument("source", nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="The records folder to make.")
-@click.option("--image-size", default=256, show_default=True, help="Pixels a side: a power of two from 16 to 512.")
+@click.option("--image-size", default=256, show_default=True, help="Pixels per side: a power of two from 16 to 512.")
 @click.option("--channels", default=3, show_default=True, help="3 for RGB, 1 for grey.")
 @click.option("--jpeg-quality", type=int, help="Store JPEG of this quality, 1 to 100, instead of lossless PNG.")
 @click.option("--duration", default=1.0, show_default=True, help="Seconds of sound a picture belongs to.")
@@ -105,7 +105,7 @@ def command(
           --split random --val-fraction 0.25 --out records
     """
     from keras_a2i.records.build import build_records
-    from keras_a2i.sources.recognise import open_sources
+    from keras_a2i.sources.open_sources import open_sources
 
     features = FeatureConfig(duration=duration, sample_rate=sample_rate, n_mfcc=n_mfcc)
     image = ImageConfig(size=image_size, channels=channels, jpeg_quality=jpeg_quality)

@@ -10,7 +10,7 @@ import click
 from keras_a2i.cli.progress import format_seconds
 from keras_a2i.records.manifest import Manifest
 
-_SHOWN = ("ssim", "mse_x64", "psnr", "sharpness", "histogram", "ssim_seed", "histogram_seed")
+_SHOWN = ("ssim", "mse_x64", "psnr", "sharpness", "histogram", "ssim_paper", "histogram_paper")
 
 
 @click.command("evaluate")
@@ -75,11 +75,11 @@ def _extras(predictor, model: pathlib.Path):
         def sample(inputs, n, seed):
             return predictor.sample_latents(predictor.encode_inputs(inputs), n, seed=seed)
 
-    if (model / "picture_encoder.keras").is_file():
+    if (model / "image_encoder.keras").is_file():
         from keras_a2i.serving.search import load_searcher
 
         searcher = load_searcher(model)
-        embedders = searcher.embed_inputs, searcher.embed_pictures
+        embedders = searcher.embed_inputs, searcher.embed_images
     return sample, embedders
 
 

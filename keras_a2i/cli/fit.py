@@ -10,27 +10,27 @@ import click
 
 from keras_a2i.cli.progress import format_seconds
 from keras_a2i.errors import UsageError
-from keras_a2i.models.presets import PRESETS
+from keras_a2i.models.recipes import RECIPES
 from keras_a2i.models.sizes import SIZES
 
 
-@click.command("fit", epilog=f"Presets: {', '.join(PRESETS)}; keras-a2i presets tells more.")
+@click.command("fit", epilog=f"Recipes: {', '.join(RECIPES)}; keras-a2i recipes tells more.")
 @click.argument("records", type=click.Path(path_type=pathlib.Path))
 @click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="The run folder to make.")
-@click.option("--preset", help="The network and its recipe, see below (default: one that suits the records).")
-@click.option("--size", type=click.Choice(list(SIZES)), help="Fewer or more channels a layer (default: the preset's).")
+@click.option("--recipe", help="The network and its recipe, see below (default: one that suits the records).")
+@click.option("--size", type=click.Choice(list(SIZES)), help="Fewer or more channels a layer (default: the recipe's).")
 @click.option(
-    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change a value of the preset; repeatable."
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change a value of the recipe; repeatable."
 )
 @click.option(
     "--input",
     "input_",
     type=click.Choice(["features", "waveform"]),
-    help="waveform: the model takes sound itself, changed a little each time it is heard (default: the preset's).",
+    help="waveform: the model takes sound itself, changed a little each time it is heard (default: the recipe's).",
 )
 @click.option("--no-augment", is_flag=True, help="With waveform: leave the sound as it is in training.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training pairs (default: the preset's).")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Pairs a step (default: the preset's).")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training pairs (default: the recipe's).")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Pairs a step (default: the recipe's).")
 @click.option("--seed", type=int, help="Of initial weights, order and dropout (default: 0).")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out; what isn't given stays as it was.")
 @click.option("--overwrite", is_flag=True, help="Replace a run in --out.")
@@ -45,7 +45,7 @@ from keras_a2i.models.sizes import SIZES
 @click.option(
     "--pictures",
     type=click.Path(path_type=pathlib.Path),
-    help="A folder of pictures without sound, for presets that train a picture autoencoder first.",
+    help="A folder of pictures without sound, for recipes that train a picture autoencoder first.",
 )
 @click.option(
     "--cache",
@@ -57,7 +57,7 @@ from keras_a2i.models.sizes import SIZES
 def command(
     records,
     out,
-    preset,
+    recipe,
     size,
     settings,
     input_,
@@ -86,7 +86,7 @@ def command(
     fit(
         records,
         out,
-        preset=preset,
+        recipe=recipe,
         overrides=_overrides(settings, size, input_, no_augment),
         epochs=epochs,
         batch_size=batch_size,
@@ -102,7 +102,7 @@ def command(
         command=shlex.join(["keras-a2i", *sys.argv[1:]]),
         report=out_lines.epoch,
         on_start=out_lines.start,
-        report_pictures=out_lines.picture_epoch,
+        report_autoencoder=out_lines.picture_epoch,
     )
     click.echo(f"{out / 'model.keras'}: trained in {format_seconds(time.monotonic() - started)}")
     click.echo(f"Look at {out / 'samples'}, then: keras-a2i generate {out} FILE --out pictures")
@@ -148,7 +148,7 @@ class _Report:
     def start(self, config, first_epoch: int) -> None:
         where = f" from epoch {first_epoch + 1}" if first_epoch else ""
         click.echo(
-            f"preset {config.preset['name']}: {config.n_parameters:,} parameters, batch {config.batch_size}, "
+            f"recipe {config.recipe['name']}: {config.n_parameters:,} parameters, batch {config.batch_size}, "
             f"{config.epochs} epochs{where}",
             err=True,
         )

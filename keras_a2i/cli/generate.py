@@ -86,7 +86,7 @@ def command(model, audio, out, sheet, video, fps, codec, smooth, samples, temper
 
     predictor = load(model)
     if video:
-        predictor.metadata.require_sound("--video")
+        predictor.metadata.require_audio("--video")
     failed = []
     for path, target in zip(audio, targets, strict=True):
         try:
@@ -194,8 +194,8 @@ def _generate(predictor, path: pathlib.Path, folder: pathlib.Path, sheet: bool, 
     """Pictures of one file; with styles, several for each window, numbered from 1."""
     import numpy as np
 
+    from keras_a2i.media.sheet import draw_sheet, save_png, to_pillow, to_uint8
     from keras_a2i.serving.predictor import BATCH
-    from keras_a2i.sheet import draw_sheet, save_png, to_pillow, to_uint8
     from keras_a2i.sources.vectors import checked_parts
 
     config = predictor.metadata.features
@@ -204,7 +204,7 @@ def _generate(predictor, path: pathlib.Path, folder: pathlib.Path, sheet: bool, 
         vectors = predictor.open_vectors(path)
         inputs, total = checked_parts(vectors, path.name, BATCH), len(vectors)
     else:
-        inputs, total = predictor.stream_windows(path), _count(path, config.duration)
+        inputs, total = predictor.stream_clips(path), _count(path, config.duration)
     shown, captions, count = [], [], 0
     try:
         for part in inputs:
@@ -233,17 +233,17 @@ def _draw(predictor, part, styles: dict | None):
     """Pictures (n, samples, size, size, channels); a single one of each window or vector where there are no styles."""
     vectors = predictor.metadata.features.embedding > 0
     if styles is None:
-        return (predictor.predict_inputs if vectors else predictor.predict_windows)(part)[:, None]
-    latents = (predictor.encode_inputs if vectors else predictor.encode_windows)(part)
+        return (predictor.predict_inputs if vectors else predictor.predict_clips)(part)[:, None]
+    latents = (predictor.encode_inputs if vectors else predictor.encode_clips)(part)
     return predictor.sample_latents(latents, **styles)
 
 
 def _count(path: pathlib.Path, seconds: float) -> int:
     """How many pieces of so many seconds a file's sound has, the last one not full; 1 where that can't be told."""
-    from keras_a2i.sources.sound import open_sound
+    from keras_a2i.media.audio import open_audio
 
     try:
-        with open_sound(path) as file:
+        with open_audio(path) as file:
             return max(1, math.ceil(file.frames / (file.samplerate * seconds)))
     except (SourceError, OSError):
         return 1

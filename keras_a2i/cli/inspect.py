@@ -15,8 +15,8 @@ from keras_a2i.records.manifest import Manifest
 def command(records, sheet, top):
     """Show counts, statistics, leaks, duplicates and silent clips of RECORDS, and draw a contact sheet."""
     manifest = Manifest.read(records)
-    from keras_a2i.evaluation.inspection import inspect_records
-    from keras_a2i.sheet import draw_sheet, save_png
+    from keras_a2i.media.sheet import draw_sheet, save_png
+    from keras_a2i.records.inspection import inspect_records
 
     found = inspect_records(records)
     if sheet:
@@ -56,7 +56,7 @@ def _features(config: FeatureConfig) -> str:
     if config.embedding:
         return config.description
     return (
-        f"{config.n_features} = {config.n_windows} windows x {config.n_mfcc} MFCC of {config.duration:g} s at "
+        f"{config.n_features} = {config.n_frames} windows x {config.n_mfcc} MFCC of {config.duration:g} s at "
         f"{config.sample_rate} Hz"
     )
 

@@ -63,7 +63,7 @@ def command(model, heard, rate, to, port, seconds):
         from keras_a2i.serving.predictor import load
 
         predictor = load(model)
-        predictor.metadata.require_sound(heard)
+        predictor.metadata.require_audio(heard)
         source = _open_input(heard, predictor.metadata.features.sample_rate)
         session = LiveSession(predictor, source, output, rate)
         line = _StatusLine()
@@ -81,14 +81,14 @@ def _open_output(to: str, port: int):
         from keras_a2i.serving.mjpeg import MjpegServer
 
         return MjpegServer(port)
-    from keras_a2i.serving.outputs import PictureFolder, Window
+    from keras_a2i.serving.outputs import ImageFolder, Window
 
-    return Window() if to == "window" else PictureFolder(pathlib.Path(to))
+    return Window() if to == "window" else ImageFolder(pathlib.Path(to))
 
 
 def _open_input(heard: str, sample_rate: int):
     if heard != "mic" and not heard.startswith("mic:"):
-        from keras_a2i.serving.sound_inputs import FileInput
+        from keras_a2i.serving.audio_inputs import FileInput
 
         return FileInput(pathlib.Path(heard), sample_rate)
     from keras_a2i.serving.microphone import Microphone
@@ -137,7 +137,7 @@ class _StatusLine:
 
 
 def _line(status) -> str:
-    rate = "-" if status.pictures_per_second is None else f"{status.pictures_per_second:.1f}"
+    rate = "-" if status.images_per_second is None else f"{status.images_per_second:.1f}"
     latency = "-"
     if status.latency_median is not None:
         latency = f"{status.latency_median:.0f} ms (95 %: {status.latency_p95:.0f} ms)"

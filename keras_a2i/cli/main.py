@@ -15,7 +15,7 @@ _COMMANDS = {
     "quickstart": "the whole way on embedded data, in under three minutes",
     "build-records": "videos, sound and picture pairs or synthetic data into records",
     "inspect": "what records hold: counts, leaks, duplicates, silence, a contact sheet",
-    "presets": "networks and recipes to choose from, with what they were measured to do",
+    "recipes": "networks and recipes to choose from, with what they were measured to do",
     "fit": "train a model on records",
     "baselines": "what predictors without a model score on records",
     "evaluate": "what a model's pictures are worth, beside predictors that hear nothing",

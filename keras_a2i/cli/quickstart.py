@@ -64,7 +64,7 @@ def _build(records: pathlib.Path, seed: int, overwrite: bool) -> None:
     from keras_a2i.config import FeatureConfig, ImageConfig
     from keras_a2i.records.build import build_records
     from keras_a2i.records.splits import SplitSpec
-    from keras_a2i.sources.recognise import open_sources
+    from keras_a2i.sources.open_sources import open_sources
 
     features, image = FeatureConfig(), ImageConfig(size=IMAGE_SIZE)
     sources = open_sources([f"synthetic:surf:{N_PAIRS}"], features=features, image=image, seed=seed)
@@ -100,7 +100,7 @@ def _fit(records: pathlib.Path, run: pathlib.Path, seed: int, overwrite: bool):
     return fit(
         records,
         run,
-        preset="features",
+        recipe="features",
         overrides=SETTINGS,
         epochs=EPOCHS,
         seed=seed,
@@ -132,8 +132,8 @@ def _export(run: pathlib.Path, path: pathlib.Path) -> None:
 
 
 def _draw(model, records: pathlib.Path, path: pathlib.Path) -> None:
-    from keras_a2i.pipeline import load_records
-    from keras_a2i.sheet import draw_sheet, save_png
+    from keras_a2i.media.sheet import draw_sheet, save_png
+    from keras_a2i.records.dataset import load_records
     from keras_a2i.training.trainer import spread_pairs
 
     held_out = Manifest.read(records).counts["val"]

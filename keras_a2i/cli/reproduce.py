@@ -18,7 +18,7 @@ from keras_a2i.cli.evaluate import show_report
 def command(records, out, epochs, seed, overwrite):
     """Train the paper's network by its recipe on RECORDS, and print its three figures beside the published ones.
 
-    The recipe is the preset seed: Adam 0.0625, beta_1 0.5, batch 64, 100 epochs, MSE x 64, the last weights. RECORDS
+    The recipe is the recipe paper: Adam 0.0625, beta_1 0.5, batch 64, 100 epochs, MSE x 64, the last weights. RECORDS
     should be the paper's: see the example of build-records.
     """
     from keras_a2i.evaluation.evaluate import evaluate
@@ -32,7 +32,7 @@ def command(records, out, epochs, seed, overwrite):
     def say(row):
         click.echo(f"epoch {row['epoch']}  {row['seconds']:.1f} s  loss {row['loss']:.3f}", err=True)
 
-    fit(records, out, preset="seed", epochs=epochs, seed=seed, overwrite=overwrite, command=typed, report=say)
+    fit(records, out, recipe="paper", epochs=epochs, seed=seed, overwrite=overwrite, command=typed, report=say)
     report = evaluate(
         load(out).predict_features,
         records,

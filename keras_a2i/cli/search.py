@@ -17,7 +17,7 @@ def command(run, query, among, top, sheet):
     """Find what goes with QUERY: the nearest pictures AMONG files and folders for a sound, the nearest sounds for a
     picture.
 
-    RUN is the run folder of a training that aligned both, such as one of the preset words-aligned. A sound of several
+    RUN is the run folder of a training that aligned both, such as one of the recipe words-aligned. A sound of several
     seconds is searched for as a whole, and found by its best second.
     """
     from keras_a2i.serving.search import PICTURES, SOUNDS, candidates, load_searcher
@@ -27,16 +27,16 @@ def command(run, query, among, top, sheet):
         raise UsageError(f"The query must be a {', '.join(SOUNDS + PICTURES)} file. Received: {query}")
     if not query.is_file():
         raise UsageError(f"The query must be a file. Received: {query}, which doesn't exist")
-    is_sound = suffix in SOUNDS
-    if sheet and not is_sound:
+    is_audio = suffix in SOUNDS
+    if sheet and not is_audio:
         raise UsageError(f"A sheet shows pictures that a sound found. Received: --sheet with the picture {query}")
-    files = candidates(among, PICTURES if is_sound else SOUNDS)
+    files = candidates(among, PICTURES if is_audio else SOUNDS)
     searcher = load_searcher(run)
-    matches, failed = (searcher.find_pictures if is_sound else searcher.find_sounds)(query, files)
+    matches, failed = (searcher.find_images if is_audio else searcher.find_audio)(query, files)
     for sentence in failed:
         click.echo(f"skipped: {sentence}", err=True)
     for match in matches[:top]:
-        where = "" if is_sound else f"  at {match.time:g} s"
+        where = "" if is_audio else f"  at {match.time:g} s"
         click.echo(f"{match.similarity:6.3f}  {match.path}{where}")
     if sheet:
         _draw_sheet(sheet, matches[:top], searcher.predictor.metadata.image)
@@ -46,9 +46,9 @@ def _draw_sheet(sheet: pathlib.Path, matches, image) -> None:
     import numpy as np
     from PIL import Image
 
-    from keras_a2i.sheet import draw_sheet, save_png
-    from keras_a2i.sources.picture import fit_picture
+    from keras_a2i.media.image import fit_image
+    from keras_a2i.media.sheet import draw_sheet, save_png
 
-    pictures = np.stack([fit_picture(Image.open(match.path), image) for match in matches])
+    pictures = np.stack([fit_image(Image.open(match.path), image) for match in matches])
     sheet.parent.mkdir(parents=True, exist_ok=True)
     save_png(draw_sheet([pictures], captions=[f"{match.similarity:.2f}" for match in matches]), sheet)

@@ -9,7 +9,7 @@ import numpy as np
 from keras_a2i.errors import UsageError
 from keras_a2i.evaluation.evaluate import evaluate, headline_gains
 from keras_a2i.evaluation.report_data import Gain, PredictorScores, Report
-from keras_a2i.models.presets import DESCRIPTIVE
+from keras_a2i.models.recipes import DESCRIPTIVE
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.resplit import read_keys, resplit
 from keras_a2i.sources.pair import PairKey
@@ -86,7 +86,7 @@ def cross_validate(
     config = RunFolder(run).read_config()
     duration = Manifest.read(records).features.duration
     keys = [key for key, _ in read_keys(records)]
-    overrides = {name: value for name, value in config.preset.items() if name not in DESCRIPTIVE}
+    overrides = {name: value for name, value in config.recipe.items() if name not in DESCRIPTIVE}
     reports = []
     for fold in range(folds):
         folder = pathlib.Path(out) / f"fold-{fold + 1}-of-{folds}"
@@ -96,11 +96,11 @@ def cross_validate(
             resplit(records, folder / "records", splits, f"fold {fold + 1} of {folds}")
         say("training")
         going_on = RunFolder(folder / "run").exists
-        recipe = {} if going_on else {"preset": config.preset["name"], "overrides": overrides, "seed": seed}
+        options = {} if going_on else {"recipe": config.recipe["name"], "overrides": overrides, "seed": seed}
         sizes = {} if going_on else {"epochs": config.epochs, "batch_size": config.batch_size}
-        model = fit(folder / "records", folder / "run", resume=going_on, **recipe, **sizes)
+        model = fit(folder / "records", folder / "run", resume=going_on, **options, **sizes)
         name = str(folder / "run")
-        inputs = config.preset.get("input", "features")
+        inputs = config.recipe.get("input", "features")
         reports.append(
             evaluate(model.predict_on_batch, folder / "records", inputs=inputs, seed=seed, model_name=name, on_step=say)
         )

@@ -7,23 +7,23 @@ import keras
 import numpy as np
 
 from keras_a2i.errors import RecordsError
-from keras_a2i.evaluation import measures
-from keras_a2i.evaluation.data import Pairs, read_pairs, scaled
-from keras_a2i.evaluation.predictors import Predictor, Run, baselines, model_and_controls, shuffled_rows
-from keras_a2i.evaluation.readers import (
-    FactorReader,
-    factor_reader,
+from keras_a2i.evaluation import response_measures as measures
+from keras_a2i.evaluation.baselines import Predictor, Run, baselines, model_and_controls, shuffled_rows
+from keras_a2i.evaluation.pairs import Pairs, read_pairs, scaled
+from keras_a2i.evaluation.probes import (
+    FactorProbe,
+    factor_probe,
     factor_recovery,
     label_accuracy,
-    label_reader,
+    label_probe,
 )
 from keras_a2i.evaluation.report_data import Example, Gain, Measure, PredictorScores, Report
 from keras_a2i.evaluation.scoring import HEADLINE, METRICS, score_predictors
 from keras_a2i.evaluation.statistics import find_leak, paired_gain, retrieval, source_blocks
 from keras_a2i.evaluation.verdict import judge
+from keras_a2i.features.mfcc import mfcc
+from keras_a2i.media.sheet import to_uint8
 from keras_a2i.records.manifest import Manifest
-from keras_a2i.sheet import to_uint8
-from keras_a2i.sources.mfcc import mfcc
 from keras_a2i.version import library_versions
 
 EXAMPLES_EACH = 4
@@ -84,7 +84,7 @@ def evaluate(
     leak = find_leak(train, held_out)
     generated, shuffled = predictors[0].pictures, predictors[1].pictures
     say("training readers of labels and factors on real pictures")
-    of_labels, of_factors = label_reader(train), factor_reader(train)
+    of_labels, of_factors = label_probe(train), factor_probe(train)
     labels = label_accuracy(of_labels, train, held_out, generated, shuffled) if of_labels else None
     factors = factor_recovery(of_factors, held_out, generated) if of_factors else []
     say("measuring how the pictures answer to the sound")
@@ -122,7 +122,7 @@ def evaluate(
 
 
 def _loudness(
-    run: Run, records: str | pathlib.Path, split: str, manifest: Manifest, inputs: str, reader: FactorReader | None
+    run: Run, records: str | pathlib.Path, split: str, manifest: Manifest, inputs: str, reader: FactorProbe | None
 ) -> list[Measure]:
     if not manifest.waveform:
         return []

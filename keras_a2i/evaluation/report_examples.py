@@ -9,11 +9,11 @@ from PIL import Image
 
 from keras_a2i.evaluation.report_data import Example
 from keras_a2i.evaluation.report_format import escaped, number
-from keras_a2i.sheet import to_pillow
+from keras_a2i.media.sheet import to_pillow
 
 # Pictures are embedded at the first of these sizes at which all of them together stay below the limit.
-PICTURE_SIDES = (160, 128, 96, 64, 48)
-PICTURE_BYTES = 3_000_000
+IMAGE_SIDES = (160, 128, 96, 64, 48)
+IMAGE_BYTES = 3_000_000
 _GROUPS = {"best": "Best", "median": "Median", "worst": "Worst"}
 
 
@@ -47,11 +47,11 @@ def _example(example: Example, images: Iterable[str]) -> str:
 def _embed(pictures: Sequence[np.ndarray]) -> list[str]:
     """An img element with a gap `{alt}` for each picture, all at the largest side that keeps the page small."""
     encoded: list[str] = []
-    for side in PICTURE_SIDES:
+    for side in IMAGE_SIDES:
         encoded = [_data_uri(picture, side) for picture in pictures]
-        if sum(map(len, encoded)) <= PICTURE_BYTES:
+        if sum(map(len, encoded)) <= IMAGE_BYTES:
             break
-    styles = [' class="small"' if picture.shape[0] < PICTURE_SIDES[-2] else "" for picture in pictures]
+    styles = [' class="small"' if picture.shape[0] < IMAGE_SIDES[-2] else "" for picture in pictures]
     return [f'<img src="{uri}" alt="{{alt}}"{style}>' for uri, style in zip(encoded, styles, strict=True)]
 
 

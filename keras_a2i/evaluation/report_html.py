@@ -48,7 +48,7 @@ def render_html(report: Report) -> str:
         "All predictors": _predictors(report),
         "Pair by pair": _distributions(report),
         "Retrieval": _retrieval(report),
-        "Labels": _labels(report),
+        "LabelCrossentropy": _labels(report),
         "Hidden factors": _factors(report),
         "Answers to the sound": _measures(report),
         "The paper's figures": _paper(report),

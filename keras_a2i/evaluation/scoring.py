@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 import keras_a2i.metrics as metrics
-from keras_a2i.evaluation.data import Pairs, scaled
-from keras_a2i.evaluation.predictors import Predictor
+from keras_a2i.evaluation.baselines import Predictor
+from keras_a2i.evaluation.pairs import Pairs, scaled
 from keras_a2i.evaluation.report_data import MetricInfo, PredictorScores
 
 HEADLINE = "ssim"
@@ -94,22 +94,22 @@ METRICS: tuple[tuple[MetricInfo, Callable[[Any, Any], Any]], ...] = (
     ),
     (
         MetricInfo(
-            name="ssim_seed",
+            name="ssim_paper",
             title="SSIM, paper",
             convention="the paper's: grey by BGR weights of pictures in [-1, 1], range 2, uniform 7 x 7 window",
             better="higher",
         ),
-        lambda y, p: metrics.ssim(y, p, convention="seed"),
+        lambda y, p: metrics.ssim(y, p, convention="paper"),
     ),
     (
         MetricInfo(
-            name="histogram_seed",
+            name="histogram_paper",
             title="histogram, paper",
             convention="the paper's: 256^3 bins over [0, 256] of values in [-1, 1]; noise scores 0.999, black 1.000",
             better="higher",
             degenerate=True,
         ),
-        lambda y, p: metrics.histogram_similarity(y, p, convention="seed"),
+        lambda y, p: metrics.histogram_similarity(y, p, convention="paper"),
     ),
 )
 

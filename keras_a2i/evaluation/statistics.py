@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_a2i.evaluation.data import Pairs
+from keras_a2i.evaluation.pairs import Pairs
 from keras_a2i.evaluation.report_data import Gain, Leak, Retrieval
 
 N_RESAMPLES = 4000

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_a2i.errors import ExportError, ModelError, UsageError
-from keras_a2i.exporters.probe import N_CALIBRATED, N_COMPARED, make_inputs, read_inputs
 from keras_a2i.exporters.runtime import Run, load_saved_model, load_tflite, operators
+from keras_a2i.exporters.sample_inputs import N_CALIBRATED, N_COMPARED, make_inputs, read_inputs
 from keras_a2i.exporters.tflite import QUANTIZATIONS, TFLiteOptions, convert
 from keras_a2i.models.model_file import (
     INPUTS,
@@ -182,7 +182,7 @@ def _taking(model: "keras.Model", metadata: ModelMetadata, input: str | None) ->
         return model, metadata
     if input == "features":
         raise UsageError("This model takes sound, so its exports do too. Received: --input features")
-    metadata.require_sound("--input waveform")
+    metadata.require_audio("--input waveform")
     from keras_a2i.models.frontend import with_frontend
 
     return with_frontend(model, metadata.features), dataclasses.replace(metadata, input="waveform")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_a2i.errors import ExportError, MissingPackageError
+from keras_a2i.exporters.depth_to_space import to_depth_to_space
 from keras_a2i.exporters.runtime import Run
-from keras_a2i.exporters.subpixel import to_subpixel
 from keras_a2i.exporters.tflite import quiet
 from keras_a2i.models.model_file import METADATA_NAME, ModelMetadata
 
@@ -37,7 +37,7 @@ def write_onnx(model: "keras.Model", path: pathlib.Path, metadata: ModelMetadata
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    light = to_subpixel(model)
+    light = to_depth_to_space(model)
     serve = tf.function(
         lambda features: tf.cast(light(features, training=False), tf.float32),
         input_signature=[tf.TensorSpec((None, metadata.n_inputs), tf.float32, name="features")],

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_a2i.errors import ExportError
+from keras_a2i.exporters.depth_to_space import to_depth_to_space
 from keras_a2i.exporters.runtime import make_interpreter, to_integers
-from keras_a2i.exporters.subpixel import to_subpixel
 from keras_a2i.models.model_file import ModelMetadata
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def convert(model: "keras.Model", metadata: ModelMetadata, options: TFLiteOption
     from tensorflow.lite.python.convert_phase import ConverterError
 
     scales = {"input": _input_scale(metadata, options), "output": (1 / 127, 0)} if options.integer_io else {}
-    module, function = _trace(to_subpixel(model), metadata, scales)
+    module, function = _trace(to_depth_to_space(model), metadata, scales)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if options.allow_flex:
@@ -153,10 +153,10 @@ def _float_nodes(content: bytes, model: "keras.Model", float_layers: int) -> lis
     """
     import keras
 
-    from keras_a2i.layers import AlignedFrames, FrameNormalization
+    from keras_a2i.layers import CepstralNormalization, TimeAlign
 
     kernels = [layer.name for layer in model.layers if getattr(layer, "kernel", None) is not None]
-    wide = (keras.layers.LayerNormalization, AlignedFrames, FrameNormalization)
+    wide = (keras.layers.LayerNormalization, TimeAlign, CepstralNormalization)
     norms = [layer.name for layer in model.layers if isinstance(layer, wide)]
     interpreter = make_interpreter(content)
     names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}

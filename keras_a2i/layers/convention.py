@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import ConfigError
-from keras_a2i.sources.mel import htk_filters, seed_filters, slaney_filters
+from keras_a2i.features.mel import htk_filters, psf_filters, slaney_filters
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Convention:
         filters: mel filters (n_fft // 2 + 1, n_mels) from sample_rate, n_fft, n_mels, f_min, f_max.
         hann: whether windows are periodic Hann windows, else rectangular.
         power: 2 for the power spectrum, 1 for magnitudes.
-        window_length, hop_length: default lengths.
+        frame_length, hop_length: default lengths.
         in_seconds: whether these are seconds, else samples.
         n_mels, n_mfcc, lifter, preemphasis, f_min, f_max: defaults; an `f_max` of None is half the sample rate.
     """
@@ -28,7 +28,7 @@ class Convention:
     filters: Callable[..., np.ndarray]
     hann: bool
     power: int
-    window_length: float
+    frame_length: float
     hop_length: float
     in_seconds: bool
     n_mels: int
@@ -42,12 +42,12 @@ class Convention:
 _PAPER = FeatureConfig()
 
 CONVENTIONS = {
-    "seed": Convention(
+    "psf": Convention(
         reference="python_speech_features 0.6 on 16-bit samples: rectangular windows, log energy as first coefficient",
-        filters=seed_filters,
+        filters=psf_filters,
         hann=False,
         power=2,
-        window_length=_PAPER.window,
+        frame_length=_PAPER.frame,
         hop_length=_PAPER.hop,
         in_seconds=True,
         n_mels=_PAPER.n_mels,
@@ -62,7 +62,7 @@ CONVENTIONS = {
         filters=htk_filters,
         hann=True,
         power=1,
-        window_length=1024,
+        frame_length=1024,
         hop_length=256,
         in_seconds=False,
         n_mels=80,
@@ -77,7 +77,7 @@ CONVENTIONS = {
         filters=slaney_filters,
         hann=True,
         power=2,
-        window_length=2048,
+        frame_length=2048,
         hop_length=512,
         in_seconds=False,
         n_mels=128,

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_a2i.errors import ConfigError
-from keras_a2i.layers.aligned_frames import interpolate
+from keras_a2i.layers.time_align import interpolate
 
 _SNR_RANGE_DB = 35.0
 _TILT, _TILT_KNOTS = 1.5, 4

@@ -8,8 +8,8 @@ from keras import ops
 
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import ConfigError
+from keras_a2i.features.mel import cepstral_matrix
 from keras_a2i.layers.log_mel import LogMel, safe_log
-from keras_a2i.sources.mel import cepstral_matrix
 
 
 @keras.saving.register_keras_serializable("keras_a2i")
@@ -19,9 +19,9 @@ class MFCC(LogMel):
     Args:
         sample_rate: of the sound, Hz.
         n_mfcc: coefficients a frame, at most `n_mels`; None takes the convention's: 13, 13, 20.
-        convention: "seed" (python_speech_features' `mfcc` on 16-bit samples, to 1e-3; what records hold), "htk"
+        convention: "psf" (python_speech_features' `mfcc` on 16-bit samples, to 1e-3; what records hold), "htk"
             (tf.signal, to 1e-5) or "librosa" (`librosa.feature.mfcc`, to 1e-3).
-        lifter: length of the sine lifter, 0 for none; None takes 22 for "seed", 0 for the others.
+        lifter: length of the sine lifter, 0 for none; None takes 22 for "psf", 0 for the others.
         **kwargs: the other arguments of `LogMel`.
 
     Call with float (batch, n_samples) in [-1, 1]. Returns float32 (batch, n_frames, n_mfcc).
@@ -39,7 +39,7 @@ class MFCC(LogMel):
         sample_rate: int = 16_000,
         *,
         n_mfcc: int | None = None,
-        convention: str = "seed",
+        convention: str = "psf",
         lifter: int | None = None,
         **kwargs: Any,
     ):
@@ -54,13 +54,13 @@ class MFCC(LogMel):
 
     @classmethod
     def from_features(cls, config: FeatureConfig, **kwargs: Any) -> Self:
-        """The layer that gives the features of a configuration as records hold them ("seed")."""
+        """The layer that gives the features of a configuration as records hold them ("psf")."""
         return super().from_features(config, n_mfcc=config.n_mfcc, lifter=config.lifter, **kwargs)
 
     def call(self, waveform: Any) -> Any:
         power = self._power(waveform)
         log_mel = self._log_mel(power)
-        if self.convention == "seed":
+        if self.convention == "psf":
             energy = safe_log(ops.sum(power, axis=-1, keepdims=True))
             return ops.concatenate([energy, self._cepstra(log_mel)[..., 1:]], axis=-1)
         # Apart from the mean, the numbers that are summed up are small: silence keeps three more digits.

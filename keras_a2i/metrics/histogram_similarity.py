@@ -7,9 +7,9 @@ from keras import ops
 
 from keras_a2i.errors import UsageError
 from keras_a2i.metrics.eight_bit import eight_bit
-from keras_a2i.metrics.picture_batch import as_picture_batches, check_convention
+from keras_a2i.metrics.image_batch import as_image_batches, check_convention
 
-CONVENTIONS = ("channel", "joint", "joint_pearson", "seed")
+CONVENTIONS = ("channel", "joint", "joint_pearson", "paper")
 JOINT_BINS = 8
 OPENCV_EXCESS = 1 / JOINT_BINS**2 - 1 / JOINT_BINS**3
 """What OpenCV subtracts too much: it takes a NumPy histogram of three axes for 8 x 8 bins of 8 channels."""
@@ -26,20 +26,20 @@ def histogram_similarity(y_true: Any, y_pred: Any, bins: int = 256, convention: 
       the sums are divided by 64 instead of 512, which makes the number lower than the correlation. Clipped to -1 and 1;
       0 where OpenCV gives NaN. It means little for pictures that fill most bins, such as noise. Kept to compare with
       numbers published that way.
-    - "seed": as the paper's notebook computes it, which is degenerate: the signed pictures go into 256 x 256 x 256 bins
+    - "paper": as the paper's notebook computes it, which is degenerate: the signed pictures go into 256 x 256 x 256 bins
       over [0, 256]. A pixel with a channel below 0 falls outside and isn't counted; all others land in the first bin,
       but for channels that are exactly 1. So nearly any two pictures score 1: noise, black, the wrong picture. Kept to
       compare with the paper; computed from the 8 bins that can hold anything.
 
     Equal histograms score 1, flat ones and constant pictures included. In "channel" and "joint_pearson" a histogram
-    with as many pixels in each bin correlates with no other, which scores 0; in "seed" an empty one scores 1 with any.
+    with as many pixels in each bin correlates with no other, which scores 0; in "paper" an empty one scores 1 with any.
 
     Args:
         y_true: pictures (batch, height, width, channels) in [-1, 1]; values outside are clipped. 1 or 3 channels, any
             number for "channel"; one channel counts as three equal ones.
         y_pred: pictures of the same shape.
         bins: 2 to 256, for "channel" only.
-        convention: "channel", "joint", "joint_pearson" or "seed".
+        convention: "channel", "joint", "joint_pearson" or "paper".
 
     Returns:
         float32 (batch,) in [-1, 1].
@@ -52,9 +52,9 @@ def histogram_similarity(y_true: Any, y_pred: Any, bins: int = 256, convention: 
         OpenCV's `calcHist` over [0, 256] and `compareHist` with `HISTCMP_CORREL`; "channel": one channel at a time.
     """
     _check(convention, bins)
-    x, y = as_picture_batches(y_true, y_pred)
-    if convention == "seed":
-        return _seed_correlation(_seed_counts(x), _seed_counts(y))
+    x, y = as_image_batches(y_true, y_pred)
+    if convention == "paper":
+        return _paper_correlation(_paper_counts(x), _paper_counts(y))
     if convention == "channel":
         counts = _channel_counts(x, bins), _channel_counts(y, bins)
     else:
@@ -83,7 +83,7 @@ def _joint_counts(images: Any) -> Any:
     return _counts(joint, JOINT_BINS**3)
 
 
-def _seed_counts(images: Any) -> Any:
+def _paper_counts(images: Any) -> Any:
     """Pixels in the bins {0, 1} x {0, 1} x {0, 1} of the notebook's histogram, int32 (batch, 8)."""
     images = _three_channels(images)
     bit = ops.cast(images >= 1, "int32")
@@ -119,7 +119,7 @@ def _correlation(counts_x: Any, counts_y: Any, pixels: int, excess: float) -> An
     return ops.where(equal, 1.0, correlation)
 
 
-def _seed_correlation(counts_x: Any, counts_y: Any) -> Any:
+def _paper_correlation(counts_x: Any, counts_y: Any) -> Any:
     """Pearson correlation over all 256 ** 3 bins, of which 8 hold anything."""
     equal = ops.all(counts_x == counts_y, axis=-1)
     # The notebook's min-max normalisation: the least of the bins is empty.
@@ -138,11 +138,11 @@ def _seed_correlation(counts_x: Any, counts_y: Any) -> Any:
 class HistogramSimilarity(keras.metrics.MeanMetricWrapper):
     """Mean histogram similarity of the pictures seen; see `histogram_similarity` for the conventions.
 
-    `degenerate` is True for "seed": over [0, 256] the signed pictures fill 8 of 16,777,216 bins, mostly the first
+    `degenerate` is True for "paper": over [0, 256] the signed pictures fill 8 of 16,777,216 bins, mostly the first
     alone, so that nearly any two pictures score 1. Report it beside another convention, never as a result.
 
     Args:
-        convention: "channel", "joint", "joint_pearson" or "seed".
+        convention: "channel", "joint", "joint_pearson" or "paper".
         bins: equal bins over the 8-bit values, 2 to 256, for "channel" only.
         name: as in Keras; by default "histogram_similarity", or with "_<convention>" for any but "channel".
         dtype: as in Keras.
@@ -160,7 +160,7 @@ class HistogramSimilarity(keras.metrics.MeanMetricWrapper):
     @property
     def degenerate(self) -> bool:
         """Whether the convention scores nearly any two pictures 1."""
-        return self.convention == "seed"
+        return self.convention == "paper"
 
     def get_config(self) -> dict[str, Any]:
         return {"convention": self.convention, "bins": self.bins, "name": self.name, "dtype": self.dtype}

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_a2i.metrics.eight_bit import eight_bit, eight_bit_grey
-from keras_a2i.metrics.picture_batch import as_picture_batches
+from keras_a2i.metrics.image_batch import as_image_batches
 
 
 def low_luminance_error(y_true: Any, y_pred: Any) -> Any:
@@ -25,7 +25,7 @@ def low_luminance_error(y_true: Any, y_pred: Any) -> Any:
     Raises:
         UsageError: if the shapes differ or the channels aren't 1 or 3.
     """
-    x, y = as_picture_batches(y_true, y_pred)
+    x, y = as_image_batches(y_true, y_pred)
     grey = eight_bit_grey(x)
     level = _level_at(grey, -(-grey.shape[1] * grey.shape[2] // 5))
     dark = ops.cast(grey <= level, "float32")

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_a2i.metrics.eight_bit import eight_bit
-from keras_a2i.metrics.picture_batch import as_picture_batches
+from keras_a2i.metrics.image_batch import as_image_batches
 
 CAP = 100.0
 """Decibels of equal pictures, and the most that any two can score."""
@@ -30,7 +30,7 @@ def psnr(y_true: Any, y_pred: Any) -> Any:
     Reference:
         scikit-image's `peak_signal_noise_ratio` with `data_range` 255.
     """
-    x, y = as_picture_batches(y_true, y_pred)
+    x, y = as_image_batches(y_true, y_pred)
     error = ops.mean(ops.square((eight_bit(x) - eight_bit(y)) / 255), axis=(1, 2, 3))
     return -10 * ops.log10(ops.maximum(error, 10 ** (-CAP / 10)))
 

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_a2i.errors import UsageError
-from keras_a2i.metrics.picture_batch import as_picture_batches
+from keras_a2i.metrics.image_batch import as_image_batches
 
 
 def scaled_mse(y_true: Any, y_pred: Any, batch_size: int = 64) -> Any:
@@ -27,7 +27,7 @@ def scaled_mse(y_true: Any, y_pred: Any, batch_size: int = 64) -> Any:
         Vuruma, "Generating Images from Audio Input", section IV.
     """
     _check_batch_size(batch_size)
-    x, y = as_picture_batches(y_true, y_pred)
+    x, y = as_image_batches(y_true, y_pred)
     return batch_size * ops.mean(ops.square(x - y), axis=(1, 2, 3))
 
 

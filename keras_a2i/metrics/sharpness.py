@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_a2i.metrics.eight_bit import eight_bit_grey
-from keras_a2i.metrics.picture_batch import as_picture_batches
+from keras_a2i.metrics.image_batch import as_image_batches
 
 CAP = 100.0
 """The most a picture can score; what a generated picture with detail scores when the real one is flat."""
@@ -32,7 +32,7 @@ def sharpness(y_true: Any, y_pred: Any) -> Any:
     Reference:
         `cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var()` of 8-bit pictures.
     """
-    real, generated = (_laplacian_variance(images) for images in as_picture_batches(y_true, y_pred, min_size=3))
+    real, generated = (_laplacian_variance(images) for images in as_image_batches(y_true, y_pred, min_size=3))
     flat = ops.where(generated > 0, CAP, 1.0)
     return ops.where(real > 0, ops.minimum(generated / ops.where(real > 0, real, 1.0), CAP), flat)
 

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_a2i.metrics.eight_bit import eight_bit, weighted_grey
-from keras_a2i.metrics.picture_batch import as_picture_batches
+from keras_a2i.metrics.image_batch import as_image_batches
 
 FLOOR = 1 / 12
 """Power that rounding to 8 bits adds at every frequency: what lies below can't be told from it."""
@@ -36,7 +36,7 @@ def spectral_texture(y_true: Any, y_pred: Any) -> Any:
     Reference:
         Durall et al., "Watch your up-convolution", 2020 (azimuthal average); the FFT is `numpy.fft.fft2`.
     """
-    x, y = as_picture_batches(y_true, y_pred, min_size=2)
+    x, y = as_image_batches(y_true, y_pred, min_size=2)
     difference = ops.log10(_radial_power(x) + FLOOR) - ops.log10(_radial_power(y) + FLOOR)
     return ops.mean(ops.abs(difference), axis=1)
 

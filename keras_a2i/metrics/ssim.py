@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_a2i.metrics.eight_bit import eight_bit, weighted_grey
-from keras_a2i.metrics.picture_batch import as_picture_batches, check_convention
+from keras_a2i.metrics.image_batch import as_image_batches, check_convention
 
 RANGE = 2.0
 C1 = (0.01 * RANGE) ** 2
@@ -44,7 +44,7 @@ def _gaussian(size: int, sigma: float) -> tuple[float, ...]:
 _CONVENTIONS = {
     "gaussian": _Convention(lambda images: images, _gaussian(11, 1.5), zero=-1.0, sample=False),
     "uniform": _Convention(_luma_of_8_bits, (1 / 7,) * 7, zero=-1.0, sample=True),
-    "seed": _Convention(_grey_of_the_notebook, (1 / 7,) * 7, zero=0.0, sample=True),
+    "paper": _Convention(_grey_of_the_notebook, (1 / 7,) * 7, zero=0.0, sample=True),
 }
 
 
@@ -60,7 +60,7 @@ def ssim(
       `tf.image.ssim` of the 8-bit pictures with `max_val` 255, or of `y + 1` with 2.
     - "uniform": window of 7 x 7 pixels, sample covariance, on the luma (ITU-R BT.601, not rounded) of the 8-bit
       pictures: scikit-image's `structural_similarity(luma, luma, data_range=255)`.
-    - "seed": as the paper's notebook computes it: `structural_similarity(grey, grey, data_range=2)` of signed pictures,
+    - "paper": as the paper's notebook computes it: `structural_similarity(grey, grey, data_range=2)` of signed pictures,
       whose grey is 0.114 R + 0.587 G + 0.299 B, the weights of BGR on RGB. Mid grey counts as 0, so the luminance
       term has no meaning: black against white scores almost -1. Kept to compare with the paper.
 
@@ -68,7 +68,7 @@ def ssim(
         y_true: pictures (batch, height, width, channels) in [-1, 1], at least a window a side; 1 or 3 channels, any
             number for "gaussian".
         y_pred: pictures of the same shape.
-        convention: "gaussian", "uniform" or "seed".
+        convention: "gaussian", "uniform" or "paper".
         rounded: round each picture's value to two decimals, as the notebook does before it takes the mean.
         by_product: blur by matrix products in place of shifted copies: for a loss that XLA doesn't compile, where the
             copies take several times as long.
@@ -102,7 +102,7 @@ def ssim(
 
 def _checked(y_true: Any, y_pred: Any, convention: str) -> tuple[Any, Any]:
     check_convention(convention, _CONVENTIONS)
-    return as_picture_batches(y_true, y_pred, min_size=len(_CONVENTIONS[convention].weights))
+    return as_image_batches(y_true, y_pred, min_size=len(_CONVENTIONS[convention].weights))
 
 
 def _blur_by_shifts(images: tuple[Any, ...], weights: tuple[float, ...]) -> list[Any]:
@@ -156,7 +156,7 @@ class SSIM(keras.metrics.MeanMetricWrapper):
     """Mean structural similarity of the pictures seen; see `ssim` for the conventions.
 
     Args:
-        convention: "gaussian", "uniform" or "seed".
+        convention: "gaussian", "uniform" or "paper".
         rounded: round each picture's value to two decimals before the mean.
         name: as in Keras; by default "ssim", or "ssim_<convention>" for any but "gaussian".
         dtype: as in Keras.

@@ -1,4 +1,4 @@
-"""Networks, their presets and model files. Names load on first use: presets are read without importing Keras."""
+"""Networks, their recipes and model files. Names load on first use: recipes are read without importing Keras."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -8,25 +8,25 @@ if TYPE_CHECKING:
     from keras_a2i.models.network import encoder_generator
     from keras_a2i.models.objective_weights import ObjectiveWeights
     from keras_a2i.models.optimizer import make_optimizer
-    from keras_a2i.models.preset import Preset
-    from keras_a2i.models.presets import PRESETS, get_preset
+    from keras_a2i.models.recipe import Recipe
+    from keras_a2i.models.recipes import RECIPES, get_recipe
 
 _HOMES = {
-    "PRESETS": "presets",
+    "RECIPES": "recipes",
     "ObjectiveWeights": "objective_weights",
-    "Preset": "preset",
+    "Recipe": "recipe",
     "encoder_generator": "network",
-    "get_preset": "presets",
+    "get_recipe": "recipes",
     "make_optimizer": "optimizer",
     "with_frontend": "frontend",
 }
 
 __all__ = [
-    "PRESETS",
+    "RECIPES",
     "ObjectiveWeights",
-    "Preset",
+    "Recipe",
     "encoder_generator",
-    "get_preset",
+    "get_recipe",
     "make_optimizer",
     "with_frontend",
 ]

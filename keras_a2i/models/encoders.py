@@ -8,9 +8,9 @@ from keras import layers
 
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import UsageError
-from keras_a2i.layers import AlignedFrames, FrameAugmentation, FrameNormalization, LogMel
+from keras_a2i.layers import CepstralNormalization, FrameAugmentation, LogMel, TimeAlign
 from keras_a2i.models.initializers import SLOPE, torch_init
-from keras_a2i.models.preset import Preset
+from keras_a2i.models.recipe import Recipe
 
 LATENT = "latent"
 """Name of the layer whose output the generator draws from."""
@@ -21,21 +21,21 @@ WORD_BANDS, WORD_FRAMES = 40, 48
 SCENE_BANDS = 64
 
 
-def encode_features(x: keras.KerasTensor, preset: Preset, normalization: tuple | None, name: str) -> keras.KerasTensor:
+def encode_features(x: keras.KerasTensor, recipe: Recipe, normalization: tuple | None, name: str) -> keras.KerasTensor:
     """The paper's encoder: dense layers over a feature vector, (batch, n_features) to (batch, n_latent)."""
-    x = _prepare(x, preset, normalization)
-    last = len(preset.encoder_units) - 1
-    for i, units in enumerate(preset.encoder_units):
+    x = _prepare(x, recipe, normalization)
+    last = len(recipe.encoder_units) - 1
+    for i, units in enumerate(recipe.encoder_units):
         x = layers.Dense(units, **torch_init(x.shape[-1]), name=f"encoder_{i}")(x)
-        if preset.layer_norm:
+        if recipe.layer_norm:
             x = layers.LayerNormalization(name=f"encoder_{i}_norm")(x)
         x = layers.LeakyReLU(SLOPE, name=name if i == last else f"encoder_{i}_act")(x)
-        if preset.dropout and i < last:
-            x = layers.Dropout(preset.dropout, name=f"encoder_{i}_dropout")(x)
+        if recipe.dropout and i < last:
+            x = layers.Dropout(recipe.dropout, name=f"encoder_{i}_dropout")(x)
     return x
 
 
-def encode_word(waveform: keras.KerasTensor, preset: Preset, sound: FeatureConfig, name: str) -> keras.KerasTensor:
+def encode_word(waveform: keras.KerasTensor, recipe: Recipe, sound: FeatureConfig, name: str) -> keras.KerasTensor:
     """Latent vector of a word, a knock, a bark: a sound that begins and ends.
 
     Frames of 25 ms of log-mel bands are stretched to a common length and standardised by the sound's own statistics, so
@@ -45,7 +45,7 @@ def encode_word(waveform: keras.KerasTensor, preset: Preset, sound: FeatureConfi
 
     Args:
         waveform: (batch, n_samples) in [-1, 1].
-        preset: widths, length of the vector, number of encoders and dropout.
+        recipe: widths, length of the vector, number of encoders and dropout.
         sound: gives the sample rate, 8,000 Hz or more.
         name: of the last layer.
 
@@ -54,19 +54,19 @@ def encode_word(waveform: keras.KerasTensor, preset: Preset, sound: FeatureConfi
     """
     mel = _log_mel(sound.sample_rate, 0.025, 0.010, WORD_BANDS, 60.0, 4_000.0)
     frames, heard = mel(waveform), []
-    for i in range(preset.ensemble):
+    for i in range(recipe.ensemble):
         end = f"_{chr(ord('a') + i)}" if i else ""
         cut = {"quiet_db": 40.0, "tilt_db": 12.0} if i % 2 else {}
-        x = AlignedFrames(WORD_FRAMES, jitter=0.08, warp=0.1, name=f"aligned{end}", **cut)(frames)
+        x = TimeAlign(WORD_FRAMES, jitter=0.08, warp=0.1, name=f"aligned{end}", **cut)(frames)
         x = FrameAugmentation(f_min=mel.f_min, f_max=mel.f_max, noise_snr_db=5.0, name=f"augmented{end}")(x)
-        x = FrameNormalization(name=f"standardised{end}")(x)
+        x = CepstralNormalization(name=f"standardised{end}")(x)
         prefix = f"encoder{end}"
-        last = name if preset.ensemble == 1 else f"{prefix}_{name}"
-        heard.append(_dense(_convolve(x, preset, prefix), preset, last, prefix))
-    return layers.Concatenate(name=name)(heard) if preset.ensemble > 1 else heard[0]
+        last = name if recipe.ensemble == 1 else f"{prefix}_{name}"
+        heard.append(_dense(_convolve(x, recipe, prefix), recipe, last, prefix))
+    return layers.Concatenate(name=name)(heard) if recipe.ensemble > 1 else heard[0]
 
 
-def encode_scene(waveform: keras.KerasTensor, preset: Preset, sound: FeatureConfig, name: str) -> keras.KerasTensor:
+def encode_scene(waveform: keras.KerasTensor, recipe: Recipe, sound: FeatureConfig, name: str) -> keras.KerasTensor:
     """Latent vector of a stretch of a scene: what goes on, with its level and its moment.
 
     Frames of 50 ms of log-mel bands, each band standardised over the training set so that loudness counts, and held
@@ -77,25 +77,25 @@ def encode_scene(waveform: keras.KerasTensor, preset: Preset, sound: FeatureConf
     """
     mel = _log_mel(sound.sample_rate, 0.050, 0.025, SCENE_BANDS, 40.0, sound.sample_rate / 2)
     x = layers.BatchNormalization(momentum=0.95, center=False, scale=False, name="standardised")(mel(waveform))
-    if preset.feature_clip:
+    if recipe.feature_clip:
         # Silence lies far outside what was trained on, and unbounded would be drawn as anything.
-        x = layers.Rescaling(1 / preset.feature_clip, name="in_clips")(x)
+        x = layers.Rescaling(1 / recipe.feature_clip, name="in_clips")(x)
         x = layers.Activation("hard_tanh", name="clip")(x)
-        x = layers.Rescaling(preset.feature_clip, name="unit_variance")(x)
-    x = layers.GaussianNoise(preset.feature_noise, name="feature_noise")(x) if preset.feature_noise else x
+        x = layers.Rescaling(recipe.feature_clip, name="unit_variance")(x)
+    x = layers.GaussianNoise(recipe.feature_noise, name="feature_noise")(x) if recipe.feature_noise else x
     spectrum = layers.GlobalAveragePooling1D(name="encoder_spectrum")(x)
     x = layers.Reshape((*x.shape[1:], 1), name="encoder_map")(x)
-    return _dense([*_convolve(x, preset), spectrum], preset, name)
+    return _dense([*_convolve(x, recipe), spectrum], recipe, name)
 
 
-SOUND_ENCODERS: dict[str, Callable[..., keras.KerasTensor]] = {"words": encode_word, "scenes": encode_scene}
+AUDIO_ENCODERS: dict[str, Callable[..., keras.KerasTensor]] = {"words": encode_word, "scenes": encode_scene}
 
 
 def _log_mel(rate: int, window: float, hop: float, n_mels: int, f_min: float, f_max: float) -> LogMel:
     return LogMel(
         rate,
         convention="htk",
-        window_length=round(window * rate),
+        frame_length=round(window * rate),
         hop_length=round(hop * rate),
         n_mels=n_mels,
         f_min=f_min,
@@ -104,34 +104,34 @@ def _log_mel(rate: int, window: float, hop: float, n_mels: int, f_min: float, f_
     )
 
 
-def _convolve(x: keras.KerasTensor, preset: Preset, prefix: str = "encoder") -> list[keras.KerasTensor]:
+def _convolve(x: keras.KerasTensor, recipe: Recipe, prefix: str = "encoder") -> list[keras.KerasTensor]:
     """Convolutions over (batch, frames, bands, views); mean and maximum over time of what they find."""
-    for i, (width, strides) in enumerate(zip(preset.encoder_units[:4], ((2, 2), (2, 2), (1, 2), (1, 2)), strict=True)):
+    for i, (width, strides) in enumerate(zip(recipe.encoder_units[:4], ((2, 2), (2, 2), (1, 2), (1, 2)), strict=True)):
         kernel = 3 if i else 5
         x = layers.Conv2D(width, kernel, strides, "same", use_bias=False, name=f"{prefix}_{i}")(x)
         x = layers.BatchNormalization(momentum=0.9, name=f"{prefix}_{i}_norm")(x)
         x = layers.ReLU(name=f"{prefix}_{i}_act")(x)
-        if i == 1 and preset.dropout:
-            x = layers.SpatialDropout2D(preset.dropout / 3, name=f"{prefix}_1_dropout")(x)
+        if i == 1 and recipe.dropout:
+            x = layers.SpatialDropout2D(recipe.dropout / 3, name=f"{prefix}_1_dropout")(x)
     x = layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]), name=f"{prefix}_frames")(x)
-    x = layers.Conv1D(preset.encoder_units[4], 3, padding="same", use_bias=False, name=f"{prefix}_4")(x)
+    x = layers.Conv1D(recipe.encoder_units[4], 3, padding="same", use_bias=False, name=f"{prefix}_4")(x)
     x = layers.BatchNormalization(momentum=0.9, name=f"{prefix}_4_norm")(x)
     x = layers.ReLU(name=f"{prefix}_4_act")(x)
     return [layers.GlobalAveragePooling1D(name=f"{prefix}_mean")(x), layers.GlobalMaxPooling1D(name=f"{prefix}_max")(x)]
 
 
-def _dense(pooled: list[keras.KerasTensor], preset: Preset, name: str, prefix: str = "encoder") -> keras.KerasTensor:
+def _dense(pooled: list[keras.KerasTensor], recipe: Recipe, name: str, prefix: str = "encoder") -> keras.KerasTensor:
     x = layers.Concatenate(name=f"{prefix}_pooled")(pooled)
-    x = layers.Dropout(preset.dropout, name=f"{prefix}_dropout")(x)
-    x = layers.Dense(preset.encoder_units[4], "relu", name=f"{prefix}_5")(x)
-    x = layers.Dropout(preset.dropout, name=f"{prefix}_5_dropout")(x)
-    return layers.Dense(preset.encoder_units[5], name=name)(x)
+    x = layers.Dropout(recipe.dropout, name=f"{prefix}_dropout")(x)
+    x = layers.Dense(recipe.encoder_units[4], "relu", name=f"{prefix}_5")(x)
+    x = layers.Dropout(recipe.dropout, name=f"{prefix}_5_dropout")(x)
+    return layers.Dense(recipe.encoder_units[5], name=name)(x)
 
 
-def _prepare(x: keras.KerasTensor, preset: Preset, normalization: tuple[np.ndarray, np.ndarray] | None):
+def _prepare(x: keras.KerasTensor, recipe: Recipe, normalization: tuple[np.ndarray, np.ndarray] | None):
     """Standardises, clips and (in training) disturbs the features."""
-    clip = preset.feature_clip
-    if preset.normalize:
+    clip = recipe.feature_clip
+    if recipe.normalize:
         mean, variance = _check_normalization(normalization, x.shape[1])
         scale = clip or 1.0
         x = layers.Normalization(
@@ -140,8 +140,8 @@ def _prepare(x: keras.KerasTensor, preset: Preset, normalization: tuple[np.ndarr
         if clip:
             x = layers.Activation("hard_tanh", name="clip")(x)
             x = layers.Rescaling(scale, name="unit_variance")(x)
-    if preset.feature_noise:
-        x = layers.GaussianNoise(preset.feature_noise, name="feature_noise")(x)
+    if recipe.feature_noise:
+        x = layers.GaussianNoise(recipe.feature_noise, name="feature_noise")(x)
     return x
 
 

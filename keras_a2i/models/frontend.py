@@ -36,10 +36,10 @@ def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> 
             f"Received: a model of inputs {model.input_shape}"
         )
     waveform = keras.Input((features.n_samples,), name="waveform")
-    return keras.Model(waveform, _on(model, hear_features(waveform, features)), name=model.name)
+    return keras.Model(waveform, _on(model, mfcc_features(waveform, features)), name=model.name)
 
 
-def hear_features(waveform: keras.KerasTensor, features: FeatureConfig) -> keras.KerasTensor:
+def mfcc_features(waveform: keras.KerasTensor, features: FeatureConfig) -> keras.KerasTensor:
     """The features (batch, n_features) of sound (batch, n_samples), as records hold them."""
     x = MFCC.from_features(features, name="mfcc")(waveform)
     return keras.layers.Reshape((features.n_features,), name="features")(x)

@@ -30,7 +30,7 @@ class ModelMetadata:
             or that it takes embeddings.
         image: the picture it gives.
         input: "features" (batch, n_features), or "waveform" (batch, n_samples) in [-1, 1].
-        preset: the preset it was made from, "" if unknown.
+        recipe: the recipe it was made from, "" if unknown.
         feature_mean, feature_std: of the training features, one value a feature; () if unknown.
         labels: of the pairs it was trained on, sorted; () where they had none.
         style_units: numbers at the end of its latent vector that stand for what the sound doesn't say; 0 for none.
@@ -42,7 +42,7 @@ class ModelMetadata:
     features: FeatureConfig = dataclasses.field(default_factory=FeatureConfig)
     image: ImageConfig = dataclasses.field(default_factory=ImageConfig)
     input: str = "features"
-    preset: str = ""
+    recipe: str = ""
     feature_mean: tuple[float, ...] = ()
     feature_std: tuple[float, ...] = ()
     labels: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class ModelMetadata:
         if self.input not in INPUTS:
             raise ModelError(f"A model's input must be one of {', '.join(INPUTS)}. Received: {self.input!r}")
         if self.input == "waveform":
-            self.require_sound()
+            self.require_audio()
 
     def require_records(self, features: FeatureConfig, image: ImageConfig) -> None:
         """Raises a UsageError unless records of these configurations hold what the model takes and draws."""
@@ -68,7 +68,7 @@ class ModelMetadata:
                 f"Received: {_shape(image)}"
             )
 
-    def require_sound(self, received: str = "") -> None:
+    def require_audio(self, received: str = "") -> None:
         """Raises a UsageError if the model takes embeddings, which sound can't be turned into here.
 
         Args:

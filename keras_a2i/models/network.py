@@ -1,20 +1,20 @@
-"""Sound or its features to a picture: the encoder and the generator of a preset put together."""
+"""Sound or its features to a picture: the encoder and the generator of a recipe put together."""
 
 import keras
 import numpy as np
 
 from keras_a2i.config import FeatureConfig, check_image_size
 from keras_a2i.errors import UsageError
-from keras_a2i.layers import StyleUnits
-from keras_a2i.models.encoders import CONTENT, LATENT, SOUND_ENCODERS, encode_features
-from keras_a2i.models.frontend import hear_features
-from keras_a2i.models.generators import generate_picture
-from keras_a2i.models.preset import Preset
-from keras_a2i.models.presets import get_preset
+from keras_a2i.layers import LatentPad
+from keras_a2i.models.encoders import AUDIO_ENCODERS, CONTENT, LATENT, encode_features
+from keras_a2i.models.frontend import mfcc_features
+from keras_a2i.models.generators import generate_image
+from keras_a2i.models.recipe import Recipe
+from keras_a2i.models.recipes import get_recipe
 
 
 def encoder_generator(
-    preset: str | Preset = "features",
+    recipe: str | Recipe = "features",
     *,
     n_features: int | None = None,
     sound: FeatureConfig | None = None,
@@ -23,22 +23,22 @@ def encoder_generator(
     n_labels: int = 0,
     normalization: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> keras.Model:
-    """Builds the network of a preset from Keras' own layers, untrained.
+    """Builds the network of a recipe from Keras' own layers, untrained.
 
     Args:
-        preset: the name of a preset or a `Preset`. "seed" is the paper's network.
+        recipe: the name of a recipe or a `Recipe`. "paper" is the paper's network.
         n_features: length of the feature vector, from 1; None is what `sound` gives.
         sound: rate, length and features of the sound; None is the default configuration.
         image_size: pixels a side, a power of two from 16 to 512.
         channels: 3 for RGB, 1 for grey.
-        n_labels: number of labels, 2 or more, for a preset that decides between them (`label_sharpness` above 0);
+        n_labels: number of labels, 2 or more, for a recipe that decides between them (`label_sharpness` above 0);
             others take no notice of it. The decision is learnt from labels, by `fit` or by `TrainingModel` with the
-            objective `Labels`: a loss of pictures doesn't reach the encoder of such a preset.
+            objective `LabelCrossentropy`: a loss of pictures doesn't reach the encoder of such a recipe.
         normalization: mean and variance of the training features, each (n_features,); None leaves the features as they
-            are. A preset that doesn't normalise takes no notice of it.
+            are. A recipe that doesn't normalise takes no notice of it.
 
     Returns:
-        A functional model: "features" (batch, n_features) float32, or "waveform" (batch, n_samples) for a preset that
+        A functional model: "features" (batch, n_features) float32, or "waveform" (batch, n_samples) for a recipe that
         takes sound, to "image" (batch, image_size, image_size, channels) float32 in [-1, 1]; the layer that the
         generator draws from is named "latent".
 
@@ -46,13 +46,13 @@ def encoder_generator(
         UsageError: if an argument is out of its range.
 
     Reference:
-        "seed": Vuruma, "Generating Images from Audio Input", tables I and II, in PyTorch's conventions.
+        "paper": Vuruma, "Generating Images from Audio Input", tables I and II, in PyTorch's conventions.
 
     Example:
-        >>> encoder_generator("seed").count_params() > 2_555_675
+        >>> encoder_generator("paper").count_params() > 2_555_675
         True
     """
-    recipe = get_preset(preset) if isinstance(preset, str) else preset
+    recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
     check_image_size(image_size)
     sound = sound or FeatureConfig()
     n_features = sound.n_features if n_features is None else n_features
@@ -62,8 +62,8 @@ def encoder_generator(
         raise UsageError(f"channels must be 1 (grey) or 3 (RGB). Received: channels={channels!r}")
     if recipe.label_sharpness and n_labels < 2:
         raise UsageError(
-            f"The preset {recipe.name!r} decides between labels: n_labels must be 2 or more. Received: {n_labels!r}. "
-            "Give their number, or take get_preset(..., label_sharpness=0)"
+            f"The recipe {recipe.name!r} decides between labels: n_labels must be 2 or more. Received: {n_labels!r}. "
+            "Give their number, or take get_recipe(..., label_sharpness=0)"
         )
     name = f"encoder_generator_{recipe.name.replace('-', '_')}"
     content = CONTENT if recipe.style_units else LATENT
@@ -71,11 +71,11 @@ def encoder_generator(
         given = keras.Input((sound.n_samples,), name="waveform")
     else:
         given = keras.Input((n_features,), name="features")
-    if recipe.encoder in SOUND_ENCODERS:
-        latent = SOUND_ENCODERS[recipe.encoder](given, recipe, sound, content)
+    if recipe.encoder in AUDIO_ENCODERS:
+        latent = AUDIO_ENCODERS[recipe.encoder](given, recipe, sound, content)
     else:
-        features = hear_features(given, sound) if recipe.input == "waveform" else given
+        features = mfcc_features(given, sound) if recipe.input == "waveform" else given
         latent = encode_features(features, recipe, normalization, content)
     if recipe.style_units:
-        latent = StyleUnits(recipe.style_units, name=LATENT)(latent)
-    return keras.Model(given, generate_picture(latent, recipe, image_size, channels, n_labels), name=name)
+        latent = LatentPad(recipe.style_units, name=LATENT)(latent)
+    return keras.Model(given, generate_image(latent, recipe, image_size, channels, n_labels), name=name)

@@ -12,17 +12,17 @@ class ObjectiveWeights:
 
     Args:
         mse: `BatchScaledMSE`, the paper's loss.
-        ssim: structural dissimilarity on three scales (`objectives.Structure`).
+        ssim: structural dissimilarity on three scales (`objectives.MultiScaleSSIM`).
         spectrum: distance of the spectra of blocks of the pictures, which punishes blur (`objectives.Spectrum`).
-        labels: naming the pair's label from the latent vector (`objectives.Labels`).
+        labels: naming the pair's label from the latent vector (`objectives.LabelCrossentropy`).
         variational: pulls the style that is read off the real picture towards a normal distribution, from which
             pictures of one sound are then drawn (`objectives.Variational`); needs `style_units`.
         adversarial: what a discriminator says of the pictures, given the sound (`objectives.Adversarial`).
         alignment: the sound's latent vector beside that of its picture in a picture autoencoder
-            (`objectives.Alignment`); needs `picture_epochs`.
-        consistency: distance in the features of that autoencoder's encoder (`objectives.Consistency`); needs
-            `picture_epochs`.
-        temporal: the change from one second to the next follows that of the real pictures (`objectives.Temporal`).
+            (`objectives.Contrastive`); needs `autoencoder_epochs`.
+        consistency: distance in the features of that autoencoder's encoder (`objectives.Perceptual`); needs
+            `autoencoder_epochs`.
+        temporal: the change from one second to the next follows that of the real pictures (`objectives.TemporalDifference`).
         variational_warmup: share of the steps over which `variational` rises from 0, 0 to 1.
         adversarial_start: share of the steps before `adversarial` comes in, 0 up to below 1.
 
@@ -73,6 +73,6 @@ class ObjectiveWeights:
         return cls(**values)
 
     @property
-    def needs_pictures_encoded(self) -> bool:
+    def needs_autoencoder(self) -> bool:
         """Whether a picture autoencoder is trained first."""
         return self.alignment > 0 or self.consistency > 0

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from keras_a2i.models.picture_encoder import picture_encoder
+from keras_a2i.models.image_encoder import image_encoder
 from keras_a2i.objectives.objective import Objective, Step
 
 _N_JUDGED = 128
@@ -67,7 +67,7 @@ class Adversarial(Objective):
 
 def _discriminator(image_size: int, channels: int, n_content: int) -> keras.Model:
     content = keras.Input((n_content,), name="content")
-    looks = picture_encoder(image_size, channels, _N_JUDGED)
+    looks = image_encoder(image_size, channels, _N_JUDGED)
     image = keras.Input((image_size, image_size, channels), name="image")
     seen = layers.LeakyReLU(0.2, name="seen")(looks(image))
     heard = layers.Dense(_N_JUDGED, use_bias=False, name="heard")(content)

@@ -8,7 +8,7 @@ from keras_a2i.layers import LabelHead
 from keras_a2i.objectives.objective import Objective, Step
 
 
-class Labels(Objective):
+class LabelCrossentropy(Objective):
     """Cross-entropy of naming the pair's label from the latent vector, by one dense layer for each of its encoders.
 
     Labels count nine tenths, the rest is shared by all: few speakers are known, and certainty about them is misplaced.

@@ -7,7 +7,7 @@ from keras import ops
 from keras_a2i.objectives.objective import Objective, Step
 
 
-class Temporal(Objective):
+class TemporalDifference(Objective):
     """Mean squared difference of the change from one pair to its neighbour, generated against real, times the batch.
 
     The data set must give neighbours one after the other: `load_records(..., neighbours=True)`.

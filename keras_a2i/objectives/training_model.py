@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_a2i.errors import UsageError
-from keras_a2i.models.halves import split_at_latent
+from keras_a2i.models.latent_split import split_at_latent
 from keras_a2i.objectives.objective import Objective, Step
 from keras_a2i.objectives.variational import Variational
 
@@ -25,7 +25,7 @@ class TrainingModel(keras.Model):
             place.
         objectives: what to aim at, one or more, of different names.
         total_steps: of the whole training, for what comes in or ends by and by.
-        encoder_share: share of the steps in which the encoder learns, above 0 up to 1. After it the encoder runs as it
+        freeze_encoder_after: share of the steps in which the encoder learns, above 0 up to 1. After it the encoder runs as it
             will in use, without noise and with the statistics it has gathered, and the generator learns from the
             vectors that it will be given.
 
@@ -34,8 +34,8 @@ class TrainingModel(keras.Model):
 
     Example:
         >>> from keras_a2i import encoder_generator
-        >>> from keras_a2i.objectives import Pixels, Spectrum
-        >>> model = TrainingModel(encoder_generator("tiny", image_size=32), [Pixels(), Spectrum(0.5)])
+        >>> from keras_a2i.objectives import MeanSquaredError, Spectrum
+        >>> model = TrainingModel(encoder_generator("tiny", image_size=32), [MeanSquaredError(), Spectrum(0.5)])
         >>> model.compile("adam")
     """
 
@@ -44,7 +44,7 @@ class TrainingModel(keras.Model):
         pictures: keras.Model,
         objectives: Sequence[Objective],
         total_steps: int = 1,
-        encoder_share: float = 1.0,
+        freeze_encoder_after: float = 1.0,
     ):
         super().__init__(name=pictures.name)
         names = [objective.name for objective in objectives]
@@ -55,7 +55,7 @@ class TrainingModel(keras.Model):
         self.objectives = list(objectives)
         self._styled = next((o for o in objectives if isinstance(o, Variational)), None)
         self._total_steps = max(1, total_steps)
-        self._encoder_share, self._encoder_learns = encoder_share, True
+        self._encoder_share, self._encoder_learns = freeze_encoder_after, True
         self._trackers = [keras.metrics.Mean(name=name) for name in names]
         self.built = True
 

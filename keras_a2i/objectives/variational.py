@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_a2i.models.picture_encoder import picture_encoder
+from keras_a2i.models.image_encoder import image_encoder
 from keras_a2i.objectives.objective import Objective, Step
 
 _MOST_LOG_VARIANCE = 6.0
@@ -34,7 +34,7 @@ class Variational(Objective):
     ):
         super().__init__(weight, "variational")
         self.style_units, self._warmup = style_units, warmup
-        self.encoder = picture_encoder(image_size, channels, 2 * style_units, width=0.5)
+        self.encoder = image_encoder(image_size, channels, 2 * style_units, width=0.5)
         self._random = keras.random.SeedGenerator(seed)
 
     def read_style(self, images: Any) -> tuple[Any, Any]:

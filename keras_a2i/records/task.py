@@ -14,12 +14,12 @@ import numpy as np
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import RecordsError
+from keras_a2i.features.mfcc import from_pcm16, mfcc, pcm16
+from keras_a2i.media.image import encode_image
 from keras_a2i.records.example import encode_example
 from keras_a2i.records.manifest import write_json
 from keras_a2i.records.tfrecord import RecordWriter
-from keras_a2i.sources.mfcc import from_pcm16, mfcc, pcm16
 from keras_a2i.sources.pair import Dropped, Pair, Source, Unit
-from keras_a2i.sources.picture import encode_picture
 
 _BATCH = 32
 
@@ -88,7 +88,7 @@ def run_task(task: Task, on_read: Callable[[int, int], None] | None = None) -> d
                     writers[split] = RecordWriter(_temporary(task.shard_path(split)))
                 stored = waveform if task.waveform else None
                 all_waveforms &= stored is not None
-                image = pair.image if isinstance(pair.image, bytes) else encode_picture(pair.image, task.image)
+                image = pair.image if isinstance(pair.image, bytes) else encode_image(pair.image, task.image)
                 writers[split].write(encode_example(pair.key, image, features, stored, pair.factors))
                 sources[pair.key.source_id][split] += 1
                 labels[pair.key.label][split] += 1

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from keras_a2i.errors import UsageError
-from keras_a2i.serving.live_status import Latencies, LiveStatus, RecentPictures, sound_level
-from keras_a2i.serving.outputs import PictureOutput
+from keras_a2i.media.sheet import to_uint8
+from keras_a2i.serving.audio_inputs import AudioInput
+from keras_a2i.serving.live_status import Latencies, LiveStatus, RecentImages, audio_level
+from keras_a2i.serving.outputs import ImageOutput
 from keras_a2i.serving.predictor import Predictor
 from keras_a2i.serving.ring_buffer import RingBuffer
-from keras_a2i.serving.sound_inputs import SoundInput
-from keras_a2i.sheet import to_uint8
 
 MIN_RATE, MAX_RATE = 0.1, 60.0
 # An output's window must answer its user, and a signal its sender, between slow ticks too.
@@ -43,8 +43,8 @@ class LiveSession:
     def __init__(
         self,
         predictor: Predictor,
-        source: SoundInput,
-        output: PictureOutput,
+        source: AudioInput,
+        output: ImageOutput,
         rate: float = 10.0,
         *,
         now: Callable[[], float] = time.monotonic,
@@ -56,9 +56,9 @@ class LiveSession:
         self._now, self._sleep = now, sleep
         self._features = predictor.metadata.features
         self._buffer = RingBuffer(self._features.n_samples)
-        self._recent = RecentPictures()
+        self._recent = RecentImages()
         self._pictures = self._dropped = 0
-        self._level = sound_level(np.zeros(0))
+        self._level = audio_level(np.zeros(0))
         self._started = self._reported = now()
         self._ended: float | None = None
         self._stopping = False
@@ -74,7 +74,7 @@ class LiveSession:
             SourceError: if the sound breaks off.
         """
         # The first call of a model compiles it: that isn't a delay of the session.
-        self._predictor.predict_windows(self._buffer.newest()[0][None])
+        self._predictor.predict_clips(self._buffer.newest()[0][None])
         try:
             self._source.start(self._buffer)
             self._started = self._reported = self._now()
@@ -96,7 +96,7 @@ class LiveSession:
             pictures=self._pictures,
             dropped=self._dropped,
             overflows=self._source.overflows,
-            pictures_per_second=self._recent.per_second,
+            images_per_second=self._recent.per_second,
             latency_median=self._recent.milliseconds(50),
             latency_p95=self._recent.milliseconds(95),
             level=self._level,
@@ -131,8 +131,8 @@ class LiveSession:
 
     def _draw(self) -> None:
         window, heard_at = self._buffer.newest()
-        picture = to_uint8(self._predictor.predict_windows(window[None])[0])
-        self._level = sound_level(window[-max(1, round(_LEVEL_SECONDS * self._features.sample_rate)) :])
+        picture = to_uint8(self._predictor.predict_clips(window[None])[0])
+        self._level = audio_level(window[-max(1, round(_LEVEL_SECONDS * self._features.sample_rate)) :])
         self._output.show(picture, self.status())
         stands_at = self._now()
         self._pictures += 1

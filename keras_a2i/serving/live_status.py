@@ -23,7 +23,7 @@ class LiveStatus:
         pictures: drawn since then.
         dropped: pictures that weren't drawn because the one before took too long.
         overflows: how often the microphone lost sound.
-        pictures_per_second: over the last 100 pictures; None before the second one.
+        images_per_second: over the last 100 pictures; None before the second one.
         latency_median, latency_p95: milliseconds over the last 100 pictures; None before the first sound.
         level: of the last tenth of a second, dB relative to full scale, -90 or more.
     """
@@ -34,7 +34,7 @@ class LiveStatus:
     pictures: int
     dropped: int
     overflows: int
-    pictures_per_second: float | None
+    images_per_second: float | None
     latency_median: float | None
     latency_p95: float | None
     level: float
@@ -63,7 +63,7 @@ class Latencies:
         return min(_SHORTEST * _STEP ** (step + 0.5), self.max)
 
 
-class RecentPictures:
+class RecentImages:
     """When the last 100 pictures stood at the output, and how old their sound was then."""
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class RecentPictures:
         return 1000 * float(np.percentile(self._latencies, percent)) if self._latencies else None
 
 
-def sound_level(samples: np.ndarray) -> float:
+def audio_level(samples: np.ndarray) -> float:
     """Root mean square of samples (n,) in dB relative to full scale, -90 or more."""
     power = float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
     return max(_QUIETEST, 10 * math.log10(power)) if power > 0 else _QUIETEST

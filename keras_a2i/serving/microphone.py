@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from keras_a2i.errors import MissingPackageError, SourceError
+from keras_a2i.media.audio import Resampler, to_mono
+from keras_a2i.serving.audio_inputs import BLOCK_SECONDS
 from keras_a2i.serving.ring_buffer import RingBuffer
-from keras_a2i.serving.sound_inputs import BLOCK_SECONDS
-from keras_a2i.sources.sound import Resampler, to_mono
 
 # A microphone that was pulled out often just goes quiet: no callback, no error.
-MAX_SECONDS_WITHOUT_SOUND = 5.0
+MAX_SECONDS_WITHOUT_AUDIO = 5.0
 
 
 class Microphone:
@@ -51,9 +51,9 @@ class Microphone:
 
     def is_finished(self) -> bool:
         """A microphone has no end; raises a SourceError once nothing came from it for 5 seconds."""
-        if self._now() - self._last_call > MAX_SECONDS_WITHOUT_SOUND:
+        if self._now() - self._last_call > MAX_SECONDS_WITHOUT_AUDIO:
             raise SourceError(
-                f"The microphone {self.name} has given no sound for {MAX_SECONDS_WITHOUT_SOUND:g} s. "
+                f"The microphone {self.name} has given no sound for {MAX_SECONDS_WITHOUT_AUDIO:g} s. "
                 "Is it still connected?"
             )
         return False

@@ -17,8 +17,8 @@ import threading
 import numpy as np
 
 from keras_a2i.errors import UsageError
+from keras_a2i.media.sheet import to_pillow
 from keras_a2i.serving.live_status import LiveStatus
-from keras_a2i.sheet import to_pillow
 
 HOST = "127.0.0.1"
 MAX_CONNECTIONS = 64

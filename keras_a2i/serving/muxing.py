@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_a2i.errors import MissingPackageError, UsageError
-from keras_a2i.sources.sound import Resampler, open_sound, to_mono
+from keras_a2i.media.audio import Resampler, open_audio, to_mono
 
 _BLOCK = 65_536
 _AAC_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)
@@ -45,7 +45,7 @@ CODECS = {
     # The index goes to the front, so that a browser plays the file while it loads.
     "h264": Codec(
         *("mp4", "libx264", "aac", _AAC_RATES),
-        {"preset": "veryfast", "crf": "18"},
+        {"recipe": "veryfast", "crf": "18"},
         {"movflags": "+faststart"},
     ),
     "vp9": Codec(
@@ -102,13 +102,13 @@ class VideoWriter:
         codec: from `find_codec`.
         size: pixels a side.
         fps: frames a second.
-        sound: a file that `open_sound` reads.
+        sound: a file that `open_audio` reads.
     """
 
     def __init__(self, path: pathlib.Path, codec: Codec, size: int, fps: Fraction, sound: pathlib.Path):
         self._av = av = import_av()
         self._fps, self._frames, self._samples = fps, 0, 0
-        with open_sound(sound) as file:
+        with open_audio(sound) as file:
             rate, channels = file.samplerate, 2 if file.channels == 2 else 1
         self._rate = next((each for each in codec.rates if each >= rate), codec.rates[-1])
         self._layout = "stereo" if channels == 2 else "mono"
@@ -169,7 +169,7 @@ class VideoWriter:
 def _stream_channels(path: pathlib.Path, channels: int, rate: int, new_rate: int) -> Iterator[np.ndarray]:
     """Yields a file's sound as float32 (n, channels) in [-1, 1], n >= 1; of one channel it is the mean of all."""
     resamplers = [Resampler(rate, new_rate) for _ in range(channels)]
-    with open_sound(path) as file:
+    with open_audio(path) as file:
         blocks = file.blocks(max(1, _BLOCK // file.channels), dtype="float32", always_2d=True)
         for block in itertools.chain(blocks, [None]):
             last = block is None

@@ -7,13 +7,13 @@ import numpy as np
 from PIL import Image
 
 from keras_a2i.errors import UsageError
+from keras_a2i.media.sheet import save_png, to_pillow
 from keras_a2i.serving.live_status import LiveStatus
-from keras_a2i.sheet import save_png, to_pillow
 
 _LEAST_WINDOW = 384
 
 
-class PictureOutput(Protocol):
+class ImageOutput(Protocol):
     """What shows the pictures of a live session.
 
     Attributes:
@@ -32,7 +32,7 @@ class PictureOutput(Protocol):
         """Gives everything back; may be called twice."""
 
 
-class PictureFolder:
+class ImageFolder:
     """PNG files 000000.png, 000001.png and so on, each written whole or not at all.
 
     Args:
@@ -96,8 +96,8 @@ class Window:
         # Filling the same image again keeps Tk from collecting one image for every picture.
         header = b"P6 %d %d 255\n" % (side, side)
         self._photo.configure(width=side, height=side, data=header + scaled.tobytes(), format="PPM")
-        if status.pictures_per_second is not None:
-            self._root.title(f"keras-a2i live: {status.pictures_per_second:.1f} pictures/s")
+        if status.images_per_second is not None:
+            self._root.title(f"keras-a2i live: {status.images_per_second:.1f} pictures/s")
         self._root.update()
 
     def attend(self) -> bool:

@@ -9,9 +9,9 @@ import numpy as np
 
 from keras_a2i.errors import ModelError, SourceError, UsageError
 from keras_a2i.exporters.runtime import load_saved_model, load_tflite
+from keras_a2i.features.mfcc import from_pcm16, mfcc, pcm16
+from keras_a2i.media.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, resample, stream_clips, to_mono
 from keras_a2i.models.model_file import ModelMetadata, load_model
-from keras_a2i.sources.mfcc import from_pcm16, mfcc, pcm16
-from keras_a2i.sources.sound import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, resample, stream_windows, to_mono
 from keras_a2i.sources.vectors import SUFFIXES as VECTOR_SUFFIXES
 from keras_a2i.sources.vectors import checked_parts, read_vectors
 
@@ -48,7 +48,7 @@ class Predictor:
             sample_rate: of the samples, 1,000 to 768,000 Hz.
 
         Returns:
-            float32 (n_windows, size, size, channels) in [-1, 1].
+            float32 (n_frames, size, size, channels) in [-1, 1].
 
         Raises:
             UsageError: if the sound is empty, not finite or has its channels first, the rate is out of range,
@@ -59,8 +59,8 @@ class Predictor:
             return np.concatenate(list(self.stream_file(sound)))
         if sample_rate is None:
             return self.predict_features(sound)
-        self.metadata.require_sound(f"samples at {sample_rate} Hz")
-        return self.predict_windows(self._cut(_check_sound(np.asarray(sound)), sample_rate))
+        self.metadata.require_audio(f"samples at {sample_rate} Hz")
+        return self.predict_clips(self._cut(_check_sound(np.asarray(sound)), sample_rate))
 
     def predict_features(self, features: np.ndarray) -> np.ndarray:
         """Pictures for feature vectors.
@@ -100,7 +100,7 @@ class Predictor:
             raise UsageError(f"{self._name_inputs()} must be finite, (batch, {wanted}). Received: shape {inputs.shape}")
         return self._in_batches(self._run, inputs, self.metadata.image.shape)
 
-    def predict_windows(self, windows: np.ndarray) -> np.ndarray:
+    def predict_clips(self, windows: np.ndarray) -> np.ndarray:
         """Pictures for windows of sound.
 
         Args:
@@ -122,7 +122,7 @@ class Predictor:
         """Whether it gives latent vectors."""
         return self._encode is not None
 
-    def encode_windows(self, windows: np.ndarray) -> np.ndarray:
+    def encode_clips(self, windows: np.ndarray) -> np.ndarray:
         """Latent vectors, float32 (n, n_latent), for windows of sound (n, n_samples).
 
         Raises:
@@ -132,12 +132,12 @@ class Predictor:
         return self._in_batches(lambda part: self._encode(self._inputs(part)), windows, (0,))
 
     def encode_inputs(self, inputs: np.ndarray) -> np.ndarray:
-        """Latent vectors, float32 (n, n_latent), for what the model itself takes (n, n_inputs); as `encode_windows`."""
+        """Latent vectors, float32 (n, n_latent), for what the model itself takes (n, n_inputs); as `encode_clips`."""
         self._check_halves()
         return self._in_batches(self._encode, inputs, (0,))
 
     def generate_latents(self, latents: np.ndarray) -> np.ndarray:
-        """Pictures, float32 (n, size, size, channels), for latent vectors of `encode_windows`."""
+        """Pictures, float32 (n, size, size, channels), for latent vectors of `encode_clips`."""
         return self._in_batches(self._generate, latents, self.metadata.image.shape)
 
     def sample_latents(
@@ -146,7 +146,7 @@ class Predictor:
         """Several pictures of each latent vector, with a style that is drawn from a normal distribution.
 
         Args:
-            latents: (n, n_latent) of `encode_windows` or `encode_inputs`.
+            latents: (n, n_latent) of `encode_clips` or `encode_inputs`.
             n_samples: pictures of each, from 1.
             temperature: standard deviation of the style, 0 to 4; 0 gives the picture of `predict` each time.
             seed: of the draws; the same styles are drawn for every vector.
@@ -160,7 +160,7 @@ class Predictor:
         units = self.metadata.style_units
         if not units:
             raise UsageError(
-                f"This model draws one picture of a sound: its preset {self.metadata.preset!r} learns no style. Train "
+                f"This model draws one picture of a sound: its recipe {self.metadata.recipe!r} learns no style. Train "
                 "one that does, such as words-adversarial, or leave samples and temperature out"
             )
         if n_samples < 1 or not 0 <= temperature <= 4:
@@ -194,13 +194,13 @@ class Predictor:
             vectors = self.open_vectors(path)
             yield from map(self.predict_inputs, checked_parts(vectors, pathlib.Path(path).name, BATCH))
             return
-        for windows in self.stream_windows(path):
-            yield self.predict_windows(windows)
+        for windows in self.stream_clips(path):
+            yield self.predict_clips(windows)
 
-    def stream_windows(self, path: str | pathlib.Path) -> Iterator[np.ndarray]:
+    def stream_clips(self, path: str | pathlib.Path) -> Iterator[np.ndarray]:
         """Windows of a sound file, float32 (n, n_samples), up to 32 at a time; as `stream_file`."""
-        self.metadata.require_sound(str(path))
-        windows = stream_windows(pathlib.Path(path), self.metadata.features)
+        self.metadata.require_audio(str(path))
+        windows = stream_clips(pathlib.Path(path), self.metadata.features)
         while batch := list(itertools.islice(windows, BATCH)):
             yield np.stack(batch)
 
@@ -217,7 +217,7 @@ class Predictor:
         """
         path, wanted = pathlib.Path(path), self.metadata.features
         if path.suffix.lower() not in VECTOR_SUFFIXES:
-            self.metadata.require_sound(str(path))
+            self.metadata.require_audio(str(path))
         vectors = read_vectors(path)
         if vectors.shape[1] != wanted.embedding:
             raise SourceError(
@@ -233,19 +233,19 @@ class Predictor:
             )
 
     def _cut(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-        """Consecutive windows (n_windows, n_samples) of a sound, at least one, the last filled with silence."""
+        """Consecutive windows (n_frames, n_samples) of a sound, at least one, the last filled with silence."""
         if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
             raise UsageError(
                 f"sample_rate must lie between {MIN_SAMPLE_RATE} and {MAX_SAMPLE_RATE} Hz. Received: {sample_rate}"
             )
         config = self.metadata.features
         sound = np.clip(resample(to_mono(waveform), sample_rate, config.sample_rate), -1, 1)
-        n_windows = max(1, -(-len(sound) // config.n_samples))
-        sound = np.pad(sound, (0, n_windows * config.n_samples - len(sound)))
-        return sound.reshape(n_windows, config.n_samples)
+        n_frames = max(1, -(-len(sound) // config.n_samples))
+        sound = np.pad(sound, (0, n_frames * config.n_samples - len(sound)))
+        return sound.reshape(n_frames, config.n_samples)
 
     def _inputs(self, windows: np.ndarray) -> np.ndarray:
-        self.metadata.require_sound("windows of sound")
+        self.metadata.require_audio("windows of sound")
         # Records hold 16-bit sound and its features: a model must hear here what it heard in training.
         sound = from_pcm16(pcm16(windows))
         return sound if self.metadata.input == "waveform" else mfcc(sound, self.metadata.features)
@@ -296,7 +296,7 @@ def load(path: str | pathlib.Path) -> Predictor:
 
 
 def _from_keras(model: "keras.Model", metadata: ModelMetadata) -> Predictor:
-    from keras_a2i.models.halves import LATENT, split_at_latent
+    from keras_a2i.models.latent_split import LATENT, split_at_latent
 
     if not any(layer.name == LATENT for layer in model.layers):
         return Predictor(_run(model), metadata)

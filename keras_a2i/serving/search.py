@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from keras_a2i.errors import ModelError, SourceError, UsageError
+from keras_a2i.media.image import fit_image, read_image
 from keras_a2i.serving.predictor import Predictor, load
-from keras_a2i.sources.picture import fit_picture, read_picture
 
 if TYPE_CHECKING:
     import keras
@@ -37,33 +37,33 @@ class Match:
 
 
 class Searcher:
-    """Embeds sounds and pictures by a run that aligned them (a preset with the objective alignment).
+    """Embeds sounds and pictures by a run that aligned them (a recipe with the objective alignment).
 
     Args:
         predictor: of the run.
-        picture_encoder: pictures (batch, size, size, channels) in [-1, 1] to vectors.
+        image_encoder: pictures (batch, size, size, channels) in [-1, 1] to vectors.
     """
 
-    def __init__(self, predictor: Predictor, picture_encoder: "keras.Model"):
+    def __init__(self, predictor: Predictor, image_encoder: "keras.Model"):
         self.predictor = predictor
-        self._picture_encoder = picture_encoder
+        self._picture_encoder = image_encoder
         self._units = predictor.metadata.style_units
 
     def embed_inputs(self, inputs: np.ndarray) -> np.ndarray:
         """Unit vectors (n, d) for what the model takes (n, n_inputs)."""
         return self._of_latents(self.predictor.encode_inputs(inputs))
 
-    def embed_windows(self, windows: np.ndarray) -> np.ndarray:
+    def embed_clips(self, windows: np.ndarray) -> np.ndarray:
         """Unit vectors (n, d) for windows of sound (n, n_samples)."""
-        return self._of_latents(self.predictor.encode_windows(windows))
+        return self._of_latents(self.predictor.encode_clips(windows))
 
-    def embed_pictures(self, pictures: np.ndarray) -> np.ndarray:
+    def embed_images(self, pictures: np.ndarray) -> np.ndarray:
         """Unit vectors (n, d) for pictures (n, size, size, channels) in [-1, 1]."""
         parts = [pictures[i : i + _BATCH] for i in range(0, len(pictures), _BATCH)]
         vectors = [np.asarray(self._picture_encoder.predict_on_batch(part), np.float32) for part in parts]
         return _unit(np.concatenate(vectors)[:, : self._n_content()])
 
-    def find_pictures(self, sound: pathlib.Path, among: Iterable[pathlib.Path]) -> tuple[list[Match], list[str]]:
+    def find_images(self, sound: pathlib.Path, among: Iterable[pathlib.Path]) -> tuple[list[Match], list[str]]:
         """Ranks pictures by their similarity to a sound, its windows averaged.
 
         Returns:
@@ -73,28 +73,26 @@ class Searcher:
             SourceError: if the sound can't be read.
             UsageError: if no picture can be read.
         """
-        query = _unit(
-            np.concatenate([self.embed_windows(w) for w in self.predictor.stream_windows(sound)]).mean(axis=0)
-        )
+        query = _unit(np.concatenate([self.embed_clips(w) for w in self.predictor.stream_clips(sound)]).mean(axis=0))
         found, failed = [], []
         for path in among:
             try:
-                vector = self.embed_pictures(_load_picture(path, self.predictor.metadata.image)[None])[0]
+                vector = self.embed_images(_load_picture(path, self.predictor.metadata.image)[None])[0]
             except SourceError as error:
                 failed.append(str(error))
                 continue
             found.append(Match(path, float(vector @ query)))
         return _ranked(found, failed)
 
-    def find_sounds(self, picture: pathlib.Path, among: Iterable[pathlib.Path]) -> tuple[list[Match], list[str]]:
-        """Ranks sound files by the similarity of their best window to a picture; as `find_pictures`."""
-        query = self.embed_pictures(_load_picture(picture, self.predictor.metadata.image)[None])[0]
+    def find_audio(self, picture: pathlib.Path, among: Iterable[pathlib.Path]) -> tuple[list[Match], list[str]]:
+        """Ranks sound files by the similarity of their best window to a picture; as `find_images`."""
+        query = self.embed_images(_load_picture(picture, self.predictor.metadata.image)[None])[0]
         duration = self.predictor.metadata.features.duration
         found, failed = [], []
         for path in among:
             try:
-                windows = self.predictor.stream_windows(path)
-                near = np.concatenate([self.embed_windows(part) @ query for part in windows])
+                windows = self.predictor.stream_clips(path)
+                near = np.concatenate([self.embed_clips(part) @ query for part in windows])
             except SourceError as error:
                 failed.append(str(error))
                 continue
@@ -117,12 +115,12 @@ def load_searcher(run: str | pathlib.Path) -> Searcher:
     import keras
 
     run = pathlib.Path(run)
-    encoder = run / "picture_encoder.keras"
+    encoder = run / "image_encoder.keras"
     if not encoder.is_file():
         missing = "" if run.exists() else ", which doesn't exist"
         raise ModelError(
-            "A search needs a run folder whose training aligned sounds and pictures, such as one of the preset "
-            f"words-aligned: it holds a picture_encoder.keras. Received: {run}{missing}"
+            "A search needs a run folder whose training aligned sounds and pictures, such as one of the recipe "
+            f"words-aligned: it holds a image_encoder.keras. Received: {run}{missing}"
         )
     try:
         return Searcher(load(run), keras.saving.load_model(encoder, compile=False, safe_mode=True))
@@ -154,9 +152,9 @@ def _ranked(found: list[Match], failed: list[str]) -> tuple[list[Match], list[st
 
 
 def _load_picture(path: pathlib.Path, config) -> np.ndarray:
-    picture = read_picture(path, config)
+    picture = read_image(path, config)
     if isinstance(picture, bytes):
-        picture = fit_picture(Image.open(io.BytesIO(picture)), config)
+        picture = fit_image(Image.open(io.BytesIO(picture)), config)
     return picture.astype(np.float32) * np.float32(2 / 255) - 1
 
 

@@ -18,13 +18,13 @@ def frame_start(frame: int, fps: Fraction, sample_rate: int) -> int:
     return math.floor(Fraction(frame * sample_rate) / fps + Fraction(1, 2))
 
 
-def window_start(frame: int, fps: Fraction, sample_rate: int, n_samples: int) -> int:
+def clip_start(frame: int, fps: Fraction, sample_rate: int, n_samples: int) -> int:
     """The first sample of the window centred on the middle of a frame, rounded to the nearest; may be negative."""
     middle = Fraction((2 * frame + 1) * sample_rate, 2) / fps
     return math.floor(middle - Fraction(n_samples, 2) + Fraction(1, 2))
 
 
-def slide_windows(
+def slide_clips(
     blocks: Iterable[np.ndarray], sample_rate: int, n_samples: int, fps: Fraction, batch_size: int
 ) -> Iterator[np.ndarray]:
     """Cuts a sound into one window for each frame, with silence before its beginning and after its end.
@@ -42,14 +42,14 @@ def slide_windows(
         float32 (n, n_samples), n = `batch_size` but for the last batch.
     """
     # held[0] is the sample number `first` of the sound.
-    first = min(0, window_start(0, fps, sample_rate, n_samples))
+    first = min(0, clip_start(0, fps, sample_rate, n_samples))
     held = np.zeros(-first, np.float32)
     frame, batch = 0, []
 
     def cut() -> bool:
         """Puts the next window into the batch; False where the sound heard so far ends before it."""
         nonlocal frame
-        start = window_start(frame, fps, sample_rate, n_samples) - first
+        start = clip_start(frame, fps, sample_rate, n_samples) - first
         if start + n_samples > len(held):
             return False
         batch.append(held[start : start + n_samples])
@@ -62,11 +62,11 @@ def slide_windows(
             if len(batch) == batch_size:
                 yield np.stack(batch)
                 batch = []
-        past = min(len(held), max(0, window_start(frame, fps, sample_rate, n_samples) - first))
+        past = min(len(held), max(0, clip_start(frame, fps, sample_rate, n_samples) - first))
         held, first = held[past:], first + past
     total = first + len(held)
     while frame == 0 or frame_start(frame, fps, sample_rate) < total:
-        missing = window_start(frame, fps, sample_rate, n_samples) + n_samples - first - len(held)
+        missing = clip_start(frame, fps, sample_rate, n_samples) + n_samples - first - len(held)
         held = np.pad(held, (0, max(0, missing)))
         cut()
         if len(batch) == batch_size:

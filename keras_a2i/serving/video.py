@@ -11,11 +11,11 @@ from fractions import Fraction
 import numpy as np
 
 from keras_a2i.errors import UsageError
+from keras_a2i.media.audio import stream_audio
+from keras_a2i.media.sheet import to_uint8
 from keras_a2i.serving.muxing import VideoWriter, find_codec
 from keras_a2i.serving.predictor import Predictor
-from keras_a2i.serving.sliding import slide_windows, smooth_frames
-from keras_a2i.sheet import to_uint8
-from keras_a2i.sources.sound import stream_sound
+from keras_a2i.serving.sliding import slide_clips, smooth_frames
 
 _BATCH = 32
 MIN_FPS, MAX_FPS = 1.0, 60.0
@@ -69,7 +69,7 @@ def stream_frames(
 
     Args:
         predictor: the model; with `smooth` one of a run folder or a `.keras` file.
-        sound: a file that `stream_sound` reads.
+        sound: a file that `stream_audio` reads.
         fps: frames a second.
         smooth: standard deviation in seconds of a Gaussian over neighbouring frames' latent vectors; 0 for none.
 
@@ -81,12 +81,12 @@ def stream_frames(
         UsageError: if the model gives no latent vectors to smooth.
     """
     features = predictor.metadata.features
-    blocks = stream_sound(sound, features.sample_rate)
-    windows = slide_windows(blocks, features.sample_rate, features.n_samples, fps, _BATCH)
+    blocks = stream_audio(sound, features.sample_rate)
+    windows = slide_clips(blocks, features.sample_rate, features.n_samples, fps, _BATCH)
     if smooth == 0:
-        yield from map(predictor.predict_windows, windows)
+        yield from map(predictor.predict_clips, windows)
     else:
-        latents = map(predictor.encode_windows, windows)
+        latents = map(predictor.encode_clips, windows)
         yield from map(predictor.generate_latents, smooth_frames(latents, smooth * float(fps)))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_a2i.config import MAX_EMBEDDING, FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError
+from keras_a2i.media.image import read_image
 from keras_a2i.sources.csv_table import (
     file_within,
     numbered_columns,
@@ -22,7 +23,6 @@ from keras_a2i.sources.csv_table import (
 )
 from keras_a2i.sources.pair import Dropped, Pair, Plan, Unit
 from keras_a2i.sources.pair_rows import UNIT_ROWS, PairRow, read_pair_rows
-from keras_a2i.sources.picture import read_picture
 from keras_a2i.sources.vectors import read_vector, split_reference
 
 _REFERENCE, _NUMBER = "embedding", r"embedding_\d+"
@@ -97,7 +97,7 @@ class EmbeddingsCsvSource:
                 raise SourceError(f"{self.csv_path.name} changed while it was being read. Start again")
             try:
                 vector = self._vector(table, row)
-                picture = read_picture(file_within(folder, _image_of(table, row)), self.image)
+                picture = read_image(file_within(folder, _image_of(table, row)), self.image)
             except SourceError as error:
                 yield Dropped(key.id, str(error))
             else:

@@ -12,10 +12,10 @@ from PIL import Image
 
 from keras_a2i.config import MAX_EMBEDDING, FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError
+from keras_a2i.media.image import MAX_PIXELS, fit_image, read_image
 from keras_a2i.sources.csv_table import file_within, relative_path, stamp
 from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Unit
 from keras_a2i.sources.pair_rows import UNIT_ROWS, check_split
-from keras_a2i.sources.picture import MAX_PIXELS, fit_picture, read_picture
 from keras_a2i.sources.vectors import array_names, check_vectors, read_array
 
 _TEXTS = ("labels", "sources", "splits")
@@ -110,8 +110,8 @@ class EmbeddingsNpzSource:
     def _picture(self, image: np.ndarray) -> np.ndarray | bytes:
         if image.dtype.kind == "U":
             path = relative_path(str(image), "image")
-            return read_picture(file_within(self.path.parent.resolve(), path), self.image)
-        return fit_picture(Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image), self.image)
+            return read_image(file_within(self.path.parent.resolve(), path), self.image)
+        return fit_image(Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image), self.image)
 
     def _image_files(self, paths: list[str]) -> Iterator[pathlib.Path]:
         for path in paths:

@@ -9,11 +9,11 @@ import numpy as np
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError, UsageError
+from keras_a2i.media.audio import read_audio
+from keras_a2i.media.image import read_image
 from keras_a2i.sources.csv_table import file_within, relative_path, stamp
 from keras_a2i.sources.pair import Dropped, Pair, Plan, Unit
 from keras_a2i.sources.pair_rows import UNIT_ROWS, PairRow, read_pair_rows
-from keras_a2i.sources.picture import read_picture
-from keras_a2i.sources.sound import read_sound
 
 COLUMNS = ("audio", "image")
 
@@ -78,7 +78,7 @@ class PairsCsvSource:
                 raise SourceError(f"{self.csv_path.name} changed while it was being read. Start again")
             try:
                 waveform = self._waveform(folder, row.first)
-                picture = read_picture(file_within(folder, row.second), self.image)
+                picture = read_image(file_within(folder, row.second), self.image)
             except SourceError as error:
                 yield Dropped(key.id, str(error))
             else:
@@ -90,7 +90,7 @@ class PairsCsvSource:
 
     def _waveform(self, folder: pathlib.Path, audio: str) -> np.ndarray:
         n_samples, duration = self.features.n_samples, f"{self.features.duration:g} s"
-        waveform, seen = read_sound(file_within(folder, audio), self.features.sample_rate, n_samples)
+        waveform, seen = read_audio(file_within(folder, audio), self.features.sample_rate, n_samples)
         if seen > n_samples and self.long == "drop":
             raise SourceError(f"{audio} is longer than {duration}")
         if len(waveform) < n_samples and not self.pad:

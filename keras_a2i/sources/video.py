@@ -7,15 +7,11 @@ from typing import Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError, UsageError
+from keras_a2i.media.video_clip import VIDEO_SUFFIXES, import_av, open_clip
+from keras_a2i.media.video_decode import ClipReader, InexactSkipError
 from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Unit
-from keras_a2i.sources.video_clip import import_av, open_clip
-from keras_a2i.sources.video_decode import ClipReader, InexactSkipError
 
 KIND = "videos"
-VIDEO_SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"),
-    *(".flv", ".wmv", ".ogv", ".3gp"),
-)
 # Matroska rounds durations to milliseconds; a clip that much short of a whole second counts as whole.
 _ROUNDING = 0.001
 

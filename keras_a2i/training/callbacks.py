@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_a2i.sheet import draw_sheet, save_png
-from keras_a2i.training.held_out import score_pictures
+from keras_a2i.media.sheet import draw_sheet, save_png
 from keras_a2i.training.run_folder import RunFolder
+from keras_a2i.training.val_scores import score_images
 
 SECONDS_BETWEEN_SAVES = 30
 SCORED_AT_ONCE = 32
@@ -36,7 +36,7 @@ class HeldOutScores(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         at_once = min(SCORED_AT_ONCE, len(self._images))
         parts = [slice(i, i + at_once) for i in range(0, len(self._images), at_once)]
-        scores = [score_pictures(self._images[part], self._draw(self._inputs[part]), at_once) for part in parts]
+        scores = [score_images(self._images[part], self._draw(self._inputs[part]), at_once) for part in parts]
         mse, ssim, histogram = np.concatenate(scores, axis=1).mean(axis=1, dtype=np.float64).tolist()
         logs |= {"val_loss": self._batch_size * mse, "val_ssim": ssim, "val_histogram_similarity": histogram}
 

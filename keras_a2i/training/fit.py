@@ -10,9 +10,9 @@ from typing import Any
 import keras
 
 from keras_a2i.errors import UsageError
-from keras_a2i.models.presets import get_preset
+from keras_a2i.models.recipes import get_recipe
 from keras_a2i.records.manifest import Manifest
-from keras_a2i.training.choice import DEFAULT, choose_preset
+from keras_a2i.training.default_recipe import DEFAULT, choose_recipe
 from keras_a2i.training.run_folder import RunConfig, RunFolder
 from keras_a2i.training.trainer import Trainer
 from keras_a2i.version import library_versions
@@ -22,7 +22,7 @@ def fit(
     records: str | pathlib.Path,
     out: str | pathlib.Path,
     *,
-    preset: str | None = None,
+    recipe: str | None = None,
     overrides: dict[str, Any] | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -39,7 +39,7 @@ def fit(
     report: Callable[[dict[str, float]], None] | None = None,
     on_start: Callable[[RunConfig, int], None] | None = None,
     callbacks: list[keras.callbacks.Callback] | None = None,
-    report_pictures: Callable[[int, int, float], None] | None = None,
+    report_autoencoder: Callable[[int, int, float], None] | None = None,
 ) -> keras.Model:
     """Trains a model on records and leaves a run folder.
 
@@ -49,10 +49,10 @@ def fit(
     Args:
         records: the records folder.
         out: the run folder to make.
-        preset: name of the preset; None or "default" is the one that `choose_preset` finds for the records.
-        overrides: preset values to change, by name.
-        epochs: passes over the training pairs; None takes the preset's, or as many as reach its `least_steps`.
-        batch_size: pairs a step; None takes the preset's.
+        recipe: name of the recipe; None or "default" is the one that `choose_recipe` finds for the records.
+        overrides: recipe values to change, by name.
+        epochs: passes over the training pairs; None takes the recipe's, or as many as reach its `min_steps`.
+        batch_size: pairs a step; None takes the recipe's.
         seed: of initial weights, order and dropout; None is 0.
         resume: go on with the run in `out`. What is None stays as it was; what shapes the model can't change.
         overwrite: replace a run in `out`.
@@ -61,18 +61,18 @@ def fit(
         jit: let XLA compile the steps.
         precision: "float32", "mixed_float16" or "mixed_bfloat16"; None is "float32".
         cache: as `load_records`.
-        pictures: a folder of pictures without sound, for a preset with a picture autoencoder.
+        pictures: a folder of pictures without sound, for a recipe with a picture autoencoder.
         command: kept in `config.json`.
         report: called with the values of every epoch.
         on_start: called with the configuration and the number of epochs already done, before training.
         callbacks: more Keras callbacks.
-        report_pictures: called with (epoch, epochs, loss) of the picture autoencoder, where the preset trains one.
+        report_autoencoder: called with (epoch, epochs, loss) of the picture autoencoder, where the recipe trains one.
 
     Returns:
         The trained model; it is also in `out/model.keras`.
 
     Raises:
-        UsageError: if `out` holds a run and neither `resume` nor `overwrite` is set, the preset takes sound and the
+        UsageError: if `out` holds a run and neither `resume` nor `overwrite` is set, the recipe takes sound and the
             records hold embeddings, or an argument is out of range.
         TrainingInterrupted: after Ctrl-C; the last whole epoch is saved.
         KerasA2IError: if the loss is no longer finite.
@@ -93,25 +93,25 @@ def fit(
     if resume and overwrite:
         raise UsageError("A run either goes on or is replaced. Received: both --resume and --overwrite")
     if resume:
-        if preset or overrides:
-            raise UsageError("A run that goes on keeps its preset. Leave the preset and its settings out")
+        if recipe or overrides:
+            raise UsageError("A run that goes on keeps its recipe. Leave the recipe and its settings out")
         config = dataclasses.replace(folder.read_config(), **given)
         _check_unchanged(folder.read_config(), config, manifest)
     else:
-        name = choose_preset(records) if preset in (None, DEFAULT) else preset
-        recipe = get_preset(name, **(overrides or {}))
-        if recipe.input == "waveform" and manifest.features.embedding:
+        name = choose_recipe(records) if recipe in (None, DEFAULT) else recipe
+        chosen = get_recipe(name, **(overrides or {}))
+        if chosen.input == "waveform" and manifest.features.embedding:
             raise UsageError(
-                f"The preset {recipe.name!r} takes sound. These records hold {manifest.features.description}: choose "
+                f"The recipe {chosen.name!r} takes sound. These records hold {manifest.features.description}: choose "
                 "one that takes features, such as features, tiny or seed"
             )
         if "epochs" in (overrides or {}):
-            passes = recipe.epochs
+            passes = chosen.epochs
         else:
-            passes = recipe.epochs_for(manifest.counts.get("train", 0), given.get("batch_size", recipe.batch_size))
+            passes = chosen.epochs_for(manifest.counts.get("train", 0), given.get("batch_size", chosen.batch_size))
         values = {
             "epochs": passes,
-            "batch_size": recipe.batch_size,
+            "batch_size": chosen.batch_size,
             "seed": 0,
             "jit": False,
             "precision": "float32",
@@ -120,7 +120,7 @@ def fit(
             "pictures": None,
         }
         config = RunConfig(
-            preset=dataclasses.asdict(recipe),
+            recipe=dataclasses.asdict(chosen),
             fingerprint=manifest.fingerprint,
             records=str(records),
             n_parameters=0,
@@ -129,16 +129,16 @@ def fit(
             **(values | given),
         )
         _clear(folder, overwrite)
-    if config.pictures and not config.preset["picture_epochs"]:
+    if config.pictures and not config.recipe["autoencoder_epochs"]:
         raise UsageError(
-            "Pictures without sound are for presets with a picture autoencoder (picture_epochs above 0). "
-            f"Received: the preset {config.preset['name']!r}"
+            "Pictures without sound are for recipes with a picture autoencoder (autoencoder_epochs above 0). "
+            f"Received: the recipe {config.recipe['name']!r}"
         )
     if (config.early_stop is not None or config.best) and "val" not in manifest.counts:
         raise UsageError("Stopping early and keeping the best weights need held-out pairs. These records have none")
     with _precision(config.precision):
         trainer = Trainer(folder, config, pathlib.Path(records), cache)
-        return trainer.run(report, on_start, callbacks or [], report_pictures)
+        return trainer.run(report, on_start, callbacks or [], report_autoencoder)
 
 
 def _check_unchanged(before: RunConfig, config: RunConfig, manifest: Manifest) -> None:
@@ -167,7 +167,7 @@ def _clear(folder: RunFolder, overwrite: bool) -> None:
         )
     for path in (folder.state, folder.samples, folder.tensorboard):
         shutil.rmtree(path, ignore_errors=True)
-    for path in (folder.model, folder.history, folder.picture_encoder):
+    for path in (folder.model, folder.history, folder.image_encoder):
         path.unlink(missing_ok=True)
 
 

@@ -22,7 +22,7 @@ class RunConfig:
     """`config.json`: everything needed to run the training again.
 
     Attributes:
-        preset: the preset's values (`Preset.to_dict`), overrides applied.
+        recipe: the recipe's values (`Recipe.to_dict`), overrides applied.
         records: the records folder as it was given.
         fingerprint: of those records.
         epochs, batch_size: of this run.
@@ -37,7 +37,7 @@ class RunConfig:
         pictures: folder of pictures without sound, or None.
     """
 
-    preset: dict[str, Any]
+    recipe: dict[str, Any]
     records: str
     fingerprint: str
     epochs: int
@@ -72,7 +72,7 @@ class RunFolder:
     def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)
         self.model = self.path / "model.keras"
-        self.picture_encoder = self.path / "picture_encoder.keras"
+        self.image_encoder = self.path / "image_encoder.keras"
         self.history = self.path / "history.csv"
         self.samples = self.path / "samples"
         self.tensorboard = self.path / "tensorboard"
@@ -107,11 +107,11 @@ class RunFolder:
         except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
             raise ModelError(f"{self._config} isn't a run configuration of this version: {error}") from error
 
-    def write_picture_encoder(self, encoder: "keras.Model") -> None:
-        """Writes `picture_encoder.keras`, whole or not at all."""
-        temporary = self.picture_encoder.with_name(".picture_encoder.tmp.keras")
+    def write_image_encoder(self, encoder: "keras.Model") -> None:
+        """Writes `image_encoder.keras`, whole or not at all."""
+        temporary = self.image_encoder.with_name(".image_encoder.tmp.keras")
         encoder.save(temporary)
-        temporary.replace(self.picture_encoder)
+        temporary.replace(self.image_encoder)
 
     def read_state(self) -> tuple[dict[str, Any], list[np.ndarray]]:
         """What `write_state` wrote last: values and variables, both empty where there is nothing to go on from."""

@@ -11,13 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_a2i.errors import KerasA2IError
-from keras_a2i.models.halves import split_at_latent
+from keras_a2i.models.latent_split import split_at_latent
 from keras_a2i.models.model_file import ModelMetadata, save_model
 from keras_a2i.models.network import encoder_generator
 from keras_a2i.models.optimizer import make_optimizer
-from keras_a2i.models.preset import Preset
-from keras_a2i.objectives import PictureAutoencoder, TrainingModel
-from keras_a2i.pipeline import feature_statistics, load_records
+from keras_a2i.models.recipe import Recipe
+from keras_a2i.objectives import ImageAutoencoder, TrainingModel
+from keras_a2i.records.dataset import feature_statistics, load_records
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.training.callbacks import (
     BestWeights,
@@ -27,8 +27,8 @@ from keras_a2i.training.callbacks import (
     SampleSheets,
     assign_variables,
 )
-from keras_a2i.training.compose import check_labels, make_objectives, needs_labels
-from keras_a2i.training.pictures import read_more_pictures, train_autoencoder
+from keras_a2i.training.make_objectives import check_labels, make_objectives, needs_labels
+from keras_a2i.training.pretrain import read_extra_images, train_autoencoder
 from keras_a2i.training.run_folder import RunConfig, RunFolder
 
 N_SAMPLES = 8
@@ -59,8 +59,8 @@ class Trainer:
         state, variables = folder.read_state()
         self.first_epoch = state.get("epoch", 0)
         self.epoch = tf.Variable(self.first_epoch, dtype=tf.int64, trainable=False)
-        self.preset = Preset(**config.preset)
-        self._reading = {"batch_size": config.batch_size, "cache": cache, "features": self.preset.input}
+        self.recipe = Recipe(**config.recipe)
+        self._reading = {"batch_size": config.batch_size, "cache": cache, "features": self.recipe.input}
         self.pictures, self.metadata = self._build(manifest)
         self.train = self._load_train()
         self.val = None
@@ -68,7 +68,7 @@ class Trainer:
             self.val = load_records(records, "val", **self._reading)
         # Read before anything is trained or written: a mistyped folder shows at once.
         self.more_pictures = (
-            read_more_pictures(pathlib.Path(config.pictures), manifest.image) if config.pictures else None
+            read_extra_images(pathlib.Path(config.pictures), manifest.image) if config.pictures else None
         )
         self.autoencoder = self._make_autoencoder()
         self.model = self._compile()
@@ -79,21 +79,21 @@ class Trainer:
         self.history = [row for row in folder.read_history() if row["epoch"] <= self.first_epoch]
 
     def _build(self, manifest: Manifest) -> tuple[keras.Model, ModelMetadata]:
-        preset = self.preset
+        recipe = self.recipe
         mean, std = feature_statistics(self.records)
         metadata = ModelMetadata(
             features=manifest.features,
             image=manifest.image,
-            input=preset.input,
-            preset=preset.name,
-            style_units=preset.style_units,
+            input=recipe.input,
+            recipe=recipe.name,
+            style_units=recipe.style_units,
             labels=tuple(sorted(manifest.label_counts)) if set(manifest.label_counts) != {""} else (),
             feature_mean=tuple(mean.tolist()),
             feature_std=tuple(std.tolist()),
         )
-        check_labels(preset, metadata.labels)
+        check_labels(recipe, metadata.labels)
         model = encoder_generator(
-            preset,
+            recipe,
             sound=manifest.features,
             image_size=manifest.image.size,
             channels=manifest.image.channels,
@@ -103,23 +103,23 @@ class Trainer:
         return model, metadata
 
     def _load_train(self) -> tf.data.Dataset:
-        preset = self.preset
+        recipe = self.recipe
         return load_records(
             self.records,
             seed=self.config.seed,
             epoch=self.epoch,
-            augmentation=preset.augmentation if preset.input == "waveform" else None,
-            labels=needs_labels(preset, self.metadata.labels),
-            shuffle_within_label=preset.shuffle_within_label,
-            neighbours=preset.objectives.temporal > 0,
+            augmentation=recipe.augmentation if recipe.input == "waveform" else None,
+            labels=needs_labels(recipe, self.metadata.labels),
+            shuffle_within_label=recipe.shuffle_within_label,
+            neighbours=recipe.objectives.temporal > 0,
             **self._reading,
         )
 
-    def _make_autoencoder(self) -> PictureAutoencoder | None:
-        if not self.preset.picture_epochs:
+    def _make_autoencoder(self) -> ImageAutoencoder | None:
+        if not self.recipe.autoencoder_epochs:
             return None
         labels = self.metadata.labels
-        return PictureAutoencoder(
+        return ImageAutoencoder(
             split_at_latent(self.pictures)[1],
             len(labels) if len(labels) > 1 else 0,
             self.config.batch_size,
@@ -128,13 +128,13 @@ class Trainer:
 
     def _compile(self) -> TrainingModel:
         """The model that is trained: the one of pictures, and what its objectives learn beside it."""
-        preset, config = self.preset, self.config
+        recipe, config = self.recipe, self.config
         objectives = make_objectives(
-            preset, self.metadata, self.pictures, config.batch_size, config.seed, self.autoencoder
+            recipe, self.metadata, self.pictures, config.batch_size, config.seed, self.autoencoder
         )
         steps = math.ceil(self.counts["train"] / config.batch_size) * config.epochs
-        model = TrainingModel(self.pictures, objectives, steps, preset.encoder_share)
-        model.compile(optimizer=make_optimizer(preset, steps), jit_compile=config.jit)
+        model = TrainingModel(self.pictures, objectives, steps, recipe.freeze_encoder_after)
+        model.compile(optimizer=make_optimizer(recipe, steps), jit_compile=config.jit)
         return model
 
     def run(
@@ -142,7 +142,7 @@ class Trainer:
         report: Callable[[dict[str, float]], None] | None,
         on_start: Callable[[RunConfig, int], None] | None,
         extra: list[keras.callbacks.Callback],
-        report_pictures: Callable[[int, int, float], None] | None = None,
+        report_autoencoder: Callable[[int, int, float], None] | None = None,
     ) -> keras.Model:
         """Trains and saves; as `fit`."""
         config = dataclasses.replace(self.config, n_parameters=count_trainable(self.pictures))
@@ -169,7 +169,7 @@ class Trainer:
         ]
         try:
             if self.first_epoch == 0:
-                self._train_autoencoder(report_pictures)
+                self._train_autoencoder(report_autoencoder)
             if self.first_epoch < config.epochs:
                 self.model.fit(
                     self.train,
@@ -196,7 +196,7 @@ class Trainer:
     def _train_autoencoder(self, report: Callable[[int, int, float], None] | None) -> None:
         if self.autoencoder is None:
             return
-        epochs = self.preset.picture_epochs
+        epochs = self.recipe.autoencoder_epochs
         train_autoencoder(
             self.autoencoder,
             load_records(self.records, seed=self.config.seed, labels=True, **self._reading),
@@ -204,15 +204,15 @@ class Trainer:
             self.more_pictures,
             epochs=epochs,
             batch_size=self.config.batch_size,
-            learning_rate=self.preset.learning_rate,
+            learning_rate=self.recipe.learning_rate,
             seed=self.config.seed,
             report=report and (lambda epoch, loss: report(epoch, epochs, loss)),
         )
 
     def _save(self) -> None:
         save_model(self.pictures, self.folder.model, self.metadata)
-        if self.preset.objectives.alignment:
-            self.folder.write_picture_encoder(self.autoencoder.encoder)
+        if self.recipe.objectives.alignment:
+            self.folder.write_image_encoder(self.autoencoder.encoder)
 
     def _draw(self, inputs: np.ndarray) -> np.ndarray:
         return self.model.predict_on_batch(inputs)

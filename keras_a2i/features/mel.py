@@ -1,0 +1,99 @@
+"""Constant matrices of mel features in NumPy: triangular filters of three conventions and the cepstral transform."""
+
+import functools
+import math
+
+import numpy as np
+
+
+@functools.lru_cache(maxsize=8)
+def psf_filters(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float) -> np.ndarray:
+    """Triangular filters, float64 (n_fft // 2 + 1, n_mels), equal in mel, edges rounded down to bins of the FFT.
+
+    Reference:
+        python_speech_features 0.6, `get_filterbanks`.
+    """
+    edges = np.floor((n_fft + 1) * _htk_edges(n_mels, f_min, f_max) / sample_rate)
+    filters = np.zeros((n_fft // 2 + 1, n_mels))
+    for i, (low, peak, high) in enumerate(zip(edges, edges[1:], edges[2:], strict=False)):
+        rising, falling = np.arange(low, peak), np.arange(peak, high)
+        filters[rising.astype(int), i] = (rising - low) / max(peak - low, 1)
+        filters[falling.astype(int), i] = (high - falling) / max(high - peak, 1)
+    return filters
+
+
+@functools.lru_cache(maxsize=8)
+def htk_filters(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float) -> np.ndarray:
+    """Filters that are triangles over mel, float32 (n_fft // 2 + 1, n_mels), nothing at 0 Hz.
+
+    In single precision as the reference, whose filters are 1e-5 off the exact ones.
+
+    Reference:
+        TensorFlow, `tf.signal.linear_to_mel_weight_matrix`.
+    """
+    low, high, top = np.float32(f_min), np.float32(f_max), np.float32(sample_rate / 2)
+    frequencies = np.linspace(0, top, n_fft // 2 + 1, dtype=np.float32)
+    mels = np.linspace(_hertz_to_htk32(low), _hertz_to_htk32(high), n_mels + 2, dtype=np.float32)
+    filters = _triangles(_hertz_to_htk32(frequencies), mels)
+    filters[0] = 0
+    return filters
+
+
+@functools.lru_cache(maxsize=8)
+def slaney_filters(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float) -> np.ndarray:
+    """Filters that are triangles over frequency with equal areas, float64 (n_fft // 2 + 1, n_mels).
+
+    Reference:
+        librosa 0.11, `librosa.filters.mel` with its defaults (Slaney's Auditory Toolbox).
+    """
+    mels = np.linspace(_hertz_to_slaney(f_min), _hertz_to_slaney(f_max), n_mels + 2)
+    edges = np.where(mels < 15, mels * 200 / 3, 1000 * np.exp((mels - 15) * math.log(6.4) / 27))
+    filters = _triangles(np.linspace(0, sample_rate / 2, n_fft // 2 + 1), edges)
+    return filters * (2 / (edges[2:] - edges[:-2]))
+
+
+@functools.lru_cache(maxsize=8)
+def cepstral_matrix(
+    n_mels: int, n_mfcc: int, lifter: int = 0, *, orthonormal: bool = True, lifter_from: int = 0
+) -> np.ndarray:
+    """DCT-II with a lifter's weights, float64 (n_mels, n_mfcc).
+
+    Args:
+        n_mels: log-mel values it takes.
+        n_mfcc: coefficients it gives.
+        lifter: length of the sine lifter, 0 for none.
+        orthonormal: whether the first coefficient too is scaled for an orthonormal transform; tf.signal doesn't.
+        lifter_from: the sine's argument at the first coefficient; librosa begins at 1.
+    """
+    order = np.arange(n_mfcc)
+    matrix = np.cos(np.pi / n_mels * np.outer(np.arange(n_mels) + 0.5, order)) * math.sqrt(2 / n_mels)
+    if orthonormal:
+        matrix[:, 0] /= math.sqrt(2)
+    if lifter:
+        matrix *= 1 + lifter / 2 * np.sin(np.pi * (order + lifter_from) / lifter)
+    return matrix
+
+
+def _triangles(positions: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Triangles (len(positions), len(edges) - 2), rising from each edge to the next and falling to the one after."""
+    positions = positions[:, None]
+    rising = (positions - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - positions) / (edges[2:] - edges[1:-1])
+    return np.maximum(0, np.minimum(rising, falling))
+
+
+def _htk_edges(n_mels: int, f_min: float, f_max: float) -> np.ndarray:
+    mels = np.linspace(_hertz_to_htk(f_min), _hertz_to_htk(f_max), n_mels + 2)
+    return 700 * (10 ** (mels / 2595) - 1)
+
+
+def _hertz_to_htk(hertz: np.ndarray | float) -> np.ndarray:
+    return 2595 * np.log10(1 + np.asarray(hertz) / 700)
+
+
+def _hertz_to_htk32(hertz: np.ndarray) -> np.ndarray:
+    return np.float32(1127) * np.log(np.float32(1) + hertz / np.float32(700))
+
+
+def _hertz_to_slaney(hertz: float) -> float:
+    return hertz * 3 / 200 if hertz < 1000 else 15 + 27 * math.log(hertz / 1000) / math.log(6.4)

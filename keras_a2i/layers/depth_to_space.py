@@ -1,0 +1,86 @@
+"""Channels into pixels."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_a2i.errors import UsageError
+
+
+@keras.saving.register_keras_serializable("keras_a2i")
+class DepthToSpace(keras.layers.Layer):
+    """Each pixel's channels as a block of scale x scale pixels, row by row (`tf.nn.depth_to_space`).
+
+    Args:
+        scale: pixels a side of a block, 2 or more.
+        **kwargs: name of the layer.
+
+    Call with float (batch, height, width, scale^2 x channels). Returns (batch, scale x height, scale x width,
+    channels).
+
+    Raises:
+        UsageError: if `scale` is below 2 or the channels can't be shared out.
+
+    Reference:
+        Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel convolutional neural
+        network", 2016.
+    """
+
+    def __init__(self, scale: int = 2, **kwargs: Any):
+        super().__init__(**kwargs)
+        if not isinstance(scale, int) or isinstance(scale, bool) or scale < 2:
+            raise UsageError(f"scale must be a whole number from 2. Received: scale={scale!r}")
+        self.scale = scale
+
+    def call(self, x: Any) -> Any:
+        _, height, width, channels = x.shape
+        s = self.scale
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # One operation of TFLite, where the transposition below is several.
+            return tf.nn.depth_to_space(x, s)
+        x = ops.reshape(x, (-1, height, width, s, s, channels // s**2))
+        return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, s * height, s * width, channels // s**2))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        batch, height, width, channels = input_shape
+        if channels % self.scale**2:
+            raise UsageError(f"The channels must be a multiple of {self.scale**2}. Received: {channels}")
+        return batch, height * self.scale, width * self.scale, channels // self.scale**2
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "scale": self.scale}
+
+
+@keras.saving.register_keras_serializable("keras_a2i")
+class DepthToSpaceInitializer(keras.initializers.Initializer):
+    """The same kernel for all pixels of a block, so that a new `DepthToSpace` enlarges without a checkerboard.
+
+    Args:
+        scale: that of the layer.
+        kernel_initializer: draws the kernel of one pixel; None is Glorot's uniform one.
+
+    Reference:
+        Aitken et al., "Checkerboard artifact free sub-pixel convolution", 2017 (ICNR).
+    """
+
+    def __init__(self, scale: int = 2, kernel_initializer: keras.initializers.Initializer | None = None):
+        self.scale = scale
+        self.kernel_initializer = keras.initializers.get(kernel_initializer or keras.initializers.GlorotUniform())
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
+        *head, width = shape
+        kernel = self.kernel_initializer((*head, width // self.scale**2), dtype=dtype)
+        return ops.tile(kernel, (1,) * len(head) + (self.scale**2,))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "scale": self.scale,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "DepthToSpaceInitializer":
+        return cls(config["scale"], keras.initializers.deserialize(config["kernel_initializer"]))

@@ -1,0 +1,34 @@
+"""What a picture metric takes: two batches of pictures of one size."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from keras import ops
+
+from keras_a2i.errors import UsageError
+
+
+def as_image_batches(y_true: Any, y_pred: Any, min_size: int = 1) -> tuple[Any, Any]:
+    """Returns both as float32 tensors (batch, height, width, channels).
+
+    Raises:
+        UsageError: if they don't have four axes, differ in size, or are smaller than `min_size` pixels.
+    """
+    y_true, y_pred = (ops.cast(ops.convert_to_tensor(y), "float32") for y in (y_true, y_pred))
+    shapes = tuple(y_true.shape), tuple(y_pred.shape)
+    if len(shapes[0]) != 4 or len(shapes[1]) != 4 or shapes[0][1:] != shapes[1][1:]:
+        raise UsageError(
+            "Both picture batches must have one shape (batch, height, width, channels). "
+            f"Received: {shapes[0]} and {shapes[1]}"
+        )
+    height, width = shapes[0][1:3]
+    if min(height, width) < min_size:
+        raise UsageError(f"Pictures must be at least {min_size} pixels a side. Received: {height} x {width} pixels")
+    return y_true, y_pred
+
+
+def check_convention(convention: str, known: Iterable[str]) -> None:
+    """Raises UsageError if `convention` isn't one of those known; the message lists them."""
+    known = list(known)
+    if convention not in known:
+        raise UsageError(f"convention must be one of {', '.join(known)}. Received: convention={convention!r}")

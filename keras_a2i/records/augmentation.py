@@ -1,0 +1,138 @@
+"""Sound changed a little each time it is heard in training: strengths, and what they do in a `tf.data` pipeline."""
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+from keras_a2i.config import _JSONConfig
+from keras_a2i.errors import ConfigError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+NOISE_RANGE_DB = 30.0
+MIX_RANGE_DB = 20.0
+SILENCE = 1e-12
+"""Mean square of a sound taken for silence: less than the rounding to 16 bits."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Augmentation(_JSONConfig):
+    """How sound is changed in training; every strength is off unless given. Each sound has its own draws.
+
+    Args:
+        gain_db: loudness, uniform within +- this, 0 to 60 dB.
+        noise_snr_db: white noise at a signal-to-noise ratio from this to 30 dB more, -20 to 100 dB; None is off.
+        time_shift: uniform within +- this, 0 to 10 seconds; silence fills the gap.
+        speed: factor between 1 / (1 + speed) and 1 + speed, 0 to 1, about the middle of the sound; pitch goes with it,
+            silence fills what a faster sound leaves.
+        mix_snr_db: another sound of the batch underneath, this to 20 dB softer, -20 to 100 dB; None is off.
+        time_mask: a stretch of up to so many seconds silenced, 0 to 10; its edges fade over 512 samples.
+        frequency_mask: a band of up to so many Hz removed, 0 to 48,000.
+
+    Raises:
+        ConfigError: if a strength is out of its range.
+
+    Reference:
+        Masks: Park et al., "SpecAugment", arXiv:1904.08779.
+    """
+
+    gain_db: float = 0.0
+    noise_snr_db: float | None = None
+    time_shift: float = 0.0
+    speed: float = 0.0
+    mix_snr_db: float | None = None
+    time_mask: float = 0.0
+    frequency_mask: float = 0.0
+
+    def __post_init__(self) -> None:
+        limits = {"gain_db": 60, "time_shift": 10, "speed": 1, "time_mask": 10, "frequency_mask": 48_000}
+        for name, limit in limits.items():
+            self._check(name, 0, limit)
+        for name in ("noise_snr_db", "mix_snr_db"):
+            if getattr(self, name) is not None:
+                self._check(name, -20, 100)
+
+    def _check(self, name: str, low: float, high: float) -> None:
+        value = getattr(self, name)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (number and low <= value <= high):
+            raise ConfigError(
+                f"{name} of an augmentation must lie between {low} and {high}. Received: {name}={value!r}"
+            )
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is changed."""
+        return self != Augmentation()
+
+
+def augment(waveforms: "tf.Tensor", seed: "tf.Tensor", config: Augmentation, sample_rate: int) -> "tf.Tensor":
+    """Changes a batch of sounds; in a graph or not.
+
+    Args:
+        waveforms: float32 (batch, n_samples) in [-1, 1].
+        seed: two integers. The same seed gives the same sounds, but for masks drawn by tensorflow-io.
+        config: what to change.
+        sample_rate: Hz.
+
+    Returns:
+        float32 (batch, n_samples), finite, in [-1, 1]: played at another speed and shifted, masked, mixed with one
+        another, with noise, made louder or softer, in this order.
+    """
+    import tensorflow as tf
+
+    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 6))
+    x = waveforms
+    if config.speed or config.time_shift:
+        x = _warp(x, seeds[0], config, sample_rate)
+    if config.time_mask or config.frequency_mask:
+        from keras_a2i.records.spectral_masks import mask
+
+        x = mask(x, seeds[1], round(config.time_mask * sample_rate), config.frequency_mask / sample_rate)
+    if config.mix_snr_db is not None:
+        # A sound that is alone in its batch is mixed with nothing.
+        other = tf.roll(x, 1, axis=0) * tf.cast(tf.shape(x)[0] > 1, x.dtype)
+        x += _at_ratio(x, other, seeds[2], config.mix_snr_db, MIX_RANGE_DB)
+    if config.noise_snr_db is not None:
+        noise = tf.random.stateless_normal(tf.shape(x), seeds[3])
+        x += _at_ratio(x, noise, seeds[4], config.noise_snr_db, NOISE_RANGE_DB)
+    if config.gain_db:
+        x *= 10 ** (_uniform(x, seeds[5], -config.gain_db, config.gain_db) / 20)
+    return tf.clip_by_value(x, -1.0, 1.0)
+
+
+def _uniform(x: "tf.Tensor", seed: "tf.Tensor", low: float, high: float) -> "tf.Tensor":
+    """One draw for each sound, (batch, 1)."""
+    import tensorflow as tf
+
+    return tf.random.stateless_uniform((tf.shape(x)[0], 1), seed, low, high)
+
+
+def _warp(x: "tf.Tensor", seed: "tf.Tensor", config: Augmentation, sample_rate: int) -> "tf.Tensor":
+    """Plays each sound at its own speed about its middle and shifts it, by linear interpolation."""
+    import tensorflow as tf
+
+    n = x.shape[1]
+    bound = math.log1p(config.speed)
+    faster = tf.math.expm1(_uniform(x, seed, -bound, bound))
+    shift = _uniform(x, seed + 1, -config.time_shift, config.time_shift) * sample_rate
+    # Only the distance from where a sample stood is a float: positions in long sounds need more than its 24 bits.
+    sample = tf.range(n)
+    offset = (tf.cast(sample, tf.float32) - (n - 1) / 2) * faster - shift * (1 + faster)
+    whole = tf.floor(offset)
+    index = sample + tf.cast(whole, tf.int32)
+    left = tf.gather(x, tf.clip_by_value(index, 0, n - 1), batch_dims=1)
+    right = tf.gather(x, tf.clip_by_value(index + 1, 0, n - 1), batch_dims=1)
+    inside = tf.logical_and(index >= 0, index < n)
+    return tf.where(inside, left + (offset - whole) * (right - left), 0.0)
+
+
+def _at_ratio(x: "tf.Tensor", other: "tf.Tensor", seed: "tf.Tensor", low: float, width: float) -> "tf.Tensor":
+    """`other` at so many dB under `x`, drawn for each sound; nothing under silence, or where it is silent itself."""
+    import tensorflow as tf
+
+    ratio = _uniform(x, seed, low, low + width)
+    power = tf.reduce_mean(tf.square(x), axis=1, keepdims=True)
+    own = tf.reduce_mean(tf.square(other), axis=1, keepdims=True)
+    return other * tf.sqrt(power / tf.maximum(own, SILENCE) * 10 ** (-ratio / 10))

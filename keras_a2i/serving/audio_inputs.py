@@ -1,0 +1,114 @@
+"""Sound as it is heard: what a live session hears from, and a file played at real speed."""
+
+import itertools
+import pathlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+import numpy as np
+
+from keras_a2i.media.audio import stream_audio
+from keras_a2i.serving.ring_buffer import RingBuffer
+
+BLOCK_SECONDS = 0.02
+
+
+class AudioInput(Protocol):
+    """What a live session hears.
+
+    Attributes:
+        name: of the file or microphone, for people.
+        overflows: how often sound was lost because it wasn't taken in time.
+    """
+
+    name: str
+    overflows: int
+
+    def start(self, buffer: RingBuffer) -> None:
+        """Begins to write sound at the model's sample rate into the buffer, from another thread."""
+
+    def is_finished(self) -> bool:
+        """Whether the last sound was written; raises a SourceError if it broke off."""
+
+    def stop(self) -> None:
+        """Ends the writing; nothing is written after it."""
+
+
+class FileInput:
+    """A sound file at the speed it would be heard: a block arrives when its last sample would have been heard.
+
+    Args:
+        path: wav, flac, ogg or mp3 of any rate and length, or a video.
+        sample_rate: Hz to give.
+        now: a clock, in seconds.
+        sleep: waits for some seconds of that clock.
+
+    Raises:
+        SourceError: if the file can't be read as sound.
+    """
+
+    def __init__(
+        self,
+        path: pathlib.Path,
+        sample_rate: int,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        self.name = path.name
+        self.overflows = 0
+        self._sample_rate, self._now, self._sleep = sample_rate, now, sleep
+        blocks = _cut(stream_audio(path, sample_rate), max(1, round(BLOCK_SECONDS * sample_rate)))
+        # Reading the first one here refuses a bad file before anything is drawn.
+        self._blocks = itertools.chain(list(itertools.islice(blocks, 1)), blocks)
+        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
+        self._stopping = False
+
+    def start(self, buffer: RingBuffer) -> None:
+        """Begins to play."""
+        self._thread = threading.Thread(target=self._play, args=(buffer, self._now()), name="sound", daemon=True)
+        self._thread.start()
+
+    def is_finished(self) -> bool:
+        """Whether the file has been played to its end; raises what ended it early."""
+        if self._thread is None or self._thread.is_alive():
+            return False
+        if self._error is not None:
+            raise self._error
+        return True
+
+    def stop(self) -> None:
+        """Stops playing and joins the thread."""
+        self._stopping = True
+        if self._thread is not None:
+            self._thread.join()
+
+    def _play(self, buffer: RingBuffer, start: float) -> None:
+        heard = 0
+        try:
+            for block in self._blocks:
+                heard += len(block)
+                due = start + heard / self._sample_rate
+                while not self._stopping and (wait := due - self._now()) > 0:
+                    self._sleep(wait)
+                if self._stopping:
+                    return
+                buffer.write(block, due)
+        except Exception as error:
+            # Raised again where the session asks: an error in this thread would only be printed.
+            self._error = error
+
+
+def _cut(blocks: Iterable[np.ndarray], n: int) -> Iterator[np.ndarray]:
+    """The same samples in blocks of `n`, the last one shorter."""
+    pending = np.zeros(0, np.float32)
+    for block in blocks:
+        pending = np.concatenate([pending, block])
+        whole = len(pending) // n * n
+        for i in range(0, whole, n):
+            yield pending[i : i + n]
+        pending = pending[whole:]
+    if len(pending):
+        yield pending

@@ -1,0 +1,243 @@
+"""The Kaggle set "Scene classification: images and audio": pictures with ready-made MFCC, one row a second of video."""
+
+import collections
+import fnmatch
+import functools
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.errors import ConfigError, MissingPackageError, SourceError, UsageError
+from keras_a2i.media.image import read_image
+from keras_a2i.sources.csv_table import file_within, numbered_columns, read_numbers, read_rows, relative_path, stamp
+from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Unit
+
+CSV_NAME = "dataset.csv"
+HANDLE = "birdy654/scene-classification-images-and-audio"
+_IMAGES = "images/"
+_UNIT_ROWS = 64
+_SHOWN = 40
+
+
+class _Row(NamedTuple):
+    image: str
+    class1: str
+    class2: str
+    features: np.ndarray
+
+    @property
+    def short(self) -> str:
+        return self.image.removeprefix(_IMAGES)
+
+
+class KaggleScenesSource:
+    """A folder with dataset.csv (IMAGE, mfcc_1 to mfcc_N, CLASS1, CLASS2) and the images it names.
+
+    The number that ends an image's name is the second it shows: "images/beach2/beach7.png" is 7 x duration into the
+    source "beach2/beach". The label is CLASS2. A pair has features and no sound. Images are found with and without a
+    leading "images/".
+
+    Args:
+        folder: the folder, or the csv file itself.
+        features: configuration whose `n_features` is the number of mfcc columns.
+        image: size and channels of the pictures.
+        classes: keeps the rows whose CLASS1 or CLASS2 is one of these, in any case; empty keeps all.
+        exclude: leaves out the rows whose IMAGE matches one of these globs, read with and without the leading
+            "images/" ("beach3*" is every image of the folder beach3). A glob with a dot, such as "beach7.png", is
+            compared with the bare file name as well.
+    """
+
+    def __init__(
+        self,
+        folder: str | pathlib.Path,
+        *,
+        features: FeatureConfig,
+        image: ImageConfig,
+        classes: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+    ):
+        path = pathlib.Path(folder).absolute()
+        self.csv_path = path if path.is_file() else path / CSV_NAME
+        self.features, self.image = features, image
+        self.classes, self.exclude = tuple(classes), tuple(exclude)
+
+    def plan(self) -> Plan:
+        """Lists the rows kept, in units of 64.
+
+        Raises:
+            SourceError: if the csv is missing, malformed or without rows, or lacks a column.
+            ConfigError: if it doesn't hold as many coefficients a row as the feature configuration.
+            UsageError: if a class or glob matches no row, or no row is left.
+        """
+        names = _mfcc_columns(self.csv_path)
+        if len(names) != self.features.n_features:
+            raise ConfigError(
+                f"The feature configuration must give as many values as {self.csv_path.name} has mfcc columns. "
+                f"Received: n_features={self.features.n_features} for {len(names)} columns. "
+                "The paper's set fits the default configuration"
+            )
+        rows, dropped = self._rows()
+        kept = self._select(list(rows.values()))
+        keys = self._keys(kept)
+        folder = self.csv_path.parent
+        units = []
+        for start in range(0, len(kept), _UNIT_ROWS):
+            part = slice(start, start + _UNIT_ROWS)
+            files = [folder / name for row in kept[part] for name in _candidates(row.image)]
+            name = f"{self.csv_path.name} {kept[start].short} to {kept[part][-1].short}"
+            units.append(Unit(name, keys[part], float(len(keys[part])), stamp([self.csv_path, *files])))
+        return Plan(tuple(units), dropped)
+
+    def read(self, unit: Unit) -> Iterator[Pair | Dropped]:
+        """Reads the pictures of a unit one by one; one that can't be used drops its own pair only.
+
+        Raises:
+            SourceError: if the csv was changed since the unit was planned.
+        """
+        rows, _ = self._rows()
+        folder = self.csv_path.parent.resolve()
+        for key in unit.keys:
+            if key.id not in rows:
+                raise SourceError(f"{self.csv_path.name} changed while it was being read. Start again")
+            row = rows[key.id]
+            try:
+                picture = read_image(_find_image(folder, row.image), self.image)
+            except SourceError as error:
+                yield Dropped(key.id, str(error))
+            else:
+                yield Pair(key=key, image=picture, features=row.features.copy(), origin=row.image)
+
+    def describe(self) -> dict[str, Any]:
+        """Kind, name of the csv, and the classes and globs that choose its rows."""
+        return {
+            "kind": "scenes",
+            "name": self.csv_path.name,
+            "classes": list(self.classes),
+            "exclude": list(self.exclude),
+        }
+
+    def _rows(self) -> tuple[dict[str, _Row], tuple[Dropped, ...]]:
+        return _load(self.csv_path, stamp([self.csv_path]))
+
+    def _select(self, rows: list[_Row]) -> list[_Row]:
+        wanted = {name.lower() for name in self.classes}
+        known = sorted({name for row in rows for name in (row.class1, row.class2) if name})
+        for name in self.classes:
+            if name.lower() not in {other.lower() for other in known}:
+                raise UsageError(f"No row of {self.csv_path.name} has the class {name!r}. Classes: {_list(known)}")
+        for glob in self.exclude:
+            if not any(_matches(row, glob) for row in rows):
+                folders = sorted({row.short.rpartition("/")[0] + "/" for row in rows})
+                raise UsageError(f"No image of {self.csv_path.name} matches {glob!r}. Folders: {_list(folders)}")
+        kept = [row for row in rows if not wanted or wanted & {row.class1.lower(), row.class2.lower()}]
+        kept = [row for row in kept if not any(_matches(row, glob) for glob in self.exclude)]
+        if not kept and rows:
+            raise UsageError(
+                f"The classes and globs must leave a row of {self.csv_path.name}. "
+                f"Received: classes={list(self.classes)}, exclude={list(self.exclude)}"
+            )
+        return kept
+
+    def _keys(self, rows: list[_Row]) -> tuple[PairKey, ...]:
+        unnumbered: collections.Counter[str] = collections.Counter()
+        keys = []
+        for row in rows:
+            source, number = _source_and_number(row.short)
+            if number is None:
+                number = unnumbered[source]
+                unnumbered[source] += 1
+            keys.append(PairKey(row.image, source, number * self.features.duration, row.class2))
+        return tuple(keys)
+
+
+def fetch_kaggle_scenes() -> pathlib.Path:
+    """Downloads the set from Kaggle, or finds it where an earlier download left it.
+
+    Returns:
+        The folder that holds dataset.csv.
+
+    Raises:
+        MissingPackageError: if kagglehub isn't installed.
+        SourceError: if it can't be downloaded or holds no dataset.csv.
+    """
+    try:
+        import kagglehub
+        from kagglehub import exceptions
+    except ImportError:
+        raise MissingPackageError("kagglehub", "data", "Fetching the scenes from Kaggle") from None
+    by_hand = f"Download it by hand from https://www.kaggle.com/datasets/{HANDLE}, unpack it and give its folder"
+    refused = (
+        exceptions.BackendError,
+        exceptions.CredentialError,
+        exceptions.DataCorruptionError,
+        exceptions.UnauthenticatedError,
+    )
+    try:
+        folder = pathlib.Path(kagglehub.dataset_download(HANDLE))
+    except (OSError, *refused) as error:
+        raise SourceError(f"Kaggle's {HANDLE} couldn't be downloaded ({type(error).__name__}). {by_hand}") from error
+    for path in sorted(folder.rglob(CSV_NAME)):
+        return path.parent
+    raise SourceError(f"Kaggle's {HANDLE} came without {CSV_NAME}. {by_hand}")
+
+
+@functools.lru_cache(maxsize=2)
+def _load(path: pathlib.Path, version: str) -> tuple[dict[str, _Row], tuple[Dropped, ...]]:
+    """Rows by id and rows that can't be used; kept, so that a process parses the csv once for all of its units."""
+    names = _mfcc_columns(path)
+    rows, dropped, lines = {}, [], {}
+    for line, cells in read_rows(path, ("image", *names, "class1", "class2")):
+        try:
+            image = relative_path(cells["image"], "IMAGE")
+            first = lines.setdefault(image.removeprefix(_IMAGES), line)
+            if first != line:
+                raise SourceError(f"the same IMAGE as line {first}")
+            rows[image] = _Row(image, cells["class1"], cells["class2"], read_numbers(cells, names, "an mfcc value"))
+        except SourceError as error:
+            dropped.append(Dropped(f"{path.name} line {line}", str(error)))
+    return rows, tuple(dropped)
+
+
+def _mfcc_columns(path: pathlib.Path) -> list[str]:
+    names = numbered_columns(path, "mfcc")
+    if not names:
+        raise SourceError(f"{path.name} must have the columns mfcc_1, mfcc_2 and so on without a gap")
+    return names
+
+
+def _candidates(image: str) -> tuple[str, str]:
+    return image, image.removeprefix(_IMAGES) if image.startswith(_IMAGES) else _IMAGES + image
+
+
+def _find_image(folder: pathlib.Path, image: str) -> pathlib.Path:
+    as_named, other = _candidates(image)
+    try:
+        return file_within(folder, as_named)
+    except SourceError as error:
+        try:
+            return file_within(folder, other)
+        except SourceError:
+            raise error from None
+
+
+def _matches(row: _Row, glob: str) -> bool:
+    names = [row.image, row.short]
+    if "." in glob:
+        names.append(row.short.rpartition("/")[2])
+    return any(fnmatch.fnmatchcase(name, glob) for name in names)
+
+
+def _source_and_number(image: str) -> tuple[str, int | None]:
+    """Splits "beach2/beach7.png" into the video's name "beach2/beach" and the second 7."""
+    path = pathlib.PurePosixPath(image)
+    prefix, digits = re.fullmatch(r"(.*?)(\d{0,9})", path.stem, re.DOTALL).groups()
+    source = path.parent / prefix.rstrip("-_ .")
+    return source.as_posix() if source.name else "images", int(digits) if digits else None
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -1,0 +1,292 @@
+"""The command: the whole way on real files, help without TensorFlow, one sentence for every mistake."""
+
+import csv
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from keras_a2i.cli import main
+from keras_a2i.cli.fit import parse_settings
+from keras_a2i.errors import UsageError
+
+
+def keras_a2i(*args, cwd=None):
+    """Runs the command as a user does, in a process of its own."""
+    code = "import sys; from keras_a2i.cli.main import main; main()"
+    return subprocess.run([sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.fixture
+def within(monkeypatch, capsys):
+    """Runs the command as `keras_a2i` does, in this process, which has TensorFlow imported."""
+    # What it does to a process's stderr is seen by the tests that start one.
+    monkeypatch.setattr(main, "_silence_native_logs", lambda: None)
+
+    def run(*args, cwd):
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr("sys.argv", ["keras-a2i", *map(str, args)])
+        with pytest.raises(SystemExit) as left:
+            main.main()
+        return subprocess.CompletedProcess(args, left.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Readers don't learn: for tests that don't look at what they say."""
+    monkeypatch.setattr("keras_a2i.evaluation.probes._train", lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder of 24 sounds and pictures with a pairs.csv, two of them unusable."""
+    path = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(24):
+        sound = 0.3 * np.sin(2 * np.pi * (300 + 200 * (i % 4)) * np.arange(8_000) / 8_000)
+        soundfile.write(path / f"{i}.wav", sound, 8_000)
+        shade = np.full((28, 28), 60 * (i % 4) + 20, np.uint8) + rng.integers(0, 9, (28, 28), dtype=np.uint8)
+        Image.fromarray(shade).save(path / f"{i}.png")
+        rows.append((f"{i}.wav", f"{i}.png", str(i % 4), f"speaker{i % 3}"))
+    (path / "3.wav").write_bytes(b"not sound")
+    (path / "5.png").unlink()
+    with (path / "pairs.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("audio", "image", "label", "source"), *rows])
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    """build-records and fit, as typed."""
+    built = keras_a2i(
+        "build-records", "pairs.csv", "--out", "rec", "--image-size", 16, "--split", "source",
+        "--holdout", "speaker1", "--workers", 1, cwd=folder,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    fitted = keras_a2i(
+        "fit", "rec", "--out", "run", "--recipe", "tiny", "--epochs", 2, "--set", "learning_rate=0.002", cwd=folder
+    )
+    assert fitted.returncode == 0, fitted.stderr
+    return built, fitted
+
+
+def test_build_records_counts_and_names_what_it_skipped(run, folder):
+    built, _ = run
+    assert "rec: 14 train, 8 val pairs from 3 sources" in built.stdout
+    assert "skipped: 2" in built.stdout
+    assert "3.wav can't be read as sound" in built.stdout and "5.png doesn't exist" in built.stdout
+    assert "24 pairs" not in built.stdout and "/s" in built.stderr
+    manifest = json.loads((folder / "rec" / "records.json").read_text())
+    assert manifest["command"].startswith("keras-a2i build-records pairs.csv --out rec")
+    assert len(manifest["dropped"]) == 2 and str(folder) not in json.dumps(manifest)
+
+
+def test_inspect_prints_what_there_is_to_know_and_draws_a_sheet(run, folder, within):
+    result = within("inspect", "rec", "--sheet", "sheet.png", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    for text in ("14 train, 8 val", "near-duplicates", "silent clips      0", "in two splits     0", "labels: 4"):
+        assert text in result.stdout
+    assert Image.open(folder / "sheet.png").size[0] > 500
+
+
+def test_inspect_finds_damage(run, folder, tmp_path):
+    import shutil
+
+    shutil.copytree(folder / "rec", tmp_path / "rec")
+    shard = next((tmp_path / "rec").glob("*.tfrecord"))
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 255
+    shard.write_bytes(data)
+    result = keras_a2i("inspect", "rec", cwd=tmp_path)
+    assert result.returncode == 1 and f"damaged: {shard.name} has another sha256" in result.stdout
+
+
+def test_fit_reports_epochs_and_leaves_a_run(run, folder):
+    _, fitted = run
+    assert "epoch 2/2" in fitted.stderr and "val_ssim" in fitted.stderr and "parameters, batch 64" in fitted.stderr
+    assert "run/model.keras: trained in" in fitted.stdout
+    config = json.loads((folder / "run" / "config.json").read_text())
+    assert config["recipe"]["learning_rate"] == 0.002 and config["epochs"] == 2
+    assert (folder / "run" / "samples" / "epoch_0002.png").is_file()
+
+
+def test_fit_goes_on(run, folder, tmp_path):
+    import shutil
+
+    shutil.copytree(folder / "run", tmp_path / "run")
+    result = keras_a2i("fit", folder / "rec", "--out", tmp_path / "run", "--resume", "--epochs", 3)
+    assert result.returncode == 0, result.stderr
+    assert "3 epochs from epoch 3" in result.stderr and "epoch 3/3" in result.stderr
+
+
+@pytest.mark.usefixtures("untrained")
+def test_evaluate_prints_and_writes_what_the_scores_mean(run, folder, within):
+    result = within("evaluate", "run", "rec", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    for text in ("8 held-out pairs of 1 sources", "sounds shuffled", "finds its own target", "is degenerate"):
+        assert text in result.stdout
+    report = json.loads((folder / "run" / "report.json").read_text())
+    assert report["command"] == "keras-a2i evaluate run rec" and report["verdict"][0] in result.stdout
+    assert "<html" in (folder / "run" / "report.html").read_text()
+
+
+def test_baselines_need_no_model(run, folder, within):
+    result = within("baselines", "rec", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "14 train, 8 held out" in result.stdout and "label mean" in result.stdout
+
+
+@pytest.mark.usefixtures("untrained")
+def test_reproduce_trains_the_paper_s_recipe_and_says_what_differs(run, folder, within):
+    result = within("reproduce", "rec", "--out", "paper", "--epochs", 1, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "published" in result.stdout and "0.463" in result.stdout and "stand-ins" in result.stdout
+    config = json.loads((folder / "paper" / "config.json").read_text())
+    assert config["recipe"]["name"] == "paper" and config["recipe"]["learning_rate"] == 0.0625
+    assert json.loads((folder / "paper" / "report.json").read_text())["paper"]["MSE x 64"][0] == 4.239
+
+
+def test_export_and_generate_with_the_exported_file(run, folder):
+    result = keras_a2i("export", "run", "--out", "model.tflite", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "operators, all built in:" in result.stdout and "differs by at most" in result.stdout
+    assert "pairs of rec: " in result.stdout and "ms a picture on one core" in result.stdout
+    rng = np.random.default_rng(1)
+    soundfile.write(folder / "long.flac", rng.uniform(-0.1, 0.1, (100_000, 2)), 44_100)
+    pictures = {}
+    for model in ("run", "model.tflite"):
+        result = keras_a2i("generate", model, "long.flac", "0.wav", "3.wav", "--out", f"by-{model}", cwd=folder)
+        assert result.returncode == 0, result.stderr
+        assert "long: 3 pictures" in result.stdout and "skipped: 3.wav can't be read as sound" in result.stderr
+        names = sorted(p.name for p in (folder / f"by-{model}" / "long").iterdir())
+        assert names == ["0000.png", "0001.png", "0002.png"]
+        assert Image.open(folder / f"by-{model}" / "long.png").size[0] > 128
+        pictures[model] = [np.asarray(Image.open(folder / f"by-{model}" / "long" / name)) for name in names]
+    difference = np.abs(np.array(pictures["run"], int) - np.array(pictures["model.tflite"], int))
+    assert difference.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "sentence"),
+    [
+        (["fitt"], 2, "No such command 'fitt'. Did you mean 'fit'?"),
+        (["build-records", "--out", "x"], 2, "Missing argument 'SOURCE...'"),
+        (["build-records", "pair.csv", "--out", "x"], 1, "'pair.csv' doesn't exist. Did you mean 'pairs.csv'?"),
+        (["build-records", "synthetic:surff", "--out", "x"], 1, "Did you mean 'synthetic:surf'?"),
+        (["build-records", "pairs.csv", "--out", "x", "--image-size", "100"], 2, "must be a power of two"),
+        (["build-records", "pairs.csv", "--out", "x", "--split", "source", "--holdout", "speaker9"], 2, "must exist"),
+        (["build-records", "pairs.csv", "--out", "x", "--class", "BEACH"], 2, "can only be used with a scenes csv"),
+        (["build-records", "pairs.csv", "--out", "x", "--strict"], 1, "stops here because it is strict"),
+        (["build-records", "0.png", "--out", "x"], 1, "An image needs its sound"),
+        (["inspect", "nowhere"], 1, "A records folder holds a records.json"),
+        (["fit", "rec", "--out", "y", "--recipe", "sead"], 2, "Did you mean 'seed'?"),
+        (["fit", "rec", "--out", "y", "--set", "epohcs=3"], 2, "Did you mean 'epochs'?"),
+        (["fit", "rec", "--out", "y", "--set", "epochs"], 2, "--set takes NAME=VALUE"),
+        (["fit", "rec", "--out", "run"], 2, "holds a run. Go on with --resume"),
+        (["generate", "nowhere", "0.wav", "--out", "z"], 1, "A model is a run folder"),
+        (["generate", "run", "3.wav", "--out", "z"], 1, "None of the 1 sound files could be read"),
+        (["generate", "run", "0.wav", "sub/0.wav", "--out", "pairs.csv"], 2, "must go into a folder"),
+        (["generate", "run", "0.wav", "sub/0.wav", "--out", "z"], 2, "must have different names"),
+        (["export", "run", "--out", "pairs.csv", "--format", "tflite"], 2, "exists already"),
+        (["export", "run", "--out", "m.pb", "--format", "coreml"], 2, "'coreml' is not one of"),
+        (["export", "run", "--out", "m.pb"], 2, "Name the --format"),
+        (["export", "run", "--out", "run", "--format", "saved-model", "--overwrite"], 2, "Only an earlier export"),
+        (["build-records", "pairs.csv", "--out", "run"], 2, "must go into a new or empty folder"),
+        (["fit", "rec", "--out", "rec"], 2, "must go into a new or empty folder"),
+        (["fit", "rec", "--out", "none", "--resume"], 1, "which doesn't exist"),
+        (["quickstart", "--out", "rec"], 2, "exists already"),
+    ],
+)
+def test_a_mistake_ends_in_one_sentence(run, folder, args, status, sentence, within):
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != "x"}
+    result = within(*args, cwd=folder)
+    assert (result.returncode, result.stdout) == (status, "")
+    assert sentence in result.stderr and "Traceback" not in result.stderr
+    after = {path: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != "x"}
+    assert after == before
+
+
+def test_generate_doesn_t_mix_pictures_of_two_calls(run, folder, within):
+    args = ("generate", "run", "0.wav", "--out", "mixed")
+    assert within(*args, cwd=folder).returncode == 0
+    stale = folder / "mixed" / "0" / "0007.png"
+    stale.write_bytes(b"of another sound")
+    result = within(*args, cwd=folder)
+    assert result.returncode == 2 and "holds pictures of an earlier call" in result.stderr
+    assert within(*args, "--overwrite", cwd=folder).returncode == 0
+    assert [path.name for path in (folder / "mixed" / "0").iterdir()] == ["0000.png"]
+
+
+def test_a_build_that_is_complete_says_so(run, folder, within):
+    args = ("pairs.csv", "--out", "rec", "--image-size", 16, "--split", "source", "--holdout", "speaker1")
+    result = within("build-records", *args, cwd=folder)
+    assert result.returncode == 0 and "complete already" in result.stdout
+
+
+def test_debug_shows_the_traceback(folder):
+    result = keras_a2i("--debug", "inspect", "nowhere", cwd=folder)
+    assert result.returncode == 1 and "Traceback" in result.stderr and "Error: A records folder" in result.stderr
+
+
+def test_help_answers_at_once_for_every_command():
+    commands = list(main._COMMANDS)
+    result = keras_a2i("--help")
+    assert all(command in result.stdout for command in commands)
+    for command in commands:
+        started = time.monotonic()
+        result = keras_a2i(command, "--help")
+        # TensorFlow alone takes longer to import than this.
+        assert time.monotonic() - started < 2.5
+        assert result.returncode == 0 and "Usage: keras-a2i" in result.stdout
+
+
+def test_settings_are_read_by_what_they_look_like():
+    settings = parse_settings(("a=1", "b=0.5", "c=true", "d=cosine", "e=8,4"))
+    assert settings == {"a": 1, "b": 0.5, "c": True, "d": "cosine", "e": [8, 4]}
+    with pytest.raises(UsageError, match=r"--set takes NAME=VALUE. Received: 'a'"):
+        parse_settings(("a",))
+
+
+@pytest.mark.usefixtures("untrained")
+def test_the_quickstart_goes_all_the_way(tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from keras_a2i.cli import quickstart
+
+    monkeypatch.setattr(quickstart, "N_PAIRS", 48)
+    monkeypatch.setattr(quickstart, "IMAGE_SIZE", 16)
+    monkeypatch.setattr(quickstart, "EPOCHS", 2)
+    out = tmp_path / "quickstart"
+    result = CliRunner().invoke(quickstart.command, ["--out", str(out)], catch_exceptions=False)
+    assert result.exit_code == 0
+    for text in ("[5/5]", "training mean", "sounds shuffled", "Next, with videos of your own"):
+        assert text in result.output
+    for name in ("held_out.png", "records/records.json", "run/model.keras", "run/report.html", "model.tflite"):
+        assert (out / name).is_file(), name
+    assert pathlib.Path(out / "held_out.png").stat().st_size > 5_000
+
+
+def test_progress_says_rate_and_rest_and_short_work_says_little(capsys, monkeypatch):
+    from keras_a2i.cli import progress
+
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    line = progress.ProgressLine("pairs")
+    now[0] = 1.0
+    line(10, 0, 100)
+    assert capsys.readouterr().err == ""
+    now[0] = 10.0
+    line(48, 2, 100)
+    assert "48/100 pairs, 5/s, 2 skipped, 10 s left" in capsys.readouterr().err
+    line.close()
+    assert capsys.readouterr().err == ""
+    assert [progress.format_seconds(s) for s in (41, 185, 7_800)] == ["41 s", "3 min 05 s", "2 h 10 min"]

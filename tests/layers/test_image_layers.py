@@ -1,0 +1,150 @@
+"""Layers of the sharp generator: sub-pixels, scenery, style, prototypes; each recipe's size and file for the edge."""
+
+import keras
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+import tensorflow as tf
+from support.networks import different_networks
+
+from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.errors import UsageError
+from keras_a2i.exporters.export import export
+from keras_a2i.layers import DepthToSpace, DepthToSpaceInitializer, LabelHead, LabelPrototypes, LatentPad, SpatialBias
+from keras_a2i.models.model_file import ModelMetadata, save_model
+from keras_a2i.models.network import encoder_generator
+from keras_a2i.models.recipes import RECIPES
+from keras_a2i.serving.predictor import load
+
+SOUND = FeatureConfig(sample_rate=8000)
+LIMITS = {"tiny": 500_000, "base": 3_000_000}
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_sub_pixels_are_tensorflows_depth_to_space(scale, monkeypatch):
+    x = np.random.default_rng(0).standard_normal((2, 3, 5, 2 * scale**2)).astype(np.float32)
+    layer = DepthToSpace(scale)
+    expected = tf.nn.depth_to_space(x, scale).numpy()
+    np.testing.assert_array_equal(layer(x), expected)
+    assert layer.compute_output_shape(x.shape) == expected.shape
+    # Other backends take the way round by a transposition.
+    monkeypatch.setattr("keras_a2i.layers.depth_to_space.keras.backend.backend", lambda: "numpy")
+    np.testing.assert_array_equal(DepthToSpace(scale).call(keras.ops.convert_to_tensor(x)), expected)
+
+
+def test_a_new_sub_pixel_convolution_draws_no_checkerboard():
+    initializer = DepthToSpaceInitializer(2)
+    convolution = keras.layers.Conv2D(12, 3, padding="same", kernel_initializer=initializer)
+    drawn = DepthToSpace(2)(
+        convolution(np.random.default_rng(0).standard_normal((1, 6, 6, 4)).astype(np.float32))
+    ).numpy()
+    blocks = drawn.reshape(1, 6, 2, 6, 2, 3)
+    np.testing.assert_allclose(blocks, blocks[:, :, :1, :, :1] + np.zeros_like(blocks), atol=1e-6)
+    again = DepthToSpaceInitializer.from_config(initializer.get_config())
+    assert again.scale == 2 and isinstance(again.kernel_initializer, keras.initializers.GlorotUniform)
+
+
+def test_a_canvas_learns_what_is_always_there():
+    model = keras.Sequential([keras.Input((4, 4, 1)), SpatialBias()])
+    x = np.random.default_rng(0).standard_normal((64, 4, 4, 1)).astype(np.float32)
+    np.testing.assert_array_equal(model(x), x)
+    scenery = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1) / 16
+    model.compile(keras.optimizers.Adam(0.05), "mse")
+    model.fit(x, x + scenery, batch_size=16, epochs=60, verbose=0)
+    np.testing.assert_allclose(model.layers[-1].canvas, scenery[0], atol=0.02)
+
+
+def test_style_units_are_zeros_after_the_content():
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_array_equal(LatentPad(2)(x), [[1, 1, 1, 0, 0]] * 2)
+    assert LatentPad(2).compute_output_shape((None, 3)) == (None, 5)
+
+
+def test_prototypes_take_the_place_of_a_vector_in_the_sharpened_shares_of_its_labels():
+    rng = np.random.default_rng(0)
+    layer = LabelPrototypes(3, sharpness=4.0, style_units=2)
+    x = rng.standard_normal((5, 8)).astype(np.float32)
+    assert layer.compute_output_shape(x.shape) == layer(x).shape == (5, 8)
+    kernel, bias, prototypes = rng.standard_normal((6, 3)), rng.standard_normal(3), rng.standard_normal((3, 6))
+    layer.head.set_weights([kernel, bias])
+    layer.prototypes.assign(prototypes)
+    shares = scipy.special.softmax(4 * (x[:, :6] @ kernel + bias), axis=1)
+    np.testing.assert_allclose(layer(x), np.hstack([shares @ prototypes, x[:, 6:]]), atol=1e-5)
+    # Between two labels, 2 to 1: sharpened to 16 to 1.
+    layer.head.set_weights([np.zeros((6, 3)), np.log([2.0, 1.0, 1e-9])])
+    near = (16 * prototypes[0] + prototypes[1]) / 17
+    np.testing.assert_allclose(layer(x)[:, :6], np.tile(near, (5, 1)), atol=1e-5)
+
+
+def test_an_ensemble_decides_by_the_geometric_mean_of_its_probabilities():
+    rng = np.random.default_rng(1)
+    layer = LabelPrototypes(3, sharpness=1.0, ensemble=2)
+    x = rng.standard_normal((5, 8)).astype(np.float32)
+    layer(x)
+    layer.head.set_weights([rng.standard_normal(shape) for shape in ((4, 3), (3,), (4, 3), (3,))])
+    kernels = layer.head.get_weights()
+    logits = [x[:, 4 * i : 4 * i + 4] @ kernels[2 * i] + kernels[2 * i + 1] for i in range(2)]
+    np.testing.assert_allclose(layer.head(x), np.stack(logits, axis=1), atol=1e-5)
+    shares = scipy.stats.gmean([scipy.special.softmax(each, axis=1) for each in logits], axis=0)
+    shares /= shares.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(layer(x), shares @ layer.prototypes.numpy(), atol=1e-5)
+    assert layer.compute_output_shape((None, 8)) == (None, 4) and layer.prototypes.shape == (3, 4)
+
+
+def test_pictures_teach_prototypes_and_nothing_before_them():
+    layer = LabelPrototypes(3)
+    x = tf.Variable(np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(x) ** 2)
+    back = tape.gradient(loss, [x, layer.head.heads[0].kernel.value, layer.prototypes.value])
+    assert back[0] is back[1] is None and np.abs(back[2]).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: DepthToSpace(1), "scale must be a whole number from 2. Received: scale=1"),
+        (lambda: DepthToSpace(2).compute_output_shape((None, 4, 4, 6)), "must be a multiple of 4. Received: 6"),
+        (lambda: LabelPrototypes(1), "n_labels must be 2 or more.*Received: n_labels=1, ensemble=1"),
+        (lambda: LabelPrototypes(2, sharpness=0.0), "sharpness must be above 0.*sharpness=0.0"),
+        (lambda: LabelHead(2, 3).build((None, 8)), "3 vectors of an ensemble must be of one length. Received: 8"),
+        (lambda: LatentPad(0), "units must be a whole number from 1. Received: units=0"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(make, message):
+    with pytest.raises(UsageError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    "layer", [DepthToSpace(2), SpatialBias(), LatentPad(2), LabelPrototypes(3, ensemble=2, style_units=1)]
+)
+def test_layers_come_back_from_their_configuration(layer):
+    copy = type(layer).from_config(layer.get_config())
+    assert copy.get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize("name", different_networks())
+def test_every_preset_keeps_its_size_and_exports_with_built_in_operators(name, tmp_path):
+    recipe = RECIPES[name]
+    model = encoder_generator(recipe, sound=SOUND, image_size=32, channels=1, n_labels=3)
+    assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) <= LIMITS.get(recipe.size, np.inf)
+    metadata = ModelMetadata(features=SOUND, image=ImageConfig(size=32, channels=1), input=recipe.input, recipe=name)
+    save_model(model, tmp_path / "model.keras", metadata)
+    done = export(tmp_path / "model.keras", tmp_path / "model.tflite", format="tflite")
+    assert done.agreement.max < 1e-4
+    interpreter = tf.lite.Interpreter(
+        str(tmp_path / "model.tflite"),
+        experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    operators = {operator["op_name"] for operator in interpreter._get_ops_details()}
+    assert not {name for name in operators if name.startswith("Flex") or name == "CUSTOM"}
+    inputs = np.zeros((2, metadata.n_inputs), np.float32)
+    drawn = load(tmp_path / "model.tflite").predict_inputs(inputs)
+    np.testing.assert_allclose(drawn, model.predict(inputs, verbose=0), atol=1e-4)

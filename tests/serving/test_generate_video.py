@@ -1,0 +1,331 @@
+"""Videos of sound files: every frame hears its own moment, pictures and sound stay in step, no half file is left."""
+
+import dataclasses
+import itertools
+import sys
+import tracemalloc
+from fractions import Fraction
+
+import keras
+import numpy as np
+import pytest
+import scipy.ndimage
+import soundfile
+from support.loudness_model import Loudness, decode
+
+from keras_a2i.cli.generate import command
+from keras_a2i.config import ImageConfig
+from keras_a2i.errors import KerasA2IError, MissingPackageError, SourceError, UsageError
+from keras_a2i.models.model_file import ModelMetadata, save_model
+from keras_a2i.models.network import encoder_generator
+from keras_a2i.serving import muxing, predictor
+from keras_a2i.serving.sliding import clip_start, frame_start, slide_clips, smooth_frames
+from keras_a2i.serving.video import Flicker, stream_frames, write_video
+
+NTSC = Fraction(30_000, 1001)
+
+
+def write_clicks(path, times, seconds=4.0, rate=16_000, channels=1):
+    """Silence with a burst of 2 kHz, 40 ms long, from each of `times` (s)."""
+    sound = np.zeros((round(seconds * rate), channels), np.float32)
+    burst = 0.8 * np.cos(2 * np.pi * 2_000 * np.arange(round(0.04 * rate)) / rate)
+    for time in times:
+        sound[round(time * rate) :][: len(burst)] = burst[:, None]
+    soundfile.write(path, sound, rate, subtype="FLOAT")
+    return path
+
+
+def in_blocks(sound, lengths):
+    starts = np.cumsum([0, *lengths])
+    return [sound[start:stop] for start, stop in itertools.pairwise([*starts, len(sound)]) if start <= stop]
+
+
+@pytest.mark.parametrize("fps", [Fraction(1), Fraction(25), NTSC, Fraction(60)])
+@pytest.mark.parametrize(("n_samples", "total"), [(16_000, 50_000), (800, 31_999), (801, 16_000), (16_000, 1)])
+def test_windows_are_centred_on_the_middle_of_their_frame(fps, n_samples, total):
+    sound = np.random.default_rng(0).uniform(-1, 1, total).astype(np.float32)
+    batches = list(slide_clips(in_blocks(sound, [1, 0, 700, 9_000]), 16_000, n_samples, fps, 7))
+    windows = np.concatenate(batches)
+    assert {len(batch) for batch in batches[:-1]} <= {7} and windows.dtype == np.float32
+    # As many frames as begin before the sound ends: its last part of a frame has one too.
+    assert len(windows) == max(1, -(-total * fps // 16_000))
+    padded = np.pad(sound, 40_000)
+    for k, window in enumerate(windows):
+        first = (k + Fraction(1, 2)) / fps * 16_000 - Fraction(n_samples, 2)
+        start = 40_000 + int(np.floor(first + Fraction(1, 2)))
+        np.testing.assert_array_equal(window, padded[start : start + n_samples])
+
+
+def test_positions_don_t_drift_and_agree_with_records():
+    for k in (0, 1, 90_000, 10_000_000):
+        assert clip_start(k, Fraction(1), 16_000, 16_000) == k * 16_000 == frame_start(k, Fraction(1), 16_000)
+        middle = (2 * k + 1) * 1001 * 44_100 / 60_000
+        assert abs(clip_start(k, NTSC, 44_100, 1_001) + 500.5 - middle) <= 0.5
+    assert frame_start(108_000, NTSC, 16_000) == 3603.6 * 16_000
+
+
+def test_sound_is_held_no_longer_than_a_window_needs_it():
+    blocks = (np.zeros(65_536, np.float32) for _ in range(200))
+    tracemalloc.start()
+    count = sum(len(batch) for batch in slide_clips(blocks, 16_000, 16_000, Fraction(5), 32))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == -(-200 * 65_536 // 3_200) and peak < 12e6
+
+
+@pytest.mark.parametrize(("n", "sigma"), [(100, 2.5), (7, 5.0), (1, 1.0), (64, 0.1)])
+def test_smoothing_is_scipy_s_gaussian_with_renormalised_edges(n, sigma):
+    values = np.random.default_rng(1).normal(size=(n, 3)).astype(np.float32)
+    smoothed = list(smooth_frames(in_blocks(values, [4, 1, 9]) if n > 14 else [values], sigma))
+    reach = int(np.ceil(3 * sigma))
+
+    def gaussian(x):
+        return scipy.ndimage.gaussian_filter1d(x, sigma, axis=0, mode="constant", radius=reach)
+
+    expected = gaussian(values.astype(np.float64)) / gaussian(np.ones((n, 1)))
+    np.testing.assert_allclose(np.concatenate(smoothed), expected, atol=1e-6)
+
+
+def test_smoothing_looks_ahead_no_further_than_it_must_and_keeps_batches_small():
+    received = []
+
+    def batches():
+        for i in range(50):
+            received.append(i)
+            yield np.full((4, 1), i, np.float32)
+
+    frames = smooth_frames(batches(), 3.0)
+    next(frames)
+    assert len(received) == 3  # 9 frames ahead and one to give
+    rest = list(frames)
+    assert max(map(len, rest)) <= 4 and sum(map(len, rest)) == 200 - 3
+    assert list(smooth_frames([], 1.0)) == []
+
+
+def test_flicker_is_the_mean_absolute_change():
+    pictures = np.random.default_rng(2).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
+    flicker = Flicker()
+    assert flicker.value == 0
+    for part in (pictures[:1], pictures[1:6], pictures[6:]):
+        flicker.add(part)
+    assert flicker.value == pytest.approx(np.abs(np.diff(pictures.astype(int), axis=0)).mean() / 255)
+
+
+@pytest.mark.parametrize(
+    ("codec", "fps", "rate", "channels"),
+    [
+        ("h264", 25.0, 44_100, 2),
+        ("h264", 60.0, 11_025, 1),
+        ("h264", 29.97003, 16_000, 6),
+        ("vp9", 25.0, 44_100, 2),
+        ("vp9", 29.97003, 16_000, 1),
+        ("vp9", 60.0, 48_000, 6),
+    ],
+)
+def test_a_click_is_heard_where_it_is_seen(tmp_path, codec, fps, rate, channels):
+    times = (0.51, 1.73, 3.37)
+    sound = write_clicks(tmp_path / "clicks.wav", times, 3.83, rate, channels)
+    summary = write_video(Loudness(), sound, tmp_path / "video", fps=fps, codec=codec)
+    about, pictures, shown, heard, heard_rate, start = decode(tmp_path / "video")
+    exact = NTSC if fps == 29.97003 else Fraction(fps)
+    assert about == (("h264", "aac", "yuv420p") if codec == "h264" else ("vp9", "opus", "yuv420p"))
+    assert heard_rate == (48_000 if codec == "vp9" else rate) and heard.shape[1] == (2 if channels == 2 else 1)
+    assert len(pictures) == summary.frames == -(-383 * exact // 100)
+    np.testing.assert_allclose(shown, np.arange(len(shown)) / float(exact), atol=0.0011)
+    # AAC comes in packets of 1,024 samples.
+    assert 3.83 - 1e-3 <= start + len(heard) / heard_rate <= 3.83 + 1024 / heard_rate + 1e-3
+    onsets = start + np.flatnonzero(np.abs(heard[:, 0]) > 0.4) / heard_rate
+    light = pictures.mean(axis=(1, 2, 3)) > 127
+    for time in times:
+        onset = onsets[onsets > time - 0.3][0]
+        assert abs(onset - time) < 0.002
+        seen = np.flatnonzero(light & (shown > time - 0.3))[0]
+        assert abs(seen - int(onset * exact)) <= 1
+        if exact == 25:
+            assert seen == int(time * 25)
+
+
+def test_both_channels_and_loudness_are_kept(tmp_path):
+    rate, n = 44_100, 44_100
+    left, right = (0.5 * np.sin(2 * np.pi * f * np.arange(n) / rate) for f in (440, 1_000))
+    soundfile.write(tmp_path / "two.flac", np.stack([left, right], axis=1), rate)
+    write_video(Loudness(), tmp_path / "two.flac", tmp_path / "two.mp4")
+    heard = decode(tmp_path / "two.mp4")[3][:n]
+    for i, channel in enumerate((left, right)):
+        assert np.corrcoef(heard[4_000:40_000, i], channel[4_000:40_000])[0, 1] > 0.999
+        assert np.std(heard[:, i]) == pytest.approx(np.std(channel), rel=0.02)
+
+
+@pytest.mark.parametrize("codec", ["h264", "vp9"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colours_are_the_model_s(tmp_path, codec, channels):
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [200, 120, 40], [128, 128, 128], [0, 0, 0]])[
+        :, :channels
+    ]
+
+    class Colours(Loudness):
+        def predict_clips(self, windows):
+            picked = colours[np.rint(np.abs(windows).max(axis=1) * 10).astype(int)]
+            return np.tile(picked[:, None, None] / 127.5 - 1, (1, 32, 32, 1)).astype(np.float32)
+
+    # 25 frames of each, told by a loudness of 0, 0.1, 0.2 ... in their windows.
+    soundfile.write(tmp_path / "steps.wav", np.repeat(np.arange(6) / 10, 16_000), 16_000, subtype="FLOAT")
+    write_video(Colours(32, channels), tmp_path / "steps.wav", tmp_path / "steps", codec=codec)
+    pictures = decode(tmp_path / "steps")[1][12::25]
+    assert pictures.shape == (6, 32, 32, 3)
+    expected = np.broadcast_to(colours, (6, 3))[:, None, None]
+    assert np.abs(pictures.astype(int) - expected).max() <= 4
+
+
+def test_smoothing_calms_and_doesn_t_delay(tmp_path):
+    sound = write_clicks(tmp_path / "clicks.wav", (2.0,))
+    rough = write_video(Loudness(), sound, tmp_path / "rough.mp4")
+    smooth = write_video(Loudness(), sound, tmp_path / "smooth.mp4", smooth=0.2)
+    assert rough.frames == smooth.frames == 100 and rough.seconds == 4.0
+    assert 0 < smooth.flicker < 0.5 * rough.flicker
+    plain, calm = (
+        np.concatenate(list(stream_frames(Loudness(), sound, Fraction(25), s)))[:, 0, 0, 0] for s in (0, 0.2)
+    )
+    centres = [np.average(np.arange(100), weights=x + 0.8) for x in (plain, calm)]
+    assert centres[0] == pytest.approx(centres[1], abs=0.01)
+
+
+def test_a_real_model_s_video_shows_its_pictures(tmp_path, capsys):
+    keras.utils.set_random_seed(0)
+    save_model(
+        encoder_generator("tiny", image_size=16, normalization=(np.zeros(104), np.full(104, 225.0))),
+        tmp_path / "model.keras",
+        ModelMetadata(image=ImageConfig(size=16)),
+    )
+    sound = np.random.default_rng(3).uniform(-0.5, 0.5, 2 * 22_050).astype(np.float32)
+    soundfile.write(tmp_path / "noise.wav", sound, 22_050)
+    args = [str(tmp_path / "model.keras"), str(tmp_path / "noise.wav"), "--out", str(tmp_path / "out"), "--video"]
+    command.main([*args, "--smooth", "0.1", "--fps", "10"], standalone_mode=False)
+    out, err = capsys.readouterr()
+    assert "noise.mp4: 20 frames, 2 s in" in out and "times real time), flicker" in out and "20/20 frames" in err
+    model = predictor.load(tmp_path / "model.keras")
+    expected = np.concatenate(list(stream_frames(model, tmp_path / "noise.wav", Fraction(10), 0.1)))
+    _, pictures, shown, *_ = decode(tmp_path / "out" / "noise.mp4")
+    # Colours of neighbouring pixels are shared, brightness isn't.
+    brightness = np.array([0.2126, 0.7152, 0.0722])
+    difference = np.abs((pictures / 127.5 - 1 - expected) @ brightness).mean(axis=(1, 2))
+    assert difference.max() < 0.03
+    np.testing.assert_allclose(shown, np.arange(20) / 10)
+    # At one frame a second and without smoothing they are the pictures that `predict` gives.
+    whole = np.concatenate(list(stream_frames(model, tmp_path / "noise.wav", Fraction(1))))
+    np.testing.assert_allclose(whole, model.predict(tmp_path / "noise.wav"), atol=1e-6)
+
+
+@pytest.fixture
+def generate(tmp_path, monkeypatch):
+    """Calls the command in `tmp_path` with a stand-in for the model."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(predictor, "load", lambda path: Loudness())
+    write_clicks(tmp_path / "a.wav", (0.5,), 1.02)
+    return lambda *args: command.main(["model", *args], standalone_mode=False)
+
+
+def test_files_that_can_t_be_read_are_named_counted_and_skipped(generate, tmp_path, capsys):
+    (tmp_path / "b.wav").write_bytes(b"not sound")
+    (tmp_path / "c.raw").write_bytes(bytes(1000))
+    late = np.zeros(200_000, np.float32)
+    late[-1] = np.nan
+    soundfile.write(tmp_path / "d.wav", late, 16_000, subtype="FLOAT")
+    names = ("b.wav", "c.raw", "d.wav", "a.wav")
+    generate(*names, "--out", "out", "--video", "--codec", "vp9")
+    out, err = capsys.readouterr()
+    assert out.startswith("out/a.webm: 26 frames, 1 s in")
+    for text in (
+        "skipped: b.wav can't be read",
+        "skipped: c.raw can't be",
+        "d.wav with NaN",
+        "3 of 4 sound files skipped",
+    ):
+        assert text in err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.webm"]
+    with pytest.raises(SourceError, match=r"b.wav can't be read as sound"):
+        generate(*names, "--out", "strict", "--video", "--strict")
+    with pytest.raises(KerasA2IError, match="None of the 1 sound files could be read"):
+        generate("b.wav", "--out", "strict", "--video")
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (["--fps", "25"], "--fps goes with --video. Received: --fps without it"),
+        (["--codec", "vp9"], "--codec goes with --video"),
+        (["--smooth", "0"], "--smooth goes with --video"),
+        (["--video", "--sheet"], "A sheet is drawn of pictures, not of a video. Received: --video and --sheet"),
+        (["--video", "--no-sheet"], "Received: --video and --no-sheet"),
+        (["--video", "--fps", "0.5"], "fps must lie between 1 and 60 frames a second. Received: 0.5"),
+        (["--video", "--fps", "nan"], "fps must lie between 1 and 60 frames a second. Received: nan"),
+        (["--video", "--smooth", "-1"], "smooth must lie between 0 and 10 seconds. Received: -1"),
+        (["--video", "--out", "a.wav"], "Videos must go into a folder. Received: the file a.wav"),
+    ],
+)
+def test_options_that_don_t_fit_are_refused(generate, tmp_path, args, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        generate("a.wav", *([] if "--out" in args else ["--out", "out"]), *args)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_an_earlier_video_is_replaced_only_when_asked(generate, tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"mine")
+    with pytest.raises(UsageError, match=r"a.mp4 exists already. Choose another --out, or --overwrite it"):
+        generate("a.wav", "--out", ".", "--video")
+    assert path.read_bytes() == b"mine"
+    generate("a.wav", "--out", ".", "--video", "--overwrite")
+    assert len(decode(path)[1]) == 26
+    (tmp_path / "a.wav").rename(path)
+    for folder in (".", "folder"):
+        (tmp_path / "folder" / "a.mp4").mkdir(parents=True, exist_ok=True)
+        with pytest.raises(UsageError, match="A video can't replace a folder or its own sound"):
+            generate("a.mp4", "--out", folder, "--video", "--overwrite")
+
+
+@pytest.mark.parametrize("where", ["predict_clips", "write"])
+def test_what_breaks_off_leaves_no_half_file_and_the_earlier_one(tmp_path, monkeypatch, where):
+    sound, path = write_clicks(tmp_path / "a.wav", (), 10.0), tmp_path / "a.mp4"
+    path.write_bytes(b"mine")
+    target = Loudness if where == "predict_clips" else muxing.VideoWriter
+    whole, calls = getattr(target, where), []
+
+    def interrupted(self, *args):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return whole(self, *args)
+
+    monkeypatch.setattr(target, where, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_video(Loudness(), sound, path)
+    assert path.read_bytes() == b"mine" and sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "a.wav"]
+
+
+def test_a_model_without_latent_vectors_can_t_be_smoothed(tmp_path):
+    model = predictor.Predictor(lambda x: np.zeros((len(x), 16, 16, 3)), ModelMetadata(image=ImageConfig(size=16)))
+    sound = write_clicks(tmp_path / "a.wav", ())
+    with pytest.raises(UsageError, match=r"Latent vectors must come from a run folder or a \.keras file"):
+        write_video(model, sound, tmp_path / "a.mp4", smooth=0.1)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_missing_encoders_and_packages_are_named(generate, tmp_path, monkeypatch):
+    without = dataclasses.replace(muxing.CODECS["h264"], video="libnonesuch")
+    monkeypatch.setitem(muxing.CODECS, "h264", without)
+    with pytest.raises(UsageError, match=r"with the encoder libnonesuch.* Try --codec vp9"):
+        generate("a.wav", "--out", "out", "--video")
+    with pytest.raises(UsageError, match=r"codec must be one of h264, vp9\. Received: 'av1'"):
+        muxing.find_codec("av1")
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingPackageError, match=r'Writing video files needs .* pip install "keras-a2i\[video\]"'):
+        generate("a.wav", "--out", "out", "--video")
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_video_pictures_are_what_they_were(generate, tmp_path, capsys):
+    generate("a.wav", "--out", "out", "--no-sheet")
+    count = -(-102 // 5)
+    assert capsys.readouterr().out == f"out/a: {count} pictures\n"
+    assert len(list((tmp_path / "out" / "a").iterdir())) == count and not (tmp_path / "out" / "a.png").exists()

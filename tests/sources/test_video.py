@@ -1,0 +1,256 @@
+"""Videos as a source: the right frame, the right sound, every second accounted for."""
+
+import struct
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import soxr
+from support.video_clips import RATE, at, nearest, number_of, read, tone, write_clip
+
+from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.sources.pair import Dropped
+
+FLUCTUATING = [Fraction(n, 30) + Fraction(n % 7, 250) for n in range(0, 120, 1) if n % 11 not in (3, 4, 5)]
+SLIDES = [Fraction(n) for n in range(5)]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [*(at(fps, 4) for fps in (30, 25, 12, Fraction(43, 2), Fraction(30_000, 1_001))), FLUCTUATING, SLIDES],
+    ids=["30", "25", "12", "43/2", "29.97", "variable", "slides"],
+)
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_the_nearest_frame_is_chosen(tmp_path, times, codec):
+    base = Fraction(1, 90_000) if codec == "libx264" else Fraction(1, 60_000)
+    path = write_clip(tmp_path / "clip.mp4", times, tone(4), codec=codec, time_base=base)
+    ticked = [round(time / base) * base for time in times]
+    results = read(path)
+    assert len(results) >= 3
+    for k, pair in enumerate(results):
+        assert number_of(pair.image) == nearest(ticked, k + 0.5)
+        assert pair.key.id == f"clip.mp4@{k}" and pair.key.time == k and pair.key.source_id == pair.origin == "clip.mp4"
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "sound_codec", "rate"),
+    [
+        ("clip.webm", "libvpx-vp9", "libopus", 48_000),
+        ("clip.mkv", "ffv1", "flac", 44_100),
+        ("clip.avi", "mpeg4", "pcm_s16le", 44_100),
+    ],
+)
+def test_other_formats(tmp_path, name, codec, sound_codec, rate):
+    times, pix_fmt = at(20, 3), "bgr0" if codec == "ffv1" else "yuv420p"
+    path = write_clip(
+        tmp_path / name,
+        times,
+        tone(3, rate),
+        codec=codec,
+        pix_fmt=pix_fmt,
+        sound_codec=sound_codec,
+        rate=rate,
+        time_base=Fraction(1, 20),
+    )
+    results = read(path)[:3]
+    with av.open(str(path)) as clip:  # AVI's muxer moves frames: what counts is where they are in the file
+        shown = {frame.time: number_of(frame.to_ndarray(format="rgb24")) for frame in clip.decode(video=0)}
+        start = clip.start_time / 1_000_000  # below 0 by the priming of some codecs
+    times = [Fraction(time - start).limit_denominator(1_000) for time in shown]
+    assert [number_of(pair.image) for pair in results] == [
+        list(shown.values())[nearest(times, k + 0.5)] for k in range(3)
+    ]
+    expected = soxr.resample(tone(3, rate)[:, 0], rate, RATE)
+    for k, pair in enumerate(results):
+        # Lossy encoders: the sound must be in its place within 1 ms; its wave form is close, not equal.
+        lags = np.arange(-160, 161)
+        inner = pair.waveform[500:-500]
+        scores = [inner @ expected[k * RATE + 500 + lag : (k + 1) * RATE - 500 + lag] for lag in lags]
+        assert lags[int(np.argmax(scores))] == pytest.approx(start * RATE, abs=16)
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels"), [(16_000, 1), (44_100, 2), (48_000, 6), (8_000, 1), (96_000, 2), (44_100, 8)]
+)
+@pytest.mark.parametrize("sound_codec", ["pcm_s16le", "flac"])
+def test_sound_is_the_mean_of_the_channels_in_its_place(tmp_path, rate, channels, sound_codec):
+    sound = tone(3, rate, channels)
+    path = write_clip(tmp_path / "clip.mkv", at(10, 3), sound, sound_codec=sound_codec, rate=rate)
+    expected = soxr.resample(sound.mean(axis=1), rate, RATE)
+    for k, pair in enumerate(read(path)):
+        assert pair.waveform.dtype == np.float32 and pair.waveform.shape == (RATE,)
+        np.testing.assert_allclose(pair.waveform, expected[k * RATE : (k + 1) * RATE], atol=1e-3)
+
+
+def test_sound_of_eight_planes(tmp_path):
+    sound = tone(3, 48_000, 8)
+    path = write_clip(tmp_path / "clip.mp4", at(10, 3), sound, sound_codec="aac", rate=48_000)
+    expected = soxr.resample(sound.mean(axis=1), 48_000, RATE)
+    for k, pair in enumerate(read(path)):
+        assert np.corrcoef(pair.waveform, expected[k * RATE : (k + 1) * RATE])[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("start", [0.3, 0.123])
+def test_late_sound_leaves_silence_before(tmp_path, start):
+    sound = tone(3, 44_100)
+    path = write_clip(tmp_path / "clip.mkv", at(10, 3), sound, sound_codec="flac", rate=44_100, sound_start=start)
+    first, second, third = read(path)[:3]
+    n = round(start * RATE)
+    assert np.abs(first.waveform[: n - 8]).max() == 0
+    heard = np.concatenate([first.waveform[n:], second.waveform, third.waveform])
+    expected = soxr.resample(sound[:, 0], 44_100, RATE)[: len(heard)]
+    np.testing.assert_allclose(heard[8:], expected[8:], atol=4e-3)
+
+
+def test_a_second_with_too_little_sound_or_no_frame_is_named(tmp_path):
+    path = write_clip(tmp_path / "late.mkv", at(10, Fraction(42, 10)), tone(1.9), sound_codec="flac", sound_start=0.7)
+    first, second, third, fourth = read(path)
+    assert first == Dropped("late.mkv@0", "only 0.30 s of its 1 s has sound: the sound starts at 0.70 s")
+    assert np.abs(second.waveform).max() > 0.1
+    assert (
+        np.abs(third.waveform[: round(0.59 * RATE)]).max() > 0.1
+        and np.abs(third.waveform[round(0.61 * RATE) :]).max() == 0
+    )
+    assert fourth == Dropped("late.mkv@3", "it has no sound: the sound ends at 2.60 s")
+
+    path = write_clip(tmp_path / "short_picture.mp4", at(10, Fraction(21, 10)), tone(4), time_base=Fraction(1, 10))
+    *pairs, third, fourth = read(path)
+    assert [number_of(pair.image) for pair in pairs] == [5, 15]
+    assert third == Dropped("short_picture.mp4@2", "no frame within 0.25 s of 2.50 s: the picture ends at 2.00 s")
+    assert fourth.reason == "no frame within 0.25 s of 3.50 s: the picture ends at 2.00 s"
+
+
+def test_a_gap_in_the_picture_and_a_late_picture_are_named(tmp_path):
+    times = [time for time in at(10, 5) if time >= Fraction("1.8") and not 3.1 <= time < 3.9]
+    path = write_clip(tmp_path / "clip.mkv", times, tone(5), sound_codec="flac")
+    results = read(path)
+    assert results[0].reason == "no frame within 0.25 s of 0.50 s: the picture starts at 1.80 s"
+    assert results[1].reason == "no frame within 0.25 s of 1.50 s: the picture starts at 1.80 s"
+    assert number_of(results[2].image) == times.index(Fraction(5, 2))
+    assert results[3].reason == "no frame within 0.25 s of 3.50 s: frames are missing or damaged there"
+    assert number_of(results[4].image) == times.index(Fraction(9, 2))
+
+
+def test_a_gap_in_the_sound_is_silent_and_what_follows_stays_in_place(tmp_path):
+    sound = tone(3)
+    path = write_clip(tmp_path / "whole.mkv", at(10, 3), sound, sound_codec="pcm_s16le")
+    with av.open(str(path)) as whole, av.open(str(tmp_path / "clip.mkv"), "w") as out:
+        streams = [out.add_stream_from_template(stream) for stream in whole.streams]
+        for packet in whole.demux():
+            if packet.size and not (packet.stream.type == "audio" and 1.2 <= packet.pts * packet.time_base < 1.45):
+                packet.stream = streams[packet.stream.index]
+                out.mux(packet)
+    first, second, third = read(tmp_path / "clip.mkv")
+    assert np.abs(second.waveform[round(0.3 * RATE) : round(0.4 * RATE)]).max() == 0
+    np.testing.assert_allclose(first.waveform, sound[:RATE, 0], atol=1e-3)
+    np.testing.assert_allclose(third.waveform, sound[2 * RATE : 3 * RATE, 0], atol=1e-3)
+
+
+@pytest.mark.parametrize("duration", [0.5, 2.0, 0.1])
+def test_other_durations(tmp_path, duration):
+    sound, times = tone(3), at(20, 3)
+    path = write_clip(tmp_path / "clip.mkv", times, sound, sound_codec="flac", time_base=Fraction(1, 20))
+    features = FeatureConfig(duration=duration, frame=0.05, hop=0.025)
+    results = read(path, features=features)
+    assert len(results) == int(3 / duration + 1e-6)
+    n = features.n_samples
+    for k, pair in enumerate(results):
+        assert pair.key.id == f"clip.mkv@{k * duration:g}" and pair.key.time == pytest.approx(k * duration)
+        assert number_of(pair.image) == nearest(times, (k + Fraction(1, 2)) * Fraction(str(duration)))
+        np.testing.assert_allclose(pair.waveform, sound[k * n : (k + 1) * n, 0], atol=1e-3)
+
+
+def scene(width: int, height: int) -> np.ndarray:
+    """A picture whose centre square has red, green, blue and white quarters, with black beside it."""
+    side = min(width, height)
+    square = np.zeros((side, side, 3), np.uint8)
+    half = side // 2
+    square[:half, :half], square[:half, half:], square[half:, :half] = (230, 20, 20), (20, 230, 20), (20, 20, 230)
+    square[half:, half:] = 230
+    picture = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - side) // 2, (width - side) // 2
+    picture[top : top + side, left : left + side] = square
+    return picture
+
+
+QUARTERS = np.array([[(230, 20, 20), (20, 230, 20)], [(20, 20, 230), (230, 230, 230)]])
+
+
+def quarters(picture: np.ndarray) -> np.ndarray:
+    """Colours in the middle of the quarters of a picture (size, size, channels)."""
+    size = len(picture)
+    return picture[size // 4 :: size // 2, size // 4 :: size // 2].astype(int)
+
+
+@pytest.mark.parametrize(("width", "height"), [(128, 64), (64, 128), (64, 64), (98, 66)])
+def test_the_centre_square_fills_the_picture(tmp_path, width, height):
+    path = write_clip(
+        tmp_path / "c.mp4", at(10, 1), tone(1), pictures=lambda n: scene(width, height), pix_fmt="yuv444p"
+    )
+    (pair,) = read(path, image=ImageConfig(size=32))
+    np.testing.assert_allclose(quarters(pair.image), QUARTERS, atol=6)
+    # At the border too: nothing of what lies outside the square.
+    np.testing.assert_allclose(pair.image[[0, 0, -1, -1], [0, -1, 0, -1]].reshape(2, 2, 3), QUARTERS, atol=20)
+    (pair,) = read(path, image=ImageConfig(size=32, channels=1))
+    assert pair.image.shape == (32, 32, 1) and pair.image.dtype == np.uint8
+    np.testing.assert_allclose(quarters(pair.image)[..., 0], QUARTERS @ [0.299, 0.587, 0.114], atol=6)
+
+
+def test_pixels_that_are_not_square(tmp_path):
+    def squeezed(n):
+        return scene(128, 64)[:, ::2]
+
+    tags = {"sample_aspect_ratio": Fraction(2)}
+    path = write_clip(tmp_path / "c.mp4", at(10, 1), tone(1), pictures=squeezed, pix_fmt="yuv444p", tags=tags)
+    (pair,) = read(path, image=ImageConfig(size=32))
+    np.testing.assert_allclose(quarters(pair.image), QUARTERS, atol=6)
+    np.testing.assert_allclose(pair.image[[0, 0, -1, -1], [0, -1, 0, -1]].reshape(2, 2, 3), QUARTERS, atol=20)
+
+
+TURNS = {
+    "90 clockwise": ((0, 1, -1, 0), np.rot90(QUARTERS, -1)),
+    "180": ((-1, 0, 0, -1), np.rot90(QUARTERS, 2)),
+    "90 counterclockwise": ((0, -1, 1, 0), np.rot90(QUARTERS)),
+    "mirrored": ((-1, 0, 0, 1), QUARTERS[:, ::-1]),
+}
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_the_display_matrix_is_applied(tmp_path, turn):
+    (a, b, c, d), expected = TURNS[turn]
+    path = write_clip(tmp_path / "c.mp4", at(10, 1), tone(1), pictures=lambda n: scene(96, 64), pix_fmt="yuv444p")
+    data = bytearray(path.read_bytes())
+    matrix = (
+        data.index(b"tkhd") + 4 + 40
+    )  # ISO 14496-12: nine 16.16 and 2.30 numbers after 40 bytes of the track's header
+    data[matrix : matrix + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    (pair,) = read(path, image=ImageConfig(size=32))
+    np.testing.assert_allclose(quarters(pair.image), expected, atol=6)
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
+@pytest.mark.parametrize(("matrix", "red", "blue"), [(1, 0.2126, 0.0722), (6, 0.299, 0.114)], ids=["bt709", "bt601"])
+def test_colours_are_those_the_stream_says(tmp_path, full, matrix, red, blue):
+    rgb = np.array([200, 40, 60])
+    luma = red * rgb[0] + (1 - red - blue) * rgb[1] + blue * rgb[2]
+    planes = np.array([luma, (rgb[2] - luma) / (2 - 2 * blue), (rgb[0] - luma) / (2 - 2 * red)])
+    planes = np.round(planes * (1 if full else np.array([219, 224, 224]) / 255) + [0 if full else 16, 128, 128])
+    path = tmp_path / "clip.mkv"
+    with av.open(str(path), "w") as out:
+        video, audio = out.add_stream("ffv1", rate=10), out.add_stream("pcm_s16le", rate=RATE, layout="mono")
+        video.width = video.height = 32
+        video.pix_fmt = "yuv444p"
+        video.codec_context.colorspace, video.codec_context.color_range = matrix, 2 if full else 1
+        for n in range(10):
+            frame = av.VideoFrame.from_ndarray(
+                np.tile(planes[:, None, None], (1, 32, 32)).astype(np.uint8), format="yuv444p"
+            )
+            frame.pts = n
+            out.mux(video.encode(frame))
+        frame = av.AudioFrame.from_ndarray(np.ones((1, RATE), np.int16), format="s16", layout="mono")
+        frame.sample_rate = RATE
+        out.mux([*audio.encode(frame), *video.encode(None), *audio.encode(None)])
+    (pair,) = read(path, image=ImageConfig(size=16))
+    np.testing.assert_allclose(pair.image.reshape(-1, 3), np.tile(rgb, (256, 1)), atol=2)

@@ -1,0 +1,176 @@
+"""Videos that break off, are damaged, miss a track or a header: what can be read is, the rest is named."""
+
+import pathlib
+import pickle
+import sys
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from support.video_clips import IMAGE, RATE, at, nearest, number_of, numbered, read, tone, write_clip
+
+from keras_a2i.config import FeatureConfig
+from keras_a2i.errors import MissingPackageError, UsageError
+from keras_a2i.media.video_clip import VIDEO_SUFFIXES, VideoSource, find_videos
+from keras_a2i.sources import video_decode
+from keras_a2i.sources.pair import Dropped, Pair
+
+
+def test_files_that_give_nothing_are_named(tmp_path):
+    write_clip(tmp_path / "mute.mp4", at(10, 2))
+    write_clip(tmp_path / "blind.mp4", None, tone(2))
+    write_clip(tmp_path / "short.mkv", at(10, Fraction(6, 10)), tone(0.6), sound_codec="flac")
+    (tmp_path / "garbage.mp4").write_bytes(np.random.default_rng(0).bytes(20_000))
+    (tmp_path / "empty.mkv").write_bytes(b"")
+    whole = write_clip(tmp_path / "whole.mp4", at(10, 2), tone(2)).read_bytes()
+    (tmp_path / "half.mp4").write_bytes(whole[: len(whole) // 2])
+    names = ["mute.mp4", "blind.mp4", "short.mkv", "garbage.mp4", "empty.mkv", "half.mp4", "gone.mp4"]
+    paths = [tmp_path / name for name in names]
+    plan = VideoSource(paths, tmp_path, features=FeatureConfig(), image=IMAGE).plan()
+    assert plan.units == ()
+    assert [drop.id for drop in plan.dropped] == names
+    reasons = [drop.reason for drop in plan.dropped]
+    assert reasons[0] == "The file has no sound"
+    assert reasons[1] == "The file has no picture"
+    assert reasons[2].startswith("The clip lasts 0.6") and reasons[2].endswith("a pair needs 1 s")
+    assert all(reason.startswith("The file can't be opened as a video: ") for reason in reasons[3:])
+    assert not any(str(tmp_path) in reason for reason in reasons)
+
+
+def test_a_cover_is_no_picture(tmp_path):
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as out:
+        audio, cover = out.add_stream("aac", rate=RATE, layout="mono"), out.add_stream("png", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "rgb24"
+        cover.disposition = av.stream.Disposition.attached_pic.value
+        frame = av.AudioFrame.from_ndarray(tone(2).T.astype(np.float32), format="fltp", layout="mono")
+        frame.sample_rate = RATE
+        out.mux(audio.encode(frame))
+        out.mux(cover.encode(av.VideoFrame.from_ndarray(numbered(1), format="rgb24")))
+        out.mux([*audio.encode(None), *cover.encode(None)])
+    assert read(path) == [Dropped("song.mp4", "The file has no picture, only a cover")]
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
+def test_a_file_that_breaks_off_gives_what_came_before(tmp_path, name):
+    options = {"movflags": "faststart"} if name == "clip.mp4" else {}
+    sound_codec = "aac" if name == "clip.mp4" else "flac"
+    path = write_clip(tmp_path / name, at(30, 8), tone(8), sound_codec=sound_codec, options=options)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 6 // 10])
+    results = read(path)
+    assert len(results) == 8
+    n_pairs = sum(isinstance(result, Pair) for result in results)
+    assert 2 <= n_pairs <= 6
+    for k, result in enumerate(results):
+        if k < n_pairs:
+            assert number_of(result.image) == 30 * k + 15
+        else:
+            assert "ends at" in result.reason or "could be read" in result.reason
+
+
+def test_damage_in_the_middle_costs_only_some_seconds(tmp_path):
+    path = write_clip(
+        tmp_path / "clip.mkv", at(30, 8), tone(8), sound_codec="flac", options={"cluster_time_limit": "500"}
+    )
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 3_000] = np.random.default_rng(1).bytes(3_000)
+    path.write_bytes(data)
+    results = read(path)
+    assert [result.id if isinstance(result, Dropped) else result.key.id for result in results] == [
+        f"clip.mkv@{k}" for k in range(8)
+    ]
+    assert [number_of(result.image) for result in results[:3]] == [15, 45, 75]
+    np.testing.assert_allclose(results[1].waveform, tone(8)[RATE : 2 * RATE, 0], atol=1e-3)
+
+
+def test_a_file_that_vanishes_after_planning(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", at(10, 2), tone(2))
+    source = VideoSource([path], tmp_path, features=FeatureConfig(), image=IMAGE)
+    (unit,) = source.plan().units
+    path.unlink()
+    assert [drop.id for drop in source.read(unit)] == ["clip.mp4@0", "clip.mp4@1"]
+
+
+@pytest.mark.parametrize("name", ["clip.ts", "clip.mkv"])
+def test_duration_and_start_that_the_header_does_not_say(tmp_path, name):
+    sound = tone(3.1)
+    start, codec, live = (10, "mpeg2video", {}) if name == "clip.ts" else (0, "libx264", {"live": "1"})
+    times = [start + time for time in at(25, Fraction(31, 10))]
+    path = write_clip(
+        tmp_path / name, times, sound, codec=codec, time_base=Fraction(1, 25), sound_start=start, options=live
+    )
+    with av.open(str(path)) as clip:
+        assert clip.start_time >= 9_900_000 if name == "clip.ts" else clip.duration is None
+        start = Fraction(clip.start_time, 1_000_000)  # with the priming of AAC the sound starts before the picture
+    results = read(path)
+    assert [number_of(pair.image) for pair in results] == [nearest(times, start + k + Fraction(1, 2)) for k in range(3)]
+
+
+def test_skipping_frames_changes_nothing(tmp_path, monkeypatch):
+    path = write_clip(tmp_path / "clip.mp4", at(30, 5), tone(5))
+    skipped, reader = read(path), video_decode.ClipReader.__iter__
+    asked = []
+
+    def spoiled(self):
+        asked.append(self._skip)
+        for k, second in enumerate(reader(self)):
+            if self._skip and k == 2:
+                raise video_decode.InexactSkipError
+            yield second
+
+    monkeypatch.setattr(video_decode.ClipReader, "__iter__", spoiled)
+    plain = read(path)
+    assert asked == [True, False]
+    assert len(plain) == len(skipped) == 5
+    for one, other in zip(plain, skipped, strict=True):
+        assert one.key == other.key
+        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.waveform, other.waveform)
+
+
+def test_tracks_far_apart_in_the_file_are_not_held_in_memory(tmp_path, monkeypatch):
+    path = write_clip(
+        tmp_path / "clip.mkv",
+        at(10, 8),
+        tone(8),
+        sound_codec="flac",
+        sound_first=True,
+        options={"max_interleave_delta": "1"},
+    )
+    assert [number_of(pair.image) for pair in read(path)] == [10 * k + 5 for k in range(8)]
+    monkeypatch.setattr(video_decode, "MAX_SKEW", 3.5)
+    results = read(path)
+    assert [isinstance(result, Pair) for result in results] == [False] * 4 + [True] * 4
+    assert [number_of(pair.image) for pair in results[4:]] == [45, 55, 65, 75]
+    reason = "no frame could be read, and none follows in the next 3.5 s of the file"
+    assert results[0].reason == f"no frame within 0.25 s of 0.50 s: {reason}"
+
+
+def test_find_videos(tmp_path):
+    for name in ("b.MP4", "a/z.webm", "a/notes.txt", ".hidden.mp4", ".cache/x.mp4", "a.mkv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "folder.mp4").mkdir()
+    assert [path.relative_to(tmp_path).as_posix() for path in find_videos(tmp_path)] == ["a.mkv", "a/z.webm", "b.MP4"]
+    assert {".mp4", ".mkv", ".webm", ".mov", ".avi"} <= set(VIDEO_SUFFIXES)
+
+
+def test_the_source_is_picklable_and_names_are_relative(tmp_path):
+    (tmp_path / "in").mkdir()
+    write_clip(tmp_path / "in" / "c.mp4", at(10, 2), tone(2))
+    source = VideoSource([tmp_path / "in" / "c.mp4"], tmp_path, features=FeatureConfig(), image=IMAGE)
+    (unit,) = source.plan().units
+    copy = pickle.loads(pickle.dumps(source))
+    assert [pair.key.id for pair in copy.read(unit)] == ["in/c.mp4@0", "in/c.mp4@1"]
+    assert source.describe() == {"kind": "videos", "files": 1}
+    with pytest.raises(UsageError, match=r"Every video must lie within the folder in\. Received: c\.mp4"):
+        VideoSource([pathlib.Path("/elsewhere/c.mp4")], tmp_path / "in", features=FeatureConfig(), image=IMAGE)
+
+
+def test_without_pyav(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    source = VideoSource([tmp_path / "c.mp4"], tmp_path, features=FeatureConfig(), image=IMAGE)
+    with pytest.raises(MissingPackageError, match=r"Reading video files needs the package av.*keras-a2i\[video\]"):
+        source.plan()
