@@ -1,4 +1,4 @@
-"""Small models that turn sound into pictures.
+"""Small models that turn audio into images.
 
 The names below load on first use: `import keras_a2i` alone imports neither TensorFlow nor Keras.
 """
@@ -11,61 +11,68 @@ from keras_a2i.errors import KerasA2IError
 from keras_a2i.version import __version__
 
 if TYPE_CHECKING:
-    from keras_a2i import layers, losses, metrics
+    from keras_a2i import layers, losses, metrics, models, objectives, sources
     from keras_a2i.exporters.export import export
+    from keras_a2i.models.audio_to_image import AudioToImage
     from keras_a2i.models.frontend import with_frontend
-    from keras_a2i.models.network import encoder_generator
+    from keras_a2i.recipes import get_recipe
+    from keras_a2i.recipes.encoder_generator import encoder_generator
+    from keras_a2i.recipes.recipe import Recipe
     from keras_a2i.records.augmentation import Augmentation
     from keras_a2i.records.build import build_records
-    from keras_a2i.records.dataset import load_records, read_examples
     from keras_a2i.records.splits import SplitSpec
     from keras_a2i.serving.predictor import load
     from keras_a2i.sources.open_sources import open_sources
     from keras_a2i.training.fit import fit
 
-_HOMES = {
-    "Augmentation": "augmentation",
+_MODULES = {
+    "AudioToImage": "models.audio_to_image",
+    "Augmentation": "records.augmentation",
+    "Recipe": "recipes.recipe",
     "SplitSpec": "records.splits",
     "build_records": "records.build",
-    "encoder_generator": "models.network",
+    "encoder_generator": "recipes.encoder_generator",
     "export": "exporters.export",
     "fit": "training.fit",
+    "get_recipe": "recipes",
     "load": "serving.predictor",
-    "load_records": "pipeline",
-    "open_sources": "sources.recognise",
-    "read_examples": "pipeline",
+    "open_sources": "sources.open_sources",
     "with_frontend": "models.frontend",
 }
-_MODULES = ("layers", "losses", "metrics")
+_ROOMS = ("layers", "losses", "metrics", "models", "objectives", "sources")
 
 __all__ = [
+    "AudioToImage",
     "Augmentation",
     "FeatureConfig",
     "ImageConfig",
     "KerasA2IError",
+    "Recipe",
     "SplitSpec",
     "__version__",
     "build_records",
     "encoder_generator",
     "export",
     "fit",
+    "get_recipe",
     "layers",
     "load",
-    "load_records",
     "losses",
     "metrics",
+    "models",
+    "objectives",
     "open_sources",
-    "read_examples",
+    "sources",
     "with_frontend",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
+    if name in _ROOMS:
         return importlib.import_module(f"keras_a2i.{name}")
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'keras_a2i' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"keras_a2i.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f"keras_a2i.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

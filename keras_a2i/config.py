@@ -1,10 +1,12 @@
-"""What a pair is made of: the sound features and the picture, as frozen, self-checking dataclasses.
+"""Configurations as frozen dataclasses that check themselves: the audio features and the image of a pair, and the base
+class of every other set of settings.
 
-Both are written as JSON beside the records, compared when records are read and kept inside trained models.
+They are written as JSON beside the records, compared when records are read, and kept inside trained models.
 """
 
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from keras_a2i.errors import ConfigError
@@ -15,25 +17,89 @@ MAX_EMBEDDING = 16_384
 _MAX_NAME = 80
 
 
-class _JSONConfig:
-    """Reading and writing as plain dictionaries; an unknown key stops the reading."""
+class Settings:
+    """Base of frozen dataclasses whose fields carry their own rule.
+
+    A field made by `number`, `whole`, `wholes`, `flag` or `choice` is checked when an object is created; an unknown key
+    in `from_dict` raises an error.
+    """
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            if "rule" not in field.metadata:
+                continue
+            value = getattr(self, field.name)
+            if isinstance(value, list):
+                value = tuple(value)
+                object.__setattr__(self, field.name, value)
+            if not field.metadata["check"](value):
+                raise ConfigError(f"{field.name} must {field.metadata['rule']}. Received: {field.name}={value!r}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as a dictionary that JSON can hold."""
-        return dataclasses.asdict(self)
+        """Returns the fields as a dictionary of values that JSON can hold."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload]
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Builds the configuration from `to_dict`'s output.
+        """Builds the object from the output of `to_dict`.
 
         Raises:
-            ConfigError: if a key isn't a field of this configuration or a value is out of range.
+            ConfigError: if a key isn't a field of this class or a value is out of range.
         """
-        known = [field.name for field in dataclasses.fields(cls)]
+        known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
         unknown = sorted(set(values) - set(known))
         if unknown:
             raise ConfigError(f"{cls.__name__} has the fields {known}. Received unknown fields: {unknown}")
         return cls(**values)
+
+
+def number(default: float, low: float, high: float, *, above: bool = False, below: bool = False) -> Any:
+    """A field for a number from `low` to `high`, without `low` itself (`above`) or without `high` itself (`below`)."""
+    bounds = f"{'(' if above else '['}{low:g}, {high:g}{')' if below else ']'}"
+
+    def check(value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return (low < value if above else low <= value) and (value < high if below else value <= high)
+
+    return _field(default, f"be a number in {bounds}", check)
+
+
+def whole(default: int, low: int = 1) -> Any:
+    """A field for a whole number from `low`."""
+    return _field(default, f"be a whole number from {low}", lambda value: _is_whole(value, low))
+
+
+def wholes(default: tuple[int, ...], length: int | None = None) -> Any:
+    """A field for several whole numbers from 1, exactly `length` of them if given."""
+    rule = "be whole numbers from 1" if length is None else f"be {length} whole numbers from 1"
+    return _field(
+        default,
+        rule,
+        lambda values: (
+            isinstance(values, tuple)
+            and (len(values) > 0 if length is None else len(values) == length)
+            and all(_is_whole(value, 1) for value in values)
+        ),
+    )
+
+
+def flag(default: bool) -> Any:
+    """A field that is true or false."""
+    return _field(default, "be true or false", lambda value: isinstance(value, bool))
+
+
+def choice(default: Any, options: Sequence[Any]) -> Any:
+    """A field that is one of `options`."""
+    return _field(default, f"be one of {list(options)}", lambda value: value in options)
+
+
+def _field(default: Any, rule: str, check: Callable[[Any], bool]) -> Any:
+    return dataclasses.field(default=default, metadata={"rule": rule, "check": check})
+
+
+def _is_whole(value: Any, low: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low
 
 
 def _require(condition: bool, rule: str, **received: Any) -> None:
@@ -43,28 +109,27 @@ def _require(condition: bool, rule: str, **received: Any) -> None:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FeatureConfig(_JSONConfig):
-    """How the sound of one pair becomes a feature vector, or that the vector was made elsewhere.
+class FeatureConfig(Settings):
+    """How the audio of one pair becomes a feature vector, or that the vector is a precomputed embedding.
 
-    A window of sound starts at every `hop`; the last windows reach past the end of the sound and are filled
-    with silence. The defaults give the layout of the paper's data set: 8 windows x 13 MFCC = 104 features,
-    window-major, the first coefficient of a window being its log energy. They agree with python_speech_features
-    on 16-bit samples.
+    An analysis frame starts at every `hop`; the last frames reach past the end of the clip and are padded with silence.
+    The defaults give the layout of the paper's data set: 8 frames x 13 MFCC = 104 features, frame by frame, with the
+    log energy as the first coefficient of a frame. They agree with python_speech_features on 16-bit samples.
 
-    With `embedding` the vectors came ready-made from another model: no sound belongs to them, and of the other values
-    only `duration` counts.
+    If `embedding` is set, features are precomputed vectors of that length, and all audio settings except `duration` are
+    ignored.
 
     Args:
-        sample_rate: Hz, 4,000 to 96,000. Sound of any other rate is resampled to it.
-        duration: seconds of sound a picture belongs to, 0.05 to 60.
-        frame: seconds of one analysis frame, at most `duration`.
-        hop: seconds from one window to the next, at most `window`.
-        n_mfcc: coefficients a window, 1 to `n_mels`.
+        sample_rate: Hz, 4,000 to 96,000. Audio of any other rate is resampled to it.
+        duration: seconds of audio per image, 0.05 to 60.
+        frame: seconds per analysis frame, at most `duration`.
+        hop: seconds from the start of one frame to the next, at most `frame`.
+        n_mfcc: coefficients per frame, 1 to `n_mels`.
         n_mels: mel filters between 0 Hz and half the sample rate, 2 to 256.
-        lifter: cepstral lifter length; 0 turns liftering off.
-        preemphasis: coefficient of the first-order high pass, 0 (off) up to below 1.
-        embedding: numbers of a ready-made vector, 1 to 16,384; 0 for MFCC of sound.
-        embedding_name: what made those vectors, such as "CLAP", up to 80 characters; "" if unknown.
+        lifter: length of the cepstral lifter; 0 disables liftering.
+        preemphasis: coefficient of the first-order high-pass filter, 0 (off) up to below 1.
+        embedding: length of a precomputed vector, 1 to 16,384; 0 for MFCC of audio.
+        embedding_name: the model that computed those vectors, such as "CLAP", up to 80 characters; "" if unknown.
 
     Raises:
         ConfigError: if a value is out of its range.
@@ -90,7 +155,7 @@ class FeatureConfig(_JSONConfig):
         _require(0.05 <= self.duration <= 60, "duration must lie between 0.05 and 60 seconds", duration=self.duration)
         _require(
             2 / self.sample_rate <= self.hop <= self.frame <= self.duration,
-            "hop must be positive, at most frame, and frame at most duration",
+            "hop must be positive and at most frame, and frame at most duration",
             hop=self.hop,
             frame=self.frame,
             duration=self.duration,
@@ -101,34 +166,34 @@ class FeatureConfig(_JSONConfig):
         _require(0 <= self.preemphasis < 1, "preemphasis must lie in [0, 1)", preemphasis=self.preemphasis)
         _require(
             type(self.embedding) is int and 0 <= self.embedding <= MAX_EMBEDDING,
-            f"embedding must be a whole number from 1 to {MAX_EMBEDDING}, or 0 for MFCC of sound",
+            f"embedding must be a whole number from 1 to {MAX_EMBEDDING}, or 0 for MFCC of audio",
             embedding=self.embedding,
         )
         _require(
             isinstance(self.embedding_name, str)
             and len(self.embedding_name) <= _MAX_NAME
             and (self.embedding_name == "" or (self.embedding > 0 and self.embedding_name.isprintable())),
-            f"embedding_name must be printable text of at most {_MAX_NAME} characters, and go with an embedding",
+            f"embedding_name must be printable text of at most {_MAX_NAME} characters and requires an embedding",
             embedding_name=self.embedding_name,
             embedding=self.embedding,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as a dictionary that JSON can hold; those of embeddings only where they are used."""
+        """Returns the fields as a dictionary that JSON can hold; the embedding fields only if an embedding is set."""
         values = super().to_dict()
-        # What is made of sound keeps the form, and so the fingerprints, that it had before there were embeddings.
+        # Without them, the fingerprints of records of audio do not depend on settings that they do not use.
         return values if self.embedding else {k: v for k, v in values.items() if not k.startswith("embedding")}
 
     @property
     def description(self) -> str:
-        """What the feature vectors are, in words."""
+        """A short description of the feature vectors."""
         if not self.embedding:
-            return f"{self.n_features} MFCC of sound"
+            return f"{self.n_features} MFCC of audio"
         name = f" ({self.embedding_name})" if self.embedding_name else ""
         return f"embeddings of {self.embedding} numbers{name}"
 
     def is_like(self, other: "FeatureConfig") -> bool:
-        """Whether both are the same, or embeddings of one length; one without a name is like those of any name."""
+        """Whether both are equal, or embeddings of one length; an embedding without a name matches any name."""
         if not self.embedding:
             return self == other
         names = {self.embedding_name, other.embedding_name} - {""}
@@ -136,27 +201,27 @@ class FeatureConfig(_JSONConfig):
 
     @property
     def n_samples(self) -> int:
-        """Samples of sound a pair holds."""
+        """Samples per clip."""
         return round(self.duration * self.sample_rate)
 
     @property
     def frame_length(self) -> int:
-        """Samples of one analysis window."""
+        """Samples per analysis frame."""
         return round(self.frame * self.sample_rate)
 
     @property
     def hop_length(self) -> int:
-        """Samples from the start of one window to the next."""
+        """Samples from the start of one frame to the next."""
         return round(self.hop * self.sample_rate)
 
     @property
     def n_frames(self) -> int:
-        """Windows a pair has: one starts at every hop."""
+        """Frames per clip: one starts at every hop."""
         return math.ceil(self.n_samples / self.hop_length)
 
     @property
     def n_fft(self) -> int:
-        """FFT length: the power of two at or above the window length."""
+        """FFT length: the power of two at or above the frame length."""
         return 1 << (self.frame_length - 1).bit_length()
 
     @property
@@ -166,13 +231,13 @@ class FeatureConfig(_JSONConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageConfig(_JSONConfig):
-    """The picture of a pair: square, cropped to its centre, 8 bits a channel.
+class ImageConfig(Settings):
+    """The image of a pair: square, cropped to its centre, 8 bits per channel.
 
     Args:
-        size: pixels a side, a power of two from 16 to 512.
+        size: pixels per side, a power of two from 16 to 512.
         channels: 3 for RGB, 1 for grey.
-        jpeg_quality: None keeps pictures lossless (PNG); 1 to 100 stores JPEG of that quality.
+        jpeg_quality: None stores images without loss (PNG); 1 to 100 stores JPEG of that quality.
 
     Raises:
         ConfigError: if a value is out of its range.
@@ -193,7 +258,7 @@ class ImageConfig(_JSONConfig):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of a decoded picture."""
+        """(height, width, channels) of a decoded image."""
         return self.size, self.size, self.channels
 
 
@@ -201,6 +266,6 @@ def check_image_size(size: int) -> None:
     """Raises a ConfigError unless `size` is a power of two from 16 to 512."""
     _require(
         isinstance(size, int) and MIN_IMAGE_SIZE <= size <= MAX_IMAGE_SIZE and size & (size - 1) == 0,
-        f"The image size must be a power of two from {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE}",
+        f"image_size must be a power of two from {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE}",
         size=size,
     )

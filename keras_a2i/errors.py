@@ -1,11 +1,11 @@
-"""Errors a user can act on: each says what must hold, what was received and what to do.
+"""Errors that a user can act on: each message states what must hold, what was received and what to do.
 
 All derive from `KerasA2IError`, a `ValueError`. `exit_status` is what the `keras-a2i` command returns.
 """
 
 
 class KerasA2IError(ValueError):
-    """Something the library was asked to do can't be done; the message says why and what to do."""
+    """Base of all errors of the library; the message states the reason and the remedy."""
 
     exit_status = 1
 
@@ -33,11 +33,11 @@ class CorruptRecordError(RecordsError):
 
 
 class ModelError(KerasA2IError):
-    """A model file or run folder can't be loaded, or doesn't fit the data it is given."""
+    """A model file or run folder can't be loaded, or doesn't fit the data."""
 
 
 class ExportError(KerasA2IError):
-    """A model can't be written in the format asked for, or the file written doesn't agree with it."""
+    """A model can't be exported, or the exported file doesn't agree with it."""
 
 
 class MissingPackageError(KerasA2IError):

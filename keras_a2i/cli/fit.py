@@ -10,117 +10,107 @@ import click
 
 from keras_a2i.cli.progress import format_seconds
 from keras_a2i.errors import UsageError
-from keras_a2i.models.recipes import RECIPES
-from keras_a2i.models.sizes import SIZES
+from keras_a2i.recipes import recipe_names
 
 
-@click.command("fit", epilog=f"Recipes: {', '.join(RECIPES)}; keras-a2i recipes tells more.")
+@click.command("fit", epilog=f"Recipes: {', '.join(recipe_names())}. 'keras-a2i recipes' describes them.")
 @click.argument("records", type=click.Path(path_type=pathlib.Path))
-@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="The run folder to make.")
-@click.option("--recipe", help="The network and its recipe, see below (default: one that suits the records).")
-@click.option("--size", type=click.Choice(list(SIZES)), help="Fewer or more channels a layer (default: the recipe's).")
+@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="Run folder to create.")
+@click.option("--recipe", help="Network and training, see below (default: one that suits the records).")
 @click.option(
-    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change a value of the recipe; repeatable."
+    "--size", type=click.Choice(["tiny", "base", "large"]), help="Number of channels per layer (default: base)."
+)
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change a setting of the recipe; repeatable."
 )
 @click.option(
     "--input",
     "input_",
     type=click.Choice(["features", "waveform"]),
-    help="waveform: the model takes sound itself, changed a little each time it is heard (default: the recipe's).",
+    help="waveform: compute features inside the model and augment the audio (default: that of the recipe).",
 )
-@click.option("--no-augment", is_flag=True, help="With waveform: leave the sound as it is in training.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training pairs (default: the recipe's).")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Pairs a step (default: the recipe's).")
-@click.option("--seed", type=int, help="Of initial weights, order and dropout (default: 0).")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out; what isn't given stays as it was.")
+@click.option("--no-augment", is_flag=True, help="Disable the augmentation of the audio.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs over the training pairs (default: the recipe's).")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Pairs per step (default: the recipe's).")
+@click.option("--seed", type=int, help="Random seed of weights, shuffling and dropout (default: 0).")
+@click.option("--resume", is_flag=True, help="Resume the run in --out; options that are not given keep their values.")
 @click.option("--overwrite", is_flag=True, help="Replace a run in --out.")
 @click.option(
-    "--early-stop", type=click.IntRange(min=1), metavar="EPOCHS", help="Stop after so many without a better val_loss."
-)
-@click.option("--best", is_flag=True, default=None, help="Keep the weights of the best val_loss, not the last ones.")
-@click.option("--jit/--no-jit", default=None, help="Compile the steps with XLA (default: no).")
-@click.option(
-    "--precision", type=click.Choice(["float32", "mixed_float16", "mixed_bfloat16"]), help="Default: float32."
+    "--monitor",
+    metavar="NAME",
+    help="Held-out value that --patience and --restore-best-weights compare: a column of history.csv such as val_mse, "
+    "val_ssim or val_loss (default: the recipe's).",
 )
 @click.option(
-    "--pictures",
+    "--patience",
+    type=click.IntRange(min=1),
+    metavar="EPOCHS",
+    help="Stop after this number of epochs without improvement.",
+)
+@click.option(
+    "--restore-best-weights", is_flag=True, default=None, help="Keep the weights of the best epoch, not of the last."
+)
+@click.option("--jit-compile/--no-jit-compile", default=None, help="Compile the steps with XLA (default: no).")
+@click.option(
+    "--dtype-policy",
+    type=click.Choice(["float32", "mixed_float16", "mixed_bfloat16"]),
+    help="Keras dtype policy (default: float32).",
+)
+@click.option(
+    "--image-folder",
     type=click.Path(path_type=pathlib.Path),
-    help="A folder of pictures without sound, for recipes that train a picture autoencoder first.",
+    help="Folder of images without audio, for recipes that train an image autoencoder first.",
 )
 @click.option(
     "--cache",
     type=click.Choice(["auto", "always", "never"]),
     default="auto",
     show_default=True,
-    help=("Keep decoded pictures in memory; auto: where they take at most 2 GiB."),
+    help="Keep decoded images in memory; auto: if they take at most 2 GiB.",
 )
-def command(
-    records,
-    out,
-    recipe,
-    size,
-    settings,
-    input_,
-    no_augment,
-    epochs,
-    batch_size,
-    seed,
-    resume,
-    overwrite,
-    early_stop,
-    best,
-    jit,
-    precision,
-    pictures,
-    cache,
-):
+def command(records, out, settings, size, input_, no_augment, cache, **options):
     """Train a model on RECORDS.
 
-    Leaves in --out: config.json, model.keras, history.csv, and samples/epoch_*.png (held-out pairs, real above
-    generated). Ctrl-C saves the last whole epoch; --resume goes on from there.
+    Writes config.json, model.keras, history.csv and samples/epoch_*.png (held-out pairs, real above generated) to
+    --out. Ctrl-C saves the last complete epoch, from which --resume continues.
     """
     from keras_a2i.training.fit import fit
 
-    started = time.monotonic()
-    out_lines = _Report()
+    started, lines = time.monotonic(), _make_epoch_lines(out)
     fit(
         records,
         out,
-        recipe=recipe,
-        overrides=_overrides(settings, size, input_, no_augment),
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-        resume=resume,
-        overwrite=overwrite,
-        early_stop=early_stop,
-        best=best,
-        jit=jit,
-        precision=precision,
-        pictures=pictures,
+        settings=_all_settings(settings, size, input_, no_augment),
         cache={"auto": "auto", "always": True, "never": False}[cache],
+        callbacks=[lines],
+        verbose=0,
+        progress=_report_stage,
         command=shlex.join(["keras-a2i", *sys.argv[1:]]),
-        report=out_lines.epoch,
-        on_start=out_lines.start,
-        report_autoencoder=out_lines.picture_epoch,
+        **options,
     )
+    if not lines.announced:
+        click.echo("All epochs were done already: nothing was trained. --epochs N trains longer", err=True)
     click.echo(f"{out / 'model.keras'}: trained in {format_seconds(time.monotonic() - started)}")
-    click.echo(f"Look at {out / 'samples'}, then: keras-a2i generate {out} FILE --out pictures")
+    click.echo(f"Look at {out / 'samples'}, then run: keras-a2i generate {out} FILE --out images")
 
 
-def _overrides(settings: tuple[str, ...], size: str | None, input_: str | None, no_augment: bool) -> dict[str, object]:
+def _all_settings(
+    settings: tuple[str, ...], size: str | None, input_: str | None, no_augment: bool
+) -> dict[str, object]:
     values = parse_settings(settings)
     if size:
         values["size"] = size
     if input_:
         values["input"] = input_
     if no_augment:
-        values["augmentation"] = {}
+        from keras_a2i.records.augmentation import Augmentation
+
+        values["augmentation"] = Augmentation()
     return values
 
 
 def parse_settings(settings: tuple[str, ...]) -> dict[str, object]:
-    """NAME=VALUE texts as a dictionary: whole numbers, numbers, true and false, lists of numbers by commas, else text.
+    """Reads NAME=VALUE texts: whole numbers, numbers, true and false, lists of numbers separated by commas, or text.
 
     Raises:
         UsageError: if a text has no equals sign.
@@ -129,9 +119,9 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, object]:
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
-            raise UsageError(f"--set takes NAME=VALUE. Received: {setting!r}")
+            raise UsageError(f"--set must be given NAME=VALUE. Received: {setting!r}")
         parts = [_parse_value(part) for part in text.split(",")]
-        values[name] = parts[0] if len(parts) == 1 else parts
+        values[name] = parts[0] if len(parts) == 1 else tuple(parts)
     return values
 
 
@@ -142,25 +132,39 @@ def _parse_value(text: str) -> object:
     return {"true": True, "false": False}.get(text.lower(), text)
 
 
-class _Report:
-    """A line on stderr for the run, and one for each epoch."""
+def _report_stage(stage: str, done: int, total: int) -> None:
+    click.echo(f"{stage}, epoch {done}/{total}", err=True)
 
-    def start(self, config, first_epoch: int) -> None:
-        where = f" from epoch {first_epoch + 1}" if first_epoch else ""
-        click.echo(
-            f"recipe {config.recipe['name']}: {config.n_parameters:,} parameters, batch {config.batch_size}, "
-            f"{config.epochs} epochs{where}",
-            err=True,
-        )
-        self._epochs = config.epochs
-        if first_epoch >= config.epochs:
-            click.echo("all its epochs are done: nothing to train. --epochs N trains on", err=True)
 
-    def picture_epoch(self, epoch: int, epochs: int, loss: float) -> None:
-        click.echo(f"picture autoencoder, epoch {epoch}/{epochs}  loss {loss:.4g}", err=True)
+def _make_epoch_lines(out: pathlib.Path):
+    """A callback that writes one line for the run and one per epoch to stderr."""
+    import keras
 
-    def epoch(self, row: dict[str, float]) -> None:
-        names = [name for name in row if name not in ("epoch", "seconds", "learning_rate")]
-        values = "  ".join(f"{name} {row[name]:.4g}" for name in names)
-        left = format_seconds((self._epochs - row["epoch"]) * row["seconds"])
-        click.echo(f"epoch {row['epoch']}/{self._epochs}  {row['seconds']:.1f} s  {values}  ({left} left)", err=True)
+    from keras_a2i.training.run_folder import RunFolder
+
+    class EpochLines(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self._epoch_started = 0.0
+            self.announced = False
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self._epoch_started = time.monotonic()
+            if self.announced:
+                return
+            self.announced = True
+            config = RunFolder(out).read_config()
+            where = f", resumed at epoch {epoch + 1}" if epoch else ""
+            click.echo(
+                f"recipe {config.recipe['name']}: {config.n_parameters:,} parameters, batch size {config.batch_size}, "
+                f"{config.epochs} epochs{where}",
+                err=True,
+            )
+
+        def on_epoch_end(self, epoch, logs=None):
+            epochs, seconds = self.params["epochs"], time.monotonic() - self._epoch_started
+            values = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
+            left = format_seconds((epochs - epoch - 1) * seconds)
+            click.echo(f"epoch {epoch + 1}/{epochs}  {seconds:.1f} s  {values}  ({left} left)", err=True)
+
+    return EpochLines()

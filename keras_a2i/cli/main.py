@@ -12,23 +12,23 @@ from keras_a2i.errors import KerasA2IError
 from keras_a2i.version import __version__
 
 _COMMANDS = {
-    "quickstart": "the whole way on embedded data, in under three minutes",
-    "build-records": "videos, sound and picture pairs or synthetic data into records",
-    "inspect": "what records hold: counts, leaks, duplicates, silence, a contact sheet",
-    "recipes": "networks and recipes to choose from, with what they were measured to do",
+    "quickstart": "all steps on a rendered data set, in less than three minutes",
+    "build-records": "build records from videos, from pairs of audio and images, or from rendered data",
+    "inspect": "inspect records: counts, leaks, duplicates, silence, a contact sheet",
+    "recipes": "list the networks and trainings to choose from, with their measured results",
     "fit": "train a model on records",
-    "baselines": "what predictors without a model score on records",
-    "evaluate": "what a model's pictures are worth, beside predictors that hear nothing",
-    "reproduce": "the paper's recipe, its figures beside the published ones",
-    "generate": "sound files into pictures, or into videos",
-    "search": "the pictures that go with a sound, the sounds that go with a picture",
-    "live": "pictures of what is heard now, from a microphone or a file",
-    "export": "a trained model into one file or folder for serving",
+    "baselines": "score baselines without a model on records",
+    "evaluate": "evaluate a model beside audio-blind baselines",
+    "reproduce": "train the paper's recipe and compare its figures with the published ones",
+    "generate": "generate images or videos from audio files",
+    "search": "find the images that fit a clip, or the clips that fit an image",
+    "live": "generate images from a microphone or a file in real time",
+    "export": "export a trained model to one file or folder for serving",
 }
 
 
 class _LazyGroup(click.Group):
-    """Knows its commands by name, and imports a command's module only when that command is called."""
+    """Lists its commands by name, and imports the module of a command only when that command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -58,20 +58,20 @@ class _LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="keras-a2i")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
-    """Turn sound into pictures with a small model of your own.
+    """Train small models that turn audio into images.
 
     \b
-    The usual way:
+    The usual steps:
       keras-a2i build-records my_videos/ --out records
       keras-a2i inspect records --sheet sheet.png
       keras-a2i fit records --out run
-      keras-a2i generate run sound.wav --out pictures
-      keras-a2i export run --out model.tflite --format tflite
+      keras-a2i generate run audio.wav --out images
+      keras-a2i export run --out model.tflite
     """
 
 
 def _silence_native_logs() -> None:
-    """Keeps TensorFlow's remarks about the machine and about retracing from the terminal; Python's own stderr stays."""
+    """Keeps TensorFlow's messages about the machine and about retracing off the terminal; Python's own stderr remains."""
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
@@ -81,7 +81,7 @@ def _silence_native_logs() -> None:
 
 
 def main() -> None:
-    """Runs the command; a user's mistake ends in one sentence, never in a traceback unless --debug asks for it."""
+    """Runs the command; a user's mistake ends in one sentence, with a traceback only under --debug."""
     debug = "--debug" in sys.argv[1:]
     if not debug:
         _silence_native_logs()
@@ -101,7 +101,7 @@ def main() -> None:
         click.echo(f"Error: {error}", err=True)
         status = error.exit_status
     except BrokenPipeError:
-        # The reader of our output (head, less) has what it wanted.
+        # The reader of the output (head, less) has finished.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         status = 1
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`keras-a2i quickstart`: the whole way on embedded data."""
+"""`keras-a2i quickstart`: all steps on a rendered data set."""
 
 import pathlib
 import time
@@ -7,52 +7,51 @@ import click
 
 from keras_a2i.cli.progress import ProgressLine, format_seconds
 from keras_a2i.errors import UsageError
-from keras_a2i.records.manifest import Manifest
 
 N_PAIRS = 720
 IMAGE_SIZE = 64
 EPOCHS = 90
-# The rendered sounds are clean and the same places are held out: less noise than speech needs, and no dropout.
+# Rendered audio is clean and the same places are held out: less noise than speech needs, and no dropout.
 SETTINGS = {"feature_noise": 0.2, "dropout": 0.0}
 
 
 @click.command("quickstart")
 @click.option(
-    "--out", default="quickstart", show_default=True, type=click.Path(path_type=pathlib.Path), help="Where to."
+    "--out", default="quickstart", show_default=True, type=click.Path(path_type=pathlib.Path), help="Output folder."
 )
-@click.option("--seed", default=0, show_default=True, help="Of the data and the training.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the data and the training.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier quickstart in --out.")
 def command(out, seed, overwrite):
-    """Render a small shore, train a model on it, score it, export it and draw what it makes of sounds it never heard.
+    """Render a data set of a shore, train a model on it, evaluate it, export it and generate held-out images.
 
-    Needs no data and no network, and takes under three minutes on two cores.
+    Requires neither data nor a network connection, and takes less than three minutes on two cores.
     """
     if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(
             f"{out} exists already. Choose another --out, or replace an earlier quickstart with --overwrite"
         )
     started = time.monotonic()
-    records, run = out / "records", out / "run"
-    _step(1, f"render {N_PAIRS} seconds of a shore, sound and picture, into records")
-    _build(records, seed, overwrite)
-    _step(2, "train a small model to draw the shore from its sound")
+    run = out / "run"
+    _step(1, f"render {N_PAIRS} seconds of a shore, audio and image, into records")
+    records = _build(out / "records", seed, overwrite)
+    _step(2, "train a small model that generates the shore from its audio")
     model = _fit(records, run, seed, overwrite)
-    _step(3, "score it on held-out seconds, beside predictors that hear nothing")
-    _score(model, records, run, seed)
-    _step(4, "export it and read it back")
+    _step(3, "evaluate it on held-out seconds, beside audio-blind baselines")
+    _evaluate(run, records, seed)
+    _step(4, "export it, and compare the file with the model")
     _export(run, out / "model.tflite")
-    _step(5, "draw held-out seconds")
-    _draw(model, records, out / "held_out.png")
-    click.echo(f"\nDone in {format_seconds(time.monotonic() - started)}. What there is now:")
+    _step(5, "generate held-out seconds")
+    _write_sheet(model, records, out / "held_out.png")
+    click.echo(f"\nDone in {format_seconds(time.monotonic() - started)}. The results:")
     for path, what in (
-        (out / "held_out.png", "held-out pictures, real above generated: look at this first"),
-        (records, "the records (keras-a2i inspect)"),
-        (run / "report.html", "what its scores mean, with the best and the worst pictures"),
+        (out / "held_out.png", "held-out images, real above generated: look at this first"),
+        (records.path, "the records (keras-a2i inspect)"),
+        (run / "report.html", "what the scores mean, with the best and the worst images"),
         (run, "the run: model.keras, history.csv, samples/"),
-        (out / "model.tflite", "the model as one file for the edge: sound in, picture out"),
+        (out / "model.tflite", "the model as one file for the edge: audio in, image out"),
     ):
         click.echo(f"  {path!s:32} {what}")
-    click.echo("Next, with videos of your own:")
+    click.echo("Next, with your own videos:")
     click.echo("  keras-a2i build-records VIDEOS/ --out records && keras-a2i fit records --out run")
 
 
@@ -60,22 +59,19 @@ def _step(number: int, what: str) -> None:
     click.secho(f"\n[{number}/5] {what}", bold=True)
 
 
-def _build(records: pathlib.Path, seed: int, overwrite: bool) -> None:
-    from keras_a2i.config import FeatureConfig, ImageConfig
-    from keras_a2i.records.build import build_records
-    from keras_a2i.records.splits import SplitSpec
-    from keras_a2i.sources.open_sources import open_sources
+def _build(path: pathlib.Path, seed: int, overwrite: bool):
+    import keras_a2i as a2i
 
-    features, image = FeatureConfig(), ImageConfig(size=IMAGE_SIZE)
-    sources = open_sources([f"synthetic:surf:{N_PAIRS}"], features=features, image=image, seed=seed)
+    features, image = a2i.FeatureConfig(), a2i.ImageConfig(size=IMAGE_SIZE)
+    sources = a2i.open_sources([f"synthetic:surf:{N_PAIRS}"], features=features, image=image, seed=seed)
     progress = ProgressLine("pairs")
     try:
-        manifest = build_records(
+        manifest = a2i.build_records(
             sources,
-            records,
+            path,
             features=features,
             image=image,
-            split=SplitSpec(kind="block"),
+            split=a2i.SplitSpec(kind="block"),
             overwrite=overwrite,
             command=f"keras-a2i quickstart --seed {seed}",
             progress=progress,
@@ -84,59 +80,55 @@ def _build(records: pathlib.Path, seed: int, overwrite: bool) -> None:
         progress.close()
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
     click.echo(
-        f"{counts} pairs; {manifest.left_out} between them left out, so that no held-out second touches a training one"
+        f"{counts} pairs; {manifest.left_out} between them are left out, so that no held-out second overlaps a training one"
     )
+    return a2i.Records(path)
 
 
-def _fit(records: pathlib.Path, run: pathlib.Path, seed: int, overwrite: bool):
-    from keras_a2i.training.fit import fit
+def _fit(records, run: pathlib.Path, seed: int, overwrite: bool):
+    import keras
 
-    def report(row):
-        if row["epoch"] % 5 == 0 or row["epoch"] == 1:
-            click.echo(
-                f"epoch {row['epoch']}/{EPOCHS}  loss {row['loss']:.2f}  held-out SSIM {row['val_ssim']:.3f}", err=True
-            )
+    import keras_a2i as a2i
 
-    return fit(
+    def report(epoch, logs):
+        if epoch == 0 or (epoch + 1) % 5 == 0:
+            values = f"loss {logs['loss']:.2f}  held-out SSIM {logs['val_ssim']:.3f}"
+            click.echo(f"epoch {epoch + 1}/{EPOCHS}  {values}", err=True)
+
+    return a2i.fit(
         records,
         run,
         recipe="features",
-        overrides=SETTINGS,
+        settings=SETTINGS,
         epochs=EPOCHS,
         seed=seed,
         overwrite=overwrite,
-        report=report,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=report)],
+        verbose=0,
     )
 
 
-def _score(model, records: pathlib.Path, run: pathlib.Path, seed: int) -> None:
+def _evaluate(run: pathlib.Path, records, seed: int) -> None:
+    import keras_a2i as a2i
     from keras_a2i.cli.evaluate import show_report
-    from keras_a2i.evaluation.evaluate import evaluate
-    from keras_a2i.evaluation.report_html import write_html
 
-    report = evaluate(
-        model.predict_on_batch, records, seed=seed, model_name=str(run), command=f"keras-a2i evaluate {run} {records}"
-    )
-    report.write_json(run / "report.json")
-    write_html(report, run / "report.html")
+    report = a2i.evaluate(run, records, seed=seed, command=f"keras-a2i evaluate {run} {records.path}")
+    report.save(run)
     show_report(report)
 
 
 def _export(run: pathlib.Path, path: pathlib.Path) -> None:
-    from keras_a2i.exporters.export import export
+    import keras_a2i as a2i
 
-    done = export(run, path, format="tflite", input="waveform", overwrite=True)
+    done = a2i.export(run, path, format="tflite", input="waveform", overwrite=True)
     click.echo(
         f"{done.path}: {done.size / 1e6:.1f} MB, differs from the Keras model by at most {done.agreement.max:.1g}"
     )
 
 
-def _draw(model, records: pathlib.Path, path: pathlib.Path) -> None:
+def _write_sheet(model, records, path: pathlib.Path) -> None:
     from keras_a2i.media.sheet import draw_sheet, save_png
-    from keras_a2i.records.dataset import load_records
-    from keras_a2i.training.trainer import spread_pairs
 
-    held_out = Manifest.read(records).counts["val"]
-    features, images = spread_pairs(load_records(records, "val"), held_out, 16)
-    save_png(draw_sheet([images, model.predict_on_batch(features)], ["real", "generated"]), path)
-    click.echo(f"{path}: 16 seconds that the model never heard")
+    sample = records.sample("val", 16)
+    save_png(draw_sheet([sample.images, model.predict_on_batch(sample.inputs)], ["real", "generated"]), path)
+    click.echo(f"{path}: 16 held-out seconds")

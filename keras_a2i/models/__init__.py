@@ -1,41 +1,48 @@
-"""Networks, their recipes and model files. Names load on first use: recipes are read without importing Keras."""
+"""Networks and model files. Names load on first use, so that model files can be inspected without importing Keras."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from keras_a2i.models.audio_to_image import AudioToImage
+    from keras_a2i.models.dense_encoder import DenseEncoder
+    from keras_a2i.models.encoder import Encoder
     from keras_a2i.models.frontend import with_frontend
-    from keras_a2i.models.network import encoder_generator
-    from keras_a2i.models.objective_weights import ObjectiveWeights
-    from keras_a2i.models.optimizer import make_optimizer
-    from keras_a2i.models.recipe import Recipe
-    from keras_a2i.models.recipes import RECIPES, get_recipe
+    from keras_a2i.models.generator import Generator
+    from keras_a2i.models.residual_generator import ResidualGenerator
+    from keras_a2i.models.scene_encoder import SceneEncoder
+    from keras_a2i.models.transposed_generator import TransposedGenerator
+    from keras_a2i.models.word_encoder import WordEncoder
 
-_HOMES = {
-    "RECIPES": "recipes",
-    "ObjectiveWeights": "objective_weights",
-    "Recipe": "recipe",
-    "encoder_generator": "network",
-    "get_recipe": "recipes",
-    "make_optimizer": "optimizer",
+_MODULES = {
+    "AudioToImage": "audio_to_image",
+    "DenseEncoder": "dense_encoder",
+    "Encoder": "encoder",
+    "Generator": "generator",
+    "ResidualGenerator": "residual_generator",
+    "SceneEncoder": "scene_encoder",
+    "TransposedGenerator": "transposed_generator",
+    "WordEncoder": "word_encoder",
     "with_frontend": "frontend",
 }
 
 __all__ = [
-    "RECIPES",
-    "ObjectiveWeights",
-    "Recipe",
-    "encoder_generator",
-    "get_recipe",
-    "make_optimizer",
+    "AudioToImage",
+    "DenseEncoder",
+    "Encoder",
+    "Generator",
+    "ResidualGenerator",
+    "SceneEncoder",
+    "TransposedGenerator",
+    "WordEncoder",
     "with_frontend",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'keras_a2i.models' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"keras_a2i.models.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f"keras_a2i.models.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -1,4 +1,4 @@
-"""A front end put on a model of features: sound in, picture out, in one graph."""
+"""Feature layers in front of a model of features: a waveform in, an image out, in one graph."""
 
 from typing import Any
 
@@ -10,50 +10,51 @@ from keras_a2i.layers import MFCC
 
 
 def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> keras.Model:
-    """Puts the feature layers before a trained model of features, which then takes sound.
+    """Puts the feature layers in front of a trained model of features, which then accepts waveforms.
 
     Args:
-        model: a functional model from features (batch, n_features) to pictures; its layers are shared, not copied.
-        features: how its features are made; None is the default configuration.
+        model: a functional or sequential model from features (batch, n_features) to images; its layers are shared, not
+            copied. It may be compiled; the returned model is not.
+        features: configuration of its features; None is the default one.
 
     Returns:
         A functional model: "waveform" (batch, n_samples) float32 in [-1, 1] at `features.sample_rate` to "image".
 
     Raises:
-        UsageError: if the model doesn't take the number of features that the configuration gives, or takes embeddings.
+        UsageError: if the model's number of features isn't that of the configuration, or it is a model of embeddings.
 
     Example:
-        >>> from keras_a2i.models.network import encoder_generator
-        >>> with_frontend(encoder_generator("tiny", image_size=32)).input_shape
+        >>> from keras_a2i import encoder_generator
+        >>> with_frontend(encoder_generator("features", image_size=32)).input_shape
         (None, 16000)
     """
     features = features or FeatureConfig()
     if features.embedding:
-        raise UsageError(f"Feature layers take sound. Received: a model of {features.description}")
+        raise UsageError(f"model must be a model of MFCC. Received: a model of {features.description}")
     if model.input_shape != (None, features.n_features):
         raise UsageError(
-            f"The model must take the {features.n_features} features of the configuration. "
+            f"The input of the model must be the {features.n_features} features of the configuration. "
             f"Received: a model of inputs {model.input_shape}"
         )
     waveform = keras.Input((features.n_samples,), name="waveform")
-    return keras.Model(waveform, _on(model, mfcc_features(waveform, features)), name=model.name)
+    return keras.Model(waveform, _apply(model, mfcc_features(waveform, features)), name=model.name)
 
 
 def mfcc_features(waveform: keras.KerasTensor, features: FeatureConfig) -> keras.KerasTensor:
-    """The features (batch, n_features) of sound (batch, n_samples), as records hold them."""
+    """Computes the features (batch, n_features) of waveforms (batch, n_samples), as records hold them."""
     x = MFCC.from_features(features, name="mfcc")(waveform)
     return keras.layers.Reshape((features.n_features,), name="features")(x)
 
 
-def _on(model: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:
-    """The output of a functional model's own layers called on another tensor, without a model nested in the graph."""
-    made: dict[str, keras.KerasTensor] = {}
+def _apply(model: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:
+    """Calls the layers of a functional model on another tensor, without a nested model in the graph."""
+    outputs: dict[str, keras.KerasTensor] = {}
 
     def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> keras.KerasTensor:
-        made[layer.name] = layer(*args, **kwargs)
-        return made[layer.name]
+        outputs[layer.name] = layer(*args, **kwargs)
+        return outputs[layer.name]
 
-    # A model that was loaded has a list of inputs, one that was built the input itself.
-    inputs = keras.tree.map_structure(lambda _: x, model.input)
-    keras.models.clone_model(model, input_tensors=inputs, clone_function=lambda layer: layer, call_function=call)
-    return made[model.output_names[0]]
+    # A model without its compilation: cloning would restore losses and metrics, which may not be registered.
+    plain = keras.Model(model.inputs, model.outputs)
+    keras.models.clone_model(plain, input_tensors=[x], clone_function=lambda layer: layer, call_function=call)
+    return outputs[plain.output_names[0]]

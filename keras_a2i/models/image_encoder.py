@@ -1,4 +1,4 @@
-"""A small encoder of pictures: trained on the user's own, with no weights from elsewhere."""
+"""A small encoder of images, trained on the user's own images."""
 
 import math
 
@@ -8,28 +8,28 @@ from keras import layers
 from keras_a2i.models.initializers import SLOPE
 
 FEATURES = "features_"
-"""What the names of the layers begin with whose outputs serve as features of a picture."""
+"""Prefix of the names of the layers whose outputs serve as features of an image."""
 _SMALLEST = 4
 _WIDTHS = (24, 48, 64, 96)
 
 
 def image_encoder(image_size: int, channels: int, n_outputs: int, width: float = 1.0) -> keras.Model:
-    """Builds strided convolutions from a picture down to a vector.
+    """Builds strided convolutions from an image to a vector.
 
     Args:
-        image_size: pixels a side, a power of two from 16 to 512.
+        image_size: pixels per side, a power of two from 16 to 512.
         channels: 3 for RGB, 1 for grey.
         n_outputs: length of the vector.
-        width: factor of the numbers of channels.
+        width: factor of the number of channels.
 
     Returns:
-        A functional model: "image" (batch, size, size, channels) in [-1, 1] to "vector" (batch, n_outputs). Maps of
-        halved side each are the outputs of layers named "features_0", "features_1" and so on.
+        A functional model: "image" (batch, size, size, channels) in [-1, 1] to "vector" (batch, n_outputs). The
+        feature maps, each of half the side of the previous one, are the outputs of the layers named "features_0", "features_1" and so on.
     """
     image = keras.Input((image_size, image_size, channels), name="image")
     x = image
     for i in range(int(math.log2(image_size // _SMALLEST))):
-        # Large pictures are made small first, by few channels.
+        # Large images are reduced first, with few channels.
         filters = round(width * _WIDTHS[min(i, len(_WIDTHS) - 1)])
         x = layers.Conv2D(filters, 4, strides=2, padding="same", name=f"picture_{i}")(x)
         x = layers.LeakyReLU(SLOPE, name=f"{FEATURES}{i}")(x)

@@ -1,7 +1,7 @@
-"""Model files that know what they are made for: the configurations travel inside the file.
+"""Model files that contain the configurations of their input and output.
 
-`.keras` and `.tflite` files take a small zip archive at their end without minding (a `.keras` file is one), so the same
-few lines serve both; a SavedModel folder holds the file as it is.
+Readers of `.keras` and `.tflite` files tolerate a small zip archive at the end of the file (a `.keras` file is one), so
+both hold the metadata in the same way; a SavedModel folder holds it as a file.
 """
 
 import dataclasses
@@ -23,20 +23,19 @@ _SCHEMA_VERSION = 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelMetadata:
-    """What a model takes and gives.
+    """Input and output of a model.
 
     Attributes:
-        features: how its input is made from sound: rate, length and, unless it takes the sound itself, coefficients;
-            or that it takes embeddings.
-        image: the picture it gives.
+        features: sample rate, duration and features of the audio, or the length of an embedding.
+        image: the image that it returns.
         input: "features" (batch, n_features), or "waveform" (batch, n_samples) in [-1, 1].
-        recipe: the recipe it was made from, "" if unknown.
-        feature_mean, feature_std: of the training features, one value a feature; () if unknown.
-        labels: of the pairs it was trained on, sorted; () where they had none.
-        style_units: numbers at the end of its latent vector that stand for what the sound doesn't say; 0 for none.
-        license: under which the model is given on, "" if nothing was said.
-        quantization: how integers stand for numbers, "input" and "output" -> (scale, zero point): number = scale x
-            (integer - zero point); {} for a model that takes and gives float32.
+        recipe: the recipe it was trained with, "" if unknown.
+        feature_mean, feature_std: statistics of the training features, one value per feature; () if unknown.
+        labels: labels of the training pairs, sorted; () if they had none.
+        style_units: length of the style at the end of the latent vector; 0 for none.
+        license: licence of the model, "" if unknown.
+        quantization: "input" and "output" -> (scale, zero point) of a model of integers: value = scale x (integer - zero
+            point); {} for a model of float32.
     """
 
     features: FeatureConfig = dataclasses.field(default_factory=FeatureConfig)
@@ -52,47 +51,47 @@ class ModelMetadata:
 
     def __post_init__(self) -> None:
         if self.input not in INPUTS:
-            raise ModelError(f"A model's input must be one of {', '.join(INPUTS)}. Received: {self.input!r}")
+            raise ModelError(f"input must be one of {', '.join(INPUTS)}. Received: {self.input!r}")
         if self.input == "waveform":
             self.require_audio()
 
     def require_records(self, features: FeatureConfig, image: ImageConfig) -> None:
-        """Raises a UsageError unless records of these configurations hold what the model takes and draws."""
+        """Raises a UsageError unless records of these configurations fit the model's input and output."""
         if not self.features.is_like(features):
             names = [config.description for config in (self.features, features)]
             wanted, received = names if names[0] != names[1] else (self.features, features)
             raise UsageError(f"The records must have the model's features, {wanted}. Received: {received}")
         if self.image.shape != image.shape:
             raise UsageError(
-                f"The records must have pictures as the model draws them, {_shape(self.image)}. "
-                f"Received: {_shape(image)}"
+                f"The records must have images of the model's size, {_shape(self.image)}. Received: {_shape(image)}"
             )
 
     def require_audio(self, received: str = "") -> None:
-        """Raises a UsageError if the model takes embeddings, which sound can't be turned into here.
+        """Raises a UsageError if the model accepts embeddings, which can't be computed from audio here.
 
         Args:
-            received: what it was given, for the message.
+            received: the given input, for the message.
         """
         if self.features.embedding:
             raise UsageError(
-                f"This model takes {self.features.description}, not sound. Received: {received or 'sound'}. Give it "
-                "vectors of the model that made those it was trained on, as a .npy file or an array"
+                f"The input of this model must be {self.features.description}, not audio. Received: "
+                f"{received or 'audio'}. Pass vectors of the model that computed its training vectors, as a .npy file "
+                "or an array"
             )
 
     @property
     def n_inputs(self) -> int:
-        """Length of one input: features, or samples of sound."""
+        """Length of one input: features, or samples of a waveform."""
         return self.features.n_features if self.input == "features" else self.features.n_samples
 
     def to_json(self) -> str:
-        """The metadata as JSON text."""
+        """Returns the metadata as JSON text."""
         values = dataclasses.asdict(self) | {"features": self.features.to_dict()}
         return json.dumps(values | {"schema_version": _SCHEMA_VERSION})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "ModelMetadata":
-        """Reads `to_json`'s text.
+        """Reads the text of `to_json`.
 
         Raises:
             ModelError: if it isn't metadata of this version.
@@ -117,7 +116,7 @@ class ModelMetadata:
 
 
 def embed_metadata(path: pathlib.Path, metadata: ModelMetadata) -> None:
-    """Puts metadata into a `.keras` or `.tflite` file, or a SavedModel folder, that has none yet."""
+    """Adds metadata to a `.keras` or `.tflite` file, or a SavedModel folder, that has none yet."""
     if path.is_dir():
         (path / METADATA_NAME).write_text(metadata.to_json(), encoding="utf-8")
         return
@@ -126,7 +125,7 @@ def embed_metadata(path: pathlib.Path, metadata: ModelMetadata) -> None:
 
 
 def read_metadata(path: pathlib.Path) -> ModelMetadata | None:
-    """The metadata of a model file or SavedModel folder, or None where it holds none."""
+    """Returns the metadata of a model file or SavedModel folder, or None if it holds none."""
     if path.is_dir():
         file = path / METADATA_NAME
         return ModelMetadata.from_json(file.read_bytes()) if file.is_file() else None
@@ -146,29 +145,44 @@ def save_model(model: "keras.Model", path: pathlib.Path, metadata: ModelMetadata
     Args:
         model: the model.
         path: a file name ending in .keras.
-        metadata: what it takes and gives.
+        metadata: its input and output.
     """
-    import keras
 
     temporary = path.with_name(f".{path.stem}.tmp.keras")
-    # The same layers in a model that isn't compiled: a compiled one takes its optimizer along, twice its own size.
-    keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
+    _without_compilation(model).save(temporary)
     embed_metadata(temporary, metadata)
     temporary.replace(path)
+
+
+def _without_compilation(model: "keras.Model") -> "keras.Model":
+    """The model as one that isn't compiled: a compiled one stores its optimizer, which has twice the size of the weights."""
+    import keras
+
+    if not model.compiled:
+        return model
+    if type(model).get_config is keras.Model.get_config or not hasattr(model, "metadata"):
+        return keras.Model(model.inputs, model.outputs, name=model.name)
+    copy = type(model).from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def load_model(path: pathlib.Path) -> "tuple[keras.Model, ModelMetadata]":
     """Reads a `.keras` file, not compiled, with Keras' safe mode on.
 
-    A file without metadata (saved by plain `model.save`) counts as taking the default features if there are as many,
-    else embeddings.
+    A file without metadata (saved by plain `model.save`) is taken for a model of the default features if their number
+    fits, else of embeddings.
 
     Raises:
         ModelError: if the file isn't a Keras model, or its sizes don't fit its metadata.
     """
     import keras
 
-    import keras_a2i.layers  # noqa: F401  Keras knows the layers by then.
+    from keras_a2i import models
+
+    # Keras can only read classes that are registered: importing them does that.
+    for name in models.__all__:
+        getattr(models, name)
 
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -176,27 +190,40 @@ def load_model(path: pathlib.Path) -> "tuple[keras.Model, ModelMetadata]":
         if isinstance(error, KerasA2IError):
             raise
         raise ModelError(f"{path.name} can't be loaded as a Keras model: {error}") from error
-    metadata = read_metadata(path) or default_metadata(model.input_shape, model.output_shape, model.inputs[0].name)
+    metadata = read_metadata(path) or metadata_of(model)
     _check_fit(path.name, metadata, model.input_shape, model.output_shape)
     return model, metadata
 
 
-def default_metadata(input_shape: tuple, output_shape: tuple, input_name: str = "features") -> ModelMetadata:
-    """Metadata for a model that carries none: default features or as many numbers as it takes, the picture it gives.
+def metadata_of(model: "keras.Model") -> ModelMetadata:
+    """Returns the metadata of a model without a file: its own, or a guess from its shapes.
 
     Raises:
-        ModelError: if it doesn't take feature vectors or doesn't give square pictures.
+        ModelError: if its input isn't a batch of vectors, or its output isn't a batch of square images.
+    """
+    own = getattr(model, "metadata", None)
+    if isinstance(own, ModelMetadata):
+        return own
+    return default_metadata(model.input_shape, model.output_shape, model.inputs[0].name)
+
+
+def default_metadata(input_shape: tuple, output_shape: tuple, input_name: str = "features") -> ModelMetadata:
+    """Returns metadata for a model without any: default features, or embeddings if the length of its input differs.
+
+    Raises:
+        ModelError: if its input isn't a batch of vectors, or its output isn't a batch of square images.
     """
     if len(input_shape) != 2 or len(output_shape) != 4 or output_shape[1] != output_shape[2]:
         raise ModelError(
-            "A model must take features (batch, n_features) and give pictures (batch, size, size, channels). "
-            f"Received: {tuple(input_shape)} and {tuple(output_shape)}"
+            "A model must map features (batch, n_features) or waveforms (batch, n_samples) to images (batch, size, size, "
+            f"channels). Received: {tuple(input_shape)} and {tuple(output_shape)}"
         )
     features, length = FeatureConfig(), input_shape[1]
-    if input_name != "waveform" and length not in (None, features.n_features) and length <= MAX_EMBEDDING:
-        # No sound gives vectors of this length by default: they were made elsewhere.
+    kind = "waveform" if input_name == "waveform" or length == features.n_samples else "features"
+    if kind == "features" and length not in (None, features.n_features) and length <= MAX_EMBEDDING:
         features = FeatureConfig(embedding=int(length))
-    return ModelMetadata(features=features, image=ImageConfig(size=int(output_shape[1]), channels=int(output_shape[3])))
+    image = ImageConfig(size=int(output_shape[1]), channels=int(output_shape[3]))
+    return ModelMetadata(features=features, image=image, input=kind)
 
 
 def _check_fit(name: str, metadata: ModelMetadata, input_shape: tuple, output_shape: tuple) -> None:
@@ -205,6 +232,6 @@ def _check_fit(name: str, metadata: ModelMetadata, input_shape: tuple, output_sh
     if wanted != received:
         what = "features" if metadata.input == "features" else "samples"
         raise ModelError(
-            f"The model must take {wanted[0]} {what} and give pictures {wanted[1]}, as its feature and image "
-            f"configurations say. Received: {name} with {received[0]} and {received[1]}"
+            f"The input of the model must be {wanted[0]} {what} and its output images {wanted[1]}, as its configurations "
+            f"state. Received: {name} with {received[0]} and {received[1]}"
         )

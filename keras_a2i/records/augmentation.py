@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-from keras_a2i.config import _JSONConfig
+from keras_a2i.config import Settings
 from keras_a2i.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ SILENCE = 1e-12
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Augmentation(_JSONConfig):
+class Augmentation(Settings):
     """How sound is changed in training; every strength is off unless given. Each sound has its own draws.
 
     Args:

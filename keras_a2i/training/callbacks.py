@@ -1,52 +1,67 @@
-"""Callbacks of `fit`: held-out scores, history, sample sheets, the state to go on from."""
+"""Callbacks of `fit`: held-out scores, history, sample sheets, the state from which a run is resumed, best weights."""
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_a2i.errors import UsageError
 from keras_a2i.media.sheet import draw_sheet, save_png
 from keras_a2i.training.run_folder import RunFolder
-from keras_a2i.training.val_scores import score_images
+from keras_a2i.training.val_scores import HIGHER_IS_BETTER, SCORES, score_images
 
 SECONDS_BETWEEN_SAVES = 30
 SCORED_AT_ONCE = 32
-Draw = Callable[[np.ndarray], np.ndarray]
+PredictFn = Callable[[np.ndarray], np.ndarray]
 
 
 class HeldOutScores(keras.callbacks.Callback):
-    """Adds val_loss, val_ssim and val_histogram_similarity to the epoch's logs.
+    """Adds held-out values to the epoch's logs: val_loss, that of every objective, val_mse, val_ssim and
+    val_histogram_similarity.
 
-    Metrics run here and not on training batches, and on a sample of the held-out pairs, spread evenly: that keeps them
-    below a quarter of the training time. `evaluate` scores all.
+    They are computed on an evenly spread sample of the held-out pairs, which limits their cost; `evaluate` scores all
+    pairs. The random numbers of the training are not affected.
 
     Args:
-        draw: inputs to pictures, by the weights as they are.
-        inputs: of the sample, (n, ...).
-        images: its pictures in [-1, 1].
-        batch_size: the factor of the loss.
+        predict_fn: inputs to images, with the current weights.
+        inputs: model inputs of the sample (n, ...).
+        images: real images of the sample, float32 in [-1, 1].
+        targets: what the model is fitted to: the images, or images and label numbers.
     """
 
-    def __init__(self, draw: Draw, inputs: np.ndarray, images: np.ndarray, batch_size: int):
+    def __init__(self, predict_fn: PredictFn, inputs: np.ndarray, images: np.ndarray, targets: Any):
         super().__init__()
-        self._draw, self._inputs, self._images, self._batch_size = draw, inputs, images, batch_size
+        self._predict_fn, self._inputs, self._images, self._targets = predict_fn, inputs, images, targets
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         at_once = min(SCORED_AT_ONCE, len(self._images))
         parts = [slice(i, i + at_once) for i in range(0, len(self._images), at_once)]
-        scores = [score_images(self._images[part], self._draw(self._inputs[part]), at_once) for part in parts]
-        mse, ssim, histogram = np.concatenate(scores, axis=1).mean(axis=1, dtype=np.float64).tolist()
-        logs |= {"val_loss": self._batch_size * mse, "val_ssim": ssim, "val_histogram_similarity": histogram}
+        scores = [score_images(self._images[part], self._predict_fn(self._inputs[part]), at_once) for part in parts]
+        means = np.concatenate(scores, axis=1).mean(axis=1, dtype=np.float64).tolist()
+        values = self._losses() | dict(zip(SCORES, means, strict=True))
+        logs |= {f"val_{name}": float(value) for name, value in values.items()}
+
+    def _losses(self) -> dict[str, float]:
+        """The losses of the training, without its random numbers moving on."""
+        seeds = [variable for variable in self.model.variables if "seed_generator" in variable.path]
+        before = [np.array(variable) for variable in seeds]
+        losses = self.model.evaluate(
+            self._inputs, self._targets, batch_size=SCORED_AT_ONCE, verbose=0, return_dict=True
+        )
+        for variable, value in zip(seeds, before, strict=True):
+            variable.assign(value)
+        return losses
 
 
 class History(keras.callbacks.Callback):
-    """Keeps `history.csv` up to date: epoch, seconds, loss, held-out scores and learning rate.
+    """Keeps `history.csv` up to date: epoch, seconds, losses, held-out values and learning rate.
 
     Args:
-        folder: the run.
-        rows: those of the epochs before.
+        folder: the run folder.
+        rows: those of the earlier epochs.
     """
 
     def __init__(self, folder: RunFolder, rows: list[dict[str, float]]):
@@ -58,7 +73,7 @@ class History(keras.callbacks.Callback):
         self._start = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        row = {"epoch": epoch + 1, "seconds": round(time.perf_counter() - self._start, 3)}
+        row: dict[str, float] = {"epoch": epoch + 1, "seconds": round(time.perf_counter() - self._start, 3)}
         row |= {name: float(value) for name, value in logs.items()}
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self.rows.append(row)
@@ -66,42 +81,45 @@ class History(keras.callbacks.Callback):
 
 
 class SampleSheets(keras.callbacks.Callback):
-    """Draws a fixed set of pairs, real above generated, every few epochs and after the last.
+    """Writes a sheet of a fixed set of pairs, real above generated, every few epochs and after the last.
 
     Args:
-        folder: where `epoch_*.png` go.
-        draw: inputs to pictures, by the weights as they are.
+        folder: the run folder; the sheets are `samples/epoch_*.png`.
+        predict_fn: inputs to images, with the current weights.
         inputs: model inputs (n, ...).
-        images: real pictures (n, size, size, channels).
+        images: real images (n, size, size, channels).
         every: epochs between sheets.
         epochs: the last epoch.
     """
 
-    def __init__(self, folder: RunFolder, draw: Draw, inputs: np.ndarray, images: np.ndarray, every: int, epochs: int):
+    def __init__(
+        self, folder: RunFolder, predict_fn: PredictFn, inputs: np.ndarray, images: np.ndarray, every: int, epochs: int
+    ):
         super().__init__()
-        self._folder, self._draw, self._inputs, self._images = folder, draw, inputs, images
+        self._folder, self._predict_fn, self._inputs, self._images = folder, predict_fn, inputs, images
         self._every, self._epochs = every, epochs
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if (epoch + 1) % self._every == 0 or epoch + 1 == self._epochs:
-            self.draw(epoch + 1)
+            self.write(epoch + 1)
 
-    def draw(self, epoch: int) -> None:
-        """Draws the sheet of the weights as they are now."""
-        generated = self._draw(self._inputs)
+    def write(self, epoch: int) -> None:
+        """Writes the sheet of the current weights."""
+        generated = self._predict_fn(self._inputs)
         sheet = draw_sheet([self._images, generated], ["real", "generated"])
         save_png(sheet, self._folder.samples / f"epoch_{epoch:04d}.png")
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keeps the state at the end of the last epoch, so that an interrupted training goes on as if it hadn't been.
+    """Keeps the state at the end of the last epoch, so that a resumed run equals an uninterrupted one.
 
-    The state is written every 30 seconds at most, and by `save` when training ends or is interrupted.
+    Keras' own `BackupAndRestore` stores neither the states of random numbers nor our best weights' value. The state is
+    written every 30 seconds at most, and by `save` when training ends or is interrupted.
 
     Args:
-        folder: the run.
+        folder: the run folder.
         epoch: epochs finished before.
-        state_of: returns values of other callbacks to keep beside the model.
+        state_of: returns values of other callbacks that are stored beside the model.
     """
 
     def __init__(self, folder: RunFolder, epoch: int, state_of: Callable[[], dict[str, Any]]):
@@ -112,7 +130,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     @property
     def epoch(self) -> int:
-        """Epochs finished and kept."""
+        """Number of epochs that are finished and stored."""
         return self._snapshot[0]
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -125,7 +143,7 @@ class Checkpoint(keras.callbacks.Callback):
             self.save()
 
     def save(self) -> None:
-        """Puts model and optimizer back to the end of the last whole epoch and writes them."""
+        """Resets model and optimizer to the end of the last complete epoch and writes them."""
         epoch, values, state = self._snapshot
         if not values:
             return
@@ -135,38 +153,53 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _take(self, epoch: int) -> None:
         # One assignment: an interruption leaves the old snapshot or the new one, never a mixture.
-        self._snapshot = epoch, [np.array(variable) for variable in all_variables(self.model)], self._state_of()
+        self._snapshot = epoch, [_value(variable) for variable in all_variables(self.model)], self._state_of()
 
 
 def all_variables(model: keras.Model) -> list[keras.Variable]:
-    """Everything that training changes: weights, states of random numbers (no model file holds them), optimizer."""
+    """Returns everything that training changes: weights, states of random numbers, and the optimizer's variables."""
     return [*model.variables, *model.optimizer.variables]
 
 
-def assign_variables(model: keras.Model, values: list[np.ndarray]) -> None:
-    """Puts the values of `all_variables` back."""
+def assign_variables(model: keras.Model, values: Sequence[np.ndarray]) -> None:
+    """Restores the values of `all_variables`."""
     for variable, value in zip(all_variables(model), values, strict=True):
         variable.assign(value)
 
 
+def _value(variable: keras.Variable) -> np.ndarray:
+    return np.array(keras.ops.convert_to_numpy(variable.value))
+
+
 class BestWeights(keras.callbacks.Callback):
-    """Keeps the weights of the best held-out loss and stops when it hasn't improved for a while.
+    """Stores the weights of the best value of a held-out score, and stops when it hasn't improved for a while.
 
     Args:
-        folder: the run.
+        folder: the run folder.
+        monitor: name of the value in the logs; val_ssim and val_histogram_similarity are best at their highest, all
+            others at their lowest.
         patience: epochs without improvement before training stops, or None to never stop.
-        best: the best held-out loss so far.
-        best_epoch: the epoch it was reached, 0 for none.
+        best: the best value so far, or None.
+        best_epoch: the epoch of that value, 0 for none.
     """
 
-    def __init__(self, folder: RunFolder, patience: int | None, best: float = float("inf"), best_epoch: int = 0):
+    def __init__(
+        self, folder: RunFolder, monitor: str, patience: int | None, best: float | None = None, best_epoch: int = 0
+    ):
         super().__init__()
-        self._folder, self._patience = folder, patience
+        self._folder, self._monitor, self._patience = folder, monitor, patience
+        self._sign = -1.0 if monitor in HIGHER_IS_BETTER else 1.0
         self.best, self.best_epoch = best, best_epoch
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if logs["val_loss"] < self.best:
-            self.best, self.best_epoch = float(logs["val_loss"]), epoch + 1
+        if self._monitor not in logs:
+            raise UsageError(
+                f"monitor must be one of {', '.join(name for name in logs if name.startswith('val_'))}. "
+                f"Received: monitor={self._monitor!r}"
+            )
+        value = float(logs[self._monitor])
+        if math.isfinite(value) and (self.best is None or self._sign * value < self._sign * self.best):
+            self.best, self.best_epoch = value, epoch + 1
             temporary = self._folder.state / "best.tmp.weights.h5"
             self.model.save_weights(temporary)
             temporary.replace(self._folder.state / "best.weights.h5")
@@ -174,5 +207,5 @@ class BestWeights(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def restore(self) -> None:
-        """Puts the best weights into the model."""
+        """Loads the best weights into the model."""
         self.model.load_weights(self._folder.state / "best.weights.h5")

@@ -4,166 +4,210 @@ import contextlib
 import dataclasses
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from keras_a2i.errors import UsageError
-from keras_a2i.models.recipes import get_recipe
-from keras_a2i.records.manifest import Manifest
-from keras_a2i.training.default_recipe import DEFAULT, choose_recipe
+from keras_a2i.models.audio_to_image import AudioToImage
+from keras_a2i.objectives import Objective
+from keras_a2i.recipes import get_recipe
+from keras_a2i.recipes.default_recipe import choose_recipe
+from keras_a2i.recipes.recipe import Recipe
+from keras_a2i.records.records import Records
 from keras_a2i.training.run_folder import RunConfig, RunFolder
 from keras_a2i.training.trainer import Trainer
 from keras_a2i.version import library_versions
 
+OWN_MODEL_RECIPE = "scenes"
+"""Training of an own model for which no recipe is given."""
+
 
 def fit(
-    records: str | pathlib.Path,
+    records: str | pathlib.Path | Records,
     out: str | pathlib.Path,
     *,
-    recipe: str | None = None,
-    overrides: dict[str, Any] | None = None,
+    recipe: str | Recipe | None = None,
+    settings: Mapping[str, Any] | None = None,
+    model: AudioToImage | None = None,
+    objectives: Sequence[Objective | keras.losses.Loss] | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    early_stop: int | None = None,
-    best: bool | None = None,
-    jit: bool | None = None,
-    precision: str | None = None,
+    monitor: str | None = None,
+    patience: int | None = None,
+    restore_best_weights: bool | None = None,
+    jit_compile: bool | None = None,
+    dtype_policy: str | None = None,
     cache: bool | str | int = "auto",
-    pictures: str | pathlib.Path | None = None,
+    image_folder: str | pathlib.Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: str | int = "auto",
+    progress: Callable[[str, int, int], None] | None = None,
     command: str = "",
-    report: Callable[[dict[str, float]], None] | None = None,
-    on_start: Callable[[RunConfig, int], None] | None = None,
-    callbacks: list[keras.callbacks.Callback] | None = None,
-    report_autoencoder: Callable[[int, int, float], None] | None = None,
-) -> keras.Model:
-    """Trains a model on records and leaves a run folder.
+) -> AudioToImage:
+    """Trains a model on records and writes a run folder.
 
-    The same seed gives the same model on one CPU; a GPU may differ in the last digits. A training that goes on after an
-    interruption ends as it would have ended without (where the records fit the cache and `epochs` stays the same).
+    The same seed gives the same model on one CPU; on a GPU the last digits may differ. Resuming an interrupted run
+    gives the same result as an uninterrupted one (if the records fit the cache and `epochs` doesn't change).
 
     Args:
-        records: the records folder.
-        out: the run folder to make.
-        recipe: name of the recipe; None or "default" is the one that `choose_recipe` finds for the records.
-        overrides: recipe values to change, by name.
-        epochs: passes over the training pairs; None takes the recipe's, or as many as reach its `min_steps`.
-        batch_size: pairs a step; None takes the recipe's.
-        seed: of initial weights, order and dropout; None is 0.
-        resume: go on with the run in `out`. What is None stays as it was; what shapes the model can't change.
+        records: the records folder, or `Records`.
+        out: the run folder to create.
+        recipe: name of a recipe or a `Recipe`; None chooses by the records, see `choose_recipe`.
+        settings: settings of the recipe to change, as in `get_recipe`.
+        model: an own model to train in place of the recipe's network; its training follows `recipe`, "scenes" by
+            default.
+        objectives: what is optimised instead of the recipe's objectives; instances of `keras_a2i.objectives`, own
+            subclasses of `Objective`, or Keras losses that compare images.
+        epochs: epochs over the training pairs; None is the recipe's number, or more to reach its `min_steps`.
+        batch_size: pairs per step; None is the recipe's.
+        seed: random seed of weights, shuffling and dropout; None is 0.
+        resume: continue the run in `out`. Arguments that are None keep their values; those that define the model or
+            its training can't change.
         overwrite: replace a run in `out`.
-        early_stop: stop after so many epochs without a better held-out loss.
-        best: keep the weights of the best held-out loss instead of the last.
-        jit: let XLA compile the steps.
-        precision: "float32", "mixed_float16" or "mixed_bfloat16"; None is "float32".
-        cache: as `load_records`.
-        pictures: a folder of pictures without sound, for a recipe with a picture autoencoder.
-        command: kept in `config.json`.
-        report: called with the values of every epoch.
-        on_start: called with the configuration and the number of epochs already done, before training.
-        callbacks: more Keras callbacks.
-        report_autoencoder: called with (epoch, epochs, loss) of the picture autoencoder, where the recipe trains one.
+        monitor: the held-out value that `patience` and `restore_best_weights` compare, a column of history.csv such as
+            "val_mse", "val_ssim" or "val_loss"; None is the recipe's.
+        patience: stop after this number of epochs without a better `monitor`; None never stops.
+        restore_best_weights: keep the weights of the best `monitor` instead of the last.
+        jit_compile: compile the steps with XLA.
+        dtype_policy: "float32", "mixed_float16" or "mixed_bfloat16"; None is "float32".
+        cache: as for `Records.dataset`.
+        image_folder: a folder of images without audio, for a recipe that trains an image autoencoder first.
+        callbacks: additional Keras callbacks.
+        verbose: as for `keras.Model.fit`.
+        progress: called as progress(stage, done, total) for the epochs of the image autoencoder.
+        command: stored in `config.json`.
 
     Returns:
-        The trained model; it is also in `out/model.keras`.
+        The trained model, which is also in `out/model.keras`.
 
     Raises:
-        UsageError: if `out` holds a run and neither `resume` nor `overwrite` is set, the recipe takes sound and the
+        UsageError: if `out` holds a run and neither `resume` nor `overwrite` is set, the recipe requires audio and the
             records hold embeddings, or an argument is out of range.
-        TrainingInterrupted: after Ctrl-C; the last whole epoch is saved.
+        TrainingInterrupted: after Ctrl-C; the last complete epoch is saved.
         KerasA2IError: if the loss is no longer finite.
     """
-    manifest = Manifest.read(records)
+    records = records if isinstance(records, Records) else Records(records)
     folder = RunFolder(out)
     given = {
         "epochs": epochs,
         "batch_size": batch_size,
         "seed": seed,
-        "jit": jit,
-        "precision": precision,
-        "early_stop": early_stop,
-        "best": best,
-        "pictures": None if pictures is None else str(pictures),
+        "monitor": monitor,
+        "patience": patience,
+        "restore_best_weights": restore_best_weights,
+        "jit_compile": jit_compile,
+        "dtype_policy": dtype_policy,
+        "image_folder": None if image_folder is None else str(image_folder),
     }
     given = {name: value for name, value in given.items() if value is not None}
     if resume and overwrite:
-        raise UsageError("A run either goes on or is replaced. Received: both --resume and --overwrite")
+        raise UsageError(
+            "resume and overwrite are mutually exclusive. Received: resume=True, overwrite=True. Choose one"
+        )
     if resume:
-        if recipe or overrides:
-            raise UsageError("A run that goes on keeps its recipe. Leave the recipe and its settings out")
-        config = dataclasses.replace(folder.read_config(), **given)
-        _check_unchanged(folder.read_config(), config, manifest)
-    else:
-        name = choose_recipe(records) if recipe in (None, DEFAULT) else recipe
-        chosen = get_recipe(name, **(overrides or {}))
-        if chosen.input == "waveform" and manifest.features.embedding:
+        if recipe is not None or settings or model is not None or objectives is not None:
             raise UsageError(
-                f"The recipe {chosen.name!r} takes sound. These records hold {manifest.features.description}: choose "
-                "one that takes features, such as features, tiny or seed"
+                "A resumed run keeps its recipe, settings, model and objectives. Received: one of them with "
+                "resume=True. Leave them out"
             )
-        if "epochs" in (overrides or {}):
-            passes = chosen.epochs
-        else:
-            passes = chosen.epochs_for(manifest.counts.get("train", 0), given.get("batch_size", chosen.batch_size))
-        values = {
-            "epochs": passes,
-            "batch_size": chosen.batch_size,
-            "seed": 0,
-            "jit": False,
-            "precision": "float32",
-            "early_stop": None,
-            "best": False,
-            "pictures": None,
-        }
+        config = dataclasses.replace(folder.read_config(), **given)
+        _check_unchanged(folder.read_config(), config, records)
+    else:
+        chosen = _choose(records, recipe, settings or {}, model)
+        fixed = "epochs" in (settings or {})
+        n_train, batch = records.counts.get("train", 0), given.get("batch_size", chosen.batch_size)
         config = RunConfig(
-            recipe=dataclasses.asdict(chosen),
-            fingerprint=manifest.fingerprint,
-            records=str(records),
-            n_parameters=0,
+            recipe=chosen.to_dict(),
+            own_model=model is not None,
+            objectives=None if objectives is None else [_serialize(objective) for objective in objectives],
+            records=str(records.path),
+            fingerprint=records.fingerprint,
             command=command,
-            versions=library_versions("keras", "tensorflow", "numpy"),
-            **(values | given),
+            versions=library_versions("keras", keras.backend.backend(), "numpy"),
+            **{
+                "epochs": chosen.epochs if fixed else chosen.epochs_for(n_train, batch),
+                "batch_size": chosen.batch_size,
+                "monitor": chosen.monitor,
+                **given,
+            },
         )
         _clear(folder, overwrite)
-    if config.pictures and not config.recipe["autoencoder_epochs"]:
+    if config.image_folder and not config.recipe["autoencoder_epochs"]:
         raise UsageError(
-            "Pictures without sound are for recipes with a picture autoencoder (autoencoder_epochs above 0). "
+            "image_folder requires a recipe with an image autoencoder (autoencoder_epochs above 0). "
             f"Received: the recipe {config.recipe['name']!r}"
         )
-    if (config.early_stop is not None or config.best) and "val" not in manifest.counts:
-        raise UsageError("Stopping early and keeping the best weights need held-out pairs. These records have none")
-    with _precision(config.precision):
-        trainer = Trainer(folder, config, pathlib.Path(records), cache)
-        return trainer.run(report, on_start, callbacks or [], report_autoencoder)
+    if (config.patience is not None or config.restore_best_weights) and "val" not in records.counts:
+        raise UsageError(
+            "patience and restore_best_weights require held-out pairs. Received: records without a split val"
+        )
+    with _dtype_policy(config.dtype_policy):
+        trainer = Trainer(folder, config, records, cache, model, objectives)
+        return trainer.run(callbacks, verbose, progress)
 
 
-def _check_unchanged(before: RunConfig, config: RunConfig, manifest: Manifest) -> None:
-    if before.fingerprint != manifest.fingerprint:
-        raise UsageError(f"A run that goes on must have the records it began with ({before.records}). These are others")
-    for name in ("batch_size", "seed", "precision", "pictures"):
+def _choose(
+    records: Records, recipe: str | Recipe | None, settings: Mapping[str, Any], model: AudioToImage | None
+) -> Recipe:
+    """The recipe of a new run, checked against the records."""
+    if recipe is None:
+        recipe = choose_recipe(records) if model is None else OWN_MODEL_RECIPE
+    if isinstance(recipe, str):
+        recipe = get_recipe(recipe, **settings)
+    elif settings:
+        from keras_a2i.recipes.settings import change
+
+        recipe = change(recipe, settings)
+    kind = recipe.encoder.input_kind if model is None else model.input_kind
+    if kind == "waveform" and not records.has_waveform:
+        raise UsageError(
+            f"The recipe {recipe.name!r} requires audio. Received: records of {records.features.description} without "
+            "audio. Choose one for features, such as features or paper"
+        )
+    return recipe
+
+
+def _serialize(objective: Any) -> dict[str, Any]:
+    try:
+        return keras.saving.serialize_keras_object(objective)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise UsageError(
+            "objectives must have a get_config method, so that the run can be resumed. "
+            f"Received: {type(objective).__name__} ({error})"
+        ) from error
+
+
+def _check_unchanged(before: RunConfig, config: RunConfig, records: Records) -> None:
+    if before.fingerprint != records.fingerprint:
+        raise UsageError(
+            f"A run can only be resumed on the records that it was trained on ({before.records}). Received: "
+            f"{records.path}, which has different contents. Pass the original records, or start a new run"
+        )
+    for name in ("batch_size", "seed", "dtype_policy", "image_folder"):
         if getattr(before, name) != getattr(config, name):
             raise UsageError(
-                f"A run that goes on must have the {name} it began with, {getattr(before, name)!r}. "
-                f"Received: {getattr(config, name)!r}"
+                f"{name} of a resumed run must stay {getattr(before, name)!r}. "
+                f"Received: {name}={getattr(config, name)!r}"
             )
 
 
 def _clear(folder: RunFolder, overwrite: bool) -> None:
     if folder.path.is_file():
-        raise UsageError(f"The run must go into a folder. Received: the file {folder.path}")
+        raise UsageError(f"The run must be written to a folder. Received: the file {folder.path}")
     if not folder.exists:
         if folder.path.is_dir() and any(folder.path.iterdir()):
             raise UsageError(
-                f"The run must go into a new or empty folder. Received: {folder.path}, which holds other files"
+                f"The run must be written to a new or empty folder. Received: {folder.path}, which holds other files"
             )
         return
     if not overwrite:
         raise UsageError(
-            f"{folder.path} holds a run. Go on with --resume, replace it with --overwrite, or choose another folder"
+            f"{folder.path} holds a run already. Resume it (resume), replace it (overwrite), or choose another folder"
         )
     for path in (folder.state, folder.samples, folder.tensorboard):
         shutil.rmtree(path, ignore_errors=True)
@@ -172,10 +216,10 @@ def _clear(folder: RunFolder, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def _precision(policy: str) -> Iterator[None]:
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy(policy)
+def _dtype_policy(policy: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
     try:
         yield
     finally:
-        keras.mixed_precision.set_dtype_policy(before)
+        keras.config.set_dtype_policy(before)

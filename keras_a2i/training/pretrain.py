@@ -1,18 +1,16 @@
-"""The picture autoencoder of a training: what it is shown and how long."""
+"""The training of the image autoencoder that precedes some recipes."""
 
-import io
 import math
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
-from PIL import Image
 
 from keras_a2i.config import ImageConfig
 from keras_a2i.errors import KerasA2IError, SourceError, UsageError
-from keras_a2i.media.image import fit_image, read_image
+from keras_a2i.media.image import read_image
 from keras_a2i.objectives.image_autoencoder import NO_LABEL, ImageAutoencoder
 
 _SUFFIXES = {".png", ".jpg", ".jpeg"}
@@ -21,78 +19,84 @@ _SHUFFLE_BUFFER = 2048
 
 def train_autoencoder(
     autoencoder: ImageAutoencoder,
-    pairs: tf.data.Dataset,
+    pairs: Any,
     n_pairs: int,
-    more: np.ndarray | None,
+    extra_images: np.ndarray | None,
     *,
     epochs: int,
     batch_size: int,
     learning_rate: float,
     seed: int = 0,
-    report: Callable[[int, float], None] | None = None,
+    verbose: str | int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> None:
-    """Trains it in place.
+    """Trains an image autoencoder in place.
 
     Args:
-        autoencoder: as made.
-        pairs: the training pairs, (inputs, (pictures, labels)) in batches.
-        n_pairs: how many there are.
-        more: pictures without sound, uint8 (n, size, size, channels), or None.
-        epochs: passes over all pictures.
-        batch_size: pictures a step.
-        learning_rate: at the first step; it goes down to a hundredth by half a cosine.
-        seed: of the order in which pictures with and without sound are mixed.
-        report: called with (epoch, loss).
+        autoencoder: the model.
+        pairs: `tf.data.Dataset` of the training pairs, (inputs, (images, labels)) in batches.
+        n_pairs: number of pairs.
+        extra_images: images without audio, uint8 (n, size, size, channels), or None.
+        epochs: epochs over all images.
+        batch_size: images per step.
+        learning_rate: that of the first step; it decays to a hundredth by half a cosine.
+        seed: random seed of the order in which images with and without audio are mixed.
+        verbose: as for `keras.Model.fit`.
+        progress: called as progress("image autoencoder", epoch, epochs).
 
     Raises:
-        KerasA2IError: if its weights don't stay finite.
+        KerasA2IError: if a weight is no longer finite.
     """
-    pictures = pairs.map(lambda _, y: y)
-    if more is not None:
-        others = tf.data.Dataset.from_tensor_slices(more).map(
-            lambda picture: (tf.cast(picture, tf.float32) * (2 / 255) - 1, tf.constant(NO_LABEL))
-        )
-        pictures = pictures.unbatch().concatenate(others).shuffle(_SHUFFLE_BUFFER, seed=seed).batch(batch_size)
-        n_pairs += len(more)
+    images = pairs.map(lambda _, y: y)
+    if extra_images is not None:
+        images = _mix(images, extra_images, batch_size, seed)
+        n_pairs += len(extra_images)
     steps = epochs * math.ceil(n_pairs / batch_size)
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps, alpha=0.01)
-    # Objectives that were made for it hold it still already.
+    # Objectives that use it have frozen it already.
     autoencoder.freeze(False)
     autoencoder.compile(keras.optimizers.Adam(rate))
-    tell = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: report and report(epoch + 1, float(logs["loss"]))
+    report = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: progress and progress("image autoencoder", epoch + 1, epochs)
     )
-    autoencoder.fit(pictures, epochs=epochs, verbose=0, shuffle=False, callbacks=[tell])
+    autoencoder.fit(images, epochs=epochs, verbose=verbose, shuffle=False, callbacks=[report])
     autoencoder.freeze()
-    if not all(np.isfinite(np.asarray(variable)).all() for variable in autoencoder.variables):
+    if not all(np.isfinite(keras.ops.convert_to_numpy(weight)).all() for weight in autoencoder.weights):
         raise KerasA2IError(
-            "The picture autoencoder's weights must stay finite. Lower the learning rate (--set learning_rate=...)"
+            "The weights of the image autoencoder must stay finite. Received: one that isn't. Lower learning_rate"
         )
 
 
-def read_extra_images(folder: pathlib.Path, image: ImageConfig) -> np.ndarray:
-    """All PNG and JPEG pictures below a folder, cropped and scaled as those of the records.
+def _mix(images: Any, extra_images: np.ndarray, batch_size: int, seed: int) -> Any:
+    import tensorflow as tf
 
-    Files that can't be read are passed over.
+    extra = tf.data.Dataset.from_tensor_slices(extra_images).map(
+        lambda image: (tf.cast(image, tf.float32) * (2 / 255) - 1, tf.constant(NO_LABEL))
+    )
+    return images.unbatch().concatenate(extra).shuffle(_SHUFFLE_BUFFER, seed=seed).batch(batch_size)
+
+
+def read_image_folder(folder: pathlib.Path, image: ImageConfig) -> np.ndarray:
+    """Reads all PNG and JPEG images below a folder, cropped and scaled as those of the records.
+
+    Files that can't be read are skipped.
 
     Returns:
         uint8 (n, size, size, channels).
 
     Raises:
-        UsageError: if there is no such folder, or no picture in it that can be read.
+        UsageError: if there is no such folder, or it holds no image that can be read.
     """
     if not folder.is_dir():
-        raise UsageError(f"Pictures without sound must lie in a folder. Received: {folder}, which isn't one")
+        raise UsageError(f"image_folder must be a folder. Received: {folder}, which isn't one")
     found, failed = [], 0
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES):
         try:
-            picture = read_image(path, image)
+            found.append(read_image(path, image))
         except SourceError:
             failed += 1
-            continue
-        if isinstance(picture, bytes):
-            picture = fit_image(Image.open(io.BytesIO(picture)), image)
-        found.append(picture)
     if not found:
-        raise UsageError(f"{folder} must hold PNG or JPEG pictures. Received: {failed} that can't be read")
+        raise UsageError(
+            f"image_folder must hold PNG or JPEG images. Received: {folder}, with {failed} that can't be read"
+        )
     return np.stack(found)

@@ -1,4 +1,4 @@
-"""The run folder: everything one training leaves behind, and what it needs to go on."""
+"""The run folder: what a training writes, and what it needs to be resumed."""
 
 import csv
 import dataclasses
@@ -14,27 +14,30 @@ from keras_a2i.records.manifest import write_json
 if TYPE_CHECKING:
     import keras
 
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """`config.json`: everything needed to run the training again.
+    """`config.json`: everything needed to repeat the training.
 
     Attributes:
-        recipe: the recipe's values (`Recipe.to_dict`), overrides applied.
-        records: the records folder as it was given.
-        fingerprint: of those records.
+        recipe: `Recipe.to_dict`, with its settings applied.
+        own_model: whether an own model was trained in place of the recipe's network.
+        objectives: configurations of own objectives, or None for the recipe's.
+        records: the path of the records folder.
+        fingerprint: that of those records.
         epochs, batch_size: of this run.
-        seed: of initial weights, order and dropout.
-        jit: whether XLA compiles the steps.
-        precision: Keras dtype policy.
-        early_stop: epochs without a better val_loss before stopping, or None.
-        best: keep the weights of the best val_loss instead of the last ones.
-        n_parameters: trainable parameters of the model that is kept.
-        command: what was typed.
-        versions: of the libraries.
-        pictures: folder of pictures without sound, or None.
+        seed: random seed of weights, shuffling and dropout.
+        monitor: the held-out value that `patience` and `restore_best_weights` compare.
+        patience: epochs without a better `monitor` before the training stops, or None.
+        restore_best_weights: whether the weights of the best `monitor` are kept instead of the last.
+        jit_compile: whether XLA compiles the steps.
+        dtype_policy: Keras dtype policy.
+        image_folder: folder of images without audio, or None.
+        n_parameters: trainable parameters of the model.
+        command: the command line.
+        versions: versions of the libraries.
     """
 
     recipe: dict[str, Any]
@@ -42,31 +45,36 @@ class RunConfig:
     fingerprint: str
     epochs: int
     batch_size: int
-    seed: int
-    jit: bool
-    precision: str
-    early_stop: int | None
-    best: bool
-    n_parameters: int
-    command: str
-    versions: dict[str, str]
-    pictures: str | None = None
+    monitor: str
+    own_model: bool = False
+    objectives: list[dict[str, Any]] | None = None
+    seed: int = 0
+    patience: int | None = None
+    restore_best_weights: bool = False
+    jit_compile: bool = False
+    dtype_policy: str = "float32"
+    image_folder: str | None = None
+    n_parameters: int = 0
+    command: str = ""
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be 1 or more. Received: {getattr(self, name)}")
-        if self.early_stop is not None and self.early_stop < 1:
-            raise UsageError(f"early_stop must be 1 epoch or more. Received: {self.early_stop}")
-        if self.precision not in PRECISIONS:
-            raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {self.precision!r}")
+                raise UsageError(f"{name} must be 1 or more. Received: {name}={getattr(self, name)}")
+        if self.patience is not None and self.patience < 1:
+            raise UsageError(f"patience must be 1 epoch or more. Received: patience={self.patience}")
+        if self.dtype_policy not in DTYPE_POLICIES:
+            raise UsageError(
+                f"dtype_policy must be one of {', '.join(DTYPE_POLICIES)}. Received: dtype_policy={self.dtype_policy!r}"
+            )
 
 
 class RunFolder:
     """Paths and small files of a run.
 
     Args:
-        path: the folder; made by `create`.
+        path: the folder, which `create` makes.
     """
 
     def __init__(self, path: str | pathlib.Path):
@@ -86,7 +94,7 @@ class RunFolder:
         return self._config.is_file()
 
     def create(self, config: RunConfig) -> None:
-        """Makes the folders and writes `config.json`."""
+        """Creates the folders and writes `config.json`."""
         for folder in (self.path, self.samples, self.state):
             folder.mkdir(parents=True, exist_ok=True)
         write_json(self._config, dataclasses.asdict(config))
@@ -102,7 +110,7 @@ class RunFolder:
         except FileNotFoundError:
             what = "holds none" if self.path.is_dir() else "doesn't exist"
             raise ModelError(
-                f"A run folder holds a config.json, as made by keras-a2i fit. Received: {self.path}, which {what}"
+                f"A run folder must hold a config.json, as written by fit. Received: {self.path}, which {what}"
             ) from None
         except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
             raise ModelError(f"{self._config} isn't a run configuration of this version: {error}") from error
@@ -114,7 +122,7 @@ class RunFolder:
         temporary.replace(self.image_encoder)
 
     def read_state(self) -> tuple[dict[str, Any], list[np.ndarray]]:
-        """What `write_state` wrote last: values and variables, both empty where there is nothing to go on from."""
+        """Returns the values and variables that `write_state` wrote last, both empty if there is nothing to resume."""
         if not self._variables.is_file():
             return {}, []
         with np.load(self._variables, allow_pickle=False) as arrays:
@@ -122,13 +130,13 @@ class RunFolder:
             return json.loads(str(arrays["values"])), variables
 
     def write_state(self, values: dict[str, Any], variables: list[np.ndarray]) -> None:
-        """Writes where the training stands, whole or not at all."""
+        """Writes the state of the training, whole or not at all."""
         temporary = self._variables.with_suffix(".tmp.npz")
         np.savez(temporary, *variables, values=np.array(json.dumps(values)))
         temporary.replace(self._variables)
 
     def read_history(self) -> list[dict[str, float]]:
-        """The rows of `history.csv`, one an epoch; [] where there is none."""
+        """Returns the rows of `history.csv`, one per epoch; [] if there is none."""
         if not self.history.is_file():
             return []
         with self.history.open(newline="", encoding="utf-8") as file:
@@ -136,7 +144,7 @@ class RunFolder:
         return [row | {"epoch": int(row["epoch"])} for row in rows]
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
-        """Writes `history.csv` anew, whole or not at all."""
+        """Replaces `history.csv`, whole or not at all."""
         if not rows:
             self.history.unlink(missing_ok=True)
             return

@@ -1,24 +1,22 @@
-"""One training: data, model and callbacks put together, run, and saved whatever happens."""
+"""One training: data, model and callbacks are put together, run, and saved whatever happens."""
 
 import dataclasses
 import importlib.util
 import math
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from keras_a2i.errors import KerasA2IError
-from keras_a2i.models.latent_split import split_at_latent
-from keras_a2i.models.model_file import ModelMetadata, save_model
-from keras_a2i.models.network import encoder_generator
-from keras_a2i.models.optimizer import make_optimizer
-from keras_a2i.models.recipe import Recipe
+from keras_a2i.errors import KerasA2IError, ModelError, UsageError
+from keras_a2i.models.audio_to_image import AudioToImage
+from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
 from keras_a2i.objectives import ImageAutoencoder, TrainingModel
-from keras_a2i.records.dataset import feature_statistics, load_records
-from keras_a2i.records.manifest import Manifest
+from keras_a2i.recipes.recipe import Recipe
+from keras_a2i.records.orders import Neighbours, Shuffled, WithinLabel
+from keras_a2i.records.records import Records
 from keras_a2i.training.callbacks import (
     BestWeights,
     Checkpoint,
@@ -27,247 +25,297 @@ from keras_a2i.training.callbacks import (
     SampleSheets,
     assign_variables,
 )
-from keras_a2i.training.make_objectives import check_labels, make_objectives, needs_labels
-from keras_a2i.training.pretrain import read_extra_images, train_autoencoder
+from keras_a2i.training.pretrain import read_image_folder, train_autoencoder
 from keras_a2i.training.run_folder import RunConfig, RunFolder
 
 N_SAMPLES = 8
 MAX_SHEETS = 20
-LEAST_SCORED, MOST_SCORED = 32, 256
-"""Held-out pairs scored after every epoch: a sixteenth as many as are trained on, within these."""
+MIN_SCORED, MAX_SCORED = 32, 256
+"""Held-out pairs scored after every epoch: a sixteenth of the training pairs, within these bounds."""
 
 
 class TrainingInterrupted(KerasA2IError):
-    """Training was stopped by Ctrl-C; what was finished is saved."""
+    """Training was stopped by Ctrl-C; the finished epochs are saved."""
+
+
+@dataclasses.dataclass
+class Epoch:
+    """Number of the current epoch, from which the data set derives its order and its augmentation."""
+
+    value: int = 0
 
 
 class Trainer:
-    """Everything of one training, new or going on from the state in its folder.
+    """Everything of one training, new or resumed from the state in its folder.
 
     Args:
         folder: the run folder.
         config: what to do.
-        records: the records folder.
-        cache: as `load_records`.
+        records: the records.
+        cache: as for `Records.dataset`.
+        model: an own model instead of the recipe's network, or None.
+        objectives: own objectives instead of the recipe's, or None.
     """
 
-    def __init__(self, folder: RunFolder, config: RunConfig, records: pathlib.Path, cache: bool | str | int):
-        self.folder, self.config, self.records = folder, config, records
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: RunConfig,
+        records: Records,
+        cache: bool | str | int,
+        model: AudioToImage | None = None,
+        objectives: Sequence[Any] | None = None,
+    ):
+        self.folder, self.config, self.records, self.cache = folder, config, records, cache
         keras.utils.set_random_seed(config.seed)
-        manifest = Manifest.read(records)
-        self.counts = manifest.counts
         state, variables = folder.read_state()
         self.first_epoch = state.get("epoch", 0)
-        self.epoch = tf.Variable(self.first_epoch, dtype=tf.int64, trainable=False)
-        self.recipe = Recipe(**config.recipe)
-        self._reading = {"batch_size": config.batch_size, "cache": cache, "features": self.recipe.input}
-        self.pictures, self.metadata = self._build(manifest)
-        self.train = self._load_train()
-        self.val = None
-        if "val" in self.counts:
-            self.val = load_records(records, "val", **self._reading)
-        # Read before anything is trained or written: a mistyped folder shows at once.
-        self.more_pictures = (
-            read_extra_images(pathlib.Path(config.pictures), manifest.image) if config.pictures else None
+        self.epoch = Epoch(self.first_epoch)
+        self.recipe = Recipe.from_dict(config.recipe)
+        self.model = self._build_model(model)
+        self.metadata = self._build_metadata()
+        # Read before anything is trained or written: a mistyped folder is reported at once.
+        self.extra_images = (
+            read_image_folder(pathlib.Path(config.image_folder), records.image) if config.image_folder else None
         )
-        self.autoencoder = self._make_autoencoder()
-        self.model = self._compile()
+        self.autoencoder = self._build_autoencoder(objectives)
+        self.training_model = self._build_training_model(objectives)
         if variables:
-            self.model.optimizer.build(self.model.trainable_variables)
-            assign_variables(self.model, variables)
-        self.best = BestWeights(folder, config.early_stop, state.get("best", math.inf), state.get("best_epoch", 0))
+            self.training_model.optimizer.build(self.training_model.trainable_variables)
+            assign_variables(self.training_model, variables)
+        self.best = BestWeights(folder, config.monitor, config.patience, state.get("best"), state.get("best_epoch", 0))
         self.history = [row for row in folder.read_history() if row["epoch"] <= self.first_epoch]
-
-    def _build(self, manifest: Manifest) -> tuple[keras.Model, ModelMetadata]:
-        recipe = self.recipe
-        mean, std = feature_statistics(self.records)
-        metadata = ModelMetadata(
-            features=manifest.features,
-            image=manifest.image,
-            input=recipe.input,
-            recipe=recipe.name,
-            style_units=recipe.style_units,
-            labels=tuple(sorted(manifest.label_counts)) if set(manifest.label_counts) != {""} else (),
-            feature_mean=tuple(mean.tolist()),
-            feature_std=tuple(std.tolist()),
-        )
-        check_labels(recipe, metadata.labels)
-        model = encoder_generator(
-            recipe,
-            sound=manifest.features,
-            image_size=manifest.image.size,
-            channels=manifest.image.channels,
-            n_labels=len(metadata.labels),
-            normalization=(mean, std**2),
-        )
-        return model, metadata
-
-    def _load_train(self) -> tf.data.Dataset:
-        recipe = self.recipe
-        return load_records(
-            self.records,
-            seed=self.config.seed,
-            epoch=self.epoch,
-            augmentation=recipe.augmentation if recipe.input == "waveform" else None,
-            labels=needs_labels(recipe, self.metadata.labels),
-            shuffle_within_label=recipe.shuffle_within_label,
-            neighbours=recipe.objectives.temporal > 0,
-            **self._reading,
-        )
-
-    def _make_autoencoder(self) -> ImageAutoencoder | None:
-        if not self.recipe.autoencoder_epochs:
-            return None
-        labels = self.metadata.labels
-        return ImageAutoencoder(
-            split_at_latent(self.pictures)[1],
-            len(labels) if len(labels) > 1 else 0,
-            self.config.batch_size,
-            self.config.seed,
-        )
-
-    def _compile(self) -> TrainingModel:
-        """The model that is trained: the one of pictures, and what its objectives learn beside it."""
-        recipe, config = self.recipe, self.config
-        objectives = make_objectives(
-            recipe, self.metadata, self.pictures, config.batch_size, config.seed, self.autoencoder
-        )
-        steps = math.ceil(self.counts["train"] / config.batch_size) * config.epochs
-        model = TrainingModel(self.pictures, objectives, steps, recipe.freeze_encoder_after)
-        model.compile(optimizer=make_optimizer(recipe, steps), jit_compile=config.jit)
-        return model
 
     def run(
         self,
-        report: Callable[[dict[str, float]], None] | None,
-        on_start: Callable[[RunConfig, int], None] | None,
-        extra: list[keras.callbacks.Callback],
-        report_autoencoder: Callable[[int, int, float], None] | None = None,
-    ) -> keras.Model:
-        """Trains and saves; as `fit`."""
-        config = dataclasses.replace(self.config, n_parameters=count_trainable(self.pictures))
-        self.folder.create(config)
-        if on_start:
-            on_start(config, self.first_epoch)
-        best = self.best
-        checkpoint = Checkpoint(
-            self.folder, self.first_epoch, lambda: {"best": best.best, "best_epoch": best.best_epoch}
-        )
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        verbose: str | int = 0,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> AudioToImage:
+        """Trains and saves; see `fit`."""
+        config = self.config
+        self.folder.create(dataclasses.replace(config, n_parameters=count_trainable(self.model)))
+        if config.own_model and self.first_epoch == 0:
+            save_model(self.model, self.folder.model, self.metadata)
+        checkpoint = Checkpoint(self.folder, self.first_epoch, self._state_of_best)
         sheets = self._sample_sheets()
-        callbacks = [
-            keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: self.epoch.assign(epoch)),
-            *([HeldOutScores(self._draw, *self._held_out_sample(), config.batch_size)] if self.val is not None else []),
-            History(self.folder, self.history),
-            keras.callbacks.TerminateOnNaN(),
-            *([best] if config.best or config.early_stop else []),
-            checkpoint,
-            sheets,
-            *self._tensorboard(),
-            # Last: what is reported is kept, whenever an interruption comes.
-            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: report and report(self.history[-1])),
-            *extra,
-        ]
         try:
             if self.first_epoch == 0:
-                self._train_autoencoder(report_autoencoder)
+                self._train_autoencoder(verbose, progress)
             if self.first_epoch < config.epochs:
-                self.model.fit(
-                    self.train,
+                self.training_model.fit(
+                    self._training_data(),
                     initial_epoch=self.first_epoch,
                     epochs=config.epochs,
-                    callbacks=callbacks,
+                    callbacks=self._callbacks(checkpoint, sheets, callbacks),
                     shuffle=False,
-                    verbose=0,
+                    verbose=verbose,
                 )
         except KeyboardInterrupt:
             raise self._interrupted(checkpoint) from None
         self._check_finite()
         checkpoint.save()
-        if config.best:
-            best.restore()
-            sheets.draw(best.best_epoch)
-        elif self.model.optimizer.use_ema:
-            # Only what is kept is averaged: a training that goes on goes on from the weights themselves.
-            self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
-            sheets.draw(checkpoint.epoch)
+        if config.restore_best_weights:
+            self.best.restore()
+            sheets.write(self.best.best_epoch)
+        elif self.training_model.optimizer.use_ema:
+            # Only what is kept is averaged: a resumed training continues from the weights themselves.
+            self.training_model.optimizer.finalize_variable_values(self.training_model.trainable_variables)
+            sheets.write(checkpoint.epoch)
         self._save()
-        return self.pictures
+        return self.model
 
-    def _train_autoencoder(self, report: Callable[[int, int, float], None] | None) -> None:
+    def _build_model(self, model: AudioToImage | None) -> AudioToImage:
+        records = self.records
+        if self.config.own_model and model is None:
+            if not self.folder.model.is_file():
+                raise ModelError(f"{self.folder.path} must hold model.keras to be resumed. Received: a run without one")
+            model, _ = load_model(self.folder.model)
+        if model is not None:
+            ModelMetadata(features=model.features, image=model.image, input=model.input_kind).require_records(
+                records.features, records.image
+            )
+            return model
+        _check_labels(self.recipe, records.labels)
+        mean, std = records.feature_statistics()
+        return self.recipe.build(
+            records.features,
+            image_size=records.image.size,
+            channels=records.image.channels,
+            labels=records.labels,
+            normalization=(mean, std**2),
+        )
+
+    def _build_metadata(self) -> ModelMetadata:
+        mean, std = self.records.feature_statistics()
+        return dataclasses.replace(
+            self.model.metadata,
+            features=self.records.features,
+            image=self.records.image,
+            recipe=self.recipe.name,
+            labels=tuple(self.records.labels),
+            feature_mean=tuple(mean.tolist()),
+            feature_std=tuple(std.tolist()),
+        )
+
+    def _build_autoencoder(self, objectives: Sequence[Any] | None) -> ImageAutoencoder | None:
+        needed = self.recipe.autoencoder_epochs > 0
+        if objectives is not None:
+            needed = any(getattr(objective, "needs_autoencoder", False) for objective in objectives)
+        if not needed:
+            return None
+        n_labels = len(self.records.labels)
+        return ImageAutoencoder(
+            self.model.generator,
+            n_labels if n_labels > 1 else 0,
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
+            label_head=self.model.label_head,
+        )
+
+    def _build_training_model(self, objectives: Sequence[Any] | None) -> TrainingModel:
+        config, recipe = self.config, self.recipe
+        if objectives is None and config.objectives is not None:
+            objectives = [keras.saving.deserialize_keras_object(values) for values in config.objectives]
+        if objectives is None:
+            objectives = recipe.make_objectives(batch_size=config.batch_size, seed=config.seed)
+        steps = math.ceil(self.records.counts["train"] / config.batch_size) * config.epochs
+        model = TrainingModel(
+            self.model,
+            objectives,
+            total_steps=steps,
+            freeze_encoder_after=recipe.freeze_encoder_after,
+            autoencoder=self.autoencoder,
+        )
+        model.compile(optimizer=recipe.make_optimizer(steps), jit_compile=config.jit_compile)
+        return model
+
+    def _callbacks(
+        self, checkpoint: Checkpoint, sheets: SampleSheets, callbacks: Sequence[keras.callbacks.Callback]
+    ) -> list[keras.callbacks.Callback]:
+        config, found = self.config, []
+        found.append(keras.callbacks.LambdaCallback(on_epoch_begin=self._set_epoch))
+        if "val" in self.records.counts:
+            found.append(HeldOutScores(self._predict, *self._held_out_sample()))
+        found += [History(self.folder, self.history), keras.callbacks.TerminateOnNaN()]
+        if config.restore_best_weights or config.patience:
+            found.append(self.best)
+        found += [checkpoint, sheets]
+        if importlib.util.find_spec("tensorboard") is not None and keras.backend.backend() == "tensorflow":
+            found.append(keras.callbacks.TensorBoard(self.folder.tensorboard, write_graph=False))
+        # The caller's come last: what they report is stored, whenever an interruption comes.
+        return [*found, *callbacks]
+
+    def _set_epoch(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.epoch.value = epoch
+
+    def _state_of_best(self) -> dict[str, Any]:
+        return {"best": self.best.best, "best_epoch": self.best.best_epoch}
+
+    def _uses_labels(self) -> bool:
+        return any(
+            objective.needs_labels or (objective.needs_autoencoder and len(self.records.labels) > 1)
+            for objective in self.training_model.objectives
+        )
+
+    def _training_data(self) -> Any:
+        recipe, seed = self.recipe, self.config.seed
+        order: Any = Shuffled(seed, self.epoch)
+        if any(objective.needs_neighbours for objective in self.training_model.objectives):
+            order = Neighbours(seed, self.epoch)
+        elif recipe.shuffle_within_label and self.records.labels:
+            order = WithinLabel(seed, self.epoch)
+        return self.records.dataset(
+            "train",
+            self.config.batch_size,
+            input=self.model.input_kind,
+            order=order,
+            seed=seed,
+            labels=self._uses_labels(),
+            augmentation=recipe.augmentation if self.model.input_kind == "waveform" else None,
+            cache=self.cache,
+        )
+
+    def _train_autoencoder(self, verbose: str | int, progress: Callable[[str, int, int], None] | None) -> None:
         if self.autoencoder is None:
             return
-        epochs = self.recipe.autoencoder_epochs
+        seed, batch_size = self.config.seed, self.config.batch_size
+        pairs = self.records.dataset(
+            "train",
+            batch_size,
+            input=self.model.input_kind,
+            order=Shuffled(seed),
+            seed=seed,
+            labels=True,
+            cache=self.cache,
+        )
         train_autoencoder(
             self.autoencoder,
-            load_records(self.records, seed=self.config.seed, labels=True, **self._reading),
-            self.counts["train"],
-            self.more_pictures,
-            epochs=epochs,
-            batch_size=self.config.batch_size,
+            pairs,
+            self.records.counts["train"],
+            self.extra_images,
+            epochs=max(1, self.recipe.autoencoder_epochs),
+            batch_size=batch_size,
             learning_rate=self.recipe.learning_rate,
-            seed=self.config.seed,
-            report=report and (lambda epoch, loss: report(epoch, epochs, loss)),
+            seed=seed,
+            verbose=verbose,
+            progress=progress,
         )
 
     def _save(self) -> None:
-        save_model(self.pictures, self.folder.model, self.metadata)
-        if self.recipe.objectives.alignment:
+        save_model(self.model, self.folder.model, self.metadata)
+        if self.autoencoder is not None and any(
+            objective.aligns_images for objective in self.training_model.objectives
+        ):
             self.folder.write_image_encoder(self.autoencoder.encoder)
 
-    def _draw(self, inputs: np.ndarray) -> np.ndarray:
-        return self.model.predict_on_batch(inputs)
+    def _predict(self, inputs: np.ndarray) -> np.ndarray:
+        return np.asarray(self.model.predict_on_batch(inputs))
 
     def _interrupted(self, checkpoint: Checkpoint) -> TrainingInterrupted:
         if checkpoint.epoch == 0:
-            return TrainingInterrupted("Stopped before the first epoch was finished: nothing is saved")
+            return TrainingInterrupted("Training stopped before the first epoch was finished; nothing is saved")
         checkpoint.save()
         self._save()
         return TrainingInterrupted(
-            f"Stopped after epoch {checkpoint.epoch} of {self.config.epochs}, which is saved. Go on with: "
-            f"keras-a2i fit {self.records} --out {self.folder.path} --resume"
+            f"Training stopped after epoch {checkpoint.epoch} of {self.config.epochs}, which is saved in "
+            f"{self.folder.path}. Resume it with resume=True, or with: keras-a2i fit {self.records.path} "
+            f"--out {self.folder.path} --resume"
         )
 
     def _check_finite(self) -> None:
         last = self.history[-1] if self.history else {"loss": 0.0}
         if not math.isfinite(last["loss"]):
             raise KerasA2IError(
-                f"The loss must stay finite. It became {last['loss']} in epoch {last['epoch']:g}. Lower the learning "
-                "rate (--set learning_rate=...) or look for broken features with keras-a2i inspect"
+                f"The loss must stay finite. Received: {last['loss']} in epoch {last['epoch']:g}. Lower learning_rate, "
+                "or look for damaged features with keras-a2i inspect"
             )
 
-    def _held_out_sample(self) -> tuple[np.ndarray, np.ndarray]:
-        size = min(MOST_SCORED, max(LEAST_SCORED, self.counts["train"] // 16))
-        if self.config.best or self.config.early_stop:
-            # What decides which weights are kept is worth its time.
-            size = MOST_SCORED
-        return spread_pairs(self.val, self.counts["val"], size)
+    def _held_out_sample(self) -> tuple[np.ndarray, np.ndarray, Any]:
+        """Inputs, images and targets of the held-out pairs that are scored after every epoch."""
+        size = min(MAX_SCORED, max(MIN_SCORED, self.records.counts["train"] // 16))
+        if self.config.restore_best_weights or self.config.patience:
+            # The values that decide which weights are kept deserve more pairs.
+            size = MAX_SCORED
+        sample = self.records.sample("val", size, self.model.input_kind)
+        images = sample.images.astype(np.float32) * np.float32(2 / 255) - 1
+        return sample.inputs, images, (images, sample.label_numbers) if self._uses_labels() else images
 
     def _sample_sheets(self) -> SampleSheets:
-        split, dataset = "val", self.val
-        if dataset is None:
-            split, dataset = "train", load_records(self.records, "train", shuffle=False, **self._reading)
-        inputs, images = spread_pairs(dataset, self.counts[split], N_SAMPLES)
+        split = "val" if "val" in self.records.counts else "train"
+        sample = self.records.sample(split, N_SAMPLES, self.model.input_kind)
         every = max(1, math.ceil(self.config.epochs / MAX_SHEETS))
-        return SampleSheets(self.folder, self._draw, inputs, images, every, self.config.epochs)
-
-    def _tensorboard(self) -> list[keras.callbacks.Callback]:
-        if importlib.util.find_spec("tensorboard") is None:
-            return []
-        return [keras.callbacks.TensorBoard(self.folder.tensorboard, write_graph=False)]
-
-
-def spread_pairs(dataset: tf.data.Dataset, count: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Up to `n` pairs spread evenly over a data set of `count` pairs that isn't shuffled: inputs and pictures."""
-    rows = np.unique(np.linspace(0, count - 1, n).astype(int))
-    inputs, images, start = [], [], 0
-    for x, y in dataset.as_numpy_iterator():
-        here = rows[(rows >= start) & (rows < start + len(x))] - start
-        inputs.append(x[here])
-        images.append(y[here])
-        start += len(x)
-    return np.concatenate(inputs), np.concatenate(images)
+        return SampleSheets(self.folder, self._predict, sample.inputs, sample.images, every, self.config.epochs)
 
 
 def count_trainable(model: keras.Model) -> int:
-    """Number of trainable parameters."""
+    """Returns the number of trainable parameters."""
     return sum(math.prod(variable.shape) for variable in model.trainable_variables)
+
+
+def _check_labels(recipe: Recipe, labels: Sequence[str]) -> None:
+    if recipe.needs("labels") and len(labels) < 2:
+        raise UsageError(
+            f"The recipe {recipe.name!r} classifies labels: the records must have two or more. "
+            f"Received: {list(labels)}. Build them from a pairs.csv with labels, or choose another recipe"
+        )

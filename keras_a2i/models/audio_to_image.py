@@ -1,0 +1,328 @@
+"""The model class: an encoder of audio in front of a generator of images."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Any, Self
+
+import keras
+import numpy as np
+from keras import layers
+
+from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.errors import ModelError, UsageError
+from keras_a2i.layers import LabelHead, LatentPad
+from keras_a2i.models.encoder import INPUT_KINDS, Encoder
+from keras_a2i.models.generator import Generator
+from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
+from keras_a2i.models.preset_path import find_preset
+
+_DEFAULT_SIZE = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+    """The halves of a model. They share its layers, so Keras must not track them a second time."""
+
+    encoder: keras.Model
+    generator: keras.Model
+    label_head: LabelHead | None
+
+
+@keras.saving.register_keras_serializable("keras_a2i")
+class AudioToImage(keras.Model):
+    """A functional Keras model from audio, or features of audio, to an image, built from an encoder and a generator.
+
+    Args:
+        encoder: an `Encoder` such as `WordEncoder()`, or an own `keras.Model` from features (batch, n_features) or
+            waveforms (batch, n_samples) to a vector (batch, n).
+        generator: a `Generator` such as `ResidualGenerator()`, or an own `keras.Model` from a vector to an image
+            (batch, size, size, channels) in [-1, 1].
+        image_size: pixels per side, a power of two from 16 to 512; None is 256, or the size of an own generator.
+        channels: 3 for RGB, 1 for grey; None is 3, or the channels of an own generator.
+        features: sample rate, duration and features of the audio; None is the default configuration.
+        n_features: length of the input of an encoder of features; None follows from `features`.
+        input: "features" or "waveform", for an own encoder; None infers it from the length of its input.
+        labels: names of the labels, sorted; or
+        n_labels: their number alone. A generator that classifies needs two or more.
+        style_units: length of the style vector after the latent vector: it is zero in a call, and drawn at random by
+            `sample` to generate several images for one clip.
+        normalization: mean and variance of the training features, each (n_features,), for an encoder that normalises.
+        name: name of the model.
+
+    Attributes:
+        encoder: `keras.Model` from the input to the latent vector (batch, latent_dim), with the style at its end.
+        generator: `keras.Model` from the latent vector to the image.
+        features, image: the configurations of input and output.
+        label_head: the layer that classifies, or None.
+
+    Raises:
+        UsageError: if an argument is out of range, or an own model does not map its input to a vector, or a vector to
+            a square image.
+
+    Example:
+        >>> from keras_a2i.models import DenseEncoder, ResidualGenerator
+        >>> model = AudioToImage(DenseEncoder(), ResidualGenerator(), image_size=32)
+        >>> model.input_shape, model.output_shape, model.latent_dim
+        ((None, 104), (None, 32, 32, 3), 128)
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder | keras.Model,
+        generator: Generator | keras.Model,
+        *,
+        image_size: int | None = None,
+        channels: int | None = None,
+        features: FeatureConfig | None = None,
+        n_features: int | None = None,
+        input: str | None = None,
+        labels: Sequence[str] = (),
+        n_labels: int | None = None,
+        style_units: int = 0,
+        normalization: tuple[Any, Any] | None = None,
+        name: str = "audio_to_image",
+    ):
+        features = features or FeatureConfig()
+        n_labels = _count_labels(labels, n_labels)
+        if not isinstance(style_units, int) or isinstance(style_units, bool) or style_units < 0:
+            raise UsageError(f"style_units must be a whole number from 0. Received: style_units={style_units!r}")
+        kind, length = _input_of(encoder, input, features, n_features)
+        x = keras.Input((length,), name=kind)
+        latent = _connect_encoder(encoder, x, features, normalization, "content" if style_units else "latent")
+        if style_units:
+            latent = LatentPad(style_units, name="latent")(latent)
+        ensemble = encoder.ensemble if isinstance(encoder, Encoder) else 1
+        image, prototypes = _connect_generator(
+            generator, latent, image_size, channels, n_labels=n_labels, ensemble=ensemble, style_units=style_units
+        )
+        super().__init__(inputs=x, outputs=image, name=name)
+        self._parts = _Parts(
+            keras.Model(x, latent, name="encoder"),
+            keras.Model(latent, image, name="generator"),
+            prototypes.head if prototypes is not None else None,
+        )
+        self._arguments = {"encoder": _Untracked(encoder), "generator": _Untracked(generator)}
+        self.input_kind = kind
+        self.features = features if kind == "waveform" or length == features.n_features else _embedding(length)
+        self.image = ImageConfig(size=int(image.shape[1]), channels=int(image.shape[3]))
+        self.labels = tuple(labels)
+        self.n_labels = n_labels
+        self.style_units = style_units
+        self.normalization = (
+            None if normalization is None else tuple(np.asarray(part).tolist() for part in normalization)
+        )
+
+    @property
+    def encoder(self) -> keras.Model:
+        return self._parts.encoder
+
+    @property
+    def generator(self) -> keras.Model:
+        return self._parts.generator
+
+    @property
+    def label_head(self) -> LabelHead | None:
+        return self._parts.label_head
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of the latent vector, including the style."""
+        return int(self.encoder.output_shape[-1])
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        """What files of this model store beside the weights."""
+        mean, variance = self.normalization or ((), ())
+        return ModelMetadata(
+            features=self.features,
+            image=self.image,
+            input=self.input_kind,
+            labels=self.labels,
+            style_units=self.style_units,
+            feature_mean=tuple(mean),
+            feature_std=tuple(np.sqrt(variance).tolist()),
+        )
+
+    def encode(self, inputs: Any) -> np.ndarray:
+        """Returns the latent vectors (batch, latent_dim) of features or waveforms; the style is zero."""
+        return np.asarray(self.encoder.predict_on_batch(_batch(inputs, self.input_shape)), np.float32)
+
+    def decode(self, latents: Any) -> np.ndarray:
+        """Returns the images (batch, size, size, channels) in [-1, 1] of latent vectors (batch, latent_dim)."""
+        return np.asarray(self.generator.predict_on_batch(_batch(latents, (None, self.latent_dim))), np.float32)
+
+    def sample(self, inputs: Any, n: int, temperature: float = 1.0, seed: int = 0) -> np.ndarray:
+        """Generates several images per clip with styles drawn from a normal distribution.
+
+        Args:
+            inputs: features or waveforms (batch, length).
+            n: images per clip, from 1.
+            temperature: standard deviation of the style, 0 to 4; 0 gives the image of a plain call every time.
+            seed: seed of the draws; every clip gets the same styles.
+
+        Returns:
+            float32 (batch, n, size, size, channels) in [-1, 1].
+
+        Raises:
+            UsageError: if the model has no style, or an argument is out of range.
+        """
+        styles = draw_styles(self.style_units, n, temperature, seed)
+        latents, images = self.encode(inputs), []
+        for style in styles:
+            latents[:, -self.style_units :] = style
+            images.append(self.decode(latents))
+        return np.stack(images, axis=1)
+
+    @classmethod
+    def from_preset(cls, preset: str | pathlib.Path) -> Self:
+        """Loads a trained model.
+
+        Args:
+            preset: a run folder or a folder of `save_to_preset`, a `.keras` file, the name of a shipped model such as
+                "surf", or "hf://USER/REPOSITORY" for a folder on the Hugging Face hub.
+
+        Raises:
+            ModelError: if there is no such model, or it isn't an `AudioToImage`; `keras_a2i.load` opens any model.
+            MissingPackageError: if an hf:// address is given and huggingface_hub isn't installed.
+        """
+        model, _ = load_model(find_preset(preset))
+        if not isinstance(model, cls):
+            raise ModelError(
+                f"A preset must be an {cls.__name__}. Received: {preset}, a {type(model).__name__}. "
+                "Open it with keras_a2i.load"
+            )
+        return model
+
+    def save_to_preset(self, folder: str | pathlib.Path) -> None:
+        """Writes `model.keras` into a folder, from which `from_preset` and `keras_a2i.load` read it back."""
+        folder = pathlib.Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_model(self, folder / "model.keras", self.metadata)
+
+    def get_config(self) -> dict[str, Any]:
+        parts = {name: keras.saving.serialize_keras_object(part.value) for name, part in self._arguments.items()}
+        return parts | {
+            "image_size": self.image.size,
+            "channels": self.image.channels,
+            "features": self.features.to_dict(),
+            "n_features": self.input_shape[-1] if self.input_kind == "features" else None,
+            "input": self.input_kind,
+            "labels": list(self.labels),
+            "n_labels": self.n_labels,
+            "style_units": self.style_units,
+            "normalization": self.normalization,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Self:
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
+            for name in ("encoder", "generator")
+        }
+        return cls(**(config | parts | {"features": FeatureConfig.from_dict(config["features"])}))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Untracked:
+    """A constructor argument that Keras must not track: an own model's layers are in the graph already."""
+
+    value: Any
+
+
+def draw_styles(style_units: int, n: int, temperature: float, seed: int) -> np.ndarray:
+    """Returns `n` styles, float32 (n, style_units), from a normal distribution of standard deviation `temperature`.
+
+    Raises:
+        UsageError: if there are no style units, or an argument is out of range.
+    """
+    if not style_units:
+        raise UsageError(
+            "The model must have a style to generate several images per clip. Received: a model without one. Train one "
+            "that has, with the recipe words-adversarial for instance, or leave samples and temperature out"
+        )
+    if n < 1 or not 0 <= temperature <= 4:
+        raise UsageError(
+            "The number of samples must be 1 or more and temperature lie between 0 and 4. "
+            f"Received: {n} samples, temperature={temperature}"
+        )
+    return (temperature * np.random.default_rng(seed).standard_normal((n, style_units))).astype(np.float32)
+
+
+def _count_labels(labels: Sequence[str], n_labels: int | None) -> int:
+    if labels and n_labels not in (None, len(labels)):
+        raise UsageError(f"n_labels must be the number of labels. Received: n_labels={n_labels}, {len(labels)} labels")
+    return len(labels) if n_labels is None else n_labels
+
+
+def _input_of(
+    encoder: Encoder | keras.Model, kind: str | None, features: FeatureConfig, n_features: int | None
+) -> tuple[str, int]:
+    """The kind and the length of the model's input."""
+    if kind is not None and kind not in INPUT_KINDS:
+        raise UsageError(f"input must be one of {', '.join(INPUT_KINDS)}. Received: input={kind!r}")
+    if isinstance(encoder, Encoder):
+        if kind not in (None, encoder.input_kind):
+            raise UsageError(f"input must be that of the encoder, {encoder.input_kind!r}. Received: input={kind!r}")
+        if encoder.input_kind == "waveform":
+            return "waveform", features.n_samples
+        n_features = features.n_features if n_features is None else n_features
+        if n_features < 1:
+            raise UsageError(f"n_features must be at least 1. Received: n_features={n_features!r}")
+        return "features", n_features
+    shape = encoder.input_shape
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
+        raise UsageError(
+            "The encoder must accept one input of a known length, features (batch, n_features) or waveforms "
+            f"(batch, n_samples). Received: an input of shape {shape}"
+        )
+    guess = "waveform" if shape[1] == features.n_samples else "features"
+    return kind or guess, int(shape[1])
+
+
+def _connect_encoder(
+    encoder: Encoder | keras.Model, x: keras.KerasTensor, features: FeatureConfig, normalization: Any, name: str
+) -> keras.KerasTensor:
+    if isinstance(encoder, Encoder):
+        return encoder.connect(x, features, normalization, name)
+    latent = encoder(x)
+    if len(latent.shape) != 2 or latent.shape[1] is None:
+        raise UsageError(f"The encoder must return vectors (batch, n). Received: an output of shape {latent.shape}")
+    return latent
+
+
+def _connect_generator(
+    generator: Generator | keras.Model,
+    latent: keras.KerasTensor,
+    image_size: int | None,
+    channels: int | None,
+    **options: Any,
+) -> tuple[keras.KerasTensor, Any]:
+    if isinstance(generator, Generator):
+        channels = 3 if channels is None else channels
+        if channels not in (1, 3):
+            raise UsageError(f"channels must be 1 (grey) or 3 (RGB). Received: channels={channels!r}")
+        return generator.connect(latent, _DEFAULT_SIZE if image_size is None else image_size, channels, **options)
+    image = generator(latent)
+    shape = tuple(image.shape[1:])
+    wanted = (image_size, image_size, channels)
+    fits = len(shape) == 3 and shape[0] == shape[1] and shape[2] in (1, 3)
+    if not fits or any(want not in (None, got) for want, got in zip(wanted, shape, strict=True)):
+        raise UsageError(
+            "The generator must return square images of 1 or 3 channels, of image_size and channels where they are "
+            f"given ({image_size}, {channels}). Received: an output of shape {tuple(image.shape)}"
+        )
+    return layers.Activation("linear", dtype="float32", name="image")(image), None
+
+
+def _embedding(length: int) -> FeatureConfig:
+    """The features of vectors that no audio of the configuration gives: they are embeddings."""
+    return FeatureConfig(embedding=length)
+
+
+def _batch(values: Any, shape: tuple[int | None, ...]) -> np.ndarray:
+    values = np.asarray(values, np.float32)
+    if values.ndim != 2 or values.shape[1] != shape[1]:
+        raise UsageError(f"The input must have the shape (batch, {shape[1]}). Received: shape {values.shape}")
+    return values

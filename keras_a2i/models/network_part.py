@@ -1,0 +1,50 @@
+"""What encoders and generators have in common: named settings, three sizes, a configuration that Keras can store."""
+
+import dataclasses
+from typing import Any, Self
+
+from keras_a2i.config import Settings
+from keras_a2i.errors import UsageError
+
+SIZES = {"tiny": 0.375, "base": 1.0, "large": 2.0}
+"""Factor of the widths. Up to 256 pixels: at most 0.5 and 3 million parameters; large is at least 2.5 times base."""
+_MULTIPLE = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkPart(Settings):
+    """Base of encoders and generators: frozen dataclasses whose fields are the arguments of the constructor.
+
+    An own encoder or generator is a subclass with a `connect` method, decorated with
+    `keras.saving.register_keras_serializable`, or simply a `keras.Model`.
+    """
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor, as values that JSON can hold."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in self.to_dict().items()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Builds the object from `get_config`'s output."""
+        return cls.from_dict(config)
+
+    def scaled(self, size: str) -> Self:
+        """Returns the same structure with fewer or more channels per layer.
+
+        Args:
+            size: "tiny", "base" or "large"; this object has the size "base".
+
+        Raises:
+            UsageError: if there is no such size, or the structure comes in one size only.
+        """
+        if size not in SIZES:
+            raise UsageError(f"size must be one of {list(SIZES)}. Received: size={size!r}")
+        return self if size == "base" else self._scaled(size)
+
+    def _scaled(self, size: str) -> Self:
+        raise UsageError(f"{type(self).__name__} comes in one size. Received: size={size!r}")
+
+
+def scale_width(width: int, size: str) -> int:
+    """The number of channels `width` in another size, a multiple of four."""
+    return max(_MULTIPLE, round(width * SIZES[size] / _MULTIPLE) * _MULTIPLE)

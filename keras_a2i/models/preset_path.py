@@ -1,0 +1,48 @@
+"""Where the weights of a preset are: a folder, a file, a shipped model's name or an address on the Hugging Face hub."""
+
+import pathlib
+
+from keras_a2i.errors import MissingPackageError, ModelError
+
+_HUB = "hf://"
+_SHIPPED = pathlib.Path(__file__).parents[2] / "saved_models"
+
+
+def find_preset(preset: str | pathlib.Path) -> pathlib.Path:
+    """Returns the path of the `.keras` file of a preset; see `AudioToImage.from_preset`.
+
+    Raises:
+        ModelError: if there is none.
+        MissingPackageError: if an hf:// address is given and huggingface_hub isn't installed.
+    """
+    if str(preset).startswith(_HUB):
+        folder = _download(str(preset)[len(_HUB) :])
+    elif pathlib.Path(preset).exists():
+        folder = pathlib.Path(preset)
+    else:
+        folder = _SHIPPED / str(preset)
+    path = folder / "model.keras" if folder.is_dir() else folder
+    if path.suffix == ".keras" and path.is_file():
+        return path
+    if folder.is_dir():
+        raise ModelError(f"A preset folder must hold a model.keras. Received: {preset}, which holds none")
+    raise ModelError(
+        f"A preset must be a run folder, a .keras file, an hf://USER/REPOSITORY address or one of the shipped models "
+        f"({', '.join(shipped_presets()) or 'none is installed'}). Received: {str(preset)!r}"
+    )
+
+
+def shipped_presets() -> list[str]:
+    """Returns the names of the models that come with this installation."""
+    return sorted(path.parent.name for path in _SHIPPED.glob("*/model.keras"))
+
+
+def _download(repository: str) -> pathlib.Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise MissingPackageError("huggingface_hub", "hub", "Loading an hf:// preset") from None
+    try:
+        return pathlib.Path(snapshot_download(repository, allow_patterns=["model.keras", "*.md"]))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"The preset {_HUB}{repository} can't be downloaded: {error}") from error

@@ -1,0 +1,60 @@
+"""Recipes by name: each file of this folder holds one. The list of names and descriptions is read without Keras."""
+
+import ast
+import difflib
+import importlib
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+from keras_a2i.errors import UsageError
+
+if TYPE_CHECKING:
+    from keras_a2i.recipes.recipe import Recipe
+
+__all__ = ["describe_recipe", "get_recipe", "recipe_names"]
+
+_NOT_RECIPES = ("__init__", "recipe", "settings", "encoder_generator", "default_recipe")
+
+
+def recipe_names() -> list[str]:
+    """Returns the names of all recipes."""
+    files = sorted(path.stem for path in pathlib.Path(__file__).parent.glob("*.py"))
+    return [name.replace("_", "-") for name in files if name not in _NOT_RECIPES]
+
+
+def describe_recipe(name: str) -> tuple[str, str]:
+    """Returns what a recipe is for (one line) and what it was measured to do, from the docstring of its file."""
+    text = _file_of(name).read_text(encoding="utf-8")
+    first, _, rest = (ast.get_docstring(ast.parse(text)) or "").partition("\n")
+    return first, " ".join(rest.split())
+
+
+def get_recipe(name: str, /, **settings: Any) -> "Recipe":
+    """Returns a recipe, with some of its settings changed.
+
+    Args:
+        name: one of `recipe_names()`.
+        **settings: a field of `Recipe`; `size` ("tiny", "base" or "large"); a field of its encoder, generator or
+            augmentation, by its own name where only one of them has it, else as in `{"encoder.channels": ...}`; the
+            weight of an objective by its id, or an argument as in `{"variational.warmup": 0.5}`.
+
+    Raises:
+        UsageError: if there is no such recipe or setting, or a value is out of range.
+
+    Example:
+        >>> get_recipe("paper", epochs=3).learning_rate
+        0.0625
+    """
+    from keras_a2i.recipes.settings import change
+
+    _file_of(name)
+    recipe = importlib.import_module(f"keras_a2i.recipes.{name.replace('-', '_')}").RECIPE
+    return change(recipe, settings) if settings else recipe
+
+
+def _file_of(name: str) -> pathlib.Path:
+    if name not in recipe_names():
+        near = difflib.get_close_matches(name, recipe_names(), n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(recipe_names())}"
+        raise UsageError(f"The recipe must be one of the known ones. Received: {name!r}. {hint}")
+    return pathlib.Path(__file__).parent / f"{name.replace('-', '_')}.py"

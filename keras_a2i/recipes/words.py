@@ -1,0 +1,25 @@
+"""Labelled short clips (words, knocks) of any source: classifies the audio, then generates from the label.
+
+Result: 2,000 spoken digits, evaluated as words-adversarial: 88 % of the images show the spoken digit; their sharpness
+is 5 % of that of real ones, as they are means. 8 minutes on one core.
+Command: python tools/benchmark_quality.py OUT --digits pairs.csv --only digits/words
+"""
+
+from keras_a2i.models import ResidualGenerator, WordEncoder
+from keras_a2i.recipes.recipe import Recipe
+
+RECIPE = Recipe(
+    name="words",
+    task="words",
+    encoder=WordEncoder(channels=(24, 48, 96, 96, 128), latent_dim=64, ensemble=4, dropout=0.3),
+    generator=ResidualGenerator(channels=(96, 48, 32, 24, 16), base_channels=96, label_sharpness=4.0),
+    objectives={"mse": 2.0, "labels": 6.0},
+    learning_rate=2e-3,
+    weight_decay=1e-3,
+    batch_size=32,
+    epochs=40,
+    min_steps=800,
+    ema_momentum=0.99,
+    shuffle_within_label=True,
+    monitor="val_labels_loss",
+)
