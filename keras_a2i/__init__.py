@@ -17,23 +17,24 @@ if TYPE_CHECKING:
     from keras_a2i.models.network import encoder_generator
     from keras_a2i.records.augmentation import Augmentation
     from keras_a2i.records.build import build_records
-    from keras_a2i.records.dataset import load_records, read_examples
+    from keras_a2i.records.inspection import inspect
+    from keras_a2i.records.records import Records
     from keras_a2i.records.splits import SplitSpec
     from keras_a2i.serving.predictor import load
     from keras_a2i.sources.open_sources import open_sources
     from keras_a2i.training.fit import fit
 
 _HOMES = {
-    "Augmentation": "augmentation",
+    "Augmentation": "records.augmentation",
+    "Records": "records.records",
     "SplitSpec": "records.splits",
     "build_records": "records.build",
     "encoder_generator": "models.network",
     "export": "exporters.export",
     "fit": "training.fit",
+    "inspect": "records.inspection",
     "load": "serving.predictor",
-    "load_records": "pipeline",
-    "open_sources": "sources.recognise",
-    "read_examples": "pipeline",
+    "open_sources": "sources.open_sources",
     "with_frontend": "models.frontend",
 }
 _MODULES = ("layers", "losses", "metrics")
@@ -43,19 +44,19 @@ __all__ = [
     "FeatureConfig",
     "ImageConfig",
     "KerasA2IError",
+    "Records",
     "SplitSpec",
     "__version__",
     "build_records",
     "encoder_generator",
     "export",
     "fit",
+    "inspect",
     "layers",
     "load",
-    "load_records",
     "losses",
     "metrics",
     "open_sources",
-    "read_examples",
     "with_frontend",
 ]
 

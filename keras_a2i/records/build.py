@@ -6,13 +6,13 @@ import json
 import pathlib
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import RecordsError, UsageError
-from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, Manifest, Shard, write_json
+from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, Manifest, PairCounts, Shard, write_json
 from keras_a2i.records.pool import Progress, Tally, run_tasks
 from keras_a2i.records.splits import SplitSpec, assign_splits
 from keras_a2i.records.task import Task
@@ -243,8 +243,7 @@ def _totals(results: list[dict[str, Any]]) -> dict[str, Any]:
     """What the manifest adds up over the tasks."""
     return {
         "waveform": all(result["waveform"] for result in results),
-        "source_counts": _merge(result["sources"] for result in results),
-        "label_counts": _merge(result["labels"] for result in results),
+        "pair_counts": _merge(result["pair_counts"] for result in results),
     }
 
 
@@ -261,9 +260,14 @@ def _name_shards(out: pathlib.Path, tasks: list[Task], results: list[dict[str, A
     return shards
 
 
-def _merge(parts: Iterator[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
-    merged: dict[str, Counter] = defaultdict(Counter)
+def _merge(parts: Iterable[PairCounts]) -> PairCounts:
+    """The sum of counts, sorted by source, split and label."""
+    merged: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for part in parts:
-        for name, counts in part.items():
-            merged[name].update(counts)
-    return {name: dict(sorted(merged[name].items())) for name in sorted(merged)}
+        for source, splits in part.items():
+            for split, labels in splits.items():
+                merged[source][split].update(labels)
+    return {
+        source: {split: dict(sorted(labels.items())) for split, labels in sorted(splits.items())}
+        for source, splits in sorted(merged.items())
+    }

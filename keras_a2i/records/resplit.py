@@ -2,12 +2,11 @@
 
 import dataclasses
 import pathlib
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
 from keras_a2i.errors import UsageError
 from keras_a2i.records.example import parse_examples
-from keras_a2i.records.manifest import FILE_NAME, Manifest, Shard
+from keras_a2i.records.manifest import FILE_NAME, Manifest, PairCounts, Shard, count_pair
 from keras_a2i.records.tfrecord import RecordWriter, read_records
 from keras_a2i.sources.pair import PairKey
 
@@ -47,15 +46,13 @@ def resplit(records: str | pathlib.Path, out: str | pathlib.Path, splits: Mappin
     out.mkdir(parents=True, exist_ok=True)
     names = {split: f"{split}-00000-of-00001.tfrecord" for split in sorted(set(splits.values()))}
     writers = {split: RecordWriter(out / f"{name}.tmp") for split, name in names.items()}
-    sources: dict[str, Counter] = defaultdict(Counter)
-    labels: dict[str, Counter] = defaultdict(Counter)
+    pair_counts: PairCounts = {}
     seen = 0
     for key, data in read_keys(records):
         seen += 1
         if (split := splits.get(key.id)) is not None:
             writers[split].write(data)
-            sources[key.source_id][split] += 1
-            labels[key.label][split] += 1
+            count_pair(pair_counts, key, split)
     shards = []
     for split, writer in writers.items():
         writer.close()
@@ -66,8 +63,7 @@ def resplit(records: str | pathlib.Path, out: str | pathlib.Path, splits: Mappin
         old,
         shards=shards,
         split={"kind": kind},
-        source_counts={name: dict(counts) for name, counts in sources.items()},
-        label_counts={name: dict(counts) for name, counts in labels.items()},
+        pair_counts=pair_counts,
         left_out=old.left_out + seen - sum(shard.count for shard in shards),
         fingerprint=f"{old.fingerprint}/{kind}",
     )

@@ -6,7 +6,6 @@ Tasks are independent and idempotent, so that any `concurrent.futures.Executor` 
 import dataclasses
 import json
 import pathlib
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +16,7 @@ from keras_a2i.errors import RecordsError
 from keras_a2i.features.mfcc import from_pcm16, mfcc, pcm16
 from keras_a2i.media.image import encode_image
 from keras_a2i.records.example import encode_example
-from keras_a2i.records.manifest import write_json
+from keras_a2i.records.manifest import PairCounts, count_pair, write_json
 from keras_a2i.records.tfrecord import RecordWriter
 from keras_a2i.sources.pair import Dropped, Pair, Source, Unit
 
@@ -70,14 +69,13 @@ def run_task(task: Task, on_read: Callable[[int, int], None] | None = None) -> d
         on_read: called with (pairs, dropped) each time some have been dealt with.
 
     Returns:
-        The result: shards {split: {count, size, sha256}}, sources, labels, dropped, waveform.
+        The result: shards {split: {count, size, sha256}}, pair_counts, dropped, waveform.
 
     Raises:
         RecordsError: with `strict`, at the first input that gives no pair.
     """
     writers: dict[str, RecordWriter] = {}
-    sources: dict[str, Counter] = defaultdict(Counter)
-    labels: dict[str, Counter] = defaultdict(Counter)
+    pair_counts: PairCounts = {}
     dropped: list[Dropped] = []
     all_waveforms = True
     try:
@@ -90,8 +88,7 @@ def run_task(task: Task, on_read: Callable[[int, int], None] | None = None) -> d
                 all_waveforms &= stored is not None
                 image = pair.image if isinstance(pair.image, bytes) else encode_image(pair.image, task.image)
                 writers[split].write(encode_example(pair.key, image, features, stored, pair.factors))
-                sources[pair.key.source_id][split] += 1
-                labels[pair.key.label][split] += 1
+                count_pair(pair_counts, pair.key, split)
             if on_read:
                 on_read(len(batch), 0)
     finally:
@@ -101,8 +98,7 @@ def run_task(task: Task, on_read: Callable[[int, int], None] | None = None) -> d
         _temporary(task.shard_path(split)).replace(task.shard_path(split))
     result = {
         "shards": {s: {"count": w.count, "size": w.size, "sha256": w.sha256} for s, w in sorted(writers.items())},
-        "sources": sources,
-        "labels": labels,
+        "pair_counts": pair_counts,
         "dropped": [[item.id, item.reason] for item in dropped],
         "waveform": all_waveforms,
     }
