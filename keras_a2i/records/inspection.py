@@ -78,12 +78,12 @@ class Inspection:
             f"images            {image.size} x {image.size}, {image.channels} channels",
             f"pixels            mean {_numbers(self.pixel_mean)}  std {_numbers(self.pixel_std)}  (0 to 255)",
             f"features          {_describe(features)}",
-            f"feature values    mean {self.feature_mean:.2f}  std {self.feature_std:.2f}  from {self.feature_min:.2f} to "
-            f"{self.feature_max:.2f}; not finite in {self.non_finite} pairs",
+            f"feature values    mean {self.feature_mean:.2f}  std {self.feature_std:.2f}  "
+            f"from {self.feature_min:.2f} to {self.feature_max:.2f}; not finite in {self.non_finite} pairs",
             f"silent clips      {unknown if self.silent is None else f'{self.silent} (below {SILENCE_DBFS:g} dBFS)'}",
-            f"near-duplicates   {self.near_duplicates} images; {self.leaked_duplicates} held-out images have one in train",
+            f"near-duplicates   {self.near_duplicates} images; {self.leaked_duplicates} held out, with one in train",
             f"still frames      {self.still_frames} (like the previous image of the source)",
-            f"in two splits     {len(self.shared_sources)} sources{_some(self.shared_sources)} (expected of block splits)",
+            f"in two splits     {len(self.shared_sources)} sources{_some(self.shared_sources)} (fine for block)",
             f"skipped           {len(manifest.dropped)} inputs; {manifest.left_out} pairs are in no split (guard gaps)",
             *_table("source", manifest.source_counts, top),
             *(_table("label", manifest.label_counts, top) if set(manifest.label_counts) != {""} else []),

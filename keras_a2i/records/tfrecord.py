@@ -1,4 +1,4 @@
-"""The TFRecord container: framing and checksums, without TensorFlow so that workers start at once.
+"""The TFRecord container: framing and checksums, without TensorFlow so that workers start fast.
 
 A record is its length (uint64), the masked CRC-32C of the length, the data, the masked CRC-32C of the data.
 
@@ -26,10 +26,10 @@ def _masked_crc(data: bytes) -> int:
 
 
 class RecordWriter:
-    """Writes records to a file and keeps count, size and sha256 of what it wrote.
+    """Writes records to a file and keeps the number, the size and the sha256 of all of them.
 
     Args:
-        path: the file to make; an existing one is replaced.
+        path: the file to write; an existing one is replaced.
     """
 
     def __init__(self, path: pathlib.Path):
@@ -41,7 +41,7 @@ class RecordWriter:
 
     @property
     def sha256(self) -> str:
-        """Hexadecimal digest of everything written."""
+        """Hexadecimal digest of everything that was written."""
         return self._hash.hexdigest()
 
     def write(self, data: bytes) -> None:
