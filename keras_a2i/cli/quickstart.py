@@ -7,7 +7,6 @@ import click
 
 from keras_a2i.cli.progress import ProgressLine, format_seconds
 from keras_a2i.errors import UsageError
-from keras_a2i.records.manifest import Manifest
 
 N_PAIRS = 720
 IMAGE_SIZE = 64
@@ -133,10 +132,8 @@ def _export(run: pathlib.Path, path: pathlib.Path) -> None:
 
 def _draw(model, records: pathlib.Path, path: pathlib.Path) -> None:
     from keras_a2i.media.sheet import draw_sheet, save_png
-    from keras_a2i.records.dataset import load_records
-    from keras_a2i.training.trainer import spread_pairs
+    from keras_a2i.records.records import Records
 
-    held_out = Manifest.read(records).counts["val"]
-    features, images = spread_pairs(load_records(records, "val"), held_out, 16)
+    features, images = Records(records).sample("val", 16)
     save_png(draw_sheet([images, model.predict_on_batch(features)], ["real", "generated"]), path)
     click.echo(f"{path}: 16 seconds that the model never heard")

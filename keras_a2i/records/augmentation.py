@@ -1,10 +1,10 @@
 """Random changes of the audio during training, as a step of the `tf.data` pipeline.
 
-It is a step of the pipeline and not a layer beside `layers.FrameAugmentation` for three reasons: it works with any model,
-which is then saved and exported without it; its draws are a function of the seed, the epoch and the number of the batch,
-so that a resumed training repeats them without a random state in the checkpoint; and the masks of tensorflow-io are
-TensorFlow operations, which no layer that also runs on JAX and PyTorch can hold. `FrameAugmentation` changes log-mel frames
-inside a model and needs none of this.
+It is a step of the pipeline and not a layer beside `layers.FrameAugmentation`, which changes log-mel frames inside a
+model, for three reasons. It works with any model, which is then saved and exported without it. Its random values are a
+function of the seed, the epoch and the number of the batch, so that a resumed training repeats them without a random
+state in its checkpoint. And the masks of tensorflow-io are TensorFlow operations, which a layer for JAX and PyTorch
+can't hold.
 """
 
 import dataclasses
