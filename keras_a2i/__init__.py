@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from keras_a2i.recipes.recipe import Recipe
     from keras_a2i.records.augmentation import Augmentation
     from keras_a2i.records.build import build_records
+    from keras_a2i.records.inspection import inspect
+    from keras_a2i.records.records import Records
     from keras_a2i.records.splits import SplitSpec
     from keras_a2i.serving.predictor import load
     from keras_a2i.sources.open_sources import open_sources
@@ -29,12 +31,14 @@ _MODULES = {
     "AudioToImage": "models.audio_to_image",
     "Augmentation": "records.augmentation",
     "Recipe": "recipes.recipe",
+    "Records": "records.records",
     "SplitSpec": "records.splits",
     "build_records": "records.build",
     "encoder_generator": "recipes.encoder_generator",
     "export": "exporters.export",
     "fit": "training.fit",
     "get_recipe": "recipes",
+    "inspect": "records.inspection",
     "load": "serving.predictor",
     "open_sources": "sources.open_sources",
     "with_frontend": "models.frontend",
@@ -48,6 +52,7 @@ __all__ = [
     "ImageConfig",
     "KerasA2IError",
     "Recipe",
+    "Records",
     "SplitSpec",
     "__version__",
     "build_records",
@@ -55,6 +60,7 @@ __all__ = [
     "export",
     "fit",
     "get_recipe",
+    "inspect",
     "layers",
     "load",
     "losses",

@@ -129,6 +129,6 @@ def _export(run: pathlib.Path, path: pathlib.Path) -> None:
 def _write_sheet(model, records, path: pathlib.Path) -> None:
     from keras_a2i.media.sheet import draw_sheet, save_png
 
-    sample = records.sample("val", 16)
-    save_png(draw_sheet([sample.images, model.predict_on_batch(sample.inputs)], ["real", "generated"]), path)
+    inputs, images = records.sample("val", 16)
+    save_png(draw_sheet([images, model.predict_on_batch(inputs)], ["real", "generated"]), path)
     click.echo(f"{path}: 16 held-out seconds")

@@ -19,17 +19,12 @@ def read_inputs(records: pathlib.Path, metadata: ModelMetadata, split: str, coun
         RecordsError: if the folder holds no records, or no sound where the model takes sound.
         UsageError: if they are records of other features.
     """
-    from keras_a2i.records.dataset import read_examples
-    from keras_a2i.records.manifest import Manifest
+    from keras_a2i.records.records import as_records
 
-    manifest = Manifest.read(records)
-    metadata.require_records(manifest.features, manifest.image)
-    split = split if split in manifest.counts else "train"
-    sound = metadata.input == "waveform"
-    rows = [batch[metadata.input] for batch in read_examples(records, split, waveform=sound).as_numpy_iterator()]
-    inputs = np.concatenate(rows)
-    chosen = inputs[np.unique(np.linspace(0, len(inputs) - 1, count).astype(int))]
-    return chosen.astype(np.float32) / 32_768 if sound else chosen
+    opened = as_records(records)
+    metadata.require_records(opened.features, opened.image)
+    inputs, _ = opened.sample(split if split in opened.counts else "train", count, metadata.input)
+    return inputs
 
 
 def make_inputs(metadata: ModelMetadata) -> np.ndarray:

@@ -1,4 +1,11 @@
-"""Sound changed a little each time it is heard in training: strengths, and what they do in a `tf.data` pipeline."""
+"""Random changes of the audio during training, as a step of the `tf.data` pipeline.
+
+It is a step of the pipeline and not a layer beside `layers.FrameAugmentation`, which changes log-mel frames inside a
+model, for three reasons. It works with any model, which is then saved and exported without it. Its random values are a
+function of the seed, the epoch and the number of the batch, so that a resumed training repeats them without a random
+state in its checkpoint. And the masks of tensorflow-io are TensorFlow operations, which a layer for JAX and PyTorch
+can't hold.
+"""
 
 import dataclasses
 import math
@@ -13,25 +20,32 @@ if TYPE_CHECKING:
 NOISE_RANGE_DB = 30.0
 MIX_RANGE_DB = 20.0
 SILENCE = 1e-12
-"""Mean square of a sound taken for silence: less than the rounding to 16 bits."""
+"""Mean square below which a waveform counts as silent: less than the rounding to 16 bits."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentation(Settings):
-    """How sound is changed in training; every strength is off unless given. Each sound has its own draws.
+    """How the audio is changed during training. By default every change is off. Each clip has random values of its own.
 
     Args:
-        gain_db: loudness, uniform within +- this, 0 to 60 dB.
-        noise_snr_db: white noise at a signal-to-noise ratio from this to 30 dB more, -20 to 100 dB; None is off.
-        time_shift: uniform within +- this, 0 to 10 seconds; silence fills the gap.
-        speed: factor between 1 / (1 + speed) and 1 + speed, 0 to 1, about the middle of the sound; pitch goes with it,
-            silence fills what a faster sound leaves.
-        mix_snr_db: another sound of the batch underneath, this to 20 dB softer, -20 to 100 dB; None is off.
-        time_mask: a stretch of up to so many seconds silenced, 0 to 10; its edges fade over 512 samples.
-        frequency_mask: a band of up to so many Hz removed, 0 to 48,000.
+        gain_db: the level changes by up to this, up or down, 0 to 60 dB.
+        noise_snr_db: adds white noise at a signal-to-noise ratio between this and 30 dB more, -20 to 100 dB; None is
+            off.
+        time_shift: shifts the audio by up to this, earlier or later, 0 to 10 seconds; silence fills the gap.
+        speed: changes the speed, and the pitch with it, by a factor between 1 / (1 + speed) and 1 + speed, 0 to 1,
+            about the middle of the clip; silence fills the ends of a faster one.
+        mix_snr_db: adds another clip of the batch, softer by this to 20 dB more, -20 to 100 dB; None is off.
+        time_mask: silences an interval of up to this, 0 to 10 seconds; its edges fade over 512 samples.
+        frequency_mask: removes a band of up to this, 0 to 48,000 Hz.
 
     Raises:
-        ConfigError: if a strength is out of its range.
+        ConfigError: if a value is out of its range.
+
+    Example:
+        ```python
+        augmentation = keras_a2i.Augmentation(gain_db=6.0, noise_snr_db=10.0)
+        train = records.dataset("train", input="waveform", augmentation=augmentation)
+        ```
 
     Reference:
         Masks: Park et al., "SpecAugment", arXiv:1904.08779.
@@ -55,30 +69,30 @@ class Augmentation(Settings):
 
     def _check(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (number and low <= value <= high):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (is_number and low <= value <= high):
             raise ConfigError(
-                f"{name} of an augmentation must lie between {low} and {high}. Received: {name}={value!r}"
+                f"{name} of an Augmentation must lie between {low} and {high}. Received: {name}={value!r}"
             )
 
     @property
     def active(self) -> bool:
-        """Whether anything is changed."""
+        """Whether any change is on."""
         return self != Augmentation()
 
 
 def augment(waveforms: "tf.Tensor", seed: "tf.Tensor", config: Augmentation, sample_rate: int) -> "tf.Tensor":
-    """Changes a batch of sounds; in a graph or not.
+    """Changes a batch of clips, in a graph or eagerly.
 
     Args:
         waveforms: float32 (batch, n_samples) in [-1, 1].
-        seed: two integers. The same seed gives the same sounds, but for masks drawn by tensorflow-io.
+        seed: int (2,). The same seed gives the same result, except for the masks of tensorflow-io.
         config: what to change.
         sample_rate: Hz.
 
     Returns:
-        float32 (batch, n_samples), finite, in [-1, 1]: played at another speed and shifted, masked, mixed with one
-        another, with noise, made louder or softer, in this order.
+        float32 (batch, n_samples), finite, in [-1, 1]. The order of the changes is speed and shift, masks, mix, noise,
+        gain.
     """
     import tensorflow as tf
 
@@ -91,7 +105,7 @@ def augment(waveforms: "tf.Tensor", seed: "tf.Tensor", config: Augmentation, sam
 
         x = mask(x, seeds[1], round(config.time_mask * sample_rate), config.frequency_mask / sample_rate)
     if config.mix_snr_db is not None:
-        # A sound that is alone in its batch is mixed with nothing.
+        # A clip that is alone in its batch stays as it is.
         other = tf.roll(x, 1, axis=0) * tf.cast(tf.shape(x)[0] > 1, x.dtype)
         x += _at_ratio(x, other, seeds[2], config.mix_snr_db, MIX_RANGE_DB)
     if config.noise_snr_db is not None:
@@ -103,21 +117,21 @@ def augment(waveforms: "tf.Tensor", seed: "tf.Tensor", config: Augmentation, sam
 
 
 def _uniform(x: "tf.Tensor", seed: "tf.Tensor", low: float, high: float) -> "tf.Tensor":
-    """One draw for each sound, (batch, 1)."""
+    """One random value per clip, float32 (batch, 1)."""
     import tensorflow as tf
 
     return tf.random.stateless_uniform((tf.shape(x)[0], 1), seed, low, high)
 
 
 def _warp(x: "tf.Tensor", seed: "tf.Tensor", config: Augmentation, sample_rate: int) -> "tf.Tensor":
-    """Plays each sound at its own speed about its middle and shifts it, by linear interpolation."""
+    """Changes the speed of each clip about its middle and shifts it, by linear interpolation."""
     import tensorflow as tf
 
     n = x.shape[1]
     bound = math.log1p(config.speed)
     faster = tf.math.expm1(_uniform(x, seed, -bound, bound))
     shift = _uniform(x, seed + 1, -config.time_shift, config.time_shift) * sample_rate
-    # Only the distance from where a sample stood is a float: positions in long sounds need more than its 24 bits.
+    # Only the distance from the original position is a float: positions in long clips exceed its 24 bits.
     sample = tf.range(n)
     offset = (tf.cast(sample, tf.float32) - (n - 1) / 2) * faster - shift * (1 + faster)
     whole = tf.floor(offset)
@@ -129,7 +143,7 @@ def _warp(x: "tf.Tensor", seed: "tf.Tensor", config: Augmentation, sample_rate: 
 
 
 def _at_ratio(x: "tf.Tensor", other: "tf.Tensor", seed: "tf.Tensor", low: float, width: float) -> "tf.Tensor":
-    """`other` at so many dB under `x`, drawn for each sound; nothing under silence, or where it is silent itself."""
+    """`other`, `low` to `low` + `width` dB softer than `x`; zero where either of them is silent."""
     import tensorflow as tf
 
     ratio = _uniform(x, seed, low, low + width)

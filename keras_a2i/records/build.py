@@ -1,31 +1,40 @@
-"""Building a records folder: plan, divide, run shard tasks in parallel, go on where it stopped."""
+"""Building a records folder: plan the input, divide it into splits and shards, run the shard tasks in parallel."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, TypeVar
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import RecordsError, UsageError
-from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, Manifest, Shard, write_json
+from keras_a2i.records.lock import LOCK_FILE, folder_lock
+from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, Manifest, PairCounts, Shard, write_json
 from keras_a2i.records.pool import Progress, Tally, run_tasks
 from keras_a2i.records.splits import SplitSpec, assign_splits
 from keras_a2i.records.task import Task
+from keras_a2i.sources.open_sources import open_sources
 from keras_a2i.sources.pair import Dropped, PairKey, Source, Unit
 from keras_a2i.version import library_versions
 
 PAIRS_PER_SHARD = 256
 MIN_SHARDS = 8
 
+SourceOrSpec = Source | str | os.PathLike[str]
+"""A source object, or what `open_sources` accepts: a path, or a name such as "synthetic:surf"."""
+
+_Config = TypeVar("_Config", FeatureConfig, ImageConfig)
+
 
 def build_records(
-    sources: Sequence[Source],
-    out: str | pathlib.Path,
+    sources: SourceOrSpec | Sequence[SourceOrSpec],
+    out: str | os.PathLike[str],
     *,
     features: FeatureConfig | None = None,
     image: ImageConfig | None = None,
@@ -40,172 +49,213 @@ def build_records(
 ) -> Manifest:
     """Reads pairs from sources into TFRecord shards with a manifest.
 
-    The same input and options give the same bytes, however many workers there are. A build that was interrupted goes
-    on with the tasks that weren't finished when it is started again with the same input and options.
+    The same input and options give the same bytes, whatever the number of workers. An interrupted build resumes when it
+    is started again with the same input and options: finished shards are kept.
 
     Args:
-        sources: where pairs come from; their ids must not collide.
-        out: the folder to make.
-        features, image: configurations; the sources must have been made with the same. Sources of embeddings say
-            themselves how long theirs are.
-        split: how to divide the pairs.
-        waveform: store the sound beside the features.
-        workers: processes, by default one a core; 1 works in this process.
-        executor: runs the tasks instead of a process pool.
-        strict: stop at the first input that gives no pair.
-        overwrite: replace a records folder made from other input or with other options.
+        sources: one or more sources: objects, or what `open_sources` accepts (such as a folder of videos, or a csv).
+            Ids must differ between sources.
+        out: the folder to write.
+        features: the feature configuration; by default that of the source objects, else `FeatureConfig()`. Sources of
+            embeddings have their own.
+        image: the image configuration; by default that of the source objects, else `ImageConfig()`.
+        split: how to divide the pairs; by default `SplitSpec()`.
+        waveform: store the waveforms beside the features.
+        workers: the number of processes, by default one per core; 1 works in this process.
+        executor: runs the tasks in place of a process pool.
+        strict: stop at the first input that yields no pair.
+        overwrite: replace records that were built from other input or with other options.
         command: kept in the manifest.
-        progress: called as work goes on.
+        progress: called with the number of written pairs, of dropped inputs and of planned pairs.
 
     Returns:
         The manifest, also written to `out/records.json`.
 
     Raises:
-        UsageError: if ids collide, some sources give features of sound and others embeddings, or `out` holds other
-            records and `overwrite` is False.
-        RecordsError: if there is no pair, the split leaves nothing to train on, or `strict` meets a bad input.
+        UsageError: if ids collide, the sources have different kinds of features, a source object was made with another
+            configuration than the one given here, or `out` holds other records and `overwrite` is False.
+        RecordsError: if there is no pair, the split leaves no training pairs, `strict` meets a bad input, or another
+            build is writing into `out`.
     """
     out = pathlib.Path(out)
-    features, image = features or FeatureConfig(), image or ImageConfig()
-    parts, dropped, features = _plan(sources, features)
-    if strict and dropped:
-        raise RecordsError(f"{dropped[0].id}: {dropped[0].reason}. The build stops here because it is strict")
-    keys = [key for _, unit in parts for key in unit.keys]
-    _check_ids(keys)
-    if not keys:
-        raise RecordsError("At least one pair is needed. Received none: " + _name_some(dropped))
-    spec = (split or SplitSpec()).resolve(keys)
-    splits = assign_splits(keys, spec, features.duration)
-    fingerprint = _fingerprint(sources, parts, splits, features, image, waveform)
-    done = _prepare_folder(out, fingerprint, overwrite)
-    if done is not None:
-        return done
-    folder = out / BUILD_FOLDER
-    tasks = _make_tasks(
-        _divide(parts, len(keys)),
-        splits,
-        folder=folder,
-        features=features,
-        image=image,
-        waveform=waveform,
-        strict=strict,
-    )
-    try:
-        results = run_tasks(tasks, workers, executor, Tally(progress, len(splits), len(dropped)))
-    except BaseException:
-        _clear_half_written(folder)
-        raise
-    dropped += [Dropped(*item) for result in results for item in result["dropped"]]
-    if not any(result["shards"] for result in results):
+    plan = _plan(_open(sources, features, image), features, image)
+    if strict and plan.dropped:
+        raise RecordsError(f"{plan.dropped[0].id}: {plan.dropped[0].reason}. The build stops because strict=True")
+    if not plan.keys:
+        raise _no_pairs(plan.dropped)
+    spec = (split or SplitSpec()).resolve(plan.keys)
+    splits = assign_splits(plan.keys, spec, plan.features.duration)
+    fingerprint = _fingerprint(plan, splits, waveform)
+    if (finished := _find_finished(out, fingerprint, overwrite)) is not None:
+        return finished
+    with folder_lock(out):
+        # Another build may have written here before the lock was taken.
+        if (finished := _find_finished(out, fingerprint, overwrite)) is not None:
+            return finished
+        folder = _open_build_folder(out, fingerprint, overwrite)
+        tasks = _make_tasks(plan, splits, folder=folder, waveform=waveform, strict=strict)
+        try:
+            results = run_tasks(tasks, workers, executor, Tally(progress, len(splits), len(plan.dropped)))
+        except BaseException:
+            _remove_half_written(folder)
+            raise
+        dropped = [*plan.dropped, *(Dropped(*item) for result in results for item in result["dropped"])]
+        if not any(result["shards"] for result in results):
+            shutil.rmtree(folder)
+            raise _no_pairs(dropped)
+        _remove_replaced(out)
+        manifest = Manifest(
+            features=plan.features,
+            image=plan.image,
+            waveform=all(result["waveform"] for result in results),
+            split=spec.to_dict(),
+            sources=[source.describe() for source in plan.sources],
+            shards=_name_shards(out, tasks, results),
+            pair_counts=_merge(result["pair_counts"] for result in results),
+            left_out=len(plan.keys) - len(splits),
+            dropped=[[item.id, item.reason] for item in dropped],
+            command=command,
+            versions=library_versions("numpy", "pillow", "soundfile", "soxr", "av"),
+            fingerprint=fingerprint,
+        )
+        manifest.write(out)
         shutil.rmtree(folder)
-        raise RecordsError("At least one pair is needed. Received none: " + _name_some(dropped))
-    _remove_replaced(out)
-    manifest = Manifest(
-        features=features,
-        image=image,
-        split=spec.to_dict(),
-        sources=[source.describe() for source in sources],
-        shards=_name_shards(out, tasks, results),
-        left_out=len(keys) - len(splits),
-        dropped=[[item.id, item.reason] for item in dropped],
-        command=command,
-        versions=library_versions("numpy", "pillow", "soundfile", "soxr", "av"),
-        fingerprint=fingerprint,
-        **_totals(results),
-    )
-    manifest.write(out)
-    shutil.rmtree(folder)
     return manifest
 
 
-def _plan(
-    sources: Sequence[Source], features: FeatureConfig
-) -> tuple[list[tuple[Source, Unit]], list[Dropped], FeatureConfig]:
-    """All units, what was dropped already, and the configuration that the features of all have."""
-    parts, dropped, found = [], [], []
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """The input of a build: every unit of every source, and the configurations of all pairs."""
+
+    sources: list[Source]
+    parts: list[tuple[Source, Unit]]
+    dropped: list[Dropped]
+    keys: list[PairKey]
+    features: FeatureConfig
+    image: ImageConfig
+
+
+def _open(
+    sources: SourceOrSpec | Sequence[SourceOrSpec], features: FeatureConfig | None, image: ImageConfig | None
+) -> list[Source]:
+    """The source objects as they are, then the sources of all specs."""
+    listed = list(sources) if isinstance(sources, Sequence) and not isinstance(sources, str) else [sources]
+    specs = [source for source in listed if isinstance(source, str | os.PathLike)]
+    opened = [source for source in listed if not isinstance(source, str | os.PathLike)]
+    if specs:
+        opened += open_sources(specs, features=features or FeatureConfig(), image=image or ImageConfig())
+    return opened
+
+
+def _plan(sources: list[Source], features: FeatureConfig | None, image: ImageConfig | None) -> _Plan:
+    parts: list[tuple[Source, Unit]] = []
+    dropped: list[Dropped] = []
+    found: list[FeatureConfig] = []
     for source in sources:
         plan = source.plan()
         parts += [(source, unit) for unit in plan.units]
         dropped += plan.dropped
         if plan.units:
-            found.append(plan.features or features)
+            found.append(plan.features or _agree("features", features, [source]) or FeatureConfig())
     if len(set(found)) > 1:
         kinds = " and ".join(dict.fromkeys(config.description for config in found))
-        raise UsageError(f"All sources must give features of one kind. Received: {kinds}. Build separate records")
-    return parts, dropped, found[0] if found else features
+        raise UsageError(f"All sources must have the same features. Received: {kinds}. Build separate records")
+    keys = [key for _, unit in parts for key in unit.keys]
+    _check_ids(keys)
+    return _Plan(
+        sources=sources,
+        parts=parts,
+        dropped=dropped,
+        keys=keys,
+        features=found[0] if found else features or FeatureConfig(),
+        image=_agree("image", image, sources) or ImageConfig(),
+    )
+
+
+def _agree(name: str, given: _Config | None, sources: list[Source]) -> _Config | None:
+    """The configuration that the caller gave and the source objects were made with; None where nobody has one."""
+    agreed = given
+    for source in sources:
+        own = getattr(source, name, None)
+        if own is not None and agreed is not None and own != agreed:
+            raise UsageError(
+                f"{name} must be the same for the build and for every source. Received: {agreed} and {own}. "
+                f"Pass {name} to one of them only, or the same to both"
+            )
+        agreed = own or agreed
+    return agreed
 
 
 def _check_ids(keys: Sequence[PairKey]) -> None:
     repeated = [name for name, count in Counter(key.id for key in keys).items() if count > 1]
     if repeated:
         raise UsageError(
-            f"Every pair must have its own id. Received: {len(repeated)} ids twice, such as {repeated[0]!r}. "
-            "Give each file once, and sources with equal names as separate records"
+            f"Every pair must have an id of its own. Received: {len(repeated)} repeated ids, such as {repeated[0]!r}. "
+            "Pass each file once, and build separate records from sources with equal names"
         )
 
 
-def _name_some(dropped: Sequence[Dropped]) -> str:
-    if not dropped:
-        return "the sources are empty"
-    lines = "; ".join(f"{item.id}: {item.reason}" for item in dropped[:3])
-    return lines + (f"; and {len(dropped) - 3} more" if len(dropped) > 3 else "")
+def _no_pairs(dropped: Sequence[Dropped]) -> RecordsError:
+    shown = "; ".join(f"{item.id}: {item.reason}" for item in dropped[:3]) or "the sources are empty"
+    more = f"; and {len(dropped) - 3} more" if len(dropped) > 3 else ""
+    return RecordsError(f"At least one pair is needed. Received none: {shown}{more}")
 
 
-def _fingerprint(sources, parts, splits, features, image, waveform) -> str:
+def _fingerprint(plan: _Plan, splits: dict[str, str], waveform: bool) -> str:
     content = {
-        "sources": [source.describe() for source in sources],
-        "units": [[unit.name, unit.stamp, [key.id for key in unit.keys]] for _, unit in parts],
+        "sources": [source.describe() for source in plan.sources],
+        "units": [[unit.name, unit.stamp, [key.id for key in unit.keys]] for _, unit in plan.parts],
         "splits": splits,
-        "features": features.to_dict(),
-        "image": image.to_dict(),
+        "features": plan.features.to_dict(),
+        "image": plan.image.to_dict(),
         "waveform": waveform,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _prepare_folder(out: pathlib.Path, fingerprint: str, overwrite: bool) -> Manifest | None:
-    """Returns the manifest of finished equal records, or None and a build folder cleared of half-written files."""
+def _find_finished(out: pathlib.Path, fingerprint: str, overwrite: bool) -> Manifest | None:
+    """The manifest of equal records that are complete, or None where the folder may be written."""
     if out.exists() and not out.is_dir():
-        raise UsageError(f"The records must go into a folder. Received: the file {out}")
+        raise UsageError(f"out must be a folder. Received: the file {out}")
     if (out / FILE_NAME).is_file():
-        manifest = _read_old(out, overwrite)
-        if manifest and manifest.fingerprint == fingerprint and not manifest.verify(out):
+        try:
+            manifest = Manifest.read(out)
+        except RecordsError as error:
+            if overwrite:
+                return None
+            raise UsageError(f"{error}, with overwrite=True") from error
+        if manifest.fingerprint == fingerprint and not manifest.verify(out):
             return manifest
         if not overwrite:
             raise UsageError(
-                f"{out} holds records of other input or options. Choose another folder, or replace them with "
-                "--overwrite"
+                f"out must not hold other records. Received: {out}, which holds records of other input or options. "
+                "Choose another folder, or replace them with overwrite=True"
             )
-    elif out.is_dir() and not (out / BUILD_FOLDER).is_dir() and any(out.iterdir()):
-        raise UsageError(f"Records must go into a new or empty folder. Received: {out}, which holds other files")
+    elif out.is_dir() and not (out / BUILD_FOLDER).is_dir() and {path.name for path in out.iterdir()} - {LOCK_FILE}:
+        raise UsageError(f"out must be a new or empty folder. Received: {out}, which holds other files")
+    return None
+
+
+def _open_build_folder(out: pathlib.Path, fingerprint: str, overwrite: bool) -> pathlib.Path:
+    """The folder for unnamed shards, with those of an interrupted equal build."""
     folder = out / BUILD_FOLDER
     mark = folder / "fingerprint.json"
     if mark.is_file() and json.loads(mark.read_text()) != fingerprint:
         if not overwrite:
             raise UsageError(
-                f"{out} holds an unfinished build of other input or options. Choose another folder, "
-                "or replace it with --overwrite"
+                f"out must not hold another build. Received: {out}, which holds an unfinished build of other input or "
+                "options. Choose another folder, or replace it with overwrite=True"
             )
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _clear_half_written(folder)
+    _remove_half_written(folder)
     write_json(mark, fingerprint)
-    return None
+    return folder
 
 
-def _clear_half_written(folder: pathlib.Path) -> None:
+def _remove_half_written(folder: pathlib.Path) -> None:
     for path in folder.glob("*.tmp"):
         path.unlink()
-
-
-def _read_old(out: pathlib.Path, overwrite: bool) -> Manifest | None:
-    """The manifest of the records that stand at `out`; None for a damaged one that is to be replaced."""
-    try:
-        return Manifest.read(out)
-    except RecordsError as error:
-        if overwrite:
-            return None
-        raise UsageError(f"{error}, with --overwrite") from error
 
 
 def _remove_replaced(out: pathlib.Path) -> None:
@@ -213,6 +263,20 @@ def _remove_replaced(out: pathlib.Path) -> None:
         (out / FILE_NAME).unlink()
         for path in out.glob("*-of-*.tfrecord"):
             path.unlink()
+
+
+def _make_tasks(plan: _Plan, splits: dict[str, str], **options: Any) -> list[Task]:
+    return [
+        Task(
+            index=index,
+            parts=tuple(group),
+            splits={key.id: splits[key.id] for _, unit in group for key in unit.keys if key.id in splits},
+            features=plan.features,
+            image=plan.image,
+            **options,
+        )
+        for index, group in enumerate(_divide(plan.parts, len(plan.keys)))
+    ]
 
 
 def _divide(parts: list[tuple[Source, Unit]], n_pairs: int) -> list[list[tuple[Source, Unit]]]:
@@ -227,29 +291,8 @@ def _divide(parts: list[tuple[Source, Unit]], n_pairs: int) -> list[list[tuple[S
     return [[parts[i] for i in sorted(group)] for group in sorted(groups, key=min)]
 
 
-def _make_tasks(groups: list[list[tuple[Source, Unit]]], splits: dict[str, str], **options: Any) -> list[Task]:
-    return [
-        Task(
-            index=index,
-            parts=tuple(group),
-            splits={key.id: splits[key.id] for _, unit in group for key in unit.keys if key.id in splits},
-            **options,
-        )
-        for index, group in enumerate(groups)
-    ]
-
-
-def _totals(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the manifest adds up over the tasks."""
-    return {
-        "waveform": all(result["waveform"] for result in results),
-        "source_counts": _merge(result["sources"] for result in results),
-        "label_counts": _merge(result["labels"] for result in results),
-    }
-
-
 def _name_shards(out: pathlib.Path, tasks: list[Task], results: list[dict[str, Any]]) -> list[Shard]:
-    """Moves finished shards to their final names; those that an interrupted call moved already are left."""
+    """Moves finished shards to their final names; those that an interrupted call moved already are left alone."""
     shards = []
     for split in sorted({split for result in results for split in result["shards"]}):
         holders = [(task, result) for task, result in zip(tasks, results, strict=True) if split in result["shards"]]
@@ -261,9 +304,14 @@ def _name_shards(out: pathlib.Path, tasks: list[Task], results: list[dict[str, A
     return shards
 
 
-def _merge(parts: Iterator[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
-    merged: dict[str, Counter] = defaultdict(Counter)
+def _merge(parts: Iterable[PairCounts]) -> PairCounts:
+    """The sum of counts, sorted by source, split and label."""
+    merged: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for part in parts:
-        for name, counts in part.items():
-            merged[name].update(counts)
-    return {name: dict(sorted(merged[name].items())) for name in sorted(merged)}
+        for source, splits in part.items():
+            for split, labels in splits.items():
+                merged[source][split].update(labels)
+    return {
+        source: {split: dict(sorted(labels.items())) for split, labels in sorted(splits.items())}
+        for source, splits in sorted(merged.items())
+    }

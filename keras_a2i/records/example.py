@@ -6,8 +6,8 @@
 | time | float | seconds from the start of the source |
 | image | bytes | PNG or JPEG file |
 | features | float, n_features | |
-| waveform | bytes | int16 little-endian samples; absent without waveform |
-| factors | bytes | JSON object of a synthetic pair's hidden factors; absent without |
+| waveform | bytes | int16 little-endian samples; absent where no waveforms are stored |
+| factors | bytes | JSON object with the hidden factors of a rendered pair; absent for other pairs |
 """
 
 import json
@@ -33,14 +33,14 @@ def encode_example(
     waveform: np.ndarray | None = None,
     factors: dict[str, float] | None = None,
 ) -> bytes:
-    """Serialises a pair; equal pairs give equal bytes.
+    """Serialises a pair. Equal pairs give equal bytes.
 
     Args:
-        key: id, source, time and label.
+        key: the id, source, time and label.
         image: an encoded PNG or JPEG file.
         features: float32 (n_features,).
         waveform: int16 (n_samples,) or None.
-        factors: hidden factors by name, or None.
+        factors: the hidden factors by name, or None.
     """
     entries = {
         "id": _bytes_feature(key.id.encode()),
@@ -84,13 +84,13 @@ def _float_feature(values: np.ndarray) -> bytes:
 def parse_examples(
     serialized: "tf.Tensor", n_features: int, n_samples: int | None, names: Collection[str] | None = None
 ) -> "dict[str, tf.Tensor]":
-    """Parses a batch of serialised pairs in one operation; pictures stay encoded.
+    """Parses a batch of serialised pairs in one operation. Images stay encoded.
 
     Args:
         serialized: string (batch,).
-        n_features: length of the feature vectors.
-        n_samples: samples a waveform has, or None to leave waveforms out.
-        names: the keys wanted, None for all.
+        n_features: the length of the feature vectors.
+        n_samples: the number of samples of a waveform, or None to leave waveforms out.
+        names: the wanted keys, None for all.
 
     Returns:
         id, source_id, label, factors, image: string (batch,); time: float32 (batch,); features: float32
@@ -119,12 +119,12 @@ def parse_examples(
 
 
 def decode_image(data: "tf.Tensor", shape: tuple[int, int, int]) -> "tf.Tensor":
-    """Decodes one stored picture, a string scalar, to uint8 (size, size, channels)."""
+    """Decodes one stored image, a string scalar, to uint8 (size, size, channels)."""
     import tensorflow as tf
 
     return tf.ensure_shape(tf.io.decode_image(data, channels=shape[-1], expand_animations=False), shape)
 
 
 def decode_factors(value: bytes) -> dict[str, float]:
-    """The hidden factors of a parsed `factors` entry; {} where it holds none."""
+    """Decodes a parsed `factors` entry; {} where it is empty."""
     return json.loads(value) if value else {}

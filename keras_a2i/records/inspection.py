@@ -1,41 +1,50 @@
-"""What a records folder holds, in figures: counts, statistics, leaks, duplicates, silence."""
+"""Statistics of a records folder before training: counts, leaks, duplicates, silence, damage."""
 
 import dataclasses
 import itertools
+import os
 import pathlib
-from collections import Counter
 
 import numpy as np
 
+from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import RecordsError
-from keras_a2i.records.dataset import read_examples
+from keras_a2i.features.mfcc import from_pcm16
+from keras_a2i.media.sheet import draw_sheet, save_png
 from keras_a2i.records.manifest import Manifest
+from keras_a2i.records.records import Records, as_records
 
 NEAR_DUPLICATE_RMS = 2.0
 STILL_FRAME_RMS = 0.5
 SILENCE_DBFS = -60.0
 _THUMBNAIL = 16
+_BATCH = 32
 _ROWS_AT_ONCE = 1024
+_NAMES_SHOWN = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What `inspect_records` found.
+    """What `inspect` found; `print` it for a summary.
 
     Attributes:
-        counts: pairs per split.
-        damaged: damaged shards or records, as sentences.
+        manifest: the manifest of the records.
+        counts: the number of readable pairs per split.
+        damaged: sentences about damaged shards and records.
         shared_sources: sources with pairs in more than one split.
-        pixel_mean, pixel_std: over all pictures, 0 to 255, one value a channel.
+        pixel_mean, pixel_std: over all images, 0 to 255, one value per channel.
         feature_mean, feature_std, feature_min, feature_max: over all features; rows that aren't finite are left out.
-        non_finite: pairs with features that aren't finite.
-        near_duplicates: pictures whose thumbnail differs by less than 2 grey levels from another's.
-        leaked_duplicates: held-out pictures with such a near-duplicate among the training pictures.
-        still_frames: pictures that hardly differ from the one before in their source (below 0.5 grey levels).
-        silent: clips below -60 dBFS, or None where the records hold no sound.
-        sheet_images, sheet_captions: pictures spread over the records and their ids.
+        non_finite: the number of pairs with features that aren't finite.
+        near_duplicates: the number of images whose thumbnail differs by less than 2 grey levels from another one.
+        leaked_duplicates: the number of held-out images with such a near-duplicate among the training images.
+        still_frames: the number of images that differ by less than 0.5 grey levels from the previous one of their
+            source.
+        silent: the number of clips below -60 dBFS, or None where the records hold no waveforms.
+        sheet_images: uint8 (n, size, size, channels), spread evenly over the records.
+        sheet_captions: their ids.
     """
 
+    manifest: Manifest
     counts: dict[str, int]
     damaged: list[str]
     shared_sources: list[str]
@@ -53,85 +62,144 @@ class Inspection:
     sheet_images: np.ndarray
     sheet_captions: list[str]
 
+    def __str__(self) -> str:
+        return self.summary()
 
-def inspect_records(path: str | pathlib.Path, *, n_sheet: int = 40) -> Inspection:
-    """Reads every pair once and reports what there is to know before training.
+    def summary(self, top: int = 20) -> str:
+        """All figures as text, one per line.
+
+        Args:
+            top: the number of sources and of labels that are listed.
+        """
+        manifest, image, features = self.manifest, self.manifest.image, self.manifest.features
+        unknown = "none: embeddings have no audio" if features.embedding else "unknown: no waveforms are stored"
+        lines = [
+            f"pairs             {_counts(self.counts)}   (split: {manifest.split['kind']})",
+            f"images            {image.size} x {image.size}, {image.channels} channels",
+            f"pixels            mean {_numbers(self.pixel_mean)}  std {_numbers(self.pixel_std)}  (0 to 255)",
+            f"features          {_describe(features)}",
+            f"feature values    mean {self.feature_mean:.2f}  std {self.feature_std:.2f}  "
+            f"from {self.feature_min:.2f} to {self.feature_max:.2f}; not finite in {self.non_finite} pairs",
+            f"silent clips      {unknown if self.silent is None else f'{self.silent} (below {SILENCE_DBFS:g} dBFS)'}",
+            f"near-duplicates   {self.near_duplicates} images; {self.leaked_duplicates} held out, with one in train",
+            f"still frames      {self.still_frames} (like the previous image of the source)",
+            f"in two splits     {len(self.shared_sources)} sources{_some(self.shared_sources)} (fine for block)",
+            f"skipped           {len(manifest.dropped)} inputs; {manifest.left_out} pairs are in no split (guard gaps)",
+            *_table("source", manifest.source_counts, top),
+            *(_table("label", manifest.label_counts, top) if set(manifest.label_counts) != {""} else []),
+        ]
+        return "\n".join(lines)
+
+    def save_sheet(self, path: str | os.PathLike[str]) -> None:
+        """Writes a contact sheet of the sample images to a PNG file."""
+        save_png(draw_sheet([self.sheet_images], captions=self.sheet_captions), pathlib.Path(path))
+
+
+def inspect(records: Records | str | os.PathLike[str], *, n_sheet: int = 40) -> Inspection:
+    """Reads every pair once and computes the statistics that matter before training.
+
+    Memory holds one batch, and a thumbnail of 16 x 16 pixels per pair.
 
     Args:
-        path: a records folder.
-        n_sheet: pictures for the contact sheet.
+        records: a records folder, or a `Records` object.
+        n_sheet: the number of images for the contact sheet.
 
     Raises:
-        RecordsError: if the folder isn't one of records, or no record in it can be read.
+        RecordsError: if the folder isn't a records folder, or no record in it can be read.
     """
-    manifest = Manifest.read(path)
-    damaged = manifest.verify(path)
-    total = sum(manifest.counts.values())
+    records = as_records(records)
+    manifest = records.manifest
+    damaged = manifest.verify(records.path)
+    total = sum(records.counts.values())
     wanted = set(np.linspace(0, total - 1, min(n_sheet, total)).astype(int).tolist())
-    ids, splits, sources, times, thumbnails, levels, features, sheet = [], [], [], [], [], [], [], []
-    pixel_sum = pixel_square = 0.0
-    for split in manifest.counts:
-        dataset = read_examples(path, split, waveform=manifest.waveform, ignore_errors=True)
-        for batch in dataset.as_numpy_iterator():
-            images = batch["image"].astype(np.float64)
-            pixel_sum = pixel_sum + images.mean(axis=(1, 2)).sum(axis=0)
-            pixel_square = pixel_square + (images**2).mean(axis=(1, 2)).sum(axis=0)
-            sheet += [batch["image"][i] for i in range(len(images)) if len(ids) + i in wanted]
-            ids += [name.decode() for name in batch["id"]]
-            splits += [split] * len(images)
-            sources += [name.decode() for name in batch["source_id"]]
-            times += batch["time"].tolist()
-            thumbnails.append(_thumbnails(images))
-            features.append(batch["features"])
-            if manifest.waveform:
-                levels.append(_level(batch["waveform"]))
-        damaged += dataset.damaged_records
-    if not ids:
-        raise RecordsError(f"No record in {path} can be read. Build the records again")
-    rows = np.concatenate(features)
-    finite = np.isfinite(rows).all(axis=1)
-    usable = rows[finite] if finite.any() else np.zeros((1, 1))
+    counts = dict.fromkeys(records.counts, 0)
+    pixels, features = _Moments(), _Moments()
+    thumbnails, sources, times, sheet_images, sheet_captions = [], [], [], [], []
+    non_finite = silent = seen = 0
+    for split in counts:
+        input = "waveform" if records.has_waveform else "features"
+        for batch in records.stream(split, input, _BATCH, ignore_errors=True):
+            pixels.add(batch.images.reshape(-1, batch.images.shape[-1]))
+            finite = np.isfinite(batch.features).all(axis=1)
+            features.add(batch.features[finite].reshape(-1, 1))
+            non_finite += int((~finite).sum())
+            silent += 0 if batch.waveforms is None else int((_level(batch.waveforms) < SILENCE_DBFS).sum())
+            thumbnails.append(_thumbnails(batch.images))
+            sources.append(batch.sources)
+            times.append(batch.times)
+            chosen = [row for row in range(len(batch)) if seen + row in wanted]
+            sheet_images += list(batch.images[chosen])
+            sheet_captions += batch.ids[chosen].tolist()
+            counts[split] += len(batch)
+            seen += len(batch)
+    if not seen:
+        raise RecordsError(f"No record in {records.path} can be read. Build the records again")
     grey = np.concatenate(thumbnails)
-    nearest = _near_duplicates(grey, np.array(splits))
-    mean = pixel_sum / len(ids)
+    near, leaked = _near_duplicates(grey, np.repeat([split == "train" for split in counts], list(counts.values())))
     return Inspection(
-        counts=dict(Counter(splits)),
-        damaged=damaged,
-        shared_sources=sorted(name for name, counts in manifest.source_counts.items() if len(counts) > 1),
-        pixel_mean=mean.tolist(),
-        pixel_std=np.sqrt(np.maximum(pixel_square / len(ids) - mean**2, 0)).tolist(),
-        feature_mean=float(usable.mean()),
-        feature_std=float(usable.std()),
-        feature_min=float(usable.min()),
-        feature_max=float(usable.max()),
-        non_finite=int((~finite).sum()),
-        near_duplicates=nearest[0],
-        leaked_duplicates=nearest[1],
-        still_frames=_still_frames(grey, sources, times),
-        silent=int((np.concatenate(levels) < SILENCE_DBFS).sum()) if levels else None,
-        sheet_images=np.stack(sheet),
-        sheet_captions=[name for i, name in enumerate(ids) if i in wanted],
+        manifest=manifest,
+        counts={split: count for split, count in counts.items() if count},
+        damaged=damaged + records.damaged,
+        shared_sources=sorted(name for name, splits in manifest.source_counts.items() if len(splits) > 1),
+        pixel_mean=pixels.mean.tolist(),
+        pixel_std=pixels.std.tolist(),
+        feature_mean=float(features.mean[0]),
+        feature_std=float(features.std[0]),
+        feature_min=features.min,
+        feature_max=features.max,
+        non_finite=non_finite,
+        near_duplicates=near,
+        leaked_duplicates=leaked,
+        still_frames=_still_frames(grey, np.concatenate(sources), np.concatenate(times)),
+        silent=silent if records.has_waveform else None,
+        sheet_images=np.stack(sheet_images),
+        sheet_captions=sheet_captions,
     )
 
 
+class _Moments:
+    """Mean, standard deviation and range of the columns of arrays that arrive one after the other; 0 of none."""
+
+    def __init__(self) -> None:
+        self._count, self._sum, self._squares = 0, np.zeros(1), np.zeros(1)
+        self.min = self.max = 0.0
+
+    def add(self, values: np.ndarray) -> None:
+        if not values.size:
+            return
+        low, high = float(values.min()), float(values.max())
+        self.min, self.max = (min(low, self.min), max(high, self.max)) if self._count else (low, high)
+        self._count += len(values)
+        self._sum = self._sum + values.sum(axis=0, dtype=np.float64)
+        self._squares = self._squares + np.square(values, dtype=np.float64).sum(axis=0)
+
+    @property
+    def mean(self) -> np.ndarray:
+        return self._sum / max(self._count, 1)
+
+    @property
+    def std(self) -> np.ndarray:
+        return np.sqrt(np.maximum(self._squares / max(self._count, 1) - self.mean**2, 0))
+
+
 def _thumbnails(images: np.ndarray) -> np.ndarray:
-    """Grey means over a 16 x 16 grid, float32 (batch, 256)."""
+    """Grey means over a grid of 16 x 16 cells, float32 (batch, 256)."""
     n, size, _, _ = images.shape
     cell = size // _THUMBNAIL
-    grid = images.mean(axis=3).reshape(n, _THUMBNAIL, cell, _THUMBNAIL, cell).mean(axis=(2, 4))
+    grid = images.mean(axis=3, dtype=np.float64).reshape(n, _THUMBNAIL, cell, _THUMBNAIL, cell).mean(axis=(2, 4))
     return grid.reshape(n, -1).astype(np.float32)
 
 
 def _level(waveform: np.ndarray) -> np.ndarray:
-    """Root mean square of int16 sound in dB below full scale (batch,)."""
-    power = ((waveform.astype(np.float64) / 32768) ** 2).mean(axis=1)
+    """Root mean square of int16 waveforms in dB relative to full scale, (batch,)."""
+    power = np.square(from_pcm16(waveform), dtype=np.float64).mean(axis=1)
     return 10 * np.log10(np.maximum(power, 1e-12))
 
 
-def _near_duplicates(grey: np.ndarray, splits: np.ndarray) -> tuple[int, int]:
+def _near_duplicates(grey: np.ndarray, is_train: np.ndarray) -> tuple[int, int]:
+    """The numbers of near-duplicates, and of held-out ones with a near-duplicate in train."""
     limit = NEAR_DUPLICATE_RMS**2 * grey.shape[1]
     squares = (grey**2).sum(axis=1)
-    is_train = splits == "train"
     near = leaked = 0
     for start in range(0, len(grey), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
@@ -143,11 +211,42 @@ def _near_duplicates(grey: np.ndarray, splits: np.ndarray) -> tuple[int, int]:
     return near, leaked
 
 
-def _still_frames(grey: np.ndarray, sources: list[str], times: list[float]) -> int:
-    order = sorted(range(len(grey)), key=lambda i: (sources[i], times[i]))
+def _still_frames(grey: np.ndarray, sources: np.ndarray, times: np.ndarray) -> int:
     limit = STILL_FRAME_RMS**2 * grey.shape[1]
     return sum(
         1
-        for before, after in itertools.pairwise(order)
+        for before, after in itertools.pairwise(np.lexsort((times, sources)))
         if sources[before] == sources[after] and float(((grey[before] - grey[after]) ** 2).sum()) < limit
     )
+
+
+def _describe(config: FeatureConfig) -> str:
+    if config.embedding:
+        return config.description
+    return (
+        f"{config.n_features} = {config.n_frames} frames x {config.n_mfcc} MFCC of {config.duration:g} s at "
+        f"{config.sample_rate} Hz"
+    )
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {split}" for split, count in counts.items())
+
+
+def _numbers(values: list[float]) -> str:
+    return " ".join(f"{value:.1f}" for value in values)
+
+
+def _some(names: list[str]) -> str:
+    if not names:
+        return ""
+    return ": " + ", ".join(names[:_NAMES_SHOWN]) + (" ..." if len(names) > _NAMES_SHOWN else "")
+
+
+def _table(title: str, counts: dict[str, dict[str, int]], top: int) -> list[str]:
+    lines = [f"\n{title}s: {len(counts)}"]
+    for name, splits in sorted(counts.items(), key=lambda item: -sum(item[1].values()))[:top]:
+        lines.append(f"  {name or '(none)'}: {_counts(splits)}")
+    if len(counts) > top:
+        lines.append(f"  ... and {len(counts) - top} more")
+    return lines

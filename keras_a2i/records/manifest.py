@@ -1,17 +1,23 @@
-"""`records.json`: what a records folder holds, how it was made and what was left out."""
+"""`records.json`: what a records folder holds, how it was built and what was left out."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
+from collections import Counter, defaultdict
 from typing import Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import RecordsError
+from keras_a2i.sources.pair import PairKey
 
 FILE_NAME = "records.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUILD_FOLDER = ".build"
+
+PairCounts = dict[str, dict[str, dict[str, int]]]
+"""Source id -> split -> label -> number of pairs."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,18 +37,17 @@ class Manifest:
 
     Attributes:
         features: the feature configuration of every pair.
-        image: the picture configuration of every pair.
-        waveform: whether every pair holds its sound.
+        image: the image configuration of every pair.
+        waveform: whether every pair holds its waveform.
         split: how the pairs were divided (`SplitSpec.to_dict`).
         sources: `Source.describe` of each source.
         shards: the files.
-        source_counts: source id -> split -> pairs.
-        label_counts: label -> split -> pairs.
-        left_out: pairs in the guard gap or not named in the split file.
-        dropped: inputs that gave no pair, as [id, reason].
-        command: what was typed.
+        pair_counts: source id -> split -> label -> number of pairs.
+        left_out: number of pairs in a guard gap or missing from the split file.
+        dropped: inputs that yielded no pair, as [id, reason].
+        command: the command that built the records, "" where they were built from Python.
         versions: library versions.
-        fingerprint: of the input and the options: equal fingerprints give equal shards.
+        fingerprint: of the input and the options: equal fingerprints mean equal shards.
     """
 
     features: FeatureConfig
@@ -51,8 +56,7 @@ class Manifest:
     split: dict[str, Any]
     sources: list[dict[str, Any]]
     shards: list[Shard]
-    source_counts: dict[str, dict[str, int]]
-    label_counts: dict[str, dict[str, int]]
+    pair_counts: PairCounts
     left_out: int
     dropped: list[list[str]]
     command: str
@@ -61,11 +65,42 @@ class Manifest:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Pairs per split."""
-        counts: dict[str, int] = {}
+        """The number of pairs per split."""
+        counts: Counter[str] = Counter()
         for shard in self.shards:
-            counts[shard.split] = counts.get(shard.split, 0) + shard.count
-        return counts
+            counts[shard.split] += shard.count
+        return dict(counts)
+
+    @property
+    def source_counts(self) -> dict[str, dict[str, int]]:
+        """Source id -> split -> number of pairs."""
+        return {
+            source: {split: sum(labels.values()) for split, labels in splits.items()}
+            for source, splits in self.pair_counts.items()
+        }
+
+    @functools.cached_property
+    def label_counts(self) -> dict[str, dict[str, int]]:
+        """Label -> split -> number of pairs, sorted by label."""
+        counts: dict[str, Counter[str]] = defaultdict(Counter)
+        for splits in self.pair_counts.values():
+            for split, labels in splits.items():
+                for label, count in labels.items():
+                    counts[label][split] += count
+        return {label: dict(sorted(counts[label].items())) for label in sorted(counts)}
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """All labels, sorted, "" included where there are pairs without a label; their positions number the labels."""
+        return tuple(self.label_counts)
+
+    @property
+    def labels_per_source(self) -> dict[str, dict[str, int]]:
+        """Source id -> label -> number of pairs, over all splits."""
+        return {
+            source: dict(sum((Counter(labels) for labels in splits.values()), Counter()))
+            for source, splits in self.pair_counts.items()
+        }
 
     def shards_of(self, split: str) -> list[Shard]:
         """The shards of a split.
@@ -75,8 +110,24 @@ class Manifest:
         """
         shards = [shard for shard in self.shards if shard.split == split]
         if not shards:
-            raise RecordsError(f"The split must be one of {sorted(self.counts)}. Received: {split!r}")
+            raise RecordsError(f"split must be one of {sorted(self.counts)} in these records. Received: {split!r}")
         return shards
+
+    def require_waveform(self, folder: str | pathlib.Path) -> None:
+        """Checks that every pair holds its waveform.
+
+        Args:
+            folder: the records folder, for the message.
+
+        Raises:
+            RecordsError: if not.
+        """
+        if self.features.embedding:
+            raise RecordsError(f"These records hold {self.features.description}, no waveform: {folder}")
+        if not self.waveform:
+            raise RecordsError(
+                f"These records hold no waveform: {folder}. Build them from audio, with waveform=True (the default)"
+            )
 
     def write(self, folder: pathlib.Path) -> None:
         """Writes `records.json`, whole or not at all."""
@@ -89,14 +140,15 @@ class Manifest:
         """Reads `records.json`.
 
         Raises:
-            RecordsError: if the folder has none, or it isn't one this version reads.
+            RecordsError: if the folder has none, or it isn't one that this version reads.
         """
         path = pathlib.Path(folder) / FILE_NAME
         if not path.is_file():
             if (path.parent / BUILD_FOLDER).is_dir():
-                raise RecordsError(f"The build in {folder} isn't finished: give the same build-records command again")
+                raise RecordsError(f"The build in {folder} isn't finished. Run the same build again to resume it")
             raise RecordsError(
-                f"A records folder holds a {FILE_NAME}, as made by keras-a2i build-records. Received: {folder}"
+                f"A records folder must hold a {FILE_NAME}. Received: {folder}. Build records with build_records, or "
+                "with the command keras-a2i build-records"
             )
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
@@ -117,7 +169,7 @@ class Manifest:
             ) from error
 
     def verify(self, folder: str | pathlib.Path) -> list[str]:
-        """Checks every shard against its sha256; returns one sentence for each that is missing or differs."""
+        """Compares every shard with its sha256; returns a sentence for each one that is missing or differs."""
         problems = []
         for shard in self.shards:
             path = pathlib.Path(folder) / shard.file
@@ -128,8 +180,14 @@ class Manifest:
             else:
                 with path.open("rb") as file:
                     if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
-                        problems.append(f"{shard.file} has another sha256 than when it was built")
+                        problems.append(f"{shard.file} has a different sha256 than when it was built")
         return problems
+
+
+def count_pair(counts: PairCounts, key: PairKey, split: str) -> None:
+    """Counts one more pair."""
+    labels = counts.setdefault(key.source_id, {}).setdefault(split, {})
+    labels[key.label] = labels.get(key.label, 0) + 1
 
 
 def write_json(path: pathlib.Path, values: Any) -> None:

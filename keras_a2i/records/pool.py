@@ -1,4 +1,4 @@
-"""Running shard tasks: in this process, in a pool of processes, or in any executor of the caller's."""
+"""Running shard tasks: in this process, in a pool of processes, or in an executor of the caller."""
 
 import contextlib
 import multiprocessing
@@ -13,11 +13,11 @@ from keras_a2i.errors import RecordsError
 from keras_a2i.records.task import Task, finished_result, run_task
 
 Progress = Callable[[int, int, int], None]
-"""Called with pairs written so far, inputs dropped, and pairs planned."""
+"""Called with the number of written pairs, of dropped inputs and of planned pairs."""
 
 
 class Tally:
-    """Adds up what the tasks report and passes it on."""
+    """Adds up the numbers that the tasks report and calls `progress` with the totals."""
 
     def __init__(self, progress: Progress | None, total: int, dropped: int):
         self._progress, self._total = progress, total
@@ -37,9 +37,9 @@ def run_tasks(
 
     Args:
         tasks: the shard tasks.
-        workers: processes, None for one a core; 1 works in this process.
-        executor: runs the tasks instead of a process pool.
-        tally: told of pairs and dropped inputs as they come.
+        workers: the number of processes, None for one per core; 1 works in this process.
+        executor: runs the tasks in place of a process pool.
+        tally: called with the new numbers of pairs and of dropped inputs.
 
     Raises:
         RecordsError: if a worker process was killed.
@@ -106,7 +106,7 @@ def _run_in_worker(task: Task) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _pool(workers: int) -> Iterator[tuple[Executor, Callable[[], tuple[int, int]]]]:
-    """A process pool whose workers count what they read, and a function that returns what has been added since."""
+    """A process pool, and a function that returns the (pairs, dropped inputs) counted since its last call."""
     context = multiprocessing.get_context("spawn")
     counters = context.Array("q", 2)
     seen = [0, 0]
@@ -122,11 +122,11 @@ def _pool(workers: int) -> Iterator[tuple[Executor, Callable[[], tuple[int, int]
         yield pool, poll
     except BrokenProcessPool:
         raise RecordsError(
-            "A worker process was killed, perhaps for want of memory. Finished shards are kept: "
-            "give the same command again, with fewer --workers"
+            "A worker process was killed, perhaps because memory ran out. Finished shards are kept: "
+            "run the same build again, with fewer workers"
         ) from None
     except BaseException:
-        # Don't wait for running tasks: their half-written files are cleared by the next build.
+        # Running tasks are not waited for: the next build removes their half-written files.
         for process in list(pool._processes.values()):
             process.terminate()
         pool.shutdown(wait=True, cancel_futures=True)

@@ -1,39 +1,45 @@
-"""The same pairs divided in another way, without reading the sources again."""
+"""The same pairs divided into other splits, without reading the sources again."""
 
 import dataclasses
+import os
 import pathlib
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
 from keras_a2i.errors import UsageError
 from keras_a2i.records.example import parse_examples
-from keras_a2i.records.manifest import FILE_NAME, Manifest, Shard
+from keras_a2i.records.manifest import FILE_NAME, Manifest, PairCounts, Shard, count_pair
+from keras_a2i.records.records import Records, as_records
 from keras_a2i.records.tfrecord import RecordWriter, read_records
 from keras_a2i.sources.pair import PairKey
 
 
-def read_keys(records: str | pathlib.Path) -> Iterator[tuple[PairKey, bytes]]:
-    """Yields every pair's key and its serialised form, split by split.
+def read_keys(records: Records | str | os.PathLike[str]) -> Iterator[tuple[PairKey, bytes]]:
+    """Yields the key of every pair and its serialised form, split by split.
+
+    Args:
+        records: a records folder, or a `Records` object.
 
     Raises:
         RecordsError, CorruptRecordError: if the records can't be read.
     """
-    manifest = Manifest.read(records)
-    for shard in manifest.shards:
-        for data in read_records(pathlib.Path(records) / shard.file):
+    records = as_records(records)
+    for shard in records.manifest.shards:
+        for data in read_records(records.path / shard.file):
             found = parse_examples([data], 0, None, ("id", "source_id", "time", "label"))
-            texts = (found[name][0].numpy().decode() for name in ("id", "source_id"))
-            yield PairKey(*texts, float(found["time"][0]), found["label"][0].numpy().decode(), shard.split), data
+            id, source_id, label = (found[name][0].numpy().decode() for name in ("id", "source_id", "label"))
+            yield PairKey(id, source_id, float(found["time"][0]), label, shard.split), data
 
 
-def resplit(records: str | pathlib.Path, out: str | pathlib.Path, splits: Mapping[str, str], kind: str) -> Manifest:
-    """Writes a records folder with the same pairs in other splits, one shard each.
+def resplit(
+    records: Records | str | os.PathLike[str], out: str | os.PathLike[str], splits: Mapping[str, str], kind: str
+) -> Manifest:
+    """Writes a records folder with the same pairs in other splits, one shard per split.
 
     Args:
-        records: a records folder.
-        out: the folder to make; it must not hold records.
-        splits: id -> split; pairs it doesn't name are left out.
-        kind: what the manifest says of the split.
+        records: a records folder, or a `Records` object.
+        out: the folder to write; it must not hold records.
+        splits: id -> split; pairs that are missing are left out.
+        kind: the name of the split in the manifest.
 
     Returns:
         The manifest of the new folder.
@@ -41,33 +47,30 @@ def resplit(records: str | pathlib.Path, out: str | pathlib.Path, splits: Mappin
     Raises:
         UsageError: if `out` holds records.
     """
-    out = pathlib.Path(out)
+    records, out = as_records(records), pathlib.Path(out)
     if (out / FILE_NAME).exists():
-        raise UsageError(f"{out} holds records. Choose another folder")
+        raise UsageError(f"out must not hold records. Received: {out}, which holds records. Choose another folder")
     out.mkdir(parents=True, exist_ok=True)
     names = {split: f"{split}-00000-of-00001.tfrecord" for split in sorted(set(splits.values()))}
     writers = {split: RecordWriter(out / f"{name}.tmp") for split, name in names.items()}
-    sources: dict[str, Counter] = defaultdict(Counter)
-    labels: dict[str, Counter] = defaultdict(Counter)
+    pair_counts: PairCounts = {}
     seen = 0
     for key, data in read_keys(records):
         seen += 1
         if (split := splits.get(key.id)) is not None:
             writers[split].write(data)
-            sources[key.source_id][split] += 1
-            labels[key.label][split] += 1
+            count_pair(pair_counts, key, split)
     shards = []
     for split, writer in writers.items():
         writer.close()
         writer.path.replace(out / names[split])
         shards.append(Shard(file=names[split], split=split, count=writer.count, size=writer.size, sha256=writer.sha256))
-    old = Manifest.read(records)
+    old = records.manifest
     manifest = dataclasses.replace(
         old,
         shards=shards,
         split={"kind": kind},
-        source_counts={name: dict(counts) for name, counts in sources.items()},
-        label_counts={name: dict(counts) for name, counts in labels.items()},
+        pair_counts=pair_counts,
         left_out=old.left_out + seen - sum(shard.count for shard in shards),
         fingerprint=f"{old.fingerprint}/{kind}",
     )

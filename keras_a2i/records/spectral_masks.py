@@ -1,4 +1,4 @@
-"""Masks of sound in time and frequency, by tensorflow-io where it is installed, else by the same in TensorFlow."""
+"""Masks of audio in time and frequency: by tensorflow-io where it is installed, else by the same in TensorFlow."""
 
 import math
 import warnings
@@ -11,17 +11,17 @@ FRAME, HOP = 512, 256
 
 
 def mask(waveforms: "tf.Tensor", seed: "tf.Tensor", time: int, frequency: float) -> "tf.Tensor":
-    """Silences a stretch of each sound and removes a band of it.
+    """Silences an interval of each clip and removes a band of it.
 
-    Without tensorflow-io, place and width come from `seed` alone. tensorflow-io takes no seed: where it is installed
-    (extra `io`), its masks come from random numbers that nothing here sets, so two runs differ in their masks, and a
-    training that goes on hears others than one that was never interrupted.
+    Without tensorflow-io, position and width are a function of `seed`. tensorflow-io accepts no seed: where it is
+    installed (extra `io`), two runs differ in their masks, and a resumed training has other masks than an uninterrupted
+    one.
 
     Args:
         waveforms: float32 (batch, n_samples).
-        seed: two integers.
-        time: longest stretch, samples; 0 for none. Counted in frames of 512 samples, one every 256.
-        frequency: widest band as a share of the sample rate, 0 for none; 0.5 is nearly all of it.
+        seed: int (2,).
+        time: the longest interval in samples, 0 for none. It is counted in frames of 512 samples, one every 256.
+        frequency: the widest band as a fraction of the sample rate, 0 for none; 0.5 is nearly all of it.
 
     Returns:
         float32 (batch, n_samples).
@@ -31,21 +31,23 @@ def mask(waveforms: "tf.Tensor", seed: "tf.Tensor", time: int, frequency: float)
     """
     import tensorflow as tf
 
-    n = waveforms.shape[1]
-    window = tf.signal.hann_window
-    frames = tf.signal.stft(tf.pad(waveforms, ((0, 0), (FRAME, FRAME))), FRAME, HOP, FRAME, window, pad_end=True)
-    # Widths are drawn below these bounds, and leave one frame and one bin at least.
-    widths = [
-        min(math.ceil(time / HOP) + 1, frames.shape[1]) if time else 0,
-        min(math.ceil(frequency * FRAME) + 1, frames.shape[2]) if frequency else 0,
-    ]
+    n_samples = waveforms.shape[1]
+    padded = tf.pad(waveforms, ((0, 0), (FRAME, FRAME)))
+    frames = tf.signal.stft(padded, FRAME, HOP, FRAME, tf.signal.hann_window, pad_end=True)
+    # Widths are drawn below these limits. At least one frame and one bin remain.
+    n_frames = min(math.ceil(time / HOP) + 1, frames.shape[1]) if time else 0
+    n_bins = min(math.ceil(frequency * FRAME) + 1, frames.shape[2]) if frequency else 0
     audio = load_tensorflow_io()
     if audio is None:
-        masked = _mask_frames(frames, seed, widths)
+        frames = _mask_axis(frames, seed + 1, axis=1, limit=n_frames)
+        frames = _mask_axis(frames, seed + 2, axis=2, limit=n_bins)
     else:
-        masked = tf.map_fn(lambda item: _mask_item(audio, item, widths), frames)
-    inverse = tf.signal.inverse_stft_window_fn(HOP, window)
-    return tf.signal.inverse_stft(masked, FRAME, HOP, FRAME, inverse)[:, FRAME : FRAME + n]
+        if n_frames:
+            frames = tf.map_fn(lambda item: audio.time_mask(item, n_frames), frames)
+        if n_bins:
+            frames = tf.map_fn(lambda item: audio.freq_mask(item, n_bins), frames)
+    inverse = tf.signal.inverse_stft_window_fn(HOP, tf.signal.hann_window)
+    return tf.signal.inverse_stft(frames, FRAME, HOP, FRAME, inverse)[:, FRAME : FRAME + n_samples]
 
 
 def load_tensorflow_io() -> Any:
@@ -54,33 +56,23 @@ def load_tensorflow_io() -> Any:
         with warnings.catch_warnings():
             # Its decoders and file systems don't load on today's TensorFlow; the masks need neither.
             warnings.filterwarnings("ignore", "unable to load libtensorflow_io|file system plugins are not loaded")
-            import tensorflow_io
+            from tensorflow_io import audio
     except (ImportError, NotImplementedError, OSError):
         return None
-    audio = getattr(tensorflow_io, "audio", None)
-    return audio if hasattr(audio, "freq_mask") and hasattr(audio, "time_mask") else None
+    return audio
 
 
-def _mask_item(audio: Any, frames: "tf.Tensor", widths: list[int]) -> "tf.Tensor":
-    time, frequency = widths
-    frames = audio.time_mask(frames, time) if time else frames
-    return audio.freq_mask(frames, frequency) if frequency else frames
-
-
-def _mask_frames(frames: "tf.Tensor", seed: "tf.Tensor", widths: list[int]) -> "tf.Tensor":
-    """Zeroes a run of frames and a run of bins of each item: width below the bound, place anywhere it fits."""
+def _mask_axis(frames: "tf.Tensor", seed: "tf.Tensor", axis: int, limit: int) -> "tf.Tensor":
+    """Zeroes a run along an axis of each item, at any position, of a width below the limit; 0 masks nothing."""
     import tensorflow as tf
 
-    for axis, width in zip((1, 2), widths, strict=True):
-        seed = seed + 1
-        if not width:
-            continue
-        batch, count = tf.shape(frames)[0], frames.shape[axis]
-        draws = tf.random.stateless_uniform((2, batch, 1), seed)
-        length = tf.floor(draws[0] * width)
-        start = tf.floor(draws[1] * (count - length))
-        place = tf.range(count, dtype=tf.float32)
-        keep = tf.logical_or(place < start, place >= start + length)
-        # A product: `tf.where` takes six times as long on complex numbers.
-        frames *= tf.cast(tf.expand_dims(keep, 3 - axis), frames.dtype)
-    return frames
+    if not limit:
+        return frames
+    batch, count = tf.shape(frames)[0], frames.shape[axis]
+    draws = tf.random.stateless_uniform((2, batch, 1), seed)
+    width = tf.floor(draws[0] * limit)
+    start = tf.floor(draws[1] * (count - width))
+    position = tf.range(count, dtype=tf.float32)
+    keep = tf.logical_or(position < start, position >= start + width)
+    # A product: `tf.where` needs six times as long on complex numbers.
+    return frames * tf.cast(tf.expand_dims(keep, 3 - axis), frames.dtype)

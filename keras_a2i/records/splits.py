@@ -1,4 +1,4 @@
-"""Which pairs train and which are held out, decided from names alone before anything is read."""
+"""Dividing pairs into training and held-out splits by their names, before anything is read."""
 
 import csv
 import dataclasses
@@ -21,14 +21,14 @@ class SplitSpec:
 
     Args:
         kind: "block" holds out the last part of every source, behind a guard gap; "source" holds out whole sources;
-            "random" draws from every source (the paper's way: neighbours in time fall on both sides); "file" follows
-            `file`; "column" follows the sources' own split column; None chooses "column" where there is one, "source"
-            where no source has two pairs, else "block".
-        val_fraction: share held out, 0 (everything trains) to below 1.
-        guard: seconds left out between the two parts of a source, for "block".
-        holdout: the source ids to hold out, for "source"; empty draws them by hash.
-        file: csv with the columns id,split, for "file"; pairs it doesn't name are left out.
-        seed: changes what "random" draws.
+            "random" holds out random pairs of every source (the paper's method: neighbours in time fall on both sides);
+            "file" follows `file`; "column" follows the split column of the sources; None chooses "column" where there
+            is one, "source" where no source has two pairs, else "block".
+        val_fraction: the fraction of held-out pairs, 0 (none) to below 1.
+        guard: seconds left out between the two parts of a source, 0 to 3600, for "block".
+        holdout: the source ids to hold out, for "source"; empty chooses them by hash.
+        file: a csv with the columns id,split, for "file"; pairs that it doesn't name are left out.
+        seed: of the kind "random".
 
     Raises:
         UsageError: if a value is out of range or doesn't belong to the kind.
@@ -43,20 +43,20 @@ class SplitSpec:
 
     def __post_init__(self) -> None:
         if self.kind is not None and self.kind not in KINDS:
-            raise UsageError(f"The split must be one of {', '.join(KINDS)}. Received: {self.kind!r}")
+            raise UsageError(f"kind of a split must be one of {', '.join(KINDS)}. Received: {self.kind!r}")
         if not 0 <= self.val_fraction < 1:
-            raise UsageError(f"The held-out fraction must lie in [0, 1). Received: {self.val_fraction}")
+            raise UsageError(f"val_fraction must lie in [0, 1). Received: {self.val_fraction}")
         if not 0 <= self.guard <= 3600:
-            raise UsageError(f"The guard gap must lie between 0 and 3600 seconds. Received: {self.guard}")
+            raise UsageError(f"guard must lie between 0 and 3600 seconds. Received: {self.guard}")
         if self.holdout and self.kind not in (None, "source"):
-            raise UsageError(f"Sources to hold out go with the split 'source'. Received: split {self.kind!r}")
+            raise UsageError(f"holdout must go with kind='source'. Received: kind={self.kind!r}")
         if self.file and self.kind not in (None, "file"):
-            raise UsageError(f"A split file goes without another split. Received: split {self.kind!r} beside it")
+            raise UsageError(f"file must go with kind='file' or none. Received: kind={self.kind!r}")
         if self.kind == "file" and not self.file:
-            raise UsageError("The split 'file' needs a csv with the columns id,split. Received none")
+            raise UsageError("file must be a csv with the columns id,split where kind='file'. Received: None")
 
     def resolve(self, keys: Sequence[PairKey]) -> "SplitSpec":
-        """The same with `kind` decided from the pairs where it was None."""
+        """The same with `kind` chosen by the pairs where it was None."""
         if self.kind is not None:
             return self
         if self.file:
@@ -71,30 +71,31 @@ class SplitSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that matter for this kind, for the manifest."""
-        fields = {
+        fields: dict[str | None, tuple[str, ...]] = {
             "block": ("kind", "val_fraction", "guard"),
             "source": ("kind", "holdout" if self.holdout else "val_fraction"),
             "random": ("kind", "val_fraction", "seed"),
-        }.get(self.kind, ("kind",))
-        return {name: getattr(self, name) for name in fields}
+        }
+        return {name: getattr(self, name) for name in fields.get(self.kind, ("kind",))}
 
 
 def assign_splits(keys: Sequence[PairKey], spec: SplitSpec, duration: float) -> dict[str, str]:
-    """Decides every pair's split.
+    """Assigns every pair to a split.
 
     Args:
-        keys: all pairs, ids unique.
+        keys: all pairs, with unique ids.
         spec: a resolved `SplitSpec`.
-        duration: seconds a pair lasts, for the guard gap.
+        duration: the duration of a pair in seconds, for the guard gap.
 
     Returns:
-        id -> "train", "val" or "test"; pairs left out (guard gap, not named in the file) are missing.
+        id -> "train", "val" or "test"; pairs that are left out (in a guard gap, or not named in the file) are missing.
 
     Raises:
-        UsageError: if a source to hold out or an id of the split file doesn't exist, or a split name isn't known.
-        RecordsError: if nothing would be left to train on, or nothing held out although a fraction was asked for.
+        UsageError: if a source to hold out, an id of the split file or the name of a split doesn't exist.
+        RecordsError: if there are no training pairs, or no held-out pairs although `val_fraction` isn't 0.
     """
     if spec.kind == "file":
+        assert spec.file is not None
         splits = _from_file(keys, pathlib.Path(spec.file))
     elif spec.kind == "column":
         splits = {key.id: key.split for key in keys if key.split}
@@ -153,7 +154,7 @@ def _held_out_sources(keys: Sequence[PairKey], spec: SplitSpec) -> set[str]:
     for name in spec.holdout:
         if name not in sources:
             near = difflib.get_close_matches(name, sources, 3) or sorted(sources)[:5]
-            raise UsageError(f"A source to hold out must exist. Received: {name!r}; there is {', '.join(near)}")
+            raise UsageError(f"holdout must name existing sources. Received: {name!r}. There is {', '.join(near)}")
     if spec.holdout:
         return set(spec.holdout)
     return set(sources[: max(1, round(spec.val_fraction * len(sources)))])
@@ -165,7 +166,7 @@ def _from_file(keys: Sequence[PairKey], path: pathlib.Path) -> dict[str, str]:
             reader = csv.DictReader(file)
             if not {"id", "split"} <= set(reader.fieldnames or ()):
                 raise UsageError(
-                    f"A split file needs the columns id,split. Received: {reader.fieldnames} in {path.name}"
+                    f"The split file must have the columns id,split. Received: {reader.fieldnames} in {path.name}"
                 )
             splits = {row["id"]: row["split"] for row in reader}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -175,8 +176,8 @@ def _from_file(keys: Sequence[PairKey], path: pathlib.Path) -> dict[str, str]:
     unknown = [name for name in splits if name not in known]
     if unknown:
         raise UsageError(
-            f"Every id of the split file must be a pair. Received: {len(unknown)} unknown ids in {path.name}, "
-            f"such as {unknown[0]!r}; the pairs are named like {keys[0].id!r}"
+            f"Every id of the split file must exist. Received: {len(unknown)} unknown ids in {path.name}, "
+            f"such as {unknown[0]!r}. The ids look like {keys[0].id!r}"
         )
     return splits
 
@@ -189,11 +190,11 @@ def _check_names(splits: dict[str, str]) -> None:
 
 def _check_not_empty(splits: dict[str, str], spec: SplitSpec) -> None:
     present = set(splits.values())
-    advice = "Choose another split, a smaller val_fraction or guard gap, or more data"
+    advice = "Choose another split, a smaller val_fraction or guard, or more data"
     if "train" not in present:
-        raise RecordsError(f"At least one pair must be left to train on. The split {spec.kind!r} leaves none. {advice}")
+        raise RecordsError(f"At least one training pair is needed. The split {spec.kind!r} leaves none. {advice}")
     if spec.kind in ("block", "source", "random") and "val" not in present:
         raise RecordsError(
-            f"The split {spec.kind!r} holds nothing out of so few pairs. {advice}, "
-            "or a val_fraction of 0 to train on everything"
+            f"At least one held-out pair is needed. The split {spec.kind!r} leaves none. {advice}, "
+            "or val_fraction=0 to train on everything"
         )

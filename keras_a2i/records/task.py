@@ -1,4 +1,4 @@
-"""One shard task: reads its units, computes features in batches and writes one file a split.
+"""One shard task: reads its units, computes features in batches and writes one file per split.
 
 Tasks are independent and idempotent, so that any `concurrent.futures.Executor` can run them, in any order.
 """
@@ -6,7 +6,6 @@ Tasks are independent and idempotent, so that any `concurrent.futures.Executor` 
 import dataclasses
 import json
 import pathlib
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +16,7 @@ from keras_a2i.errors import RecordsError
 from keras_a2i.features.mfcc import from_pcm16, mfcc, pcm16
 from keras_a2i.media.image import encode_image
 from keras_a2i.records.example import encode_example
-from keras_a2i.records.manifest import write_json
+from keras_a2i.records.manifest import PairCounts, count_pair, write_json
 from keras_a2i.records.tfrecord import RecordWriter
 from keras_a2i.sources.pair import Dropped, Pair, Source, Unit
 
@@ -26,15 +25,16 @@ _BATCH = 32
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a worker needs to write its shards.
+    """All that a worker needs to write its shards.
 
     Attributes:
-        index: number of the task.
-        folder: where its files go.
-        parts: (source, unit) in the order they are written.
-        splits: id -> split for the pairs of these units; others are read over.
-        features, image: configurations.
-        waveform: whether sound is stored.
+        index: the number of the task.
+        folder: receives its files.
+        parts: (source, unit) in the order in which they are written.
+        splits: id -> split of the pairs of these units; other pairs are skipped.
+        features: the feature configuration.
+        image: the image configuration.
+        waveform: whether waveforms are stored.
         strict: whether the first input without a pair stops the task.
     """
 
@@ -49,7 +49,7 @@ class Task:
 
     @property
     def result_path(self) -> pathlib.Path:
-        """The file whose presence says that the task is finished."""
+        """The result file; it exists once the task is finished."""
         return self.folder / f"{self.index:05d}.json"
 
     def shard_path(self, split: str) -> pathlib.Path:
@@ -58,7 +58,7 @@ class Task:
 
     @property
     def cost(self) -> float:
-        """Relative time it takes."""
+        """The relative duration of the task."""
         return sum(unit.cost for _, unit in self.parts)
 
 
@@ -67,17 +67,16 @@ def run_task(task: Task, on_read: Callable[[int, int], None] | None = None) -> d
 
     Args:
         task: the task.
-        on_read: called with (pairs, dropped) each time some have been dealt with.
+        on_read: called with the numbers of new pairs and of newly dropped inputs.
 
     Returns:
-        The result: shards {split: {count, size, sha256}}, sources, labels, dropped, waveform.
+        The result: shards {split: {count, size, sha256}}, pair_counts, dropped, waveform.
 
     Raises:
-        RecordsError: with `strict`, at the first input that gives no pair.
+        RecordsError: with `strict`, at the first input that yields no pair.
     """
     writers: dict[str, RecordWriter] = {}
-    sources: dict[str, Counter] = defaultdict(Counter)
-    labels: dict[str, Counter] = defaultdict(Counter)
+    pair_counts: PairCounts = {}
     dropped: list[Dropped] = []
     all_waveforms = True
     try:
@@ -90,8 +89,7 @@ def run_task(task: Task, on_read: Callable[[int, int], None] | None = None) -> d
                 all_waveforms &= stored is not None
                 image = pair.image if isinstance(pair.image, bytes) else encode_image(pair.image, task.image)
                 writers[split].write(encode_example(pair.key, image, features, stored, pair.factors))
-                sources[pair.key.source_id][split] += 1
-                labels[pair.key.label][split] += 1
+                count_pair(pair_counts, pair.key, split)
             if on_read:
                 on_read(len(batch), 0)
     finally:
@@ -101,8 +99,7 @@ def run_task(task: Task, on_read: Callable[[int, int], None] | None = None) -> d
         _temporary(task.shard_path(split)).replace(task.shard_path(split))
     result = {
         "shards": {s: {"count": w.count, "size": w.size, "sha256": w.sha256} for s, w in sorted(writers.items())},
-        "sources": sources,
-        "labels": labels,
+        "pair_counts": pair_counts,
         "dropped": [[item.id, item.reason] for item in dropped],
         "waveform": all_waveforms,
     }
@@ -111,7 +108,7 @@ def run_task(task: Task, on_read: Callable[[int, int], None] | None = None) -> d
 
 
 def finished_result(task: Task) -> dict[str, Any] | None:
-    """The result of a task that was finished before, or None."""
+    """The result of a task that was finished by an earlier build, or None."""
     if not task.result_path.is_file():
         return None
     return json.loads(task.result_path.read_text(encoding="utf-8"))
@@ -129,7 +126,7 @@ def _read(task: Task, dropped: list[Dropped], on_read: Callable[[int, int], None
                     yield item
                 continue
             if task.strict:
-                raise RecordsError(f"{item.id}: {item.reason}. The build stops here because it is strict")
+                raise RecordsError(f"{item.id}: {item.reason}. The build stops because strict=True")
             dropped.append(item)
             if on_read:
                 on_read(0, 1)
@@ -147,12 +144,12 @@ def _batches(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
 
 
 def _with_features(batch: list[Pair], config: FeatureConfig) -> Iterator[tuple[Pair, np.ndarray, np.ndarray | None]]:
-    """Yields (pair, features, int16 waveform or None); features come from exactly the samples that are stored."""
-    sounds = {i: pcm16(pair.waveform) for i, pair in enumerate(batch) if pair.waveform is not None}
+    """Yields (pair, features, int16 waveform or None); features are computed from the stored samples."""
+    waveforms = {i: pcm16(pair.waveform) for i, pair in enumerate(batch) if pair.waveform is not None}
     computed: dict[int, np.ndarray] = {}
-    missing = [i for i in sounds if batch[i].features is None]
+    missing = [i for i in waveforms if batch[i].features is None]
     if missing:
-        rows = mfcc(from_pcm16(np.stack([sounds[i] for i in missing])), config)
+        rows = mfcc(from_pcm16(np.stack([waveforms[i] for i in missing])), config)
         computed = dict(zip(missing, rows, strict=True))
     for i, pair in enumerate(batch):
-        yield pair, pair.features if pair.features is not None else computed[i], sounds.get(i)
+        yield pair, pair.features if pair.features is not None else computed[i], waveforms.get(i)

@@ -1,4 +1,4 @@
-"""The TFRecord container: framing and checksums, without TensorFlow so that workers start at once.
+"""The TFRecord container: framing and checksums, without TensorFlow so that workers start fast.
 
 A record is its length (uint64), the masked CRC-32C of the length, the data, the masked CRC-32C of the data.
 
@@ -6,9 +6,10 @@ Reference: TensorFlow, core/lib/io/record_writer.h.
 """
 
 import hashlib
+import os
 import pathlib
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import google_crc32c
 
@@ -25,10 +26,10 @@ def _masked_crc(data: bytes) -> int:
 
 
 class RecordWriter:
-    """Writes records to a file and keeps count, size and sha256 of what it wrote.
+    """Writes records to a file and keeps the number, the size and the sha256 of all of them.
 
     Args:
-        path: the file to make; an existing one is replaced.
+        path: the file to write; an existing one is replaced.
     """
 
     def __init__(self, path: pathlib.Path):
@@ -40,7 +41,7 @@ class RecordWriter:
 
     @property
     def sha256(self) -> str:
-        """Hexadecimal digest of everything written."""
+        """Hexadecimal digest of everything that was written."""
         return self._hash.hexdigest()
 
     def write(self, data: bytes) -> None:
@@ -57,44 +58,52 @@ class RecordWriter:
         self._file.close()
 
 
-def read_records(path: pathlib.Path, on_damage: Callable[[CorruptRecordError], None] | None = None) -> Iterator[bytes]:
+def read_records(
+    path: pathlib.Path,
+    on_damage: Callable[[CorruptRecordError], None] | None = None,
+    rows: Collection[int] | None = None,
+) -> Iterator[bytes]:
     """Yields the data of each record after checking its checksums.
 
     Args:
         path: a TFRecord file, not compressed.
-        on_damage: called with the error of a damaged record, which is then passed over; where the damage hides
-            the next record's start the rest of the file is passed over. None raises the error.
+        on_damage: called with the error of a damaged record, which is then skipped; where the damage hides the start
+            of the next record the rest of the file is skipped. None raises the error.
+        rows: the wanted records, counted from 0; the data of the others is not read. None reads all.
 
     Raises:
         CorruptRecordError: names the file and the record (counted from 0).
     """
+    last = max(rows, default=-1) if rows is not None else None
     index = 0
     with path.open("rb") as file:
-        while header := file.read(_HEADER.size):
+        while (last is None or index <= last) and (header := file.read(_HEADER.size)):
             error, lost = None, False
-            data = b""
+            data = None
             if len(header) < _HEADER.size:
                 error, lost = "the file ends inside the record's header", True
             else:
                 length, crc = _HEADER.unpack(header)
                 if _masked_crc(header[:8]) != crc or length > MAX_RECORD_BYTES:
                     error, lost = "the checksum of its length doesn't match", True
+                elif rows is not None and index not in rows:
+                    file.seek(length + _FOOTER.size, os.SEEK_CUR)
                 else:
                     data, footer = file.read(length), file.read(_FOOTER.size)
                     if len(data) < length or len(footer) < _FOOTER.size:
                         error, lost = "the file ends inside the record", True
                     elif _masked_crc(data) != _FOOTER.unpack(footer)[0]:
                         error = "the checksum of its data doesn't match"
-            if error is None:
-                yield data
-            else:
+            if error is not None:
                 damage = CorruptRecordError(
                     f"Every record must match its checksum. Received: record {index} of {path.name}: {error}. "
-                    "Build the records again; in Python, ignore_errors=True passes over damaged records"
+                    "Build the records again; in Python, ignore_errors=True skips damaged records"
                 )
                 if on_damage is None:
                     raise damage
                 on_damage(damage)
                 if lost:
                     return
+            elif data is not None:
+                yield data
             index += 1

@@ -297,13 +297,13 @@ class Trainer:
         if self.config.restore_best_weights or self.config.patience:
             # The values that decide which weights are kept deserve more pairs.
             size = MAX_SCORED
-        sample = self.records.sample("val", size, self.model.input_kind)
+        sample = self.records.sample_pairs("val", size, self.model.input_kind)
         images = sample.images.astype(np.float32) * np.float32(2 / 255) - 1
         return sample.inputs, images, (images, sample.label_numbers) if self._uses_labels() else images
 
     def _sample_sheets(self) -> SampleSheets:
         split = "val" if "val" in self.records.counts else "train"
-        sample = self.records.sample(split, N_SAMPLES, self.model.input_kind)
+        sample = self.records.sample_pairs(split, N_SAMPLES, self.model.input_kind)
         every = max(1, math.ceil(self.config.epochs / MAX_SHEETS))
         return SampleSheets(self.folder, self._predict, sample.inputs, sample.images, every, self.config.epochs)
 

@@ -1,0 +1,64 @@
+"""From decoded or streamed pairs to the batches that `model.fit` reads: gathered, converted to floats, augmented."""
+
+import tensorflow as tf
+
+from keras_a2i.records.augmentation import Augmentation, augment
+from keras_a2i.records.orders import Order, epoch_number
+from keras_a2i.records.split_cache import SplitCache
+from keras_a2i.records.split_reader import SplitReader
+
+
+def cached_batches(
+    cache: SplitCache, input: str, order: Order, batch_size: int, repeat: bool, drop_remainder: bool
+) -> tf.data.Dataset:
+    """Batches of (inputs, images, label numbers) of a split in memory, as stored."""
+    rows = order.rows(cache.decoded(input))
+    batches = (rows.repeat() if repeat else rows).batch(batch_size, drop_remainder=drop_remainder)
+    inputs, images, numbers = cache.inputs(input), cache.images, cache.label_numbers
+
+    def gather(input_rows: tf.Tensor, image_rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return tf.gather(inputs, input_rows), tf.gather(images, image_rows), tf.gather(numbers, input_rows)
+
+    return batches.map(gather, num_parallel_calls=2)
+
+
+def streamed_batches(
+    reader: SplitReader, input: str, order: Order, batch_size: int, repeat: bool, drop_remainder: bool, exact: bool
+) -> tf.data.Dataset:
+    """The same read from disk in every epoch; `exact` says that no record will be skipped."""
+    number = reader.number_labels()
+    pairs = reader.pairs(order.seed, (input, "image", "label"))
+    pairs = pairs.map(lambda pair: (pair[input], pair["image"], number(pair["label"])))
+    if exact:
+        pairs = pairs.apply(tf.data.experimental.assert_cardinality(reader.count))
+    return (pairs.repeat() if repeat else pairs).batch(batch_size, drop_remainder=drop_remainder)
+
+
+def to_model(batches: tf.data.Dataset, labels: bool) -> tf.data.Dataset:
+    """Stored batches as (inputs, images) or (inputs, (images, label numbers)), inputs and images as floats."""
+
+    def convert(inputs: tf.Tensor, images: tf.Tensor, numbers: tf.Tensor) -> tuple:
+        if inputs.dtype == tf.int16:
+            inputs = tf.cast(inputs, tf.float32) / 32768.0
+        images = tf.cast(images, tf.float32) * (2 / 255) - 1.0
+        return inputs, (images, numbers) if labels else images
+
+    return batches.map(convert, num_parallel_calls=2)
+
+
+def augmented(
+    dataset: tf.data.Dataset, augmentation: Augmentation, sample_rate: int, seed: int, order: Order
+) -> tf.data.Dataset:
+    """The batches with changed waveforms; the draws depend on the seed, the epoch and the number of the batch."""
+    if order.epoch is None:
+        # Without an epoch, these numbers differ from batch to batch and from iteration to iteration.
+        places = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
+    else:
+        places = tf.data.Dataset.range(1).map(lambda _: epoch_number(order.epoch)).repeat()
+
+    def change(numbered: tuple[tf.Tensor, tuple], place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        number, (waveforms, targets) = numbered
+        draws = tf.random.experimental.stateless_fold_in(tf.stack([tf.constant(seed, tf.int64), place]), number)
+        return augment(waveforms, draws, augmentation, sample_rate), targets
+
+    return tf.data.Dataset.zip((dataset.enumerate(), places)).map(change, num_parallel_calls=2)

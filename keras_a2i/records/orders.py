@@ -1,0 +1,210 @@
+"""The orders in which the pairs of a split are read, and which image goes with which audio.
+
+An order is a small object that maps a split to rows: a `tf.data.Dataset` of (row of the input, row of the image). A new
+order is one class here with the decorator `@register`.
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from keras_a2i.errors import UsageError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from keras_a2i.records.decoded_split import DecodedSplit
+
+ORDERS: dict[str, type["Order"]] = {}
+"""Every order by its id."""
+
+
+def register(order: type["Order"]) -> type["Order"]:
+    """Adds an order to `ORDERS`."""
+    ORDERS[order.id] = order
+    return order
+
+
+class Order:
+    """Base class of all orders.
+
+    Attributes:
+        id: the name in `ORDERS`.
+        needs_memory: whether the order needs the decoded split in memory; the others also work on a stream.
+        seed: of the random order, or None where nothing is random.
+        epoch: see `Shuffled`.
+    """
+
+    id: ClassVar[str]
+    needs_memory: ClassVar[bool] = True
+    seed: int | None = None
+    epoch: Any = None
+
+    def check(self, batch_size: int) -> None:
+        """Raises a UsageError where the order can't fill batches of this size."""
+
+    def rows(self, split: "DecodedSplit") -> "tf.data.Dataset":
+        """The rows of one epoch.
+
+        Args:
+            split: the decoded split.
+
+        Returns:
+            A data set of two int64 scalars: the row of the input and the row of the image. Its cardinality is known.
+        """
+        raise NotImplementedError
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class InOrder(Order):
+    """Every pair once, in the order in which it is stored."""
+
+    id: ClassVar[str] = "in-order"
+    needs_memory: ClassVar[bool] = False
+
+    def rows(self, split: "DecodedSplit") -> "tf.data.Dataset":
+        """Every row with itself; see `Order.rows`."""
+        import tensorflow as tf
+
+        return tf.data.Dataset.range(len(split)).map(lambda row: (row, row))
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Shuffled(Order):
+    """Every pair once, in a new random order in every epoch.
+
+    Args:
+        seed: of the order, any integer.
+        epoch: the number of the current epoch: a `tf.Variable`, or any object with an integer `value`, which the caller
+            sets before each epoch. The order then depends on `seed` and this number alone, so that a resumed training
+            reads what an uninterrupted one would have read. None counts the iterations over the data set instead. A
+            split that is streamed from disk ignores it.
+    """
+
+    id: ClassVar[str] = "shuffled"
+    needs_memory: ClassVar[bool] = False
+    seed: int = 0
+    epoch: Any = dataclasses.field(default=None, compare=False, repr=False)
+
+    def rows(self, split: "DecodedSplit") -> "tf.data.Dataset":
+        """A permutation of the rows, each with itself; see `Order.rows`."""
+        return self.permutation(len(split)).map(lambda row: (row, row))
+
+    def permutation(self, count: int) -> "tf.data.Dataset":
+        """The numbers 0 to `count` - 1, int64, shuffled."""
+        import tensorflow as tf
+
+        if self.epoch is None:
+            return tf.data.Dataset.range(count).shuffle(count, seed=self.seed)
+
+        def shuffle(_: tf.Tensor) -> tf.data.Dataset:
+            shuffled = tf.random.experimental.stateless_shuffle(
+                tf.range(count, dtype=tf.int64), tf.stack([tf.constant(self.seed, tf.int64), epoch_number(self.epoch)])
+            )
+            return tf.data.Dataset.from_tensor_slices(shuffled)
+
+        order = tf.data.Dataset.range(1).flat_map(shuffle)
+        return order.apply(tf.data.experimental.assert_cardinality(count))
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class WithinLabel(Shuffled):
+    """Every input once, shuffled, with the image of a random pair of the same label; every image occurs once, too.
+
+    Args:
+        seed: of the order and of the exchange, any integer.
+        epoch: as in `Shuffled`.
+    """
+
+    id: ClassVar[str] = "within-label"
+    needs_memory: ClassVar[bool] = True
+
+    def rows(self, split: "DecodedSplit") -> "tf.data.Dataset":
+        """A permutation of the rows, each with another row of its label; see `Order.rows`."""
+        import tensorflow as tf
+
+        numbers, inputs = split.label_numbers, self.permutation(len(split))
+        sorted_rows = tf.constant(np.argsort(numbers, kind="stable"), tf.int64)
+        labels = tf.constant(numbers, tf.float64)
+
+        def exchange(place: tf.Tensor) -> tf.data.Dataset:
+            seed = tf.stack([tf.constant(self.seed, tf.int64), place])
+            random = tf.random.stateless_uniform((len(numbers),), seed, dtype=tf.float64)
+            # Both lists are sorted by label: one keeps the order of the rows within a label, the other is random.
+            partners = tf.cast(tf.argsort(labels + random), tf.int64)
+            images = tf.scatter_nd(sorted_rows[:, None], partners, (len(numbers),))
+            return inputs.map(lambda row: (row, images[row]))
+
+        if self.epoch is None:
+            places = tf.data.Dataset.random(seed=self.seed, rerandomize_each_iteration=True).take(1)
+        else:
+            places = tf.data.Dataset.range(1).map(lambda _: epoch_number(self.epoch))
+        return places.flat_map(exchange).apply(tf.data.experimental.assert_cardinality(len(numbers)))
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Neighbours(Shuffled):
+    """Half of the pairs, shuffled, each followed by the next pair of its source; for the last one, by the one before.
+
+    An epoch has as many rows as the split, but for an odd one. `batch_size` must be even, so that neighbours share a
+    batch.
+
+    Args:
+        seed: of the order, any integer.
+        epoch: as in `Shuffled`.
+    """
+
+    id: ClassVar[str] = "neighbours"
+    needs_memory: ClassVar[bool] = True
+
+    def check(self, batch_size: int) -> None:
+        """Raises a UsageError unless `batch_size` is even."""
+        if batch_size % 2:
+            raise UsageError(f"batch_size must be even with the order Neighbours. Received: batch_size={batch_size}")
+
+    def rows(self, split: "DecodedSplit") -> "tf.data.Dataset":
+        """Rows in twos, each with itself; see `Order.rows`."""
+        import tensorflow as tf
+
+        following, n_firsts = tf.constant(neighbour_rows(split.sources, split.times), tf.int64), len(split) // 2
+        firsts = self.permutation(len(split)).take(n_firsts)
+        rows = firsts.map(lambda row: tf.stack([row, following[row]])).unbatch()
+        return rows.apply(tf.data.experimental.assert_cardinality(2 * n_firsts)).map(lambda row: (row, row))
+
+
+def neighbour_rows(sources: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The row of every pair's neighbour in time.
+
+    Args:
+        sources: the source id of every pair, str (n,).
+        times: seconds within the source, float (n,).
+
+    Returns:
+        int64 (n,): the row of the next pair of the same source; of the previous one for the last pair of a source, and
+        the row itself for a pair that is alone in its source.
+    """
+    order = np.lexsort((times, sources))
+    neighbours = np.arange(len(order))
+    same = sources[order][1:] == sources[order][:-1]
+    neighbours[order[1:][same]] = order[:-1][same]
+    neighbours[order[:-1][same]] = order[1:][same]
+    return neighbours
+
+
+def epoch_number(epoch: Any) -> "tf.Tensor":
+    """The current value of `Shuffled.epoch` as an int64 scalar, read whenever the graph runs."""
+    import tensorflow as tf
+
+    if isinstance(epoch, tf.Variable):
+        return tf.cast(epoch, tf.int64)
+    if not hasattr(epoch, "value"):
+        raise UsageError(
+            f"epoch must be a tf.Variable or an object with an integer attribute 'value'. Received: epoch={epoch!r}"
+        )
+    number = tf.numpy_function(lambda: np.asarray(epoch.value).astype(np.int64), [], tf.int64)
+    return tf.ensure_shape(number, ())

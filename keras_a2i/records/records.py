@@ -1,0 +1,292 @@
+"""A records folder as one object: read once, shared by training, evaluation, export and notebooks."""
+
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.errors import UsageError
+from keras_a2i.records.augmentation import Augmentation
+from keras_a2i.records.decoded_split import INPUTS, DecodedSplit
+from keras_a2i.records.manifest import Manifest
+from keras_a2i.records.orders import InOrder, Order, Shuffled
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from keras_a2i.records.split_cache import SplitCache
+    from keras_a2i.records.split_reader import SplitReader
+
+CACHE_BUDGET = 2 << 30
+"""Bytes of decoded images and inputs that `cache="auto"` keeps in memory: about 10,000 RGB images of 256 x 256."""
+
+
+class Records:
+    """A records folder.
+
+    The manifest is read at once, shards only when they are needed. A split that is kept in memory is decoded once and
+    shared by everything that uses the same object.
+
+    Args:
+        path: the records folder.
+
+    Attributes:
+        path: the folder.
+        manifest: the content of `records.json`.
+        damaged: sentences about the damaged records that were skipped so far (see `ignore_errors` of the methods).
+
+    Raises:
+        RecordsError: if the folder holds no records, or records of another version.
+
+    Example:
+        ```python
+        records = keras_a2i.Records("records")
+        model.fit(records.dataset("train"), validation_data=records.dataset("val"))
+        ```
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = pathlib.Path(path)
+        self.manifest = Manifest.read(self.path)
+        self.damaged: list[str] = []
+        self._caches: dict[str, SplitCache] = {}
+        self._statistics: tuple[np.ndarray, np.ndarray] | None = None
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {split}" for split, count in self.counts.items())
+        return f"Records({str(self.path)!r}: {counts}; {self.features.description}; images {self.image.shape})"
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of pairs per split."""
+        return self.manifest.counts
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All labels, sorted; () where no pair has one."""
+        return () if self.manifest.label_names == ("",) else self.manifest.label_names
+
+    @property
+    def labels_per_source(self) -> dict[str, dict[str, int]]:
+        """Source id -> label -> number of pairs, over all splits."""
+        return self.manifest.labels_per_source
+
+    @property
+    def features(self) -> FeatureConfig:
+        """The feature configuration of every pair."""
+        return self.manifest.features
+
+    @property
+    def image(self) -> ImageConfig:
+        """The image configuration of every pair."""
+        return self.manifest.image
+
+    @property
+    def has_waveform(self) -> bool:
+        """Whether every pair holds its waveform."""
+        return self.manifest.waveform
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the input and the options of the build: equal fingerprints mean equal pairs."""
+        return self.manifest.fingerprint
+
+    def feature_statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of every feature over the training split.
+
+        Returns:
+            Two float32 arrays (n_features,). They are computed once, without decoding images.
+
+        Raises:
+            CorruptRecordError: at a damaged record.
+        """
+        if self._statistics is None:
+            cache = self._caches.get("train")
+            rows = self._reader("train").column("features") if cache is None else cache.decoded("features").features
+            mean, std = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+            self._statistics = mean.astype(np.float32), std.astype(np.float32)
+        return self._statistics
+
+    def dataset(
+        self,
+        split: str = "train",
+        batch_size: int = 64,
+        *,
+        input: str = "features",
+        order: Order | None = None,
+        seed: int = 0,
+        labels: bool = False,
+        augmentation: Augmentation | None = None,
+        cache: bool | str | int = "auto",
+        repeat: bool = False,
+        drop_remainder: bool = False,
+        ignore_errors: bool = False,
+    ) -> "tf.data.Dataset":
+        """Batches of (inputs, images) for `model.fit`.
+
+        Where the decoded split fits the cache it is read once, and every epoch has a new order. Larger splits are
+        streamed from disk in every epoch: shards in a new order, records mixed in a buffer of 2,048.
+
+        Args:
+            split: "train", "val" or "test".
+            batch_size: pairs per batch, 1 or more.
+            input: "features" (MFCC or embeddings, as the records hold) or "waveform".
+            order: one of `keras_a2i.records.orders`; None means `Shuffled(seed)` for "train", else `InOrder()`.
+            seed: of the default order and of the augmentation.
+            labels: return (inputs, (images, label numbers)); numbers are positions in the sorted labels.
+            augmentation: random changes of the audio, for the input "waveform". They depend on `seed`, the epoch of
+                `order` (without one, every iteration differs) and the number of the batch. The masks of tensorflow-io
+                are the exception: see `keras_a2i.records.spectral_masks.mask`.
+            cache: "auto" keeps the decoded split in memory (as uint8) where it needs at most 2 GiB, True always, False
+                never; a number is a budget in bytes.
+            repeat: repeat without end.
+            drop_remainder: leave out a last batch that is smaller.
+            ignore_errors: skip damaged records and list them in `damaged`.
+
+        Returns:
+            A `tf.data.Dataset` of (float32 (batch, n_features) or (batch, n_samples) in [-1, 1],
+            float32 (batch, size, size, channels) in [-1, 1]); label numbers are int32 (batch,).
+
+        Raises:
+            RecordsError: if the records hold no such split or no waveform, or a shard is missing.
+            CorruptRecordError: at a damaged record; while streaming, TensorFlow's error holds the same sentence.
+            UsageError: if an argument is out of range.
+        """
+        from keras_a2i.records import batches
+
+        if batch_size < 1:
+            raise UsageError(f"batch_size must be 1 or more. Received: {batch_size}")
+        if augmentation is not None and input != "waveform":
+            raise UsageError(f"augmentation must go with input='waveform'. Received: input={input!r}")
+        if order is None:
+            order = Shuffled(seed) if split == "train" else InOrder()
+        order.check(batch_size)
+        reader = self._reader(split, input, ignore_errors)
+        if self._fits(reader.count, input, cache):
+            found = batches.cached_batches(
+                self._cached(split, input, ignore_errors), input, order, batch_size, repeat, drop_remainder
+            )
+        elif order.needs_memory:
+            raise UsageError(
+                f"The order {type(order).__name__} needs the split in memory: cache must be large enough. "
+                f"Received: cache={cache!r} with {reader.count} pairs"
+            )
+        else:
+            found = batches.streamed_batches(
+                reader, input, order, batch_size, repeat, drop_remainder, exact=not ignore_errors
+            )
+        found = batches.to_model(found, labels)
+        if augmentation is not None and augmentation.active:
+            found = batches.augmented(found, augmentation, self.features.sample_rate, seed, order)
+        return found.prefetch(2)
+
+    def decoded(self, split: str, input: str = "features", *, ignore_errors: bool = False) -> DecodedSplit:
+        """The whole split in memory, decoded at the first call and shared by all later ones.
+
+        Args:
+            split: "train", "val" or "test".
+            input: "features" or "waveform".
+            ignore_errors: skip damaged records and list them in `damaged`.
+
+        Returns:
+            All pairs, in the order of the shards. The arrays are read-only.
+
+        Raises:
+            RecordsError, CorruptRecordError: as `dataset`.
+        """
+        return self._cached(split, input, ignore_errors).decoded(input)
+
+    def stream(
+        self, split: str, input: str = "features", batch_size: int = 32, *, ignore_errors: bool = False
+    ) -> Iterator[DecodedSplit]:
+        """Yields the pairs of a split in batches, in the order of the shards, whatever its size.
+
+        Only a few batches are in memory at a time. A split that is in memory already is not read again.
+
+        Args:
+            split: "train", "val" or "test".
+            input: "features" or "waveform".
+            batch_size: pairs per batch, 1 or more.
+            ignore_errors: skip damaged records and list them in `damaged`.
+
+        Raises:
+            RecordsError, CorruptRecordError: as `dataset`.
+        """
+        if batch_size < 1:
+            raise UsageError(f"batch_size must be 1 or more. Received: {batch_size}")
+        reader = self._reader(split, input, ignore_errors)
+        cache = self._caches.get(split)
+        if cache is None or not cache.has(input) or (cache.skipped and not ignore_errors):
+            return reader.batches(batch_size)
+        decoded = cache.decoded(input)
+        return (decoded[start : start + batch_size] for start in range(0, len(decoded), batch_size))
+
+    def sample(self, split: str, n: int, input: str = "features") -> tuple[np.ndarray, np.ndarray]:
+        """Up to `n` pairs, spread evenly over a split; only these are read where the split isn't in memory.
+
+        Args:
+            split: "train", "val" or "test".
+            n: the number of pairs, 1 or more.
+            input: "features" or "waveform".
+
+        Returns:
+            Inputs, float32 (n, n_features) or (n, n_samples) in [-1, 1], and images, uint8
+            (n, size, size, channels).
+
+        Raises:
+            RecordsError, CorruptRecordError: as `dataset`.
+        """
+        pairs = self.sample_pairs(split, n, input)
+        return pairs.inputs, pairs.images
+
+    def sample_pairs(self, split: str, n: int, input: str = "features") -> DecodedSplit:
+        """As `sample`, with the ids, labels and everything else of the pairs."""
+        reader = self._reader(split, input)
+        cache = self._caches.get(split)
+        in_memory = cache.decoded(input) if cache is not None and cache.has(input) else None
+        count = reader.count if in_memory is None else len(in_memory)
+        rows = np.unique(np.linspace(0, count - 1, n).astype(int))
+        return reader.rows(rows.tolist()) if in_memory is None else in_memory[rows]
+
+    def _fits(self, count: int, input: str, cache: bool | str | int) -> bool:
+        """Whether a split is to be kept in memory."""
+        if isinstance(cache, bool):
+            return cache
+        if isinstance(cache, str):
+            if cache != "auto":
+                raise UsageError(f"cache must be 'auto', True, False or a number of bytes. Received: {cache!r}")
+            cache = CACHE_BUDGET
+        input_bytes = 2 * self.features.n_samples if input == "waveform" else 4 * self.features.n_features
+        pair_bytes = int(np.prod(self.image.shape)) + input_bytes
+        return count * pair_bytes <= cache
+
+    def _cached(self, split: str, input: str, ignore_errors: bool) -> "SplitCache":
+        from keras_a2i.records.split_cache import SplitCache
+
+        reader = self._reader(split, input, ignore_errors)
+        cache = self._caches.get(split)
+        if cache is None or (cache.skipped and not ignore_errors):
+            cache = self._caches[split] = SplitCache(reader)
+        elif input == "waveform":
+            cache.add_waveforms(reader)
+        return cache
+
+    def _reader(self, split: str, input: str = "features", ignore_errors: bool = False) -> "SplitReader":
+        from keras_a2i.records.split_reader import SplitReader
+
+        if input not in INPUTS:
+            raise UsageError(f"input must be 'features' or 'waveform'. Received: {input!r}")
+        on_damage = self._note_damage if ignore_errors else None
+        return SplitReader(self.path, self.manifest, split, waveform=input == "waveform", on_damage=on_damage)
+
+    def _note_damage(self, sentence: str) -> None:
+        if sentence not in self.damaged:
+            self.damaged.append(sentence)
+
+
+def as_records(records: "Records | str | os.PathLike[str]") -> Records:
+    """The given object, or the records of the given folder."""
+    return records if isinstance(records, Records) else Records(records)

@@ -1,0 +1,173 @@
+"""Reading one split from its shards: parsed pairs as a `tf.data.Dataset`, decoded batches, single rows."""
+
+import itertools
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_a2i.errors import CorruptRecordError, RecordsError
+from keras_a2i.records.decoded_split import DecodedSplit
+from keras_a2i.records.example import decode_factors, decode_image, parse_examples
+from keras_a2i.records.manifest import Manifest
+from keras_a2i.records.tfrecord import read_records
+
+SHUFFLE_BUFFER = 2048
+_CHUNK = 16
+_BATCH = 64
+_FILES_AT_ONCE = 4
+
+
+class SplitReader:
+    """The shards of one split.
+
+    Args:
+        path: the records folder.
+        manifest: its manifest.
+        split: "train", "val" or "test".
+        waveform: whether waveforms are read.
+        on_damage: called with a sentence for every damaged record, which is then skipped; None raises the error.
+
+    Attributes:
+        count: the number of pairs in the split.
+
+    Raises:
+        RecordsError: if the records hold no such split or no waveform, or a shard is missing.
+    """
+
+    def __init__(
+        self,
+        path: pathlib.Path,
+        manifest: Manifest,
+        split: str,
+        *,
+        waveform: bool = False,
+        on_damage: Callable[[str], None] | None = None,
+    ):
+        if waveform:
+            manifest.require_waveform(path)
+        self.manifest = manifest
+        self._shards = manifest.shards_of(split)
+        self._paths = [path / shard.file for shard in self._shards]
+        for shard_path in self._paths:
+            if not shard_path.is_file():
+                raise RecordsError(f"The shard {shard_path.name} is missing in {path}. Build the records again")
+        self.count = sum(shard.count for shard in self._shards)
+        self._n_samples = manifest.features.n_samples if waveform else None
+        self._on_damage = on_damage
+        self._failure: CorruptRecordError | None = None
+        self._label_numbers = {label: number for number, label in enumerate(manifest.label_names)}
+
+    def pairs(self, seed: int | None = None, names: Sequence[str] | None = None) -> tf.data.Dataset:
+        """Parsed pairs one by one, with decoded images.
+
+        Args:
+            seed: None for the order of the shards; an integer shuffles the shards and mixes the records in a buffer of
+                2,048, anew in every epoch.
+            names: the wanted keys of `parse_examples`, None for all.
+
+        Returns:
+            A data set of dictionaries.
+        """
+        files = tf.data.Dataset.range(len(self._paths))
+        if seed is not None:
+            files = files.shuffle(len(self._paths), seed=seed)
+        chunks = files.interleave(
+            lambda index: tf.data.Dataset.from_generator(
+                self._chunks_of, args=(index,), output_signature=tf.TensorSpec([None], tf.string)
+            ),
+            cycle_length=1 if seed is None else min(_FILES_AT_ONCE, len(self._paths)),
+        )
+        pairs = chunks.map(lambda chunk: self._parse(chunk, names)).unbatch()
+        if seed is not None:
+            # Images are mixed while they are still encoded, hence small.
+            pairs = pairs.shuffle(min(SHUFFLE_BUFFER, self.count), seed=seed)
+        image_shape = self.manifest.image.shape
+        return pairs.map(
+            lambda pair: pair | {"image": decode_image(pair["image"], image_shape)},
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+
+    def batches(self, batch_size: int = _BATCH) -> Iterator[DecodedSplit]:
+        """Yields decoded batches in the order of the shards; a few batches are in memory at a time.
+
+        Raises:
+            CorruptRecordError: at a damaged record, unless damage is reported by `on_damage`.
+        """
+        try:
+            for batch in self.pairs().batch(batch_size).prefetch(2).as_numpy_iterator():
+                yield self._decoded(batch)
+        except tf.errors.OpError:
+            if self._failure is not None:
+                raise self._failure from None
+            raise
+
+    def rows(self, rows: Sequence[int]) -> DecodedSplit:
+        """Reads the given rows of the split, in ascending order; the others are skipped without being read.
+
+        Args:
+            rows: numbers from 0 to `count` - 1, ascending.
+        """
+        serialized: list[bytes] = []
+        first = 0
+        for path, shard in zip(self._paths, self._shards, strict=True):
+            wanted = {row - first for row in rows if first <= row < first + shard.count}
+            first += shard.count
+            if wanted:
+                serialized += read_records(path, rows=wanted)
+        batch = {name: value.numpy() for name, value in self._parse(serialized, None).items()}
+        batch["image"] = np.stack([decode_image(image, self.manifest.image.shape) for image in batch["image"]])
+        return self._decoded(batch)
+
+    def column(self, name: str) -> np.ndarray:
+        """Reads one entry of every pair, without decoding images.
+
+        Args:
+            name: a key of `parse_examples`.
+        """
+        chunks = itertools.chain.from_iterable(self._chunks_of(index) for index in range(len(self._paths)))
+        return np.concatenate([self._parse(chunk, (name,))[name] for chunk in chunks])
+
+    def number_labels(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """A function from a label to its number, for use in a graph."""
+        names = tf.constant(self.manifest.label_names)
+        return lambda label: tf.argmax(tf.equal(names, label), output_type=tf.int32)
+
+    def _parse(self, serialized: Any, names: Sequence[str] | None) -> dict[str, tf.Tensor]:
+        return parse_examples(serialized, self.manifest.features.n_features, self._n_samples, names)
+
+    def _decoded(self, batch: dict[str, np.ndarray]) -> DecodedSplit:
+        ids, sources, labels = (
+            np.array([text.decode() for text in batch[name]]) for name in ("id", "source_id", "label")
+        )
+        return DecodedSplit(
+            input="features" if self._n_samples is None else "waveform",
+            ids=ids,
+            sources=sources,
+            times=batch["time"].astype(np.float64),
+            labels=labels,
+            label_numbers=np.array([self._label_numbers[label] for label in labels], np.int32),
+            features=batch["features"],
+            waveforms=batch.get("waveform"),
+            images=batch["image"],
+            factors=[decode_factors(text) for text in batch["factors"]],
+        )
+
+    def _chunks_of(self, index: int) -> Iterator[list[bytes]]:
+        """Yields the serialised pairs of a shard, up to 16 at a time."""
+        on_damage = self._on_damage
+        chunk: list[bytes] = []
+        try:
+            for data in read_records(self._paths[index], on_damage and (lambda damage: on_damage(str(damage)))):
+                chunk.append(data)
+                if len(chunk) == _CHUNK:
+                    yield chunk
+                    chunk = []
+        except CorruptRecordError as error:
+            self._failure = error
+            raise
+        if chunk:
+            yield chunk
