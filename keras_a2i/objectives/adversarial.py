@@ -1,4 +1,4 @@
-"""The objective that a discriminator can't tell generated pictures from real ones."""
+"""A discriminator that tells real images from generated ones."""
 
 from typing import Any
 
@@ -6,26 +6,26 @@ import keras
 from keras import layers, ops
 
 from keras_a2i.models.image_encoder import image_encoder
-from keras_a2i.objectives.objective import Objective, Step
+from keras_a2i.objectives.objective import Objective, TrainState, register_objective
 
-_N_JUDGED = 128
+_EMBEDDING_DIM = 128
 _NOISE = 0.05
 
 
+@register_objective
 class Adversarial(Objective):
-    """Hinge losses of a projection discriminator, which sees the picture and what the encoder made of the sound.
+    """Hinge losses of a projection discriminator, which receives the image and the encoder's output.
 
-    Both sides learn in one step of one optimizer: the discriminator is shown generated pictures that it can't reach
-    back through, and the generator is judged by a discriminator that holds still. R1 keeps the discriminator smooth:
-    its gradient at real pictures is estimated by what it says of slightly noisy ones.
+    Discriminator and generator are updated in one step of one optimizer: the discriminator's loss sends no gradient to
+    the generated images, and the generator's loss treats the discriminator's weights as constants. The R1 penalty
+    keeps the discriminator smooth: its gradient at real images is estimated from its outputs for slightly noisy ones.
 
     Args:
         weight: factor of the loss.
-        image_size, channels: of the pictures.
-        n_content: length of the latent vector, without style.
-        start: share of the training before the objective comes in.
-        smoothness: gamma of R1.
-        seed: of the noise.
+        start: fraction of the training after which the objective counts, 0 up to below 1.
+        smoothness: gamma of the R1 penalty.
+        seed: seed of the noise.
+        **kwargs: as `Objective`.
 
     Reference:
         Miyato and Koyama, "cGANs with projection discriminator", 2018; Mescheder et al., "Which training methods for
@@ -33,44 +33,53 @@ class Adversarial(Objective):
         2025.
     """
 
-    def __init__(
-        self,
-        weight: float,
-        image_size: int,
-        channels: int,
-        n_content: int,
-        start: float = 0.0,
-        smoothness: float = 0.1,
-        seed: int = 0,
-    ):
-        super().__init__(weight, "adversarial")
-        self._start, self._smoothness = start, smoothness
-        self.discriminator = _discriminator(image_size, channels, n_content)
-        self._random = keras.random.SeedGenerator(seed)
+    id = "adversarial"
 
-    def loss(self, step: Step) -> Any:
-        real, fake = step.images, step.sampled
-        content = ops.stop_gradient(step.content)
+    def __init__(
+        self, weight: float = 1.0, start: float = 0.0, smoothness: float = 0.1, seed: int = 0, **kwargs: Any
+    ):
+        super().__init__(weight, **kwargs)
+        self.start, self.smoothness, self.seed = start, smoothness, seed
+        self.discriminator: Any = None
+        self._seed_generator = keras.random.SeedGenerator(seed)
+
+    def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
+        self._require_latent(model)
+        self._require(self.discriminator is None, "to be new: it has been attached to a model before")
+        self.discriminator = _discriminator(
+            model.image.size, model.image.channels, model.latent_dim - model.style_units
+        )
+
+    def loss(self, state: TrainState) -> Any:
+        real, fake = state.images, state.sampled
+        content = ops.stop_gradient(state.content)
         on_real = self.discriminator([real, content])
         on_fake = self.discriminator([ops.stop_gradient(fake), content])
-        critic = ops.mean(ops.relu(1 - on_real)) + ops.mean(ops.relu(1 + on_fake))
-        noisy = real + _NOISE * keras.random.normal(ops.shape(real), seed=self._random)
-        slope = ops.mean(ops.square(self.discriminator([noisy, content]) - on_real)) / _NOISE**2
-        still = [ops.stop_gradient(variable.value) for variable in self.discriminator.trainable_variables]
-        fixed = [variable.value for variable in self.discriminator.non_trainable_variables]
-        verdict, _ = self.discriminator.stateless_call(still, fixed, [fake, content])
-        return critic + 0.5 * self._smoothness * slope - ops.mean(verdict)
+        discriminator_loss = ops.mean(ops.relu(1 - on_real)) + ops.mean(ops.relu(1 + on_fake))
+        if state.training:
+            noisy = real + _NOISE * keras.random.normal(ops.shape(real), seed=self._seed_generator)
+            slope = ops.mean(ops.square(self.discriminator([noisy, content]) - on_real)) / _NOISE**2
+            discriminator_loss = discriminator_loss + 0.5 * self.smoothness * slope
+        constants = [ops.stop_gradient(variable.value) for variable in self.discriminator.trainable_variables]
+        others = [variable.value for variable in self.discriminator.non_trainable_variables]
+        realism, _ = self.discriminator.stateless_call(constants, others, [fake, content])
+        return discriminator_loss - ops.mean(realism)
 
     def ramp(self, progress: Any) -> Any:
-        return ops.cast(progress >= self._start, "float32")
+        return ops.cast(progress >= self.start, "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"start": self.start, "smoothness": self.smoothness, "seed": self.seed}
 
 
 def _discriminator(image_size: int, channels: int, n_content: int) -> keras.Model:
     content = keras.Input((n_content,), name="content")
-    looks = image_encoder(image_size, channels, _N_JUDGED)
+    encoder = image_encoder(image_size, channels, _EMBEDDING_DIM)
     image = keras.Input((image_size, image_size, channels), name="image")
-    seen = layers.LeakyReLU(0.2, name="seen")(looks(image))
-    heard = layers.Dense(_N_JUDGED, use_bias=False, name="heard")(content)
-    alone = layers.Dense(1, name="alone")(seen)
-    together = layers.Dot(axes=-1, name="together")([seen, heard])
-    return keras.Model([image, content], layers.Add(name="verdict")([alone, together]), name="discriminator")
+    image_embedding = layers.LeakyReLU(0.2, name="image_embedding")(encoder(image))
+    audio_embedding = layers.Dense(_EMBEDDING_DIM, use_bias=False, name="audio_embedding")(content)
+    unconditional = layers.Dense(1, name="unconditional")(image_embedding)
+    conditional = layers.Dot(axes=-1, name="conditional")([image_embedding, audio_embedding])
+    return keras.Model(
+        [image, content], layers.Add(name="realism")([unconditional, conditional]), name="discriminator"
+    )

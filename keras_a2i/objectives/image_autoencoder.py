@@ -1,6 +1,6 @@
-"""A picture autoencoder whose second half is the generator."""
+"""An image autoencoder whose decoder is the generator."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import layers, losses, ops
@@ -10,69 +10,104 @@ from keras_a2i.losses import BatchScaledMSE
 from keras_a2i.models.image_encoder import image_encoder
 
 NO_LABEL = -1
-"""The label of pictures that have none."""
+"""Label of an image that has none."""
 _LABEL_WEIGHT = 3.0
 
 
+@keras.saving.register_keras_serializable("keras_a2i")
 class ImageAutoencoder(keras.Model):
-    """Pictures to latent vectors and back, trained with plain `compile(optimizer)` and `fit`.
+    """Images to latent vectors and back, trained by plain `compile(optimizer)` and `fit`.
 
-    In training pictures are moved, turned and scaled a little, and drawn again as they are then. Where there are
-    labels, they are learnt from the latent vector.
+    In training, images are shifted, rotated and scaled a little, and reconstructed as they are then. If there are
+    labels, they are predicted from the latent vector.
 
     Args:
-        generator: latent vectors (batch, n) to pictures; its weights are trained on.
+        generator: model from latent vectors (batch, n) to images, whose weights are trained.
         n_labels: number of labels, 0 for none.
-        batch_size: the factor of the loss.
-        seed: of the changes of the pictures.
+        batch_size: the factor of the paper's loss: images per step.
+        seed: seed of the augmentation.
+        name: name of the model.
 
-    Call with pictures (batch, size, size, channels) in [-1, 1]; returns them as they are drawn again. Fit it on
-    (pictures, labels), int32, `NO_LABEL` where a picture has none.
+    Call with images (batch, size, size, channels) in [-1, 1]; returns their reconstruction. Fit it on
+    (images, labels), int32, `NO_LABEL` for an image without a label.
+
+    Example:
+        >>> generator = keras.Sequential([keras.Input((8,)), keras.layers.Dense(256), keras.layers.Reshape((16, 16, 1))])
+        >>> ImageAutoencoder(generator)(np.zeros((2, 16, 16, 1))).shape
+        TensorShape([2, 16, 16, 1])
     """
 
-    def __init__(self, generator: keras.Model, n_labels: int = 0, batch_size: int = 64, seed: int = 0):
-        super().__init__(name="image_autoencoder")
+    def __init__(
+        self,
+        generator: keras.Model,
+        n_labels: int = 0,
+        batch_size: int = 64,
+        seed: int = 0,
+        name: str = "image_autoencoder",
+    ):
+        super().__init__(name=name)
         _, size, _, channels = generator.output_shape
-        n_latent = generator.input_shape[-1] if isinstance(generator.input_shape, tuple) else None
-        n_latent = n_latent or generator.inputs[0].shape[-1]
+        latent_dim = generator.inputs[0].shape[-1]
+        self.n_labels, self.batch_size, self.seed = n_labels, batch_size, seed
         self.generator = generator
-        self.encoder = image_encoder(size, channels, n_latent)
+        self.encoder = image_encoder(size, channels, latent_dim)
         self.head = layers.Dense(n_labels, name="label") if n_labels else None
         if self.head is not None:
-            self.head.build((None, n_latent))
-        # A generator that decides between labels learns to from here on.
-        self._deciding = [layer.head for layer in generator.layers if isinstance(layer, LabelPrototypes) and n_labels]
-        self._moves = [
-            layers.RandomTranslation(0.06, 0.06, fill_mode="nearest", seed=seed),
-            layers.RandomRotation(0.02, fill_mode="nearest", seed=seed + 1),
-            layers.RandomZoom(0.08, fill_mode="nearest", seed=seed + 2),
+            self.head.build((None, latent_dim))
+        # A generator that classifies first learns it from here on.
+        self._prototype_heads = [
+            layer.head for layer in generator.layers if isinstance(layer, LabelPrototypes) and n_labels
         ]
-        self._compare = BatchScaledMSE(batch_size)
-        self._name = losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=NO_LABEL)
+        options = {"fill_mode": "nearest", "data_format": "channels_last"}
+        self._augmentation = [
+            layers.RandomTranslation(0.06, 0.06, seed=seed, **options),
+            layers.RandomRotation(0.02, seed=seed + 1, **options),
+            layers.RandomZoom(0.08, seed=seed + 2, **options),
+        ]
+        self._image_loss = BatchScaledMSE(batch_size)
+        self._label_loss = losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=NO_LABEL)
         self.built = True
 
     def freeze(self, frozen: bool = True) -> None:
-        """Holds what looks at pictures still, for those who learn by it; the generator goes on learning."""
+        """Freezes or unfreezes the image encoder and the label head. The generator stays trainable."""
         self.encoder.trainable = not frozen
         if self.head is not None:
             self.head.trainable = not frozen
 
     def call(self, images: Any, training: bool = False) -> Any:
+        """Returns reconstructed images, or in training a dictionary of what `compute_loss` needs."""
         if not training:
-            return self.generator(self.encoder(images))
-        for move in self._moves:
-            images = move(images, training=True)
+            return self.generator(self.encoder(images, training=False), training=False)
+        for layer in self._augmentation:
+            images = layer(images, training=True)
         latent = self.encoder(images, training=True)
-        return images, latent, self.generator(latent, training=True)
+        return {"images": images, "latent": latent, "generated": self.generator(latent, training=True)}
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        images, latent, drawn = y_pred
-        value = self._compare(ops.stop_gradient(images), drawn)
+        if not training:
+            y_pred = {"images": x, "latent": self.encoder(x, training=False), "generated": y_pred}
+        latent = y_pred["latent"]
+        value = self._image_loss(ops.stop_gradient(y_pred["images"]), y_pred["generated"])
         if self.head is not None:
-            value += _LABEL_WEIGHT * self._name(y, self.head(latent))
-        for head in self._deciding:
+            value += _LABEL_WEIGHT * self._label_loss(y, self.head(latent))
+        for head in self._prototype_heads:
             logits = head(latent[:, : head.n_inputs])
-            value += _LABEL_WEIGHT * self._name(ops.repeat(y[:, None], head.ensemble, axis=1), logits)
+            value += _LABEL_WEIGHT * self._label_loss(ops.repeat(y[:, None], head.ensemble, axis=1), logits)
         return value
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "generator": keras.saving.serialize_keras_object(self.generator),
+            "n_labels": self.n_labels,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Self:
+        with keras.saving.CustomObjectScope(custom_objects or {}):
+            generator = keras.saving.deserialize_keras_object(config["generator"])
+        return cls(**(config | {"generator": generator}))

@@ -1,23 +1,31 @@
-"""What an objective is, and what it is given of a training step."""
+"""The base classes of objectives, their registry, and the state of a training step that they receive."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
 import keras
+from keras import ops
+
+from keras_a2i.errors import UsageError
 
 
 @dataclasses.dataclass
-class Step:
-    """One training step as the objectives see it; tensors of `batch` pairs.
+class TrainState:
+    """One step of a training or of an evaluation; every tensor holds a batch.
 
     Attributes:
-        images: real pictures, float32 (batch, size, size, channels) in [-1, 1].
-        labels: int32 (batch,), or None where the data set gives none.
-        content: what the encoder made of the sound, (batch, n).
-        generated: pictures of the sounds, as `images`; where there is a style, with the one read off the real picture.
-        sampled: pictures of the sounds with a style that was drawn; `generated` itself where there is none.
-        style: mean and log variance of the style read off the real pictures, or None.
-        progress: share of the training that is done, a scalar from 0 to 1.
+        images: real images, float32 (batch, size, size, channels) in [-1, 1].
+        labels: int32 (batch,), or None if the data set yields no labels.
+        content: output of the encoder without the style units, (batch, n), or None if the model has no encoder.
+        generated: images generated from the inputs, as `images`. If the model has style units, their style is inferred
+            from the real image.
+        sampled: images generated from the inputs with a random style (in evaluation: the mean style), or `generated`
+            if the model has no style units.
+        style: mean and log variance of the style inferred from the real images, (batch, style_units) each, or None.
+        progress: completed fraction of the training, a scalar from 0 to 1.
+        training: False in `evaluate` and validation. An objective must then be deterministic: what it draws at random
+            would change the training that follows.
     """
 
     images: Any
@@ -27,26 +35,149 @@ class Step:
     sampled: Any
     style: Any
     progress: Any
+    training: bool = True
 
 
 class Objective(keras.layers.Layer):
-    """One thing that a training aims at, with what it has to learn itself.
+    """A term of the training loss, together with the weights that it learns beside the model.
+
+    A subclass implements `loss`; one that learns weights creates them in `attach`, whose arguments describe the model.
 
     Args:
-        weight: factor of its loss, above 0.
-        name: under which its loss is reported.
+        weight: factor of the loss, above 0.
+        name: name that the loss is reported under, as "<name>_loss"; None is the class's `id`.
+        **kwargs: other arguments of a Keras layer.
+
+    Attributes:
+        id: short name of the class, as in recipes, settings and reports.
+        needs_labels: whether the data set must yield labels.
+        needs_autoencoder: whether `attach` needs an `ImageAutoencoder`.
+        needs_neighbours: whether consecutive pairs of a batch must be neighbours in time.
+        needs_style: whether the model must have style units, whose distribution this objective learns.
+
+    Raises:
+        UsageError: if `weight` isn't a number above 0.
+
+    Example:
+        >>> class MeanAbsoluteError(Objective):
+        ...     id = "mae"
+        ...
+        ...     def loss(self, state):
+        ...         return ops.mean(ops.abs(state.images - state.generated))
     """
 
-    def __init__(self, weight: float, name: str):
-        super().__init__(name=name)
+    id: ClassVar[str] = ""
+    needs_labels: ClassVar[bool] = False
+    needs_autoencoder: ClassVar[bool] = False
+    needs_neighbours: ClassVar[bool] = False
+    needs_style: ClassVar[bool] = False
+
+    def __init__(self, weight: float = 1.0, *, name: str | None = None, **kwargs: Any):
+        # Losses are float32 under every policy, and images lose grey levels in half precision.
+        super().__init__(name=name or self.id or None, **({"dtype": "float32", "autocast": False} | kwargs))
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < float("inf"):
+            raise UsageError(f"weight must be a number above 0. Received: weight={weight!r}")
         self.weight = weight
-        # Whatever it learns is built by its constructor.
+        # `attach` builds what is learned.
         self.built = True
 
-    def loss(self, step: Step) -> Any:
-        """The loss of one step before its weight, a scalar."""
+    def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
+        """Creates the weights that the objective learns; `TrainingModel` calls it once for each of its objectives.
+
+        Args:
+            model: the `AudioToImage` that is trained, or another model from inputs to images if the objective needs
+                images only.
+            autoencoder: an `ImageAutoencoder` for objectives with `needs_autoencoder`.
+
+        Raises:
+            UsageError: if the model lacks what the objective needs, or the objective belongs to another training.
+        """
+
+    def loss(self, state: TrainState) -> Any:
+        """Returns the loss of one step before its weight, a float32 scalar."""
         raise NotImplementedError
 
     def ramp(self, progress: Any) -> Any:
-        """Factor of the weight at a moment of the training, 0 to 1."""
+        """Returns the factor of the weight, 0 to 1, at the fraction `progress` of the training."""
         return 1.0
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"weight": self.weight}
+
+    def _require(self, condition: Any, rule: str) -> None:
+        if not condition:
+            raise UsageError(f"The objective {self.name!r} needs {rule}")
+
+    def _require_latent(self, model: keras.Model) -> None:
+        self._require(
+            getattr(model, "encoder", None) is not None,
+            f"a model with an encoder and a generator, such as AudioToImage. Received: {type(model).__name__}",
+        )
+
+
+class ImageObjective(Objective):
+    """An objective that compares the generated image with the real one and depends on nothing else.
+
+    It is a loss of Keras, too: `model.compile(loss=objective)`. Called with real and generated images
+    (batch, size, size, channels) in [-1, 1], it returns the weighted loss of every pair, float32 (batch,).
+    A subclass implements `compare`.
+    """
+
+    def compare(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of every pair before the weight, float32 (batch,)."""
+        raise NotImplementedError
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.weight * self.compare(y_true, y_pred)
+
+    def loss(self, state: TrainState) -> Any:
+        return ops.mean(self.compare(state.images, state.generated))
+
+
+OBJECTIVES: dict[str, type[Objective]] = {}
+"""The library's objectives by `id`, in the order in which recipes list them."""
+
+_O = TypeVar("_O", bound=type[Objective])
+
+
+def register_objective(objective: _O) -> _O:
+    """Adds a class to `OBJECTIVES` and to Keras' serialisable objects."""
+    OBJECTIVES[objective.id] = objective
+    return keras.saving.register_keras_serializable("keras_a2i")(objective)
+
+
+@keras.saving.register_keras_serializable("keras_a2i")
+class LossObjective(Objective):
+    """A loss of Keras, or a function of real and generated images, as an objective.
+
+    Args:
+        loss_fn: a `keras.losses.Loss`, or a function of (y_true, y_pred) that returns a tensor, whose mean counts.
+        weight: factor of the loss.
+        name: name that the loss is reported under; None is that of the loss.
+        **kwargs: other arguments of a Keras layer.
+
+    Example:
+        >>> LossObjective(keras.losses.Huber(), weight=2.0).name
+        'huber_loss'
+    """
+
+    def __init__(
+        self, loss_fn: Callable[[Any, Any], Any], weight: float = 1.0, *, name: str | None = None, **kwargs: Any
+    ):
+        name = name or getattr(loss_fn, "name", None) or getattr(loss_fn, "__name__", None)
+        super().__init__(weight, name=name, **kwargs)
+        self.loss_fn = loss_fn
+
+    def loss(self, state: TrainState) -> Any:
+        return ops.mean(ops.cast(self.loss_fn(state.images, state.generated), "float32"))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"loss_fn": keras.saving.serialize_keras_object(self.loss_fn)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "LossObjective":
+        return cls(keras.saving.deserialize_keras_object(config["loss_fn"]), **_without(config, "loss_fn"))
+
+
+def _without(config: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name != key}

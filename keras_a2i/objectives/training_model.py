@@ -1,36 +1,47 @@
-"""The model that is trained: encoder and generator, with what each objective has to learn beside them."""
+"""The model that is trained: encoder and generator, with the weights that its objectives learn beside them."""
 
-import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_a2i.errors import UsageError
-from keras_a2i.models.latent_split import split_at_latent
-from keras_a2i.objectives.objective import Objective, Step
-from keras_a2i.objectives.variational import Variational
+from keras_a2i.objectives._latent_model import with_parts
+from keras_a2i.objectives.encoder_freezing import EncoderFreezing, exclude_frozen_encoder
+from keras_a2i.objectives.image_autoencoder import ImageAutoencoder
+from keras_a2i.objectives.objective import LossObjective, Objective, TrainState
 
 
+@keras.saving.register_keras_serializable("keras_a2i")
 class TrainingModel(keras.Model):
-    """Trains a model of sound and pictures towards several objectives, by plain `compile(optimizer)` and `fit`.
+    """Trains a model from inputs to images on one or several objectives, by plain `compile(optimizer)` and `fit`.
 
-    Fit it on (inputs, pictures), or (inputs, (pictures, labels)) for objectives that look at labels. Its loss is the
-    weighted sum of the objectives' losses; each is reported under its name. Called otherwise than in training, it is
-    the model of pictures itself.
+    Fit it on (inputs, images), or (inputs, (images, labels)) for objectives that need labels. The loss is the weighted
+    sum of the objectives' losses; if there are several, each is reported as "<name>_loss". Metrics, `evaluate` and
+    `predict` see the images of the model itself. Validation is deterministic and leaves random states as they are.
 
     Args:
-        pictures: a functional model with a layer named "latent", as `encoder_generator` makes it; it is trained in
-            place.
-        objectives: what to aim at, one or more, of different names.
-        total_steps: of the whole training, for what comes in or ends by and by.
-        freeze_encoder_after: share of the steps in which the encoder learns, above 0 up to 1. After it the encoder runs as it
-            will in use, without noise and with the statistics it has gathered, and the generator learns from the
-            vectors that it will be given.
+        model: the `AudioToImage` that is trained in place. Any other functional model from inputs to images will do for
+            objectives that compare images only.
+        objectives: one or more objectives of different names. A `keras.losses.Loss`, or a function of real and
+            generated images, counts with weight 1.
+        total_steps: number of steps of the whole training, from 1, for objectives that start or ramp up during it.
+        freeze_encoder_after: fraction of the steps in which the encoder is trained, above 0 up to 1. Afterwards it is
+            frozen and runs in inference mode, without noise and with its moving statistics, so that the generator is
+            trained on the vectors that it will receive in use. `fit` compiles the step anew at that moment, which falls
+            on a multiple of `steps_per_execution`.
+        autoencoder: an `ImageAutoencoder` around the model's generator, for objectives that need one.
+        name: name of the model; None is that of `model`.
+
+    Attributes:
+        model: the model that is trained.
+        step: number of steps it has been trained for, an int32 weight.
 
     Raises:
-        UsageError: if there is no objective, or two of one name.
+        UsageError: if there is no objective or two have the same name, the model lacks what an objective needs, or an
+            argument is out of range.
 
     Example:
         >>> from keras_a2i import encoder_generator
@@ -41,83 +52,194 @@ class TrainingModel(keras.Model):
 
     def __init__(
         self,
-        pictures: keras.Model,
-        objectives: Sequence[Objective],
+        model: keras.Model,
+        objectives: Sequence[Objective | keras.losses.Loss | Callable[[Any, Any], Any]],
+        *,
         total_steps: int = 1,
         freeze_encoder_after: float = 1.0,
+        autoencoder: ImageAutoencoder | None = None,
+        name: str | None = None,
     ):
-        super().__init__(name=pictures.name)
-        names = [objective.name for objective in objectives]
+        # The parts cast their inputs themselves; here, half precision would take the quiet parts from a waveform.
+        super().__init__(name=name or model.name, autocast=False)
+        if not 0 < freeze_encoder_after <= 1:
+            raise UsageError(
+                f"freeze_encoder_after must lie in (0, 1]. Received: freeze_encoder_after={freeze_encoder_after!r}"
+            )
+        self.model = with_parts(model)
+        self.encoder = getattr(self.model, "encoder", None)
+        self.generator = getattr(self.model, "generator", None)
+        if freeze_encoder_after < 1 and self.encoder is None:
+            raise UsageError("freeze_encoder_after must be 1 for a model without an encoder, such as AudioToImage has")
+        self.objectives = [o if isinstance(o, Objective) else LossObjective(o) for o in objectives]
+        names = [objective.name for objective in self.objectives]
         if not names or len(set(names)) < len(names):
-            raise UsageError(f"A training needs objectives of different names. Received: {names}")
-        self.pictures = pictures
-        self.encoder, self.generator = split_at_latent(pictures)
-        self.objectives = list(objectives)
-        self._styled = next((o for o in objectives if isinstance(o, Variational)), None)
-        self._total_steps = max(1, total_steps)
-        self._encoder_share, self._encoder_learns = freeze_encoder_after, True
-        self._trackers = [keras.metrics.Mean(name=name) for name in names]
+            raise UsageError(
+                f"objectives must be one or more, of different names. Received: {names}. Name them by name=..."
+            )
+        self.total_steps, self.freeze_encoder_after = max(1, int(total_steps)), freeze_encoder_after
+        self.autoencoder = autoencoder if any(o.needs_autoencoder for o in self.objectives) else None
+        for objective in self.objectives:
+            objective.attach(self.model, autoencoder)
+        self._style = next((o for o in self.objectives if o.needs_style), None)
+        self._trackers = [keras.metrics.Mean(name=f"{name.removesuffix('_loss')}_loss") for name in names]
+        self._has_metrics = self.encoder_is_frozen = False
+        self.step = self.add_weight(
+            shape=(), initializer="zeros", dtype="int32", trainable=False, name="step", aggregation="only_first_replica"
+        )
         self.built = True
 
+    @property
+    def trained_steps(self) -> int:
+        """Number of steps that the model has been trained for, read from the weight."""
+        return int(ops.convert_to_numpy(self.step))
+
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any) -> None:
+        """Compiles as a Keras model does, except for `loss`: the objectives are the loss.
+
+        Raises:
+            UsageError: if `loss` is given.
+        """
+        if loss is not None:
+            raise UsageError("A TrainingModel has no loss but its objectives. Pass the loss in `objectives`")
+        super().compile(optimizer=optimizer, **kwargs)
+        self._has_metrics = bool(kwargs.get("metrics") or kwargs.get("weighted_metrics"))
+        exclude_frozen_encoder(self.optimizer, self)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        """Trains as a Keras model does, and freezes the encoder when its part of the training is over."""
+        if self.freeze_encoder_after < 1:
+            if isinstance(callbacks, keras.callbacks.CallbackList):
+                callbacks.append(EncoderFreezing())
+            else:
+                callbacks = [*(callbacks or []), EncoderFreezing()]
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Trains as a Keras model does, and freezes the encoder when its part of the training is over."""
+        self.enter_step(self.trained_steps)
+        return super().train_on_batch(*args, **kwargs)
+
+    def enter_step(self, step: int) -> None:
+        """Freezes the encoder, or unfreezes it, as it must be in step number `step`; `fit` calls it."""
+        share = np.float32(step) / np.float32(self.total_steps)
+        frozen = self.freeze_encoder_after < 1 and bool(share >= np.float32(self.freeze_encoder_after))
+        if frozen != self.encoder_is_frozen:
+            self.encoder_is_frozen = frozen
+            # What was compiled holds the other half of the training.
+            self.make_train_function(force=True)
+
     def call(self, inputs: Any, training: bool = False) -> Any:
+        """Returns images, or in training a dictionary of what `compute_loss` needs."""
         if not training:
-            return self.pictures(inputs, training=False)
-        if self._encoder_learns:
-            return self.encoder(inputs, training=True)
-        return ops.stop_gradient(self.encoder(inputs, training=False))
-
-    def train_step(self, *args: Any) -> Any:
-        """One step as Keras makes it, with an encoder that learns or, after its share of the steps, stands still."""
-        if self._encoder_share >= 1:
-            return super().train_step(*args)
-        # Whole steps are chosen between, each with gradients of its own: XLA can't take them through a choice.
-        learns = self._progress() < self._encoder_share
-        return ops.cond(learns, lambda: self._step_with(True, *args), lambda: self._step_with(False, *args))
-
-    def _step_with(self, encoder_learns: bool, *args: Any) -> Any:
-        self._encoder_learns = encoder_learns
-        try:
-            with warnings.catch_warnings():
-                # An encoder that stands still has none.
-                warnings.filterwarnings("ignore", "Gradients do not exist for variables")
-                return super().train_step(*args)
-        finally:
-            self._encoder_learns = True
-
-    def _progress(self) -> Any:
-        """Share of the training that is done, a scalar from 0 to 1."""
-        return ops.cast(self.optimizer.iterations, "float32") / self._total_steps
+            return self.model(inputs, training=False)
+        if self.encoder is None:
+            return {"images": self.model(inputs, training=True)}
+        if self.encoder_is_frozen:
+            latent = ops.stop_gradient(self.encoder(inputs, training=False))
+        else:
+            latent = self.encoder(inputs, training=True)
+        if self._style is None:
+            return {"latent": latent, "images": self.generator(latent, training=True)}
+        # The images of the training need the style of the real ones; the metrics see those of the mean style.
+        images = {"images": self.generator(latent, training=False)} if self._has_metrics else {}
+        return {"latent": latent} | images
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        step = self._step(y, latent=y_pred)
+        if sample_weight is not None:
+            raise UsageError("sample_weight and class_weight must be None: objectives don't weight the pairs")
+        images, labels = y if isinstance(y, (tuple, list)) else (y, None)
+        state = (self._training_state if training else self._evaluation_state)(x, images, labels, y_pred)
         total = 0.0
         for objective, tracker in zip(self.objectives, self._trackers, strict=True):
-            loss = objective.loss(step)
+            loss = objective.loss(state)
             if len(self.objectives) > 1:
                 tracker.update_state(loss)
-            total += objective.weight * objective.ramp(step.progress) * loss
+            total += objective.weight * objective.ramp(state.progress) * loss
+        if training:
+            self.step.assign_add(1)
         return total
 
-    def _step(self, y: Any, latent: Any) -> Step:
-        images, labels = y if isinstance(y, (tuple, list)) else (y, None)
-        content, style = latent, None
-        if self._styled is None:
-            generated = sampled = self.generator(latent, training=True)
-        else:
-            n = self._styled.style_units
-            content = latent[:, :-n]
-            style = self._styled.read_style(images)
-            read = self._styled.draw_style(*style)
-            drawn = self._styled.draw_style(ops.zeros_like(read), ops.zeros_like(read))
-            # One call for both: batch normalisation sees one set of statistics.
-            vectors = [ops.concatenate([content, ops.cast(s, content.dtype)], axis=-1) for s in (read, drawn)]
-            both = self.generator(ops.concatenate(vectors, axis=0), training=True)
-            generated, sampled = ops.split(both, 2, axis=0)
-        return Step(images, labels, content, generated, sampled, style, self._progress())
+    def _training_state(self, x: Any, images: Any, labels: Any, y_pred: dict[str, Any]) -> TrainState:
+        latent = y_pred.get("latent")
+        if self._style is None:
+            generated = y_pred["images"]
+            return TrainState(images, labels, latent, generated, generated, None, self._progress())
+        content = latent[:, : -self.model.style_units]
+        style = self._style.infer_style(images)
+        inferred = self._style.sample_style(*style)
+        sampled = self._style.sample_style(ops.zeros_like(inferred), ops.zeros_like(inferred))
+        # One call for both: batch normalisation sees one set of statistics.
+        both = ops.concatenate([_with_style(content, inferred), _with_style(content, sampled)], axis=0)
+        from_inferred, from_sampled = ops.split(self.generator(both, training=True), 2, axis=0)
+        return TrainState(images, labels, content, from_inferred, from_sampled, style, self._progress())
+
+    def _evaluation_state(self, x: Any, images: Any, labels: Any, y_pred: Any) -> TrainState:
+        content, style, generated = None, None, y_pred
+        if self.encoder is not None:
+            content = self.encoder(x, training=False)
+        if self._style is not None:
+            content = content[:, : -self.model.style_units]
+            style = self._style.infer_style(images)
+            generated = self.generator(_with_style(content, style[0]), training=False)
+        return TrainState(images, labels, content, generated, y_pred, style, self._progress(), training=False)
+
+    def _progress(self) -> Any:
+        return ops.cast(self.step, "float32") / self.total_steps
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        images = y[0] if isinstance(y, (tuple, list)) else y
+        generated = y_pred.get("images") if isinstance(y_pred, dict) else y_pred
+        return super().compute_metrics(x, images, generated, sample_weight)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """The loss, and each objective's where there are several."""
+        """The loss, the loss of each objective if there are several, and the compiled metrics."""
         return super().metrics if len(self.objectives) > 1 else [m for m in super().metrics if m not in self._trackers]
+
+    def get_config(self) -> dict[str, Any]:
+        autoencoder = None
+        if self.autoencoder is not None:
+            autoencoder = self.autoencoder.get_config()
+            if self.autoencoder.generator is self.generator:
+                autoencoder["generator"] = None
+        return {
+            "name": self.name,
+            "model": keras.saving.serialize_keras_object(self.model),
+            "objectives": [keras.saving.serialize_keras_object(objective) for objective in self.objectives],
+            "total_steps": self.total_steps,
+            "freeze_encoder_after": self.freeze_encoder_after,
+            "autoencoder": autoencoder,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Self:
+        with keras.saving.CustomObjectScope(custom_objects or {}):
+            model = with_parts(keras.saving.deserialize_keras_object(config["model"]))
+            objectives = [keras.saving.deserialize_keras_object(objective) for objective in config["objectives"]]
+            autoencoder = config["autoencoder"]
+            if autoencoder is not None and autoencoder["generator"] is None:
+                autoencoder = ImageAutoencoder(**(autoencoder | {"generator": model.generator}))
+            elif autoencoder is not None:
+                autoencoder = ImageAutoencoder.from_config(autoencoder)
+        options = {key: config[key] for key in ("name", "total_steps", "freeze_encoder_after")}
+        return cls(model, objectives, autoencoder=autoencoder, **options)
+
+
+def _with_style(content: Any, style: Any) -> Any:
+    return ops.concatenate([content, ops.cast(style, content.dtype)], axis=-1)

@@ -1,4 +1,4 @@
-"""The objective that leaves room for what the sound doesn't say."""
+"""A distribution of the style: the variation of images that the audio doesn't determine."""
 
 from typing import Any
 
@@ -6,53 +6,61 @@ import keras
 from keras import ops
 
 from keras_a2i.models.image_encoder import image_encoder
-from keras_a2i.objectives.objective import Objective, Step
+from keras_a2i.objectives.objective import Objective, TrainState, register_objective
 
-_MOST_LOG_VARIANCE = 6.0
+_MAX_LOG_VARIANCE = 6.0
 
 
+@register_objective
 class Variational(Objective):
-    """Kullback-Leibler divergence of the style, read off the real picture, from the standard normal distribution.
+    """Kullback-Leibler divergence of the style, inferred from the real image, from the standard normal distribution.
 
-    The generator is given the style beside what the sound says; without a picture, any draw from the normal
-    distribution is a style. The KL's weight rises from 0, or the style would be given up before it says anything.
+    The generator receives the style beside the encoder's output; without an image, any sample from the normal
+    distribution is a style. The weight rises from 0, or the style would collapse before it carries information.
 
     Args:
         weight: factor of the loss.
-        image_size, channels: of the pictures.
-        style_units: length of the style.
-        warmup: share of the training in which the weight rises from 0.
-        seed: of the draws.
+        warmup: fraction of the training in which the weight rises from 0, 0 to 1.
+        seed: seed of the samples.
+        **kwargs: as `Objective`.
 
     Reference:
         Sohn et al., "Learning structured output representation using deep conditional generative models", 2015, as in
-        AIVAE, but with the style's distribution read off the picture and not off the sound: the sound can't tell it.
+        AIVAE, but with the style's distribution inferred from the image and not from the audio, which doesn't
+        determine it.
     """
 
-    def __init__(
-        self, weight: float, image_size: int, channels: int, style_units: int, warmup: float = 0.3, seed: int = 0
-    ):
-        super().__init__(weight, "variational")
-        self.style_units, self._warmup = style_units, warmup
-        self.encoder = image_encoder(image_size, channels, 2 * style_units, width=0.5)
-        self._random = keras.random.SeedGenerator(seed)
+    id = "variational"
+    needs_style = True
 
-    def read_style(self, images: Any) -> tuple[Any, Any]:
-        """Mean and log variance, float32 (batch, style_units) each, of the style of real pictures."""
+    def __init__(self, weight: float = 1.0, warmup: float = 0.3, seed: int = 0, **kwargs: Any):
+        super().__init__(weight, **kwargs)
+        self.warmup, self.seed = warmup, seed
+        self.encoder: Any = None
+        self._seed_generator = keras.random.SeedGenerator(seed)
+
+    def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
+        self._require_latent(model)
+        self._require(self.encoder is None, "to be new: it has been attached to a model before")
+        self._require(model.style_units > 0, "a model with style_units above 0. Received: style_units=0")
+        self.encoder = image_encoder(model.image.size, model.image.channels, 2 * model.style_units, width=0.5)
+
+    def infer_style(self, images: Any) -> tuple[Any, Any]:
+        """Returns mean and log variance, float32 (batch, style_units) each, of the style of real images."""
         mean, log_variance = ops.split(ops.cast(self.encoder(images, training=True), "float32"), 2, axis=-1)
-        return mean, _MOST_LOG_VARIANCE * ops.tanh(log_variance / _MOST_LOG_VARIANCE)
+        return mean, _MAX_LOG_VARIANCE * ops.tanh(log_variance / _MAX_LOG_VARIANCE)
 
-    def draw_style(self, mean: Any, log_variance: Any) -> Any:
-        """A draw from each of the distributions, as `mean`."""
-        return mean + ops.exp(0.5 * log_variance) * keras.random.normal(ops.shape(mean), seed=self._random)
+    def sample_style(self, mean: Any, log_variance: Any) -> Any:
+        """Returns one random sample per distribution, of the shape of `mean`."""
+        return mean + ops.exp(0.5 * log_variance) * keras.random.normal(ops.shape(mean), seed=self._seed_generator)
 
-    def divergence(self, mean: Any, log_variance: Any) -> Any:
-        """The KL divergence from the standard normal distribution, mean of the batch, a scalar."""
-        each = ops.square(mean) + ops.exp(log_variance) - 1 - log_variance
-        return 0.5 * ops.mean(ops.sum(each, axis=-1))
-
-    def loss(self, step: Step) -> Any:
-        return self.divergence(*step.style)
+    def loss(self, state: TrainState) -> Any:
+        mean, log_variance = state.style
+        per_unit = ops.square(mean) + ops.exp(log_variance) - 1 - log_variance
+        return 0.5 * ops.mean(ops.sum(per_unit, axis=-1))
 
     def ramp(self, progress: Any) -> Any:
-        return ops.minimum(progress / self._warmup, 1.0) if self._warmup else 1.0
+        return ops.minimum(progress / self.warmup, 1.0) if self.warmup else 1.0
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"warmup": self.warmup, "seed": self.seed}

@@ -1,0 +1,53 @@
+"""Classification of the audio's label from the latent vector."""
+
+from typing import Any
+
+import keras
+from keras import losses, ops
+
+from keras_a2i.layers import LabelHead
+from keras_a2i.objectives.objective import Objective, TrainState, register_objective
+
+
+@register_objective
+class LabelCrossentropy(Objective):
+    """Cross-entropy of the pair's label, predicted from the latent vector by one dense layer per encoder.
+
+    Uses label smoothing against overconfidence when the data set has few speakers. It trains the label head of the
+    model, if the model has one, else a head of its own.
+
+    Args:
+        weight: factor of the loss.
+        label_smoothing: probability that is spread over all labels, 0 up to below 1.
+        ensemble: number of encoders whose vectors are concatenated in the latent vector, for a head of its own.
+        **kwargs: as `Objective`.
+    """
+
+    id = "labels"
+    needs_labels = True
+
+    def __init__(self, weight: float = 1.0, label_smoothing: float = 0.1, ensemble: int = 1, **kwargs: Any):
+        super().__init__(weight, **kwargs)
+        self.label_smoothing, self.ensemble = label_smoothing, ensemble
+        self.head: Any = None
+        self._loss_fn = losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
+
+    def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
+        self._require_latent(model)
+        self._require(self.head is None, "to be new: it has been attached to a model before")
+        if model.label_head is not None:
+            self.head = model.label_head
+            return
+        self._require(model.n_labels >= 2, f"a model with two labels or more. Received: n_labels={model.n_labels}")
+        head = LabelHead(model.n_labels, self.ensemble, name="label")
+        head.build((None, model.latent_dim - model.style_units))
+        self.head = head
+
+    def loss(self, state: TrainState) -> Any:
+        self._require(state.labels is not None, "labels: the data set must yield (inputs, (images, labels))")
+        logits = self.head(state.content)
+        one_hot = ops.one_hot(state.labels, self.head.n_labels, dtype="float32")
+        return self._loss_fn(one_hot[:, None] + ops.cast(ops.zeros_like(logits), "float32"), logits)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"label_smoothing": self.label_smoothing, "ensemble": self.ensemble}
