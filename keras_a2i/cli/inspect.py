@@ -15,7 +15,8 @@ from keras_a2i.records.manifest import Manifest
 def command(records, sheet, top):
     """Show counts, statistics, leaks, duplicates and silent clips of RECORDS, and draw a contact sheet."""
     manifest = Manifest.read(records)
-    from keras_a2i.media.sheet import draw_sheet, save_png
+    from keras_a2i.media.image import save_png
+    from keras_a2i.media.sheet import draw_sheet
     from keras_a2i.records.inspection import inspect_records
 
     found = inspect_records(records)

@@ -132,7 +132,8 @@ def _export(run: pathlib.Path, path: pathlib.Path) -> None:
 
 
 def _draw(model, records: pathlib.Path, path: pathlib.Path) -> None:
-    from keras_a2i.media.sheet import draw_sheet, save_png
+    from keras_a2i.media.image import save_png
+    from keras_a2i.media.sheet import draw_sheet
     from keras_a2i.records.dataset import load_records
     from keras_a2i.training.trainer import spread_pairs
 

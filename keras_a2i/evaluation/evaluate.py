@@ -22,7 +22,7 @@ from keras_a2i.evaluation.scoring import HEADLINE, METRICS, score_predictors
 from keras_a2i.evaluation.statistics import find_leak, paired_gain, retrieval, source_blocks
 from keras_a2i.evaluation.verdict import judge
 from keras_a2i.features.mfcc import mfcc
-from keras_a2i.media.sheet import to_uint8
+from keras_a2i.media.conversion import to_uint8
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.version import library_versions
 

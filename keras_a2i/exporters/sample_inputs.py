@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 
 from keras_a2i.config import FeatureConfig
+from keras_a2i.media.conversion import from_int16
 from keras_a2i.models.model_file import ModelMetadata
 
 N_COMPARED = 128
@@ -29,7 +30,7 @@ def read_inputs(records: pathlib.Path, metadata: ModelMetadata, split: str, coun
     rows = [batch[metadata.input] for batch in read_examples(records, split, waveform=sound).as_numpy_iterator()]
     inputs = np.concatenate(rows)
     chosen = inputs[np.unique(np.linspace(0, len(inputs) - 1, count).astype(int))]
-    return chosen.astype(np.float32) / 32_768 if sound else chosen
+    return from_int16(chosen) if sound else chosen
 
 
 def make_inputs(metadata: ModelMetadata) -> np.ndarray:

@@ -12,7 +12,8 @@ from typing import Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import RecordsError, UsageError
-from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, Manifest, Shard, write_json
+from keras_a2i.media.json_file import write_json
+from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, Manifest, Shard
 from keras_a2i.records.pool import Progress, Tally, run_tasks
 from keras_a2i.records.splits import SplitSpec, assign_splits
 from keras_a2i.records.task import Task

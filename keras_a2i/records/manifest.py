@@ -8,6 +8,7 @@ from typing import Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import RecordsError
+from keras_a2i.media.json_file import write_json
 
 FILE_NAME = "records.json"
 SCHEMA_VERSION = 1
@@ -130,10 +131,3 @@ class Manifest:
                     if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
                         problems.append(f"{shard.file} has another sha256 than when it was built")
         return problems
-
-
-def write_json(path: pathlib.Path, values: Any) -> None:
-    """Writes JSON to a temporary file beside `path` and renames it."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)

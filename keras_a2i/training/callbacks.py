@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_a2i.media.sheet import draw_sheet, save_png
+from keras_a2i.media.image import save_png
+from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.training.run_folder import RunFolder
 from keras_a2i.training.val_scores import score_images
 

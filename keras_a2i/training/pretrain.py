@@ -1,6 +1,5 @@
 """The picture autoencoder of a training: what it is shown and how long."""
 
-import io
 import math
 import pathlib
 from collections.abc import Callable
@@ -8,14 +7,13 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from keras_a2i.config import ImageConfig
 from keras_a2i.errors import KerasA2IError, SourceError, UsageError
-from keras_a2i.media.image import fit_image, read_image
+from keras_a2i.media.image import read_image
+from keras_a2i.media.suffixes import IMAGE_SUFFIXES
 from keras_a2i.objectives.image_autoencoder import NO_LABEL, ImageAutoencoder
 
-_SUFFIXES = {".png", ".jpg", ".jpeg"}
 _SHUFFLE_BUFFER = 2048
 
 
@@ -84,14 +82,12 @@ def read_extra_images(folder: pathlib.Path, image: ImageConfig) -> np.ndarray:
     if not folder.is_dir():
         raise UsageError(f"Pictures without sound must lie in a folder. Received: {folder}, which isn't one")
     found, failed = [], 0
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES):
         try:
             picture = read_image(path, image)
         except SourceError:
             failed += 1
             continue
-        if isinstance(picture, bytes):
-            picture = fit_image(Image.open(io.BytesIO(picture)), image)
         found.append(picture)
     if not found:
         raise UsageError(f"{folder} must hold PNG or JPEG pictures. Received: {failed} that can't be read")
