@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from keras_a2i.training.fit import fit
 
 _HOMES = {
-    "Augmentation": "augmentation",
+    "Augmentation": "records.augmentation",
     "SplitSpec": "records.splits",
     "build_records": "records.build",
     "encoder_generator": "models.network",
     "export": "exporters.export",
     "fit": "training.fit",
     "load": "serving.predictor",
-    "load_records": "pipeline",
-    "open_sources": "sources.recognise",
-    "read_examples": "pipeline",
+    "load_records": "records.dataset",
+    "open_sources": "sources.open_sources",
+    "read_examples": "records.dataset",
     "with_frontend": "models.frontend",
 }
 _MODULES = ("layers", "losses", "metrics")

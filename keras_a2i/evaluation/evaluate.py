@@ -73,7 +73,7 @@ def evaluate(
         raise RecordsError(f"An evaluation needs two held-out pairs or more. Received: {len(held_out)} in {split!r}")
     say("generating pictures")
     silence = None
-    if not manifest.features.embedding and all(source.get("kind") != "scenes" for source in manifest.sources):
+    if not manifest.features.embedding and all(source.get("has_audio", True) for source in manifest.sources):
         silence = np.zeros(manifest.features.n_samples, np.float32)
         if inputs == "features":
             silence = mfcc(silence[None], manifest.features)[0]

@@ -8,7 +8,7 @@ import numpy as np
 
 @functools.lru_cache(maxsize=8)
 def psf_filters(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float) -> np.ndarray:
-    """Returns triangular filters, float64 (n_fft // 2 + 1, n_mels), equally wide in mel, with edges rounded to FFT bins.
+    """Returns triangular filters, float64 (n_fft // 2 + 1, n_mels), of equal width in mel, edges rounded to FFT bins.
 
     Reference:
         python_speech_features 0.6, `get_filterbanks`.

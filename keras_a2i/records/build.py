@@ -47,8 +47,8 @@ def build_records(
     Args:
         sources: where pairs come from; their ids must not collide.
         out: the folder to make.
-        features, image: configurations; the sources must have been made with the same. Sources of embeddings say
-            themselves how long theirs are.
+        features, image: configurations; by default those that the sources were opened with. Sources of embeddings
+            state the length of theirs themselves.
         split: how to divide the pairs.
         waveform: store the sound beside the features.
         workers: processes, by default one a core; 1 works in this process.
@@ -62,12 +62,14 @@ def build_records(
         The manifest, also written to `out/records.json`.
 
     Raises:
-        UsageError: if ids collide, some sources give features of sound and others embeddings, or `out` holds other
-            records and `overwrite` is False.
+        UsageError: if a source was opened with another configuration, ids collide, some sources give features of sound
+            and others embeddings, or `out` holds other records and `overwrite` is False.
         RecordsError: if there is no pair, the split leaves nothing to train on, or `strict` meets a bad input.
     """
     out = pathlib.Path(out)
-    features, image = features or FeatureConfig(), image or ImageConfig()
+    features = features or _stated(sources, "features", FeatureConfig())
+    image = image or _stated(sources, "image", ImageConfig())
+    _check_stated(sources, features=features, image=image)
     parts, dropped, features = _plan(sources, features)
     if strict and dropped:
         raise RecordsError(f"{dropped[0].id}: {dropped[0].reason}. The build stops here because it is strict")
@@ -117,6 +119,22 @@ def build_records(
     manifest.write(out)
     shutil.rmtree(folder)
     return manifest
+
+
+def _stated(sources: Sequence[Source], name: str, default: Any) -> Any:
+    """The configuration that the first source with such an attribute was opened with."""
+    return next((getattr(source, name) for source in sources if hasattr(source, name)), default)
+
+
+def _check_stated(sources: Sequence[Source], **configs: FeatureConfig | ImageConfig) -> None:
+    """Raises a UsageError if a source was opened with another configuration: the manifest would be wrong."""
+    for name, config in configs.items():
+        for source in sources:
+            if getattr(source, name, config) != config:
+                raise UsageError(
+                    f"{name} must be the configuration that every source was opened with. Received: {config} and, for "
+                    f"the source {source.describe().get('kind')!r}, {getattr(source, name)}. Pass the same to both"
+                )
 
 
 def _plan(

@@ -14,8 +14,7 @@ from keras_a2i.media.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, resample, st
 from keras_a2i.media.clips import cut_clips
 from keras_a2i.media.conversion import from_int16, to_int16
 from keras_a2i.models.model_file import ModelMetadata, load_model
-from keras_a2i.sources.vectors import SUFFIXES as VECTOR_SUFFIXES
-from keras_a2i.sources.vectors import checked_parts, read_vectors
+from keras_a2i.sources.vectors import VECTOR_SUFFIXES, checked_parts, read_vectors
 
 if TYPE_CHECKING:
     import keras
