@@ -91,8 +91,8 @@ def _hertz_to_htk(hertz: np.ndarray | float) -> np.ndarray:
     return 2595 * np.log10(1 + np.asarray(hertz) / 700)
 
 
-def _hertz_to_htk32(hertz: np.ndarray) -> np.ndarray:
-    return np.float32(1127) * np.log(np.float32(1) + hertz / np.float32(700))
+def _hertz_to_htk32(hertz: np.ndarray | np.float32) -> np.ndarray:
+    return np.asarray(np.float32(1127) * np.log(np.float32(1) + hertz / np.float32(700)))
 
 
 def _hertz_to_slaney(hertz: float) -> float:

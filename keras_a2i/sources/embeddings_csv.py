@@ -118,7 +118,7 @@ class EmbeddingsCsvSource:
 
     def _find_length(self, table: _Table) -> tuple[int, list[Dropped]]:
         """Length of the first vector that can be read, 0 if none can, and the rows tried before it."""
-        failed = []
+        failed: list[Dropped] = []
         for row in table.rows.values():
             try:
                 return len(self._vector(table, row)), failed
@@ -171,7 +171,7 @@ class EmbeddingsCsv(SourceType):
         self, specs: Sequence[Spec], options: EmbeddingOptions, *, features: FeatureConfig, image: ImageConfig
     ) -> Source:
         """Opens the table."""
-        return EmbeddingsCsvSource(specs[0].table, features=features, image=image, **dataclasses.asdict(options))
+        return EmbeddingsCsvSource(specs[0].table_path, features=features, image=image, **dataclasses.asdict(options))
 
     def hint(self, spec: Spec) -> str:
         """Returns what a file of vectors lacks."""

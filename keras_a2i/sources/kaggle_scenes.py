@@ -250,7 +250,9 @@ def _matches(row: _Row, glob: str) -> bool:
 def _source_and_number(image: str) -> tuple[str, int | None]:
     """Splits "beach2/beach7.png" into the video's name "beach2/beach" and the second 7."""
     path = pathlib.PurePosixPath(image)
-    prefix, digits = re.fullmatch(r"(.*?)(\d{0,9})", path.stem, re.DOTALL).groups()
+    found = re.fullmatch(r"(.*?)(\d{0,9})", path.stem, re.DOTALL)
+    assert found is not None, "the pattern matches every text"
+    prefix, digits = found.groups()
     source = path.parent / prefix.rstrip("-_ .")
     return source.as_posix() if source.name else "images", int(digits) if digits else None
 

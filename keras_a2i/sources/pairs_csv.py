@@ -151,7 +151,7 @@ class PairsCsv(SourceType):
         self, specs: Sequence[Spec], options: PairsCsvOptions, *, features: FeatureConfig, image: ImageConfig
     ) -> Source:
         """Opens the table."""
-        return PairsCsvSource(specs[0].table, features=features, image=image, **dataclasses.asdict(options))
+        return PairsCsvSource(specs[0].table_path, features=features, image=image, **dataclasses.asdict(options))
 
     def hint(self, spec: Spec) -> str:
         """Returns what an audio file or an image lacks."""

@@ -72,13 +72,13 @@ class Option:
     shared: bool
 
 
-@functools.cache
 def list_options(options: type[SourceOptions]) -> tuple[Option, ...]:
     """Returns the options that a class declares."""
     hints = typing.get_type_hints(options)
     found = []
     for field in dataclasses.fields(options):
-        hint, choices, multiple = hints[field.name], (), typing.get_origin(hints[field.name]) is tuple
+        hint, multiple = hints[field.name], typing.get_origin(hints[field.name]) is tuple
+        choices: tuple[str, ...] = ()
         if typing.get_origin(hint) is Literal:
             hint, choices = str, typing.get_args(hint)
         elif multiple:
@@ -115,6 +115,11 @@ class Spec:
     def suffix(self) -> str:
         """The suffix of a file, lower case; "" for anything else."""
         return self.path.suffix.lower() if self.is_file else ""
+
+    @property
+    def table_path(self) -> pathlib.Path:
+        """The table, if there is one; else the path."""
+        return self.table or self.path
 
     @functools.cached_property
     def columns(self) -> list[str]:

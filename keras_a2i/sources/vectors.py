@@ -192,6 +192,7 @@ def _open_archive(path: pathlib.Path, version: str, process: int) -> np.lib.npyi
 def _read_member(path: pathlib.Path, name: str, version: str, process: int) -> np.ndarray:
     archive = _open_archive(path, version, process)
     try:
+        assert archive.zip is not None
         size = archive.zip.getinfo(f"{name}.npy").file_size
         if size > MAX_BYTES:
             raise SourceError(f"An array may have at most {MAX_BYTES:,} bytes. Received: {path.name}:{name}, {size:,}")
