@@ -56,6 +56,52 @@ def test_a_room_imports_only_from_rooms_above_it(path):
             assert room != "cli" or own == "cli"
 
 
+def modules_imported_by(path, modules):
+    """Names of the package's modules that a file imports anywhere in it, in functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("keras_a2i"):
+            # `from keras_a2i.room import module` imports the module; of a package without it, the package.
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in modules else node.module for name in names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        yield from (name for name in names if name in modules)
+
+
+def import_circles(graph):
+    """Groups of modules that import each other, directly or through others (strongly connected components)."""
+    reachable = {}
+    for module in graph:
+        found, waiting = set(), list(graph[module])
+        while waiting:
+            other = waiting.pop()
+            if other not in found:
+                found.add(other)
+                waiting += graph[other]
+        reachable[module] = found
+    circles = {frozenset({a, *(b for b in reachable[a] if a in reachable[b])}) for a in graph if a in reachable[a]}
+    return sorted(sorted(circle) for circle in circles)
+
+
+def test_import_circles_of_a_graph_are_found():
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a", "d"}, "e": set()}
+    assert import_circles(graph) == [["b", "c"], ["d"]]
+
+
+def test_no_module_imports_itself_through_others():
+    paths = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = ("keras_a2i", *path.relative_to(PACKAGE).with_suffix("").parts)
+        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    # The package's own __init__ imports its public names on first use: that isn't a circle.
+    graph = {
+        name: set(modules_imported_by(path, paths)) - {"keras_a2i"} if name != "keras_a2i" else set()
+        for name, path in paths.items()
+    }
+    assert len(graph) > 100 and import_circles(graph) == []
+
+
 def test_every_public_name_resolves_and_is_listed():
     for name in keras_a2i.__all__:
         assert getattr(keras_a2i, name) is not None
@@ -64,7 +110,7 @@ def test_every_public_name_resolves_and_is_listed():
         keras_a2i.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize("name", ["losses", "metrics", "models"])
+@pytest.mark.parametrize("name", ["losses", "metrics", "models", "sources"])
 def test_every_name_of_the_keras_rooms_resolves(name):
     module = importlib.import_module(f"keras_a2i.{name}")
     for public in getattr(module, "__all__", []):
@@ -83,7 +129,7 @@ def loaded_after(code):
         "import keras_a2i",
         "import keras_a2i.cli.main",
         "from keras_a2i.cli import build_records, fit, inspect, export, generate, quickstart",
-        "import keras_a2i.records.build, keras_a2i.sources.open_sources, keras_a2i.sources.video",
+        "import keras_a2i.records.build, keras_a2i.sources, keras_a2i.sources.open_sources, keras_a2i.sources.video",
         "from keras_a2i.models.recipes import RECIPES",
     ],
 )

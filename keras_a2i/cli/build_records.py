@@ -1,147 +1,134 @@
-"""`keras-a2i build-records`: sources into a records folder."""
+"""`keras-a2i build-records`: builds a records folder from sources."""
 
 import pathlib
 import shlex
 import sys
+from typing import Any
 
 import click
 
 from keras_a2i.cli.progress import ProgressLine
 from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.errors import UsageError
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.splits import SplitSpec
+from keras_a2i.sources.open_sources import UnusedOptionError, all_options, open_sources
+from keras_a2i.sources.registry import SOURCE_TYPES, Option
 
 _SKIPPED_SHOWN = 20
+# --seed is the seed of the split too.
+_SOURCE_OPTIONS = {name: option for name, (option, _) in all_options().items() if name != "seed"}
+_AUDIO_FLAGS = {"sample_rate": "sample-rate", "n_mfcc": "n-mfcc"}
 
 
-@click.command("build-records")
+def _add_source_options(command: Any) -> Any:
+    """Adds the options that the source types declare."""
+    for option in reversed(_SOURCE_OPTIONS.values()):
+        command = click.option(f"--{option.flag}", option.name, **_click_settings(option))(command)
+    return command
+
+
+def _click_settings(option: Option) -> dict[str, Any]:
+    settings: dict[str, Any] = {"help": option.help, "metavar": option.metavar or None, "multiple": option.multiple}
+    if option.choices:
+        settings |= {"type": click.Choice(option.choices), "show_default": True}
+    elif option.type is bool:
+        settings["is_flag"] = True
+    else:
+        settings["type"] = option.type
+    return settings | {"default": option.default}
+
+
+_HELP = """Build training records from SOURCEs: a folder of TFRecord files with a manifest.
+
+\b
+A SOURCE is one of
+{details}
+
+Run the same command again to resume an interrupted build.
+
+\b
+The paper's subset and its 360/120 split:
+  keras-a2i build-records kaggle:scenes --class BEACH --exclude 'GLOB of the clips with people' \\
+      --split random --val-fraction 0.25 --out records
+"""
+
+
+def _help() -> str:
+    details = [source_type.details for source_type in SOURCE_TYPES.values() if source_type.details]
+    return _HELP.format(details="\n".join("  " + each.replace("\n", "\n    ") for each in details))
+
+
+@click.command("build-records", help=_help())
 @click.argument("source", nargs=-1, required=True)
-@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="The records folder to make.")
+@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="The records folder to create.")
 @click.option("--image-size", default=256, show_default=True, help="Pixels per side: a power of two from 16 to 512.")
 @click.option("--channels", default=3, show_default=True, help="3 for RGB, 1 for grey.")
 @click.option("--jpeg-quality", type=int, help="Store JPEG of this quality, 1 to 100, instead of lossless PNG.")
-@click.option("--duration", default=1.0, show_default=True, help="Seconds of sound a picture belongs to.")
-@click.option("--sample-rate", default=16_000, show_default=True, help="Hz that sound is resampled to.")
-@click.option("--n-mfcc", default=13, show_default=True, help="Coefficients a window of sound.")
+@click.option("--duration", default=1.0, show_default=True, help="Seconds of audio per image.")
+@click.option("--sample-rate", default=16_000, show_default=True, help="Audio is resampled to this rate, Hz.")
+@click.option("--n-mfcc", default=13, show_default=True, help="MFCC per analysis frame.")
 @click.option(
     "--split",
     type=click.Choice(["block", "source", "random"]),
     help=(
         "What is held out: the last part of every source, whole sources, or pairs at random (leaks). "
-        "By default the split column of pairs.csv where there is one, else block, "
-        "or source where every pair is its own source."
+        "By default the split column of the csv if there is one, else block, "
+        "or source if every pair is its own source."
     ),
 )
 @click.option("--holdout", multiple=True, metavar="ID", help="Hold this source out (with --split source); repeatable.")
-@click.option("--split-file", metavar="CSV", help="Follow a csv with the columns id,split.")
-@click.option("--val-fraction", default=0.25, show_default=True, help="Share held out; 0 trains on everything.")
-@click.option("--guard", default=2.0, show_default=True, help="Seconds left out before a held-out block.")
-@click.option("--seed", default=0, show_default=True, help="Of the random split and of synthetic data.")
-@click.option("--class", "classes", multiple=True, metavar="NAME", help="Keep this class of a scenes csv; repeatable.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these images of a scenes csv out; repeatable.")
-@click.option(
-    "--short",
-    "short",
-    type=click.Choice(["pad", "skip"]),
-    default="pad",
-    show_default=True,
-    help=("Sound of a csv that is shorter than the window: fill it with silence, or skip the pair."),
-)
-@click.option(
-    "--long",
-    "long",
-    type=click.Choice(["start", "skip"]),
-    default="start",
-    show_default=True,
-    help=("Sound of a csv that is longer than the window: take its start, or skip the pair."),
-)
-@click.option("--embedding-name", default="", metavar="NAME", help="What made the embeddings, such as CLAP.")
-@click.option("--waveform/--no-waveform", default=True, help="Store the sound beside its features (default: yes).")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes; by default one a core.")
-@click.option("--strict", is_flag=True, help="Stop at the first input that gives no pair.")
-@click.option("--overwrite", is_flag=True, help="Replace records made of other input or options.")
+@click.option("--split-file", metavar="CSV", help="Use the splits of a csv with the columns id,split.")
+@click.option("--val-fraction", default=0.25, show_default=True, help="Fraction that is held out; 0 for none.")
+@click.option("--guard", default=2.0, show_default=True, help="Seconds omitted before a held-out block.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the random split and of rendered data.")
+@_add_source_options
+@click.option("--waveform/--no-waveform", default=True, help="Store the waveform beside its features (default: yes).")
+@click.option("--workers", type=click.IntRange(min=1), help="Number of processes (default: one per core).")
+@click.option("--strict", is_flag=True, help="Stop at the first input that can't become a pair.")
+@click.option("--overwrite", is_flag=True, help="Replace records of other input or options.")
 def command(
-    source,
-    out,
-    split,
-    holdout,
-    split_file,
-    val_fraction,
-    guard,
-    seed,
-    classes,
-    exclude,
-    short,
-    long,
-    embedding_name,
-    waveform,
-    workers,
-    strict,
-    overwrite,
-    image_size,
-    channels,
-    jpeg_quality,
-    duration,
-    sample_rate,
-    n_mfcc,
-):
-    """Turn SOURCEs into training records: a folder of TFRecord files with a manifest.
-
-    \b
-    A SOURCE is one of
-      a video file, or a folder of videos (one picture and its sound for each second)
-      a pairs.csv with the columns audio,image and optionally label,source,time,split
-      a pairs.csv with embedding,image: vectors of your own (one.npy, many.npy:ROW, some.npz:KEY, some.npz:KEY:ROW),
-        or with image and the numbers in embedding_1, embedding_2 and so on
-      a .npz file with the arrays embeddings and images, and optionally labels,sources,times,splits
-      a folder of the Kaggle set "Scene classification: images and audio", or kaggle:scenes to fetch it
-      synthetic:surf or synthetic:surf:N, rendered here, N pairs (480)
-
-    An interrupted build goes on when the same command is given again.
-
-    \b
-    The paper's subset and its 360/120 split:
-      keras-a2i build-records kaggle:scenes --class BEACH --exclude 'GLOB of the clips with people' \\
-          --split random --val-fraction 0.25 --out records
-    """
-    from keras_a2i.records.build import build_records
-    from keras_a2i.sources.open_sources import open_sources
-
+    source: tuple[str, ...],
+    out: pathlib.Path,
+    image_size: int,
+    channels: int,
+    jpeg_quality: int | None,
+    duration: float,
+    sample_rate: int,
+    n_mfcc: int,
+    split: str | None,
+    holdout: tuple[str, ...],
+    split_file: str | None,
+    val_fraction: float,
+    guard: float,
+    seed: int,
+    **options: Any,
+) -> None:
     features = FeatureConfig(duration=duration, sample_rate=sample_rate, n_mfcc=n_mfcc)
     image = ImageConfig(size=image_size, channels=channels, jpeg_quality=jpeg_quality)
     spec = SplitSpec(
         kind=split, val_fraction=val_fraction, guard=guard, holdout=tuple(holdout), file=split_file, seed=seed
     )
-    sources = open_sources(
-        source,
-        features=features,
-        image=image,
-        classes=classes,
-        exclude=exclude,
-        pad=short == "pad",
-        long="start" if long == "start" else "drop",
-        seed=seed,
-        embedding_name=embedding_name,
-    )
+    source_options = {name: options.pop(name) for name in _SOURCE_OPTIONS}
+    try:
+        sources = open_sources(source, features=features, image=image, seed=seed, **source_options)
+    except UnusedOptionError as error:
+        flags = {name: option.flag for name, option in _SOURCE_OPTIONS.items()} | _AUDIO_FLAGS
+        raise UsageError(f"{' and '.join(f'--{flags[name]}' for name in error.names)} {error.usage}") from error
+    _build(sources, out, features=features, image=image, split=spec, **options)
+
+
+def _build(sources: list, out: pathlib.Path, **options: Any) -> None:
+    from keras_a2i.records.build import build_records
+
     progress = ProgressLine("pairs")
     try:
-        manifest = build_records(
-            sources,
-            out,
-            features=features,
-            image=image,
-            split=spec,
-            waveform=waveform,
-            workers=workers,
-            strict=strict,
-            overwrite=overwrite,
-            command=shlex.join(["keras-a2i", *sys.argv[1:]]),
-            progress=progress,
-        )
+        typed = shlex.join(["keras-a2i", *sys.argv[1:]])
+        manifest = build_records(sources, out, command=typed, progress=progress, **options)
     finally:
         progress.close()
     if not progress.used:
-        click.echo("complete already: nothing was built anew")
+        click.echo("The records are complete already; nothing was rebuilt.")
     _summarise(manifest, out)
 
 
@@ -153,10 +140,10 @@ def _summarise(manifest: Manifest, out: pathlib.Path) -> None:
         click.echo(f"features: {manifest.features.description}")
     click.echo(f"split: {', '.join(f'{name} {value}' for name, value in manifest.split.items() if value != ())}")
     if manifest.left_out:
-        click.echo(f"left out between or beside the splits: {manifest.left_out} pairs")
+        click.echo(f"omitted between or beside the splits: {manifest.left_out} pairs")
     if manifest.dropped:
         click.echo(f"skipped: {len(manifest.dropped)}")
         for name, reason in manifest.dropped[:_SKIPPED_SHOWN]:
             click.echo(f"  {name}: {reason}")
         if len(manifest.dropped) > _SKIPPED_SHOWN:
-            click.echo(f"  ... and {len(manifest.dropped) - _SKIPPED_SHOWN} more, all named in {out / 'records.json'}")
+            click.echo(f"  ... and {len(manifest.dropped) - _SKIPPED_SHOWN} more, all listed in {out / 'records.json'}")

@@ -194,7 +194,9 @@ def _generate(predictor, path: pathlib.Path, folder: pathlib.Path, sheet: bool, 
     """Pictures of one file; with styles, several for each window, numbered from 1."""
     import numpy as np
 
-    from keras_a2i.media.sheet import draw_sheet, save_png, to_pillow, to_uint8
+    from keras_a2i.media.conversion import to_uint8
+    from keras_a2i.media.image import save_png, to_pillow
+    from keras_a2i.media.sheet import draw_sheet
     from keras_a2i.serving.predictor import BATCH
     from keras_a2i.sources.vectors import checked_parts
 

@@ -127,7 +127,8 @@ def _export(run: pathlib.Path, path: pathlib.Path) -> None:
 
 
 def _write_sheet(model, records, path: pathlib.Path) -> None:
-    from keras_a2i.media.sheet import draw_sheet, save_png
+    from keras_a2i.media.image import save_png
+    from keras_a2i.media.sheet import draw_sheet
 
     inputs, images = records.sample("val", 16)
     save_png(draw_sheet([images, model.predict_on_batch(inputs)], ["real", "generated"]), path)

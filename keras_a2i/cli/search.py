@@ -44,11 +44,10 @@ def command(run, query, among, top, sheet):
 
 def _draw_sheet(sheet: pathlib.Path, matches, image) -> None:
     import numpy as np
-    from PIL import Image
 
-    from keras_a2i.media.image import fit_image
-    from keras_a2i.media.sheet import draw_sheet, save_png
+    from keras_a2i.media.image import read_image, save_png
+    from keras_a2i.media.sheet import draw_sheet
 
-    pictures = np.stack([fit_image(Image.open(match.path), image) for match in matches])
+    pictures = np.stack([read_image(match.path, image) for match in matches])
     sheet.parent.mkdir(parents=True, exist_ok=True)
     save_png(draw_sheet([pictures], captions=[f"{match.similarity:.2f}" for match in matches]), sheet)

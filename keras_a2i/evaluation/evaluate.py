@@ -22,7 +22,7 @@ from keras_a2i.evaluation.scoring import HEADLINE, METRICS, score_predictors
 from keras_a2i.evaluation.statistics import find_leak, paired_gain, retrieval, source_blocks
 from keras_a2i.evaluation.verdict import judge
 from keras_a2i.features.mfcc import mfcc
-from keras_a2i.media.sheet import to_uint8
+from keras_a2i.media.conversion import to_uint8
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.version import library_versions
 
@@ -73,7 +73,7 @@ def evaluate(
         raise RecordsError(f"An evaluation needs two held-out pairs or more. Received: {len(held_out)} in {split!r}")
     say("generating pictures")
     silence = None
-    if not manifest.features.embedding and all(source.get("kind") != "scenes" for source in manifest.sources):
+    if not manifest.features.embedding and all(source.get("has_audio", True) for source in manifest.sources):
         silence = np.zeros(manifest.features.n_samples, np.float32)
         if inputs == "features":
             silence = mfcc(silence[None], manifest.features)[0]

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from keras_a2i.features.mfcc import from_pcm16
+from keras_a2i.media.conversion import from_int16, from_uint8
 from keras_a2i.records.dataset import read_examples
 from keras_a2i.records.example import decode_factors
 
@@ -60,10 +60,10 @@ def read_pairs(records: str | pathlib.Path, split: str, inputs: str = "features"
         features=joined["features"][order],
         images=joined["image"][order],
         factors=[decode_factors(value) for value in joined["factors"][order]],
-        inputs=from_pcm16(given) if inputs == "waveform" else given,
+        inputs=from_int16(given) if inputs == "waveform" else given,
     )
 
 
 def scaled(images: np.ndarray) -> np.ndarray:
     """8-bit pictures as float32 in [-1, 1]."""
-    return images.astype(np.float32) * np.float32(2 / 255) - 1
+    return from_uint8(images)

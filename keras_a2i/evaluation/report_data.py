@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_a2i.records.manifest import write_json
+from keras_a2i.media.json_file import write_json
 
 SCHEMA_VERSION = 1
 

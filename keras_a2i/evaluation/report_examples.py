@@ -9,7 +9,7 @@ from PIL import Image
 
 from keras_a2i.evaluation.report_data import Example
 from keras_a2i.evaluation.report_format import escaped, number
-from keras_a2i.media.sheet import to_pillow
+from keras_a2i.media.image import to_pillow
 
 # Pictures are embedded at the first of these sizes at which all of them together stay below the limit.
 IMAGE_SIDES = (160, 128, 96, 64, 48)

@@ -1,0 +1,1 @@
+"""Features of audio in NumPy, so that workers run without TensorFlow."""

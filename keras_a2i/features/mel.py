@@ -1,4 +1,4 @@
-"""Constant matrices of mel features in NumPy: triangular filters of three conventions and the cepstral transform."""
+"""Constant matrices of mel features in NumPy: triangular filters by three conventions, and the cepstral transform."""
 
 import functools
 import math
@@ -8,7 +8,7 @@ import numpy as np
 
 @functools.lru_cache(maxsize=8)
 def psf_filters(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float) -> np.ndarray:
-    """Triangular filters, float64 (n_fft // 2 + 1, n_mels), equal in mel, edges rounded down to bins of the FFT.
+    """Returns triangular filters, float64 (n_fft // 2 + 1, n_mels), of equal width in mel, edges rounded to FFT bins.
 
     Reference:
         python_speech_features 0.6, `get_filterbanks`.
@@ -24,9 +24,9 @@ def psf_filters(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: 
 
 @functools.lru_cache(maxsize=8)
 def htk_filters(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float) -> np.ndarray:
-    """Filters that are triangles over mel, float32 (n_fft // 2 + 1, n_mels), nothing at 0 Hz.
+    """Returns filters that are triangles over mel, float32 (n_fft // 2 + 1, n_mels), zero at 0 Hz.
 
-    In single precision as the reference, whose filters are 1e-5 off the exact ones.
+    They are computed in single precision, as the reference does: its filters deviate from the exact ones by 1e-5.
 
     Reference:
         TensorFlow, `tf.signal.linear_to_mel_weight_matrix`.
@@ -41,7 +41,7 @@ def htk_filters(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: 
 
 @functools.lru_cache(maxsize=8)
 def slaney_filters(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float) -> np.ndarray:
-    """Filters that are triangles over frequency with equal areas, float64 (n_fft // 2 + 1, n_mels).
+    """Returns filters that are triangles over frequency of equal area, float64 (n_fft // 2 + 1, n_mels).
 
     Reference:
         librosa 0.11, `librosa.filters.mel` with its defaults (Slaney's Auditory Toolbox).
@@ -56,14 +56,14 @@ def slaney_filters(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_ma
 def cepstral_matrix(
     n_mels: int, n_mfcc: int, lifter: int = 0, *, orthonormal: bool = True, lifter_from: int = 0
 ) -> np.ndarray:
-    """DCT-II with a lifter's weights, float64 (n_mels, n_mfcc).
+    """Returns the matrix of a DCT-II with a lifter's weights, float64 (n_mels, n_mfcc).
 
     Args:
-        n_mels: log-mel values it takes.
-        n_mfcc: coefficients it gives.
+        n_mels: number of log-mel values of a frame.
+        n_mfcc: number of coefficients of a frame.
         lifter: length of the sine lifter, 0 for none.
-        orthonormal: whether the first coefficient too is scaled for an orthonormal transform; tf.signal doesn't.
-        lifter_from: the sine's argument at the first coefficient; librosa begins at 1.
+        orthonormal: whether the first coefficient is also scaled for an orthonormal transform; tf.signal doesn't do so.
+        lifter_from: the sine's argument at the first coefficient: 0, or 1 as in librosa.
     """
     order = np.arange(n_mfcc)
     matrix = np.cos(np.pi / n_mels * np.outer(np.arange(n_mels) + 0.5, order)) * math.sqrt(2 / n_mels)
@@ -91,8 +91,8 @@ def _hertz_to_htk(hertz: np.ndarray | float) -> np.ndarray:
     return 2595 * np.log10(1 + np.asarray(hertz) / 700)
 
 
-def _hertz_to_htk32(hertz: np.ndarray) -> np.ndarray:
-    return np.float32(1127) * np.log(np.float32(1) + hertz / np.float32(700))
+def _hertz_to_htk32(hertz: np.ndarray | np.float32) -> np.ndarray:
+    return np.asarray(np.float32(1127) * np.log(np.float32(1) + hertz / np.float32(700)))
 
 
 def _hertz_to_slaney(hertz: float) -> float:

@@ -1,170 +1,192 @@
-"""Sound of files of any rate and channel count to mono float32 at the feature rate (soundfile and soxr)."""
+"""Reading audio files, and the audio of video files, of any sample rate and channel count."""
 
 import pathlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import SourceError
+from keras_a2i.media.resampling import Resampler, resample, to_mono
+from keras_a2i.media.suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+__all__ = ["AUDIO_SUFFIXES", "Resampler", "open_audio", "read_audio", "resample", "stream_audio", "to_mono"]
+
 MIN_SAMPLE_RATE = 1_000
 MAX_SAMPLE_RATE = 768_000
-# Float files may go over full scale; beyond 24 dB they hold another unit, such as 16-bit counts.
+# Float files may exceed full scale; beyond 24 dB their values have another unit, such as 16-bit counts.
 MAX_PEAK = 16.0
 _BLOCK = 65_536
 
 
-def to_mono(samples: np.ndarray) -> np.ndarray:
-    """Mean over the channels of float samples (n, channels) or (n,); returns float32 (n,)."""
-    samples = np.asarray(samples, dtype=np.float32)
-    return samples if samples.ndim == 1 else samples.mean(axis=1)
+class AudioFile(Protocol):
+    """An open audio file. It is also a context manager that closes the file.
 
-
-def resample(waveform: np.ndarray, sample_rate: int, new_rate: int) -> np.ndarray:
-    """Resamples a mono waveform (n,) in one go (soxr, high quality); returns float32."""
-    if sample_rate == new_rate:
-        return waveform.astype(np.float32, copy=False)
-    import soxr
-
-    return soxr.resample(waveform.astype(np.float32, copy=False), sample_rate, new_rate).astype(np.float32)
-
-
-class Resampler:
-    """Resamples a stream of mono blocks at constant memory.
-
-    Args:
-        sample_rate: Hz of what goes in.
-        new_rate: Hz of what comes out.
+    Attributes:
+        samplerate: Hz.
+        channels: number of channels.
+        frames: samples per channel as the header states them, for progress only; 0 where it states none.
     """
 
-    def __init__(self, sample_rate: int, new_rate: int):
-        self._stream = None
-        if sample_rate != new_rate:
-            import soxr
+    samplerate: int
+    channels: int
+    frames: int
 
-            self._stream = soxr.ResampleStream(sample_rate, new_rate, 1, dtype="float32")
+    def __enter__(self) -> "AudioFile": ...
 
-    def __call__(self, block: np.ndarray, last: bool = False) -> np.ndarray:
-        """Takes the next samples (n,) float32 and returns those that are ready; `last` empties the filter."""
-        if self._stream is None:
-            return block
-        return self._stream.resample_chunk(np.ascontiguousarray(block, dtype=np.float32), last=last)
+    def __exit__(self, *_: object) -> None: ...
+
+    def close(self) -> None:
+        """Closes the file."""
+
+    def blocks(self, sample_rate: int | None = None, channels: int | None = None) -> Iterator[np.ndarray]:
+        """Yields the audio in blocks, in constant memory.
+
+        Args:
+            sample_rate: rate of the blocks in Hz; the file's own by default.
+            channels: 1 for the mean of all channels; the file's own number by default.
+
+        Yields:
+            float32 (n, channels) in [-1, 1].
+
+        Raises:
+            SourceError: if the file can't be decoded, or holds samples that aren't finite or, in an audio file, exceed
+                16 times full scale.
+        """
+        ...
 
 
-def open_audio(path: pathlib.Path) -> Any:
-    """Opens a sound file, or the sound of a video: a soundfile.SoundFile, or what does the same for videos.
+def open_audio(path: pathlib.Path) -> AudioFile:
+    """Opens an audio file, or the audio of a video file.
 
     Raises:
-        SourceError: if it can't be opened as what its name says.
+        SourceError: if it can't be opened as what its suffix says.
         MissingPackageError: if it is a video and PyAV isn't installed.
     """
-    import soundfile
-
-    from keras_a2i.media.video_audio_file import VideoAudioFile
-    from keras_a2i.media.video_clip import VIDEO_SUFFIXES
-
-    # For a name in .raw libsndfile asks for the layout instead of looking at the content.
+    # For the suffix .raw libsndfile asks for the layout instead of reading the content.
     if path.suffix.lower() == ".raw":
-        raise SourceError(f"{path.name} can't be read as sound: raw samples don't say their rate. Save it as wav")
+        raise SourceError(
+            f"{path.name} can't be read as audio: raw samples don't state their sample rate. Save it as wav"
+        )
     if path.suffix.lower() in VIDEO_SUFFIXES:
-        return VideoAudioFile(path)
-    try:
-        return soundfile.SoundFile(path)
-    except soundfile.LibsndfileError as error:
-        raise _not_audio(path, error) from error
+        from keras_a2i.media.video_audio import VideoAudio
 
-
-def _not_audio(path: pathlib.Path, error: Any) -> SourceError:
-    formats = ", ".join(suffix[1:] for suffix in SUFFIXES)
-    return SourceError(f"{path.name} can't be read as sound ({formats}): {error.error_string}")
+        return VideoAudio(path)
+    return _SoundFile(path)
 
 
 def stream_audio(path: pathlib.Path, sample_rate: int) -> Iterator[np.ndarray]:
-    """Yields a file's sound as mono float32 blocks in [-1, 1] at `sample_rate`, never holding the whole file.
+    """Yields the audio of a file as mono float32 blocks (n,) in [-1, 1] at `sample_rate`, in constant memory.
+
+    The audio of a video is the same, sample by sample, as in the records that are built from it.
 
     Args:
-        path: wav, flac, ogg or mp3, or a video.
-        sample_rate: Hz wanted.
+        path: a wav, flac, ogg or mp3 file, or a video.
+        sample_rate: rate of the blocks, Hz.
 
     Raises:
-        SourceError: if the file is missing, can't be decoded, holds no samples, or holds values that aren't finite or
-            lie beyond 16 times full scale.
+        SourceError: if the file is missing, can't be decoded, holds no samples, or holds samples that aren't finite or
+            exceed 16 times full scale.
         MissingPackageError: if it is a video and PyAV isn't installed.
     """
-    import soundfile
-
     try:
         exists = path.is_file()
     except OSError as error:
-        raise SourceError(f"The sound file {path.name[:80]} can't be read: {error.strerror}") from None
+        raise SourceError(f"The audio file {path.name[:80]} can't be read: {error.strerror}") from None
     if not exists:
         what = "is a folder" if path.is_dir() else "doesn't exist"
-        raise SourceError(f"The sound file {path.name} {what}")
+        raise SourceError(f"The audio file {path.name} {what}")
     total = 0
-    try:
-        with open_audio(path) as file:
-            if not MIN_SAMPLE_RATE <= file.samplerate <= MAX_SAMPLE_RATE:
-                raise SourceError(
-                    f"The sample rate must lie between {MIN_SAMPLE_RATE} and {MAX_SAMPLE_RATE} Hz. "
-                    f"Received: {path.name} with {file.samplerate} Hz"
-                )
-            resampler = Resampler(file.samplerate, sample_rate)
-            for block in file.blocks(max(1, _BLOCK // file.channels), dtype="float32", always_2d=True):
-                _check_samples(block, path.name)
-                total += len(block)
-                yield np.clip(resampler(to_mono(block)), -1, 1)
-            yield np.clip(resampler(np.zeros(0, np.float32), last=True), -1, 1)
-    except soundfile.LibsndfileError as error:
-        raise _not_audio(path, error) from error
+    with open_audio(path) as file:
+        if not MIN_SAMPLE_RATE <= file.samplerate <= MAX_SAMPLE_RATE:
+            raise SourceError(
+                f"The sample rate must lie between {MIN_SAMPLE_RATE} and {MAX_SAMPLE_RATE} Hz. "
+                f"Received: {path.name} with {file.samplerate} Hz"
+            )
+        for block in file.blocks(sample_rate, channels=1):
+            total += len(block)
+            yield block[:, 0]
     if total == 0:
         raise SourceError(f"{path.name} holds no samples")
 
 
-def _check_samples(block: np.ndarray, name: str) -> None:
-    if not np.isfinite(block).all():
-        raise SourceError(f"Samples must be finite. Received: {name} with NaN or infinite samples")
-    peak = np.abs(block).max(initial=0)
-    if peak > MAX_PEAK:
-        raise SourceError(
-            f"Samples must lie about within [-1, 1]. Received: {name} with a peak of {peak:g}. "
-            "Divide them by their full scale, 32768 for 16-bit values"
-        )
-
-
 def read_audio(path: pathlib.Path, sample_rate: int, n_samples: int) -> tuple[np.ndarray, int]:
-    """Reads at most the first `n_samples` of a sound file.
+    """Reads at most the first `n_samples` of an audio file.
 
     Args:
         path: as for `stream_audio`.
-        sample_rate: Hz wanted.
-        n_samples: samples wanted at that rate.
+        sample_rate: rate of the waveform, Hz.
+        n_samples: the largest number of samples at that rate.
 
     Returns:
-        The mono float32 waveform (n,) with n <= n_samples, and the number of samples seen so far (more than
-        `n_samples` where the file goes on).
+        The mono float32 waveform (n,) with n <= n_samples, and the number of samples read so far, which exceeds
+        `n_samples` if the file is longer.
 
     Raises:
         SourceError: as `stream_audio`.
     """
-    blocks, seen = [], 0
+    blocks, n_read = [], 0
     for block in stream_audio(path, sample_rate):
         blocks.append(block)
-        seen += len(block)
-        if seen > n_samples:
+        n_read += len(block)
+        if n_read > n_samples:
             break
-    return np.concatenate(blocks)[:n_samples], seen
+    return np.concatenate(blocks)[:n_samples], n_read
 
 
-def stream_clips(path: pathlib.Path, config: FeatureConfig) -> Iterator[np.ndarray]:
-    """Yields consecutive windows (n_samples,) of the configured duration, the last padded with silence."""
-    pending = np.zeros(0, np.float32)
-    for block in stream_audio(path, config.sample_rate):
-        pending = np.concatenate([pending, block])
-        while len(pending) >= config.n_samples:
-            yield pending[: config.n_samples]
-            pending = pending[config.n_samples :]
-    if len(pending):
-        yield np.pad(pending, (0, config.n_samples - len(pending)))
+class _SoundFile:
+    """An `AudioFile` that libsndfile reads."""
+
+    def __init__(self, path: pathlib.Path):
+        import soundfile
+
+        self._name, self._error = path.name, soundfile.LibsndfileError
+        try:
+            self._file = soundfile.SoundFile(path)
+        except self._error as error:
+            raise self._not_audio(error) from error
+        self.samplerate: int = self._file.samplerate
+        self.channels: int = self._file.channels
+        self.frames: int = self._file.frames
+
+    def __enter__(self) -> "_SoundFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def blocks(self, sample_rate: int | None = None, channels: int | None = None) -> Iterator[np.ndarray]:
+        sample_rate, channels = sample_rate or self.samplerate, channels or self.channels
+        if channels not in (1, self.channels):
+            raise SourceError(f"channels must be 1 or {self.channels} for {self._name}. Received: {channels}")
+        resampler = Resampler(self.samplerate, sample_rate, channels)
+        n, n_read = max(1, _BLOCK // self.channels), None
+        # Not SoundFile.blocks: on a short read, as of a damaged mp3, it yields old memory beyond what was read.
+        while n_read in (None, n):
+            block = self._read(n)
+            n_read = len(block)
+            mixed = to_mono(block) if channels == 1 else block
+            yield np.clip(resampler(mixed), -1, 1).reshape(-1, channels)
+        yield np.clip(resampler(mixed[:0], last=True), -1, 1).reshape(-1, channels)
+
+    def _read(self, n: int) -> np.ndarray:
+        try:
+            block = self._file.read(n, dtype="float32", always_2d=True)
+        except self._error as error:
+            raise self._not_audio(error) from error
+        if not np.isfinite(block).all():
+            raise SourceError(f"Samples must be finite. Received: {self._name} with NaN or infinite samples")
+        peak = np.abs(block).max(initial=0)
+        if peak > MAX_PEAK:
+            raise SourceError(
+                f"Samples must lie within [-1, 1], apart from short peaks. Received: {self._name} with a peak of "
+                f"{peak:g}. Divide them by their full scale, 32768 for 16-bit values"
+            )
+        return block
+
+    def _not_audio(self, error: Any) -> SourceError:
+        formats = ", ".join(suffix[1:] for suffix in AUDIO_SUFFIXES)
+        return SourceError(f"{self._name} can't be read as audio ({formats}): {error.error_string}")

@@ -1,4 +1,4 @@
-"""The sound of a video, put on the clip's timeline as it is decoded."""
+"""The timeline of the audio track of a video: decoded frames placed at their time stamps and resampled."""
 
 import collections
 from fractions import Fraction
@@ -6,31 +6,38 @@ from typing import Any
 
 import numpy as np
 
-from keras_a2i.media.audio import Resampler
+from keras_a2i.media.conversion import INT16_SCALE
+from keras_a2i.media.resampling import Resampler
 
-# Time stamps of whole milliseconds and encoders' priming jitter by less; what jumps further is a real gap or overlap.
 MAX_JITTER = 0.010
+"""Largest deviation of a time stamp, in seconds, that isn't a gap or an overlap.
+
+Time stamps in whole milliseconds and the priming of encoders deviate by less."""
+
 _BLOCK = 16_384
-_FULL_SCALE = {"i2": 2.0**15, "i4": 2.0**31}
+_INTEGER_SCALES = {"i2": float(INT16_SCALE), "i4": 2.0**31}
 _FORMATS = {name + planar for name in ("u8", "s16", "s32", "flt", "dbl") for planar in ("", "p")}
 # PyAV reads beyond the planes of a frame that has as many as FFmpeg's AV_NUM_DATA_POINTERS.
 _MAX_PLANES = 7
 
 
 class AudioTrack:
-    """Puts decoded audio frames on the clip's timeline: mono, resampled, with silence where there is no sound.
+    """Places decoded audio frames on the timeline of their file: resampled, with silence where there is no audio.
 
-    Consecutive frames run through one stream resampler. A jump of their time stamps by more than `MAX_JITTER`
-    starts anew at the right sample, so the track never drifts from the time stamps by more than that.
+    Consecutive frames go through one stream resampler. A jump of their time stamps by more than `MAX_JITTER` restarts
+    it at the right sample, so the track never drifts from the time stamps by more than that. Of frames that overlap,
+    the earlier one is kept.
 
     Args:
-        sample_rate: Hz of the waveforms cut from it.
-        origin: seconds on the container's clock where the clip begins.
-        time_base: seconds of a tick of the frames' time stamps.
+        sample_rate: rate of the samples that `take` returns, Hz.
+        origin: seconds on the container's clock at which time 0 lies.
+        time_base: seconds per tick of the frames' time stamps.
+        channels: 1 for the mean of all channels; else this number: the frames' own channels where they have as many,
+            and copies of their mean where they have not.
     """
 
-    def __init__(self, sample_rate: int, origin: Fraction, time_base: Fraction):
-        self.sample_rate = sample_rate
+    def __init__(self, sample_rate: int, origin: Fraction, time_base: Fraction, channels: int = 1):
+        self.sample_rate, self.channels = sample_rate, channels
         self.first: float | None = None
         self._origin, self._tick = float(origin), float(time_base)
         self._form: tuple[int, str, str] | None = None
@@ -44,16 +51,16 @@ class AudioTrack:
 
     @property
     def ready(self) -> int:
-        """Samples from the start of the clip up to which the waveform is complete, counted at `sample_rate`."""
+        """Samples from time 0, counted at `sample_rate`, up to which the waveform is complete."""
         return self._position
 
     @property
     def end(self) -> float:
-        """Seconds from the start of the clip at which the last sound so far ends."""
+        """Seconds from time 0 at which the last frame so far ends."""
         return self._time
 
     def push(self, frame: Any) -> None:
-        """Takes the next decoded audio frame."""
+        """Appends the next decoded audio frame."""
         form = (frame.sample_rate, frame.format.name, frame.layout.name)
         time = self._time if frame.pts is None else frame.pts * self._tick - self._origin
         if form != self._form or time > self._time + MAX_JITTER:
@@ -69,17 +76,19 @@ class AudioTrack:
             self._flush(last=False)
 
     def finish(self) -> None:
-        """Takes what is still in the resampler: the track has ended."""
+        """Completes the waveform with the samples that are still in the resampler; the track has ended."""
         if self._resampler is not None:
             self._flush(last=True)
 
     def take(self, start: int, n_samples: int) -> tuple[np.ndarray, int]:
-        """Cuts a piece out and forgets everything before its end.
+        """Cuts out a part and forgets everything before its end.
 
         Returns:
-            float32 (n_samples,) in [-1, 1], silent where there is no sound, and the number of samples that are sound.
+            float32 (n_samples,), or (n_samples, channels) for several channels, in [-1, 1], silent where there is no
+            audio, and the number of samples that are audio.
         """
-        waveform, covered, end = np.zeros(n_samples, np.float32), 0, start + n_samples
+        shape = (n_samples,) if self.channels == 1 else (n_samples, self.channels)
+        waveform, covered, end = np.zeros(shape, np.float32), 0, start + n_samples
         for position, chunk in self._chunks:
             low, high = max(position, start), min(position + len(chunk), end)
             if low < high:
@@ -107,22 +116,30 @@ class AudioTrack:
         self._packer = None
         self.first = time if self.first is None else self.first
         self._form, self._time = form, time
-        self._resampler = Resampler(form[0], self.sample_rate)
+        self._resampler = Resampler(form[0], self.sample_rate, self.channels)
         self._position = round(time * self.sample_rate)
 
     def _flush(self, last: bool) -> None:
-        block = _mono(np.concatenate(self._pending, axis=1)) if self._pending else np.zeros(0, np.float32)
+        assert self._resampler is not None
+        samples = np.concatenate(self._pending, axis=1) if self._pending else np.zeros((1, 0), np.float32)
         self._pending, self._n_pending = [], 0
-        block = np.clip(self._resampler(block, last=last), -1, 1)
+        block = np.clip(self._resampler(self._mix(_to_float(samples)), last=last), -1, 1)
         if len(block):
             self._chunks.append((self._position, block))
             self._position += len(block)
 
+    def _mix(self, samples: np.ndarray) -> np.ndarray:
+        """Samples (channels, n) of a frame as float32 (n,), or (n, self.channels) for several channels."""
+        if self.channels > 1 and len(samples) == self.channels:
+            return samples.T.astype(np.float32)
+        mean = samples.mean(axis=0, dtype=np.float32)
+        return mean if self.channels == 1 else np.repeat(mean[:, None], self.channels, axis=1)
 
-def _mono(samples: np.ndarray) -> np.ndarray:
-    """Mean over the channels of (channels, n) samples of any of FFmpeg's formats, as float32 in [-1, 1]."""
+
+def _to_float(samples: np.ndarray) -> np.ndarray:
+    """Samples of any of FFmpeg's formats as floats with full scale [-1, 1]."""
     if samples.dtype == np.uint8:
-        samples = (samples.astype(np.float32) - 128) / 128
-    elif samples.dtype.kind == "i":
-        samples = samples.astype(np.float32) / _FULL_SCALE[samples.dtype.str[1:]]
-    return samples.mean(axis=0, dtype=np.float32)
+        return (samples.astype(np.float32) - 128) / 128
+    if samples.dtype.kind == "i":
+        return samples.astype(np.float32) / _INTEGER_SCALES[samples.dtype.str[1:]]
+    return samples

@@ -1,111 +1,151 @@
-"""Pictures: any image file or array to the square uint8 array a pair holds."""
+"""Images: reading any PNG or JPEG file as the square uint8 array of a pair, and writing images."""
 
 import io
 import pathlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from keras_a2i.config import ImageConfig
 from keras_a2i.errors import SourceError
+from keras_a2i.media.conversion import to_uint8
 
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 1024 * 1024
 _FORMATS = ("PNG", "JPEG")
+_EXIF_ORIENTATION = 0x0112
 
 
-def fit_image(picture: Image.Image, config: ImageConfig) -> np.ndarray:
-    """Crops the centre square and resamples it (Lanczos, antialiased) to the configured size.
-
-    Transparent pictures are laid on black.
+def read_image(path: pathlib.Path, config: ImageConfig) -> np.ndarray:
+    """Reads a PNG or JPEG file, upright as its EXIF orientation says, cropped and scaled to the configured size.
 
     Args:
-        picture: any Pillow image.
-        config: size and channels wanted.
+        path: the file.
+        config: size and channels of the result.
+
+    Returns:
+        uint8 array (size, size, channels).
+
+    Raises:
+        SourceError: if the file is missing, isn't a PNG or JPEG image, is damaged, or has more than 64 million pixels
+            or 256 MiB.
+    """
+    with _open(path, _read_bytes(path)) as image:
+        return fit_image(ImageOps.exif_transpose(image), config)
+
+
+def encoded_if_fitting(path: pathlib.Path, config: ImageConfig) -> bytes | None:
+    """Reads a PNG or JPEG file that records can store unchanged.
+
+    Args:
+        path: the file.
+        config: size, channels and encoding of the records.
+
+    Returns:
+        The file's bytes if it is an upright image of the configured size, channels and encoding without transparency,
+        and decodes without an error; else None.
+
+    Raises:
+        SourceError: as `read_image`.
+    """
+    data = _read_bytes(path)
+    with _open(path, data) as image:
+        mode = "RGB" if config.channels == 3 else "L"
+        fits = (
+            image.format == ("PNG" if config.jpeg_quality is None else "JPEG")
+            and image.mode == mode
+            and image.size == (config.size, config.size)
+        )
+        if not fits:
+            return None
+        image.load()
+        upright = image.getexif().get(_EXIF_ORIENTATION, 1) == 1
+        return data if upright and "transparency" not in image.info else None
+
+
+def fit_image(image: Image.Image, config: ImageConfig) -> np.ndarray:
+    """Crops the centre square and resamples it (Lanczos, antialiased) to the configured size.
+
+    Transparent images are composed over black.
+
+    Args:
+        image: any Pillow image.
+        config: size and channels of the result.
 
     Returns:
         uint8 array (size, size, channels).
     """
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, (0, 0, 0, 255)), picture)
-    if picture.mode.startswith("I;16") or picture.mode == "I":
-        picture = Image.fromarray((np.asarray(picture, dtype=np.uint32) >> 8).astype(np.uint8))
-    picture = picture.convert("RGB" if config.channels == 3 else "L")
-    side = min(picture.size)
-    if picture.size != (config.size, config.size):
-        left, top = (picture.width - side) / 2, (picture.height - side) / 2
-        picture = picture.resize(
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    if image.mode.startswith("I;16") or image.mode == "I":
+        image = Image.fromarray((np.asarray(image, dtype=np.uint32) >> 8).astype(np.uint8))
+    image = image.convert("RGB" if config.channels == 3 else "L")
+    side = min(image.size)
+    if image.size != (config.size, config.size):
+        left, top = (image.width - side) / 2, (image.height - side) / 2
+        image = image.resize(
             (config.size, config.size),
             Image.Resampling.LANCZOS,
             box=(left, top, left + side, top + side),
             reducing_gap=3,
         )
-    return np.asarray(picture).reshape(config.shape)
+    return np.asarray(image).reshape(config.shape)
 
 
-def read_image(path: pathlib.Path, config: ImageConfig) -> np.ndarray | bytes:
-    """Reads a PNG or JPEG file; one that already has the right size and channels comes back as its own bytes.
+def encode_image(image: np.ndarray, config: ImageConfig) -> bytes:
+    """Encodes a uint8 array (size, size, channels) as PNG, or as JPEG if `config.jpeg_quality` is set."""
+    buffer = io.BytesIO()
+    if config.jpeg_quality is None:
+        to_pillow(image).save(buffer, "PNG", compress_level=1)
+    else:
+        to_pillow(image).save(buffer, "JPEG", quality=config.jpeg_quality, subsampling=0)
+    return buffer.getvalue()
 
-    Args:
-        path: the file.
-        config: size and channels wanted; with `jpeg_quality` set only JPEG files pass as they are.
 
-    Returns:
-        The file's bytes, or a uint8 array (size, size, channels).
+def to_pillow(image: np.ndarray) -> Image.Image:
+    """Converts one image (height, width, channels), uint8 or float in [-1, 1], to a Pillow image."""
+    image = to_uint8(image)
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
-    Raises:
-        SourceError: if the file is missing, isn't a PNG or JPEG picture, is damaged, or has more than 64 million pixels
-            or 256 MiB.
-    """
-    data = _read_bytes(path)
-    try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise SourceError(
-                    f"A picture may have at most {MAX_PIXELS:,} pixels. Received: {path.name} with "
-                    f"{picture.width} x {picture.height}. Scale it down first"
-                )
-            upright = ImageOps.exif_transpose(picture)
-            if upright is picture or picture.getexif().get(0x0112, 1) == 1:
-                picture.load()
-                if _stored_as_it_is(picture, config):
-                    return data
-            return fit_image(upright, config)
-    except UnidentifiedImageError:
-        # Pillow's own message holds a memory address; messages go into manifests and must not vary.
-        raise SourceError(f"{path.name} isn't a PNG or JPEG picture") from None
-    except SourceError:
-        raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise SourceError(f"{path.name} can't be read as a PNG or JPEG picture: {error}") from error
+
+def save_png(image: Image.Image, path: pathlib.Path) -> None:
+    """Writes a PNG file, whole or not at all; its folder is created if it doesn't exist."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    image.save(temporary, "PNG")
+    temporary.replace(path)
 
 
 def _read_bytes(path: pathlib.Path) -> bytes:
     try:
         if not path.is_file():
-            raise SourceError(f"The picture {path.name} doesn't exist")
+            raise SourceError(f"The image {path.name} doesn't exist")
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise SourceError(f"A picture may have at most {MAX_BYTES:,} bytes. Received: {path.name} with {size:,}")
+            raise SourceError(f"An image may have at most {MAX_BYTES:,} bytes. Received: {path.name} with {size:,}")
         return path.read_bytes()
     except OSError as error:
-        raise SourceError(f"The picture {path.name} can't be read: {error.strerror}") from error
+        raise SourceError(f"The image {path.name} can't be read: {error.strerror}") from error
 
 
-def _stored_as_it_is(picture: Image.Image, config: ImageConfig) -> bool:
-    mode = "RGB" if config.channels == 3 else "L"
-    right_format = picture.format == ("PNG" if config.jpeg_quality is None else "JPEG")
-    plain = "transparency" not in picture.info
-    return right_format and plain and picture.mode == mode and picture.size == (config.size, config.size)
-
-
-def encode_image(picture: np.ndarray, config: ImageConfig) -> bytes:
-    """Encodes a uint8 array (size, size, channels) as PNG, or as JPEG where the configuration asks for it."""
-    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
-    buffer = io.BytesIO()
-    if config.jpeg_quality is None:
-        image.save(buffer, "PNG", compress_level=1)
-    else:
-        image.save(buffer, "JPEG", quality=config.jpeg_quality, subsampling=0)
-    return buffer.getvalue()
+@contextmanager
+def _open(path: pathlib.Path, data: bytes) -> Iterator[Image.Image]:
+    """Opens an encoded image; errors while it is open, such as those of decoding, become a SourceError."""
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise SourceError(
+                    f"An image may have at most {MAX_PIXELS:,} pixels. Received: {path.name} with "
+                    f"{image.width} x {image.height}. Scale it down first"
+                )
+            yield image
+    except UnidentifiedImageError:
+        # Pillow's own message holds a memory address; messages go into manifests and must not vary.
+        raise SourceError(f"{path.name} isn't a PNG or JPEG image") from None
+    except SourceError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise SourceError(f"{path.name} can't be read as a PNG or JPEG image: {error}") from error

@@ -1,30 +1,16 @@
-"""Contact sheets: rows of pictures in one PNG, for people who would rather look than read."""
+"""Contact sheets: rows of images side by side in one image."""
 
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from keras_a2i.errors import UsageError
+from keras_a2i.media.image import to_pillow
 
 _GAP = 4
 _BACKGROUND = (24, 24, 28)
 _INK = (225, 225, 225)
-
-
-def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Pictures in [-1, 1] as 8-bit: round((x + 1) * 127.5), clipped; uint8 pictures come back as they are."""
-    images = np.asarray(images)
-    if images.dtype == np.uint8:
-        return images
-    return np.clip(np.rint((images.astype(np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
-
-
-def to_pillow(image: np.ndarray) -> Image.Image:
-    """One picture (size, size, channels), uint8 or in [-1, 1], as a Pillow image."""
-    image = to_uint8(image)
-    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
 def draw_sheet(
@@ -35,24 +21,24 @@ def draw_sheet(
     columns: int = 8,
     cell: int = 128,
 ) -> Image.Image:
-    """Lays rows of pictures under one another, breaking them into bands of `columns`.
+    """Arranges rows of images one below the other, broken into bands of `columns` images.
 
     Args:
-        rows: each (n, size, size, channels), uint8 or in [-1, 1]; the i-th pictures of all rows stand under each other.
+        rows: arrays (n, size, size, channels), uint8 or float in [-1, 1]; the i-th images of all rows share a column.
         labels: a name for each row.
         captions: a line of text above each column.
-        columns: pictures side by side.
-        cell: pixels a picture takes.
+        columns: the largest number of images side by side.
+        cell: width and height of an image on the sheet, in pixels.
 
     Returns:
         The sheet as an RGB image.
 
     Raises:
-        UsageError: if the rows differ in length or are empty.
+        UsageError: if the rows differ in length or hold no images.
     """
     n = len(rows[0]) if rows else 0
     if n == 0 or any(len(row) != n for row in rows):
-        raise UsageError(f"The rows of a sheet must hold equally many pictures. Received: {[len(r) for r in rows]}")
+        raise UsageError(f"rows must hold equally many images, at least one. Received: {[len(row) for row in rows]}")
     font = ImageFont.load_default(11)
     margin = max((int(font.getlength(label)) + 2 * _GAP for label in labels), default=0)
     header = 16 if captions else 0
@@ -68,23 +54,15 @@ def draw_sheet(
             draw.text((left, top - 14), _shorten(captions[i], font, cell), _INK, font)
         for j, row in enumerate(rows):
             resampling = Image.Resampling.NEAREST if row.shape[1] < cell else Image.Resampling.LANCZOS
-            picture = to_pillow(row[i]).convert("RGB").resize((cell, cell), resampling)
-            sheet.paste(picture, (left, top + j * (cell + _GAP)))
+            image = to_pillow(row[i]).convert("RGB").resize((cell, cell), resampling)
+            sheet.paste(image, (left, top + j * (cell + _GAP)))
     for j, label in enumerate(labels):
         for b in range(bands):
             draw.text((_GAP, b * band + header + _GAP + j * (cell + _GAP) + cell // 2 - 6), label, _INK, font)
     return sheet
 
 
-def save_png(image: Image.Image, path: pathlib.Path) -> None:
-    """Writes a PNG, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    image.save(temporary, "PNG")
-    temporary.replace(path)
-
-
-def _shorten(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     if font.getlength(text) <= width:
         return text
     while text and font.getlength("…" + text) > width:

@@ -1,4 +1,4 @@
-"""The frames of a video: picking the one at the middle of every second, and making it a square picture."""
+"""The frames of a video: choosing the one at the middle of every clip, and converting it to a square image."""
 
 import math
 from fractions import Fraction
@@ -9,76 +9,76 @@ from PIL import Image
 
 from keras_a2i.config import ImageConfig
 
-# Of FFmpeg's AVColorSpace those that libswscale has matrices for; it refuses frames with others.
+# Values of FFmpeg's AVColorSpace that libswscale has matrices for; it refuses frames with others.
 _UNKNOWN, _RGB, _MATRICES = 2, 0, {1, 4, 5, 6, 7, 9}
 
 
 class FramePicker:
-    """Picks, of frames that come in the order of presentation, the one nearest the middle of every second.
+    """Chooses, from frames in the order of presentation, the one nearest the middle of every clip.
 
-    Of two frames at the same distance the earlier one is taken. Times are exact, in whole parts of a tick, so
-    that rounding never decides between two frames.
+    Of two frames at the same distance the earlier one is chosen. Times are exact, in whole parts of a tick, so that
+    rounding never decides between two frames.
 
     Args:
-        n_pairs: seconds wanted.
-        origin: tick of the stream's clock at which the clip begins.
-        step: ticks of a second.
-        tolerance: ticks that a frame may lie from the middle.
-        shaper: turns a chosen frame into a picture.
+        n_clips: number of clips.
+        origin: tick of the stream's clock at which time 0 lies.
+        step: ticks per clip.
+        tolerance: largest distance of a frame from the middle, in ticks.
+        shaper: converts a chosen frame to an image.
 
     Attributes:
-        decided: seconds whose picture is known.
+        decided: number of clips whose frame is known.
     """
 
-    def __init__(self, n_pairs: int, origin: Fraction, step: Fraction, tolerance: Fraction, shaper: "FrameShaper"):
+    def __init__(self, n_clips: int, origin: Fraction, step: Fraction, tolerance: Fraction, shaper: "FrameShaper"):
         self.decided = 0
-        self._n_pairs = n_pairs
+        self._n_clips = n_clips
         self._parts = 2 * math.lcm(origin.denominator, step.denominator)
         self._origin, self._step = int(origin * self._parts), int(step * self._parts)
         self._tolerance = tolerance * self._parts
         self._shaper = shaper
         self._last: Any = None
-        self._picture: tuple[int, np.ndarray] | None = None
+        self._image: tuple[int, np.ndarray] | None = None
         self._chosen: dict[int, tuple[int, np.ndarray] | None] = {}
         self._taken = 0
 
     def rank(self, pts: int) -> tuple[int, tuple[int, int]]:
-        """The second a frame lies in, and its order among the frames of that second: the least is chosen."""
+        """Returns the clip that a frame lies in, and its rank among the frames of that clip: the lowest is chosen."""
         k = (pts * self._parts - self._origin) // self._step
         return k, (self._distance(pts, k), pts)
 
     def is_near(self, rank: tuple[int, int]) -> bool:
-        """Whether a frame of that rank lies within the tolerance."""
+        """Returns whether a frame of that rank lies within the tolerance."""
         return rank[0] <= self._tolerance
 
     def push(self, frame: Any) -> None:
-        """Takes the next decoded frame; one that comes out of order is left out."""
+        """Accepts the next decoded frame; one that is out of order is ignored."""
         last = self._last
         if last is not None and frame.pts <= last.pts:
             return
-        while self.decided < self._n_pairs and frame.pts * self._parts >= self._middle(self.decided):
+        while self.decided < self._n_clips and frame.pts * self._parts >= self._middle(self.decided):
             k = self.decided
             later = last is None or self._distance(frame.pts, k) < self._distance(last.pts, k)
             self._choose(frame if later else last)
         self._last = frame
 
     def finish(self) -> None:
-        """Gives the remaining targets the last frame, where it is near enough: the track has ended."""
-        while self.decided < self._n_pairs:
+        """Chooses the last frame for the remaining clips where it is near enough: the track has ended."""
+        while self.decided < self._n_clips:
             self._choose(self._last)
 
     def take(self, k: int) -> tuple[int, np.ndarray] | None:
-        """Hands out (tick, picture) of second k, or None where no frame is near enough."""
+        """Returns (tick, image) of clip k and forgets it; None if no frame is near enough."""
         self._taken = k + 1
         return self._chosen.pop(k, None)
 
     def _choose(self, frame: Any) -> None:
         k = self.decided
         if frame is not None and k >= self._taken and self._distance(frame.pts, k) <= self._tolerance:
-            if self._picture is None or self._picture[0] != frame.pts:
-                picture = self._shaper(frame)
-                self._picture = None if picture is None else (frame.pts, picture)
-            self._chosen[k] = self._picture
+            if self._image is None or self._image[0] != frame.pts:
+                image = self._shaper(frame)
+                self._image = None if image is None else (frame.pts, image)
+            self._chosen[k] = self._image
         self.decided += 1
 
     def _middle(self, k: int) -> int:
@@ -89,15 +89,15 @@ class FramePicker:
 
 
 class FrameShaper:
-    """Makes a decoded frame the square picture of a pair: centre crop, pixel shape, colour, size, orientation.
+    """Converts a decoded frame to the square image of a pair: centre crop, pixel aspect, colour, size, orientation.
 
-    libswscale does it in one pass (Lanczos, accurate rounding, full chroma): 1.7 ms of CPU a 720p frame instead of
-    13 ms for a conversion and Pillow's Lanczos, and 45 to 56 dB from that. Colour matrix and range
-    are the frame's own; unknown ones are taken as BT.601 and limited, FFmpeg's convention.
+    libswscale does all of it at once (Lanczos, accurate rounding, full chroma): 1.7 ms of CPU per 720p frame instead of
+    13 ms for a conversion and Pillow's Lanczos, with a PSNR of 45 to 56 dB between the two. Colour matrix and range
+    are the frame's own; unknown ones are assumed to be BT.601 and limited, FFmpeg's convention.
 
     Args:
-        config: size and channels wanted.
-        pixel_aspect: width of a pixel over its height.
+        config: size and channels of the image.
+        pixel_aspect: width of a pixel divided by its height; None if unknown.
     """
 
     def __init__(self, config: ImageConfig, pixel_aspect: Fraction | None):
@@ -107,19 +107,19 @@ class FrameShaper:
         self._graph: Any = None
 
     def __call__(self, frame: Any) -> np.ndarray | None:
-        """Returns uint8 (size, size, channels), or None where the frame claims a form that FFmpeg can't convert."""
+        """Returns uint8 (size, size, channels), or None if the frame claims a form that FFmpeg can't convert."""
         from av import FFmpegError
 
         _settle_colour(frame)
         try:
-            picture = self._shape(frame)
+            image = self._shape(frame)
         except FFmpegError:
             self._form = None
             return None
-        picture = turn(picture, _display_matrix(frame))
+        image = turn(image, _display_matrix(frame))
         if self._config.channels == 1:
-            picture = np.asarray(Image.fromarray(picture).convert("L"))
-        return np.ascontiguousarray(picture).reshape(self._config.shape)
+            image = np.asarray(Image.fromarray(image).convert("L"))
+        return np.ascontiguousarray(image).reshape(self._config.shape)
 
     def _shape(self, frame: Any) -> np.ndarray:
         form = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
@@ -153,7 +153,7 @@ class FrameShaper:
 
 
 def _settle_colour(frame: Any) -> None:
-    """Declares unknown what libswscale refuses; the transfer curve and the primaries aren't converted anyway."""
+    """Marks as unknown what libswscale refuses; the transfer curve and the primaries aren't converted anyway."""
     if frame.colorspace not in _MATRICES and not (frame.colorspace == _RGB and frame.format.is_rgb):
         frame.colorspace = _UNKNOWN
     for tag in ("color_trc", "color_primaries"):
@@ -168,14 +168,15 @@ def _display_matrix(frame: Any) -> np.ndarray | None:
     return None
 
 
-def turn(picture: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
-    """Turns and mirrors a square picture (size, size, channels) by multiples of 90 degrees, as a display matrix says.
+def turn(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
+    """Rotates and mirrors a square image (size, size, channels) by multiples of 90 degrees, following a display matrix.
 
-    Reference: FFmpeg's libavutil/display.h (rows are the images of the x and the y axis, y points down).
+    Reference:
+        FFmpeg's libavutil/display.h (rows are where the x and the y axis are mapped to; y points down).
     """
     if matrix is None:
-        return picture
+        return image
     (a, b), (c, d) = matrix[0, :2].tolist(), matrix[1, :2].tolist()
     if math.hypot(a, d) < math.hypot(b, c):
-        picture, a, d = picture.transpose(1, 0, 2), c, b
-    return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+        image, a, d = image.transpose(1, 0, 2), c, b
+    return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]

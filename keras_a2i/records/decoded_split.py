@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_a2i.features.mfcc import from_pcm16
+from keras_a2i.media.conversion import from_int16
 
 INPUTS = ("features", "waveform")
 """What a model can receive: a feature vector, or the waveform itself."""
@@ -63,4 +63,4 @@ class DecodedSplit:
         if self.input == "features":
             return self.features
         assert self.waveforms is not None
-        return from_pcm16(self.waveforms)
+        return from_int16(self.waveforms)

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import RecordsError
-from keras_a2i.features.mfcc import from_pcm16
+from keras_a2i.media.conversion import from_int16
 from keras_a2i.media.sheet import draw_sheet, save_png
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.records import Records, as_records
@@ -192,7 +192,7 @@ def _thumbnails(images: np.ndarray) -> np.ndarray:
 
 def _level(waveform: np.ndarray) -> np.ndarray:
     """Root mean square of int16 waveforms in dB relative to full scale, (batch,)."""
-    power = np.square(from_pcm16(waveform), dtype=np.float64).mean(axis=1)
+    power = np.square(from_int16(waveform), dtype=np.float64).mean(axis=1)
     return 10 * np.log10(np.maximum(power, 1e-12))
 
 

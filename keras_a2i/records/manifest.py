@@ -10,6 +10,7 @@ from typing import Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import RecordsError
+from keras_a2i.media.json_file import write_json
 from keras_a2i.sources.pair import PairKey
 
 FILE_NAME = "records.json"
@@ -188,10 +189,3 @@ def count_pair(counts: PairCounts, key: PairKey, split: str) -> None:
     """Counts one more pair."""
     labels = counts.setdefault(key.source_id, {}).setdefault(split, {})
     labels[key.label] = labels.get(key.label, 0) + 1
-
-
-def write_json(path: pathlib.Path, values: Any) -> None:
-    """Writes JSON to a temporary file beside `path` and renames it."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)

@@ -13,10 +13,12 @@ import numpy as np
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import RecordsError
-from keras_a2i.features.mfcc import from_pcm16, mfcc, pcm16
+from keras_a2i.features.mfcc import mfcc
+from keras_a2i.media.conversion import from_int16, to_int16
 from keras_a2i.media.image import encode_image
+from keras_a2i.media.json_file import write_json
 from keras_a2i.records.example import encode_example
-from keras_a2i.records.manifest import PairCounts, count_pair, write_json
+from keras_a2i.records.manifest import PairCounts, count_pair
 from keras_a2i.records.tfrecord import RecordWriter
 from keras_a2i.sources.pair import Dropped, Pair, Source, Unit
 
@@ -145,11 +147,11 @@ def _batches(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
 
 def _with_features(batch: list[Pair], config: FeatureConfig) -> Iterator[tuple[Pair, np.ndarray, np.ndarray | None]]:
     """Yields (pair, features, int16 waveform or None); features are computed from the stored samples."""
-    waveforms = {i: pcm16(pair.waveform) for i, pair in enumerate(batch) if pair.waveform is not None}
+    waveforms = {i: to_int16(pair.waveform) for i, pair in enumerate(batch) if pair.waveform is not None}
     computed: dict[int, np.ndarray] = {}
     missing = [i for i in waveforms if batch[i].features is None]
     if missing:
-        rows = mfcc(from_pcm16(np.stack([waveforms[i] for i in missing])), config)
+        rows = mfcc(from_int16(np.stack([waveforms[i] for i in missing])), config)
         computed = dict(zip(missing, rows, strict=True))
     for i, pair in enumerate(batch):
         yield pair, pair.features if pair.features is not None else computed[i], waveforms.get(i)

@@ -4,12 +4,11 @@ import itertools
 import pathlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
-import numpy as np
-
 from keras_a2i.media.audio import stream_audio
+from keras_a2i.media.clips import cut_clips
 from keras_a2i.serving.ring_buffer import RingBuffer
 
 BLOCK_SECONDS = 0.02
@@ -59,7 +58,8 @@ class FileInput:
         self.name = path.name
         self.overflows = 0
         self._sample_rate, self._now, self._sleep = sample_rate, now, sleep
-        blocks = _cut(stream_audio(path, sample_rate), max(1, round(BLOCK_SECONDS * sample_rate)))
+        n = max(1, round(BLOCK_SECONDS * sample_rate))
+        blocks = cut_clips(stream_audio(path, sample_rate), n, pad=False)
         # Reading the first one here refuses a bad file before anything is drawn.
         self._blocks = itertools.chain(list(itertools.islice(blocks, 1)), blocks)
         self._thread: threading.Thread | None = None
@@ -99,16 +99,3 @@ class FileInput:
         except Exception as error:
             # Raised again where the session asks: an error in this thread would only be printed.
             self._error = error
-
-
-def _cut(blocks: Iterable[np.ndarray], n: int) -> Iterator[np.ndarray]:
-    """The same samples in blocks of `n`, the last one shorter."""
-    pending = np.zeros(0, np.float32)
-    for block in blocks:
-        pending = np.concatenate([pending, block])
-        whole = len(pending) // n * n
-        for i in range(0, whole, n):
-            yield pending[i : i + n]
-        pending = pending[whole:]
-    if len(pending):
-        yield pending

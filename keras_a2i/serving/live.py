@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from keras_a2i.errors import UsageError
-from keras_a2i.media.sheet import to_uint8
+from keras_a2i.media.conversion import to_uint8
 from keras_a2i.serving.audio_inputs import AudioInput
 from keras_a2i.serving.live_status import Latencies, LiveStatus, RecentImages, audio_level
 from keras_a2i.serving.outputs import ImageOutput

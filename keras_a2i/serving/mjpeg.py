@@ -17,7 +17,7 @@ import threading
 import numpy as np
 
 from keras_a2i.errors import UsageError
-from keras_a2i.media.sheet import to_pillow
+from keras_a2i.media.image import to_pillow
 from keras_a2i.serving.live_status import LiveStatus
 
 HOST = "127.0.0.1"

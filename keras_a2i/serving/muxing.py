@@ -1,7 +1,6 @@
 """Writing a video file: pictures and the sound they were drawn from, in step (PyAV)."""
 
 import dataclasses
-import itertools
 import pathlib
 from collections.abc import Iterator
 from fractions import Fraction
@@ -10,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from keras_a2i.errors import MissingPackageError, UsageError
-from keras_a2i.media.audio import Resampler, open_audio, to_mono
+from keras_a2i.media.audio import open_audio
 
-_BLOCK = 65_536
 _AAC_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)
 # Opus plays at 48 kHz whatever went in, and FFmpeg writes its delay wrongly for other rates.
 _OPUS_RATES = (48_000,)
@@ -112,7 +110,7 @@ class VideoWriter:
             rate, channels = file.samplerate, 2 if file.channels == 2 else 1
         self._rate = next((each for each in codec.rates if each >= rate), codec.rates[-1])
         self._layout = "stereo" if channels == 2 else "mono"
-        self._sound = _stream_channels(sound, channels, rate, self._rate)
+        self._sound = _stream_channels(sound, channels, self._rate)
         self._container = av.open(f"file:{path}", "w", format=codec.container, options=codec.container_options)
         self._video = self._add_video(codec, size)
         self._audio = self._container.add_stream(codec.audio, rate=self._rate, layout=self._layout)
@@ -166,15 +164,7 @@ class VideoWriter:
             self._samples += len(block)
 
 
-def _stream_channels(path: pathlib.Path, channels: int, rate: int, new_rate: int) -> Iterator[np.ndarray]:
+def _stream_channels(path: pathlib.Path, channels: int, new_rate: int) -> Iterator[np.ndarray]:
     """Yields a file's sound as float32 (n, channels) in [-1, 1], n >= 1; of one channel it is the mean of all."""
-    resamplers = [Resampler(rate, new_rate) for _ in range(channels)]
     with open_audio(path) as file:
-        blocks = file.blocks(max(1, _BLOCK // file.channels), dtype="float32", always_2d=True)
-        for block in itertools.chain(blocks, [None]):
-            last = block is None
-            block = np.zeros((0, channels), np.float32) if last else block
-            columns = block.T if channels == 2 else [to_mono(block)]
-            ready = [resampler(column, last) for resampler, column in zip(resamplers, columns, strict=True)]
-            if len(ready[0]):
-                yield np.ascontiguousarray(np.clip(np.stack(ready, axis=1), -1, 1))
+        yield from (block for block in file.blocks(new_rate, channels) if len(block))

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from keras_a2i.errors import UsageError
-from keras_a2i.media.sheet import save_png, to_pillow
+from keras_a2i.media.image import save_png, to_pillow
 from keras_a2i.serving.live_status import LiveStatus
 
 _LEAST_WINDOW = 384

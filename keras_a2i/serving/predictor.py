@@ -9,11 +9,12 @@ import numpy as np
 
 from keras_a2i.errors import ModelError, SourceError, UsageError
 from keras_a2i.exporters.runtime import load_saved_model, load_tflite
-from keras_a2i.features.mfcc import from_pcm16, mfcc, pcm16
-from keras_a2i.media.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, resample, stream_clips, to_mono
+from keras_a2i.features.mfcc import mfcc
+from keras_a2i.media.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, resample, stream_audio, to_mono
+from keras_a2i.media.clips import cut_clips
+from keras_a2i.media.conversion import from_int16, to_int16
 from keras_a2i.models.model_file import ModelMetadata, load_model
-from keras_a2i.sources.vectors import SUFFIXES as VECTOR_SUFFIXES
-from keras_a2i.sources.vectors import checked_parts, read_vectors
+from keras_a2i.sources.vectors import VECTOR_SUFFIXES, checked_parts, read_vectors
 
 if TYPE_CHECKING:
     import keras
@@ -200,7 +201,8 @@ class Predictor:
     def stream_clips(self, path: str | pathlib.Path) -> Iterator[np.ndarray]:
         """Windows of a sound file, float32 (n, n_samples), up to 32 at a time; as `stream_file`."""
         self.metadata.require_audio(str(path))
-        windows = stream_clips(pathlib.Path(path), self.metadata.features)
+        config = self.metadata.features
+        windows = cut_clips(stream_audio(pathlib.Path(path), config.sample_rate), config.n_samples)
         while batch := list(itertools.islice(windows, BATCH)):
             yield np.stack(batch)
 
@@ -240,14 +242,12 @@ class Predictor:
             )
         config = self.metadata.features
         sound = np.clip(resample(to_mono(waveform), sample_rate, config.sample_rate), -1, 1)
-        n_frames = max(1, -(-len(sound) // config.n_samples))
-        sound = np.pad(sound, (0, n_frames * config.n_samples - len(sound)))
-        return sound.reshape(n_frames, config.n_samples)
+        return np.stack(list(cut_clips([sound], config.n_samples)) or [np.zeros(config.n_samples, np.float32)])
 
     def _inputs(self, windows: np.ndarray) -> np.ndarray:
         self.metadata.require_audio("windows of sound")
         # Records hold 16-bit sound and its features: a model must hear here what it heard in training.
-        sound = from_pcm16(pcm16(windows))
+        sound = from_int16(to_int16(windows))
         return sound if self.metadata.input == "waveform" else mfcc(sound, self.metadata.features)
 
     @staticmethod
@@ -259,7 +259,7 @@ class Predictor:
 def _check_sound(waveform: np.ndarray) -> np.ndarray:
     """Floating-point samples (n,) or (n, channels), or a UsageError."""
     if waveform.dtype == np.int16:
-        waveform = from_pcm16(waveform)
+        waveform = from_int16(waveform)
     if waveform.ndim not in (1, 2) or waveform.size == 0 or not np.isfinite(waveform).all():
         raise UsageError(
             f"Sound must be finite samples (n,) or (n, channels), at least one. Received: shape {waveform.shape}"

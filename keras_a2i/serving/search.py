@@ -1,16 +1,15 @@
 """Sounds and pictures in one space: which picture goes with a sound, which sound with a picture."""
 
 import dataclasses
-import io
 import pathlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from keras_a2i.errors import ModelError, SourceError, UsageError
-from keras_a2i.media.image import fit_image, read_image
+from keras_a2i.media.conversion import from_uint8
+from keras_a2i.media.image import read_image
 from keras_a2i.serving.predictor import Predictor, load
 
 if TYPE_CHECKING:
@@ -152,10 +151,7 @@ def _ranked(found: list[Match], failed: list[str]) -> tuple[list[Match], list[st
 
 
 def _load_picture(path: pathlib.Path, config) -> np.ndarray:
-    picture = read_image(path, config)
-    if isinstance(picture, bytes):
-        picture = fit_image(Image.open(io.BytesIO(picture)), config)
-    return picture.astype(np.float32) * np.float32(2 / 255) - 1
+    return from_uint8(read_image(path, config))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

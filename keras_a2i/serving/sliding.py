@@ -3,11 +3,14 @@
 Positions are computed from the frame's number in whole numbers, so that nothing drifts however long the sound is.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 import numpy as np
+
+from keras_a2i.media.clips import cut_clips_at
 
 # Beyond so many standard deviations a Gaussian adds less than 0.3 %.
 _REACH = 3
@@ -41,38 +44,13 @@ def slide_clips(
     Yields:
         float32 (n, n_samples), n = `batch_size` but for the last batch.
     """
-    # held[0] is the sample number `first` of the sound.
-    first = min(0, clip_start(0, fps, sample_rate, n_samples))
-    held = np.zeros(-first, np.float32)
-    frame, batch = 0, []
-
-    def cut() -> bool:
-        """Puts the next window into the batch; False where the sound heard so far ends before it."""
-        nonlocal frame
-        start = clip_start(frame, fps, sample_rate, n_samples) - first
-        if start + n_samples > len(held):
-            return False
-        batch.append(held[start : start + n_samples])
-        frame += 1
-        return True
-
-    for block in blocks:
-        held = np.concatenate([held, block])
-        while cut():
-            if len(batch) == batch_size:
-                yield np.stack(batch)
-                batch = []
-        past = min(len(held), max(0, clip_start(frame, fps, sample_rate, n_samples) - first))
-        held, first = held[past:], first + past
-    total = first + len(held)
-    while frame == 0 or frame_start(frame, fps, sample_rate) < total:
-        missing = clip_start(frame, fps, sample_rate, n_samples) + n_samples - first - len(held)
-        held = np.pad(held, (0, max(0, missing)))
-        cut()
-        if len(batch) == batch_size:
-            yield np.stack(batch)
-            batch = []
-    if batch:
+    clips = cut_clips_at(
+        blocks,
+        n_samples,
+        lambda frame: clip_start(frame, fps, sample_rate, n_samples),
+        lambda frame: frame_start(frame, fps, sample_rate),
+    )
+    while batch := list(itertools.islice(clips, batch_size)):
         yield np.stack(batch)
 
 

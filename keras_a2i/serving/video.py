@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_a2i.errors import UsageError
 from keras_a2i.media.audio import stream_audio
-from keras_a2i.media.sheet import to_uint8
+from keras_a2i.media.conversion import to_uint8
 from keras_a2i.serving.muxing import VideoWriter, find_codec
 from keras_a2i.serving.predictor import Predictor
 from keras_a2i.serving.sliding import slide_clips, smooth_frames

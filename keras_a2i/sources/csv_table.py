@@ -1,28 +1,30 @@
-"""What the csv sources share: reading rows, and keeping the paths they name inside the csv's folder."""
+"""Reading csv files row by row, through pandas, in constant memory."""
 
 import collections
-import csv
-import hashlib
+import contextlib
 import pathlib
-import posixpath
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_a2i.errors import SourceError
 
 _COLUMNS_SHOWN = 8
+_CHUNK_ROWS = 8_192
+# Cells beyond the header's columns that are read, so that a message can name the line.
+_EXTRA_CELLS = 8
 
 
 def read_header(path: pathlib.Path) -> list[str]:
-    """Column names of a csv file, lower case.
+    """Returns the column names of a csv file, lower case.
 
     Raises:
         SourceError: as `read_rows`.
     """
-    for _, cells in _lines(path):
-        names = [name.strip().lower() for name in cells]
+    for _, cells in _lines(path, _CHUNK_ROWS // 128):
+        names = [name.lower() for name in cells]
         repeated = sorted(name for name, count in collections.Counter(names).items() if name and count > 1)
         if repeated:
             raise SourceError(f"The columns of {path.name} must have different names. Received twice: {repeated}")
@@ -38,8 +40,8 @@ def read_rows(path: pathlib.Path, required: Iterable[str]) -> Iterator[tuple[int
         required: columns that it must have, lower case; names in the file may have any case.
 
     Yields:
-        The row's last line in the file, counted from 1, and its cells by column name, stripped. A row that is too
-        short ends in empty cells; blank rows are passed over.
+        The row's last line in the file, counted from 1, and its cells by column name, stripped. Cells that are missing
+        at the end of a row are empty; blank rows are skipped.
 
     Raises:
         SourceError: if the file is missing, isn't such a csv, lacks a column, holds no rows, or a row has too many
@@ -54,27 +56,24 @@ def read_rows(path: pathlib.Path, required: Iterable[str]) -> Iterator[tuple[int
             f"{path.name} must have the columns {', '.join(required)}, separated by commas. "
             f"Missing: {', '.join(missing)}. Received: {shown}{', ...' if len(names) > _COLUMNS_SHOWN else ''}"
         )
-    lines = _lines(path)
+    lines = _lines(path, _CHUNK_ROWS)
     next(lines)
     count = 0
     for line, cells in lines:
-        if any(cell.strip() for cell in cells[len(names) :]):
-            raise SourceError(
-                f"{path.name}, line {line}: a row must have one cell for each of the {len(names)} columns. "
-                f"Received: {len(cells)} cells. Put quotes around a cell that contains a comma"
-            )
+        if any(cells[len(names) :]):
+            given = max(i for i, cell in enumerate(cells) if cell) + 1
+            raise SourceError(_too_many_cells(path, line, len(names), given))
         count += 1
-        cells += [""] * (len(names) - len(cells))
-        yield line, {name: cell.strip() for name, cell in zip(names, cells, strict=False)}
+        yield line, dict(zip(names, cells, strict=False))
     if count == 0:
         raise SourceError(f"{path.name} holds no rows below its column names")
 
 
 def numbered_columns(path: pathlib.Path, prefix: str) -> list[str]:
-    """Columns of a csv called prefix_1 to prefix_N, in this order; [] where there are none.
+    """Returns the columns of a csv called prefix_1 to prefix_N, in this order; [] if there are none.
 
     Raises:
-        SourceError: as `read_rows`, or if a number is left out.
+        SourceError: as `read_rows`, or if a number is missing.
     """
     header = read_header(path)
     count = sum(bool(re.fullmatch(rf"{prefix}_\d+", name)) for name in header)
@@ -85,12 +84,12 @@ def numbered_columns(path: pathlib.Path, prefix: str) -> list[str]:
 
 
 def read_numbers(cells: dict[str, str], names: Sequence[str], what: str) -> np.ndarray:
-    """Cells of a row as finite float32 (n,).
+    """Converts cells of a row to finite float32 (n,).
 
     Args:
         cells: by column name.
         names: of the columns.
-        what: one of them is, for messages.
+        what: a noun for one of them, for messages.
 
     Raises:
         SourceError: if one isn't a finite number.
@@ -105,75 +104,60 @@ def read_numbers(cells: dict[str, str], names: Sequence[str], what: str) -> np.n
     return values
 
 
-def _lines(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
+def _lines(path: pathlib.Path, chunk_rows: int) -> Iterator[tuple[int, list[str]]]:
+    """Yields (line, stripped cells) of every row that isn't blank; empty cells beyond the header may be omitted."""
+    with _read_errors(path):
+        first = _read_csv(path, nrows=1)
+        width = first.shape[1] + _EXTRA_CELLS
+        line = 0
+        with _read_csv(path, names=range(width), skip_blank_lines=False, chunksize=chunk_rows) as chunks:
+            for chunk in chunks:
+                columns = [column.tolist() for _, column in chunk.items()]
+                while len(columns) > first.shape[1] and not any(columns[-1]):
+                    columns.pop()
+                multiline = any("\n" in cell or "\r" in cell for column in columns for cell in column)
+                for row in zip(*columns, strict=True):
+                    line += 1
+                    if multiline:
+                        line += sum(len(re.findall(r"\r\n|\r|\n", cell)) for cell in row)
+                    cells = [cell.strip() for cell in row]
+                    if any(cells):
+                        yield line, cells
+
+
+def _read_csv(path: pathlib.Path, **options: Any) -> Any:
+    import pandas
+
+    return pandas.read_csv(
+        path, dtype=str, header=None, na_filter=False, encoding="utf-8-sig", compression=None, engine="c", **options
+    )
+
+
+@contextlib.contextmanager
+def _read_errors(path: pathlib.Path) -> Iterator[None]:
+    """Turns the errors of reading into sentences about the file; an empty file has no rows."""
+    import pandas
+
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            # strict: a quote that is never closed would otherwise swallow the rows after it unnoticed.
-            reader = csv.reader(file, strict=True)
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    yield reader.line_num, cells
+        yield
+    except pandas.errors.EmptyDataError:
+        return
     except UnicodeDecodeError:
         raise SourceError(f"{path.name} must be a csv file in UTF-8. Save it as UTF-8 text") from None
-    except csv.Error as error:
-        raise SourceError(f"{path.name} isn't a well-formed csv file, line {reader.line_num}: {error}") from None
+    except pandas.errors.ParserError as error:
+        if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error)):
+            columns, line, cells = map(int, found.groups())
+            raise SourceError(_too_many_cells(path, line, columns - _EXTRA_CELLS, cells)) from None
+        reason = str(error).split("C error: ")[-1].strip()
+        if found := re.search(r"EOF inside string starting at row (\d+)", reason):
+            reason = f"the quoted cell that begins in row {int(found[1]) + 1} has no end"
+        raise SourceError(f"{path.name} isn't a well-formed csv file: {reason}") from None
     except OSError as error:
         raise SourceError(f"{path.name} can't be read: {error.strerror}") from None
 
 
-def relative_path(cell: str, column: str) -> str:
-    """Checks a path named in a csv without touching the disk.
-
-    Args:
-        cell: path relative to the csv's folder, with either slash.
-        column: its column, for the message.
-
-    Returns:
-        The normalised path with forward slashes.
-
-    Raises:
-        SourceError: if it is empty, absolute or leads out of the folder. The message never repeats the path: it goes
-            into the manifest.
-    """
-    if not cell or "\0" in cell:
-        raise SourceError(f"the {column} path is {'not a path' if cell else 'empty'}")
-    cell = cell.replace("\\", "/")
-    if pathlib.PurePosixPath(cell).is_absolute() or pathlib.PureWindowsPath(cell).drive:
-        raise SourceError(f"the {column} path is absolute; it must be relative to the csv's folder")
-    path = posixpath.normpath(cell)
-    if path.split("/")[0] in ("..", "."):
-        raise SourceError(f"the {column} path leads out of the csv's folder")
-    return path
-
-
-def file_within(folder: pathlib.Path, path: str) -> pathlib.Path:
-    """The file at a relative path, if it lies in the folder once symbolic links are followed.
-
-    Args:
-        folder: the csv's folder, resolved.
-        path: as `relative_path` returns it.
-
-    Raises:
-        SourceError: if there is no such file, or a link leads out of the folder.
-    """
-    try:
-        file = (folder / path).resolve(strict=True)
-    except (OSError, RuntimeError):
-        raise SourceError(f"{path} doesn't exist") from None
-    if not file.is_relative_to(folder):
-        raise SourceError(f"{path} is a link that leads out of the csv's folder")
-    if not file.is_file():
-        raise SourceError(f"{path} isn't a file")
-    return file
-
-
-def stamp(files: Iterable[pathlib.Path]) -> str:
-    """A short digest of the files' sizes and modification times."""
-    digest = hashlib.sha256()
-    for file in files:
-        try:
-            status = file.stat()
-            digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
-        except OSError:
-            digest.update(b"missing\n")
-    return digest.hexdigest()[:16]
+def _too_many_cells(path: pathlib.Path, line: int, n_columns: int, n_cells: int) -> str:
+    return (
+        f"{path.name}, line {line}: a row must have one cell for each of the {n_columns} columns. "
+        f"Received: {n_cells} cells. Put quotes around a cell that contains a comma"
+    )

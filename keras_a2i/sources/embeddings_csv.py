@@ -1,10 +1,9 @@
-"""Pairs listed in a csv: one ready-made vector and one picture a row."""
+"""Pairs listed in a csv: one ready-made vector and one image per row."""
 
 import dataclasses
 import functools
 import hashlib
 import pathlib
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -12,24 +11,22 @@ import numpy as np
 
 from keras_a2i.config import MAX_EMBEDDING, FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError
-from keras_a2i.media.image import read_image
-from keras_a2i.sources.csv_table import (
-    file_within,
-    numbered_columns,
-    read_header,
-    read_numbers,
-    relative_path,
-    stamp,
-)
-from keras_a2i.sources.pair import Dropped, Pair, Plan, Unit
+from keras_a2i.sources.csv_table import numbered_columns, read_header, read_numbers
+from keras_a2i.sources.files import file_within, read_pair_image, relative_path, stamp
+from keras_a2i.sources.pair import Dropped, Pair, Plan, Source, Unit
 from keras_a2i.sources.pair_rows import UNIT_ROWS, PairRow, read_pair_rows
-from keras_a2i.sources.vectors import read_vector, split_reference
-
-_REFERENCE, _NUMBER = "embedding", r"embedding_\d+"
+from keras_a2i.sources.registry import SourceType, Spec, register_source
+from keras_a2i.sources.vectors import (
+    REFERENCE_COLUMN,
+    EmbeddingOptions,
+    holds_embeddings,
+    read_vector,
+    split_reference,
+)
 
 
 class _Table(NamedTuple):
-    """The rows of a csv by id, those dropped, the vectors by id where the csv itself holds them, and their length."""
+    """The rows of a csv by id, the dropped ones, the vectors by id if the csv itself holds them, and their length."""
 
     rows: dict[str, PairRow]
     dropped: tuple[Dropped, ...]
@@ -44,31 +41,33 @@ class EmbeddingsCsvSource:
     to the csv's folder, which it may not leave. Or the csv holds the numbers themselves, in the columns embedding_1 to
     embedding_N. A column audio beside them isn't read.
 
-    A row's id is what its column embedding says, followed by "|" and the image path where rows share the vector; with
+    A row's id is the cell of its column embedding, followed by "|" and the image path where rows share the vector; with
     numbers in the csv it is the image path, followed by "|" and a digest of the vector where rows share the image.
-    `source`, `time` and `split` are as in `PairsCsvSource`; without `source` a row is its own.
+    `source`, `time` and `split` are as in `PairsCsvSource`; without `source` every vector is its own source.
 
-    All vectors have the length of the first one that can be read; rows with another are dropped.
+    All vectors have the length of the first one that can be read; rows with another length are dropped.
 
     Args:
         csv_path: the csv file.
-        features: duration of a pair; where it has an `embedding`, the length that vectors must have.
-        image: size and channels of the picture.
-        name: what made the vectors, such as "CLAP"; "" if unknown.
+        features: duration of a clip; if it has an `embedding`, the length that vectors must have.
+        image: size and channels of an image.
+        embedding_name: the model that computed the vectors, such as "CLAP"; "" if unknown.
     """
 
-    def __init__(self, csv_path: str | pathlib.Path, *, features: FeatureConfig, image: ImageConfig, name: str = ""):
+    def __init__(
+        self, csv_path: str | pathlib.Path, *, features: FeatureConfig, image: ImageConfig, embedding_name: str = ""
+    ):
         self.csv_path = pathlib.Path(csv_path).absolute()
-        self.features, self.image, self.name = features, image, name
+        self.features, self.image, self.embedding_name = features, image, embedding_name
         self._length = features.embedding
 
     def plan(self) -> Plan:
-        """Lists the rows in units of 64, and reads vectors until one is found whose length is that of all.
+        """Lists the rows in units of 64, and reads the first vector that can be read to determine the length of all.
 
         Raises:
             SourceError: if the csv is missing, malformed or without rows, lacks a column, or a row's time or split
-                isn't one.
-            ConfigError: if the name isn't one.
+                isn't valid.
+            ConfigError: if `embedding_name` isn't valid.
         """
         table = self._table()
         rows = list(table.rows.values())
@@ -77,7 +76,7 @@ class EmbeddingsCsvSource:
             self._length, failed = self._find_length(table)
             if not self._length:
                 return Plan((), (*table.dropped, *failed))
-        name = self.name or self.features.embedding_name
+        name = self.embedding_name or self.features.embedding_name
         features = dataclasses.replace(self.features, embedding=self._length, embedding_name=name)
         starts = range(0, len(rows), UNIT_ROWS)
         units = tuple(self._unit(table, rows[start : start + UNIT_ROWS]) for start in starts)
@@ -97,15 +96,15 @@ class EmbeddingsCsvSource:
                 raise SourceError(f"{self.csv_path.name} changed while it was being read. Start again")
             try:
                 vector = self._vector(table, row)
-                picture = read_image(file_within(folder, _image_of(table, row)), self.image)
+                image = read_pair_image(file_within(folder, _image_of(table, row)), self.image)
             except SourceError as error:
                 yield Dropped(key.id, str(error))
             else:
-                yield Pair(key=key, image=picture, features=vector, origin=row.first)
+                yield Pair(key=key, image=image, features=vector, origin=row.first)
 
     def describe(self) -> dict[str, Any]:
-        """Kind and name of the csv."""
-        return {"kind": "embeddings", "name": self.csv_path.name}
+        """Describes the source for the manifest."""
+        return {"kind": "embeddings", "name": self.csv_path.name, "has_audio": False}
 
     def _vector(self, table: _Table, row: PairRow) -> np.ndarray:
         if row.key.id in table.vectors:
@@ -118,8 +117,8 @@ class EmbeddingsCsvSource:
         return vector
 
     def _find_length(self, table: _Table) -> tuple[int, list[Dropped]]:
-        """Length of the first vector that can be read, 0 where none can, and the rows tried before it."""
-        failed = []
+        """Length of the first vector that can be read, 0 if none can, and the rows tried before it."""
+        failed: list[Dropped] = []
         for row in table.rows.values():
             try:
                 return len(self._vector(table, row)), failed
@@ -129,11 +128,11 @@ class EmbeddingsCsvSource:
 
     def _unit(self, table: _Table, rows: Sequence[PairRow]) -> Unit:
         folder = self.csv_path.parent
-        files = [folder / _image_of(table, row) for row in rows]
+        files = [f"{folder}/{_image_of(table, row)}" for row in rows]
         if table.vectors:
-            files.append(self.csv_path)
+            files.append(str(self.csv_path))
         else:
-            files += dict.fromkeys(folder / split_reference(row.first)[0] for row in rows)
+            files += dict.fromkeys(f"{folder}/{split_reference(row.first)[0]}" for row in rows)
         return Unit(
             name=f"{self.csv_path.name} lines {rows[0].line}-{rows[-1].line}",
             keys=tuple(row.key for row in rows),
@@ -149,17 +148,43 @@ def _image_of(table: _Table, row: PairRow) -> str:
     return row.first if table.vectors else row.second
 
 
-def holds_embeddings(header: Sequence[str]) -> bool:
-    """Whether a csv with these columns, lower case, is one of embeddings and pictures."""
-    return "image" in header and any(name == _REFERENCE or re.fullmatch(_NUMBER, name) for name in header)
+@register_source
+class EmbeddingsCsv(SourceType):
+    """A csv of embeddings and image files."""
+
+    id = "embeddings-csv"
+    title = "a csv of embeddings (embedding,image)"
+    usage = "a csv with the columns embedding,image"
+    details = (
+        "a pairs.csv with embedding,image: your own vectors (one.npy, many.npy:ROW, some.npz:KEY, some.npz:KEY:ROW),\n"
+        "or with image and the numbers in embedding_1, embedding_2 and so on"
+    )
+    columns = "embedding,image"
+    options = EmbeddingOptions
+    uses_audio_settings = False
+
+    def recognises(self, spec: Spec) -> bool:
+        """Returns whether the table has the columns image and embedding, or image and embedding_1, ..."""
+        return holds_embeddings(spec.columns)
+
+    def open(
+        self, specs: Sequence[Spec], options: EmbeddingOptions, *, features: FeatureConfig, image: ImageConfig
+    ) -> Source:
+        """Opens the table."""
+        return EmbeddingsCsvSource(specs[0].table_path, features=features, image=image, **dataclasses.asdict(options))
+
+    def hint(self, spec: Spec) -> str:
+        """Returns what a file of vectors lacks."""
+        vectors = "Vectors need their images: list both in a pairs.csv with the columns embedding,image"
+        return vectors if spec.suffix == ".npy" else ""
 
 
 @functools.lru_cache(maxsize=2)
 def _load(path: pathlib.Path, duration: float, version: str) -> _Table:
-    """Kept, so that a process parses the csv once for all of its units."""
+    """Cached, so that a process parses the csv once for all of its units."""
     names = _number_columns(path)
     if not names:
-        columns = (_REFERENCE, "image")
+        columns = (REFERENCE_COLUMN, "image")
         rows, dropped = read_pair_rows(path, columns, _name_by_reference, duration, "embedding and image")
         return _Table(rows, dropped, {}, 0)
     vectors: dict[tuple[str, str], np.ndarray] = {}
@@ -176,14 +201,14 @@ def _load(path: pathlib.Path, duration: float, version: str) -> _Table:
 
 
 def _name_by_reference(cells: dict[str, str]) -> tuple[str, str]:
-    path, item = split_reference(cells[_REFERENCE])
-    path = relative_path(path, _REFERENCE)
+    path, item = split_reference(cells[REFERENCE_COLUMN])
+    path = relative_path(path, REFERENCE_COLUMN)
     return f"{path}:{item}" if item else path, relative_path(cells["image"], "image")
 
 
 def _number_columns(path: pathlib.Path) -> list[str]:
-    names = numbered_columns(path, _REFERENCE)
-    if names and _REFERENCE in read_header(path):
+    names = numbered_columns(path, REFERENCE_COLUMN)
+    if names and REFERENCE_COLUMN in read_header(path):
         raise SourceError(f"{path.name} must have either a column embedding or embedding_1, embedding_2, ..., not both")
     if len(names) > MAX_EMBEDDING:
         raise SourceError(f"An embedding may have at most {MAX_EMBEDDING} numbers. Received: {len(names)} columns")

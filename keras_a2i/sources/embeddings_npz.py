@@ -1,10 +1,10 @@
-"""Pairs in one NumPy archive: vectors and pictures, as a notebook leaves them."""
+"""Pairs in one NumPy archive: ready-made vectors and images."""
 
 import contextlib
 import dataclasses
 import pathlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,12 @@ from PIL import Image
 
 from keras_a2i.config import MAX_EMBEDDING, FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError
-from keras_a2i.media.image import MAX_PIXELS, fit_image, read_image
-from keras_a2i.sources.csv_table import file_within, relative_path, stamp
-from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Unit
+from keras_a2i.media.image import MAX_PIXELS, fit_image
+from keras_a2i.sources.files import file_within, read_pair_image, relative_path, stamp
+from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Source, Unit
 from keras_a2i.sources.pair_rows import UNIT_ROWS, check_split
-from keras_a2i.sources.vectors import array_names, check_vectors, read_array
+from keras_a2i.sources.registry import SourceType, Spec, register_source
+from keras_a2i.sources.vectors import EmbeddingOptions, array_names, check_vectors, read_array
 
 _TEXTS = ("labels", "sources", "splits")
 
@@ -26,32 +27,34 @@ class EmbeddingsNpzSource:
 
     `embeddings` are numbers (n, d). `images` are uint8 (n, h, w, 3), (n, h, w, 1) or (n, h, w), or paths of PNG and
     JPEG files relative to the archive's folder, which they may not leave. `labels`, `sources` and `splits` (train, val,
-    test or "") are text, `times` seconds; where they are missing it is as in `PairsCsvSource`. The id of row 7 of
+    test or "") are texts, `times` are seconds; their defaults are those of `PairsCsvSource`. The id of row 7 of
     vectors.npz is "vectors.npz:7".
 
     Args:
-        path: the file, as `numpy.savez` or `numpy.savez_compressed` writes it.
-        features: duration of a pair; where it has an `embedding`, the length that vectors must have.
-        image: size and channels of the picture.
-        name: what made the vectors, such as "CLAP"; "" if unknown.
+        path: a file that `numpy.savez` or `numpy.savez_compressed` wrote.
+        features: duration of a clip; if it has an `embedding`, the length that vectors must have.
+        image: size and channels of an image.
+        embedding_name: the model that computed the vectors, such as "CLAP"; "" if unknown.
     """
 
-    def __init__(self, path: str | pathlib.Path, *, features: FeatureConfig, image: ImageConfig, name: str = ""):
+    def __init__(
+        self, path: str | pathlib.Path, *, features: FeatureConfig, image: ImageConfig, embedding_name: str = ""
+    ):
         self.path = pathlib.Path(path).absolute()
-        self.features, self.image, self.name = features, image, name
+        self.features, self.image, self.embedding_name = features, image, embedding_name
 
     def plan(self) -> Plan:
         """Lists the rows in units of 64.
 
         Raises:
             SourceError: if the file or one of its arrays can't be used.
-            ConfigError: if the name isn't one.
+            ConfigError: if `embedding_name` isn't valid.
         """
         vectors, images = self._array("embeddings"), self._array("images")
         length = self._check_vectors(vectors)
         self._check_images(images, len(vectors))
         keys = self._keys(len(vectors))
-        name = self.name or self.features.embedding_name
+        name = self.embedding_name or self.features.embedding_name
         features = dataclasses.replace(self.features, embedding=length, embedding_name=name)
         units = []
         for start in range(0, len(keys), UNIT_ROWS):
@@ -64,21 +67,21 @@ class EmbeddingsNpzSource:
         return Plan(tuple(units), (), features)
 
     def read(self, unit: Unit) -> Iterator[Pair | Dropped]:
-        """Yields the rows of a unit; a vector or picture that can't be used drops its own pair only."""
+        """Yields the rows of a unit; a vector or an image that can't be used drops its own pair only."""
         vectors, images = self._array("embeddings"), self._array("images")
         for key in unit.keys:
             row = int(key.id.rpartition(":")[2])
             try:
                 vector = check_vectors(vectors[row], key.id, 1)
-                picture = self._picture(images[row])
+                image = self._image(images[row])
             except SourceError as error:
                 yield Dropped(key.id, str(error))
             else:
-                yield Pair(key=key, image=picture, features=vector, origin=key.id)
+                yield Pair(key=key, image=image, features=vector, origin=key.id)
 
     def describe(self) -> dict[str, Any]:
-        """Kind and name of the file."""
-        return {"kind": "embeddings", "name": self.path.name}
+        """Describes the source for the manifest."""
+        return {"kind": "embeddings", "name": self.path.name, "has_audio": False}
 
     def _array(self, name: str) -> np.ndarray:
         names = array_names(self.path)
@@ -99,23 +102,23 @@ class EmbeddingsNpzSource:
         return length
 
     def _check_images(self, images: np.ndarray, count: int) -> None:
-        pictures = images.dtype == np.uint8 and images.ndim in (3, 4) and images.shape[3:] in ((), (1,), (3,))
-        pictures = pictures and 0 < images.shape[1] * images.shape[2] <= MAX_PIXELS
-        if not (pictures or (images.dtype.kind == "U" and images.ndim == 1)) or len(images) != count:
+        pixels = images.dtype == np.uint8 and images.ndim in (3, 4) and images.shape[3:] in ((), (1,), (3,))
+        pixels = pixels and 0 < images.shape[1] * images.shape[2] <= MAX_PIXELS
+        if not (pixels or (images.dtype.kind == "U" and images.ndim == 1)) or len(images) != count:
             raise SourceError(
-                f"images in {self.path.name} must be {count} paths as text, or pictures, uint8 ({count}, h, w, 3) or "
+                f"images in {self.path.name} must be {count} paths as text, or uint8 pixels ({count}, h, w, 3) or "
                 f"({count}, h, w). Received: shape {images.shape}, dtype {images.dtype}"
             )
 
-    def _picture(self, image: np.ndarray) -> np.ndarray | bytes:
+    def _image(self, image: np.ndarray) -> np.ndarray | bytes:
         if image.dtype.kind == "U":
             path = relative_path(str(image), "image")
-            return read_image(file_within(self.path.parent.resolve(), path), self.image)
+            return read_pair_image(file_within(self.path.parent.resolve(), path), self.image)
         return fit_image(Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image), self.image)
 
     def _image_files(self, paths: list[str]) -> Iterator[pathlib.Path]:
         for path in paths:
-            # One that isn't a path drops its pair in reading.
+            # A text that isn't a path drops its pair when it is read.
             with contextlib.suppress(SourceError):
                 yield self.path.parent / relative_path(path, "image")
 
@@ -147,3 +150,25 @@ class EmbeddingsNpzSource:
         if array.shape != (count,) or array.dtype.kind not in "fiu" or not (np.isfinite(array) & (array >= 0)).all():
             raise SourceError(f"times in {self.path.name} must be {count} numbers of seconds, 0 or more")
         return array.astype(float).tolist()
+
+
+@register_source
+class EmbeddingsNpz(SourceType):
+    """A `.npz` file of embeddings and images."""
+
+    id = "embeddings-npz"
+    title = "a .npz file of embeddings"
+    usage = "a .npz file with the arrays embeddings and images"
+    details = "a .npz file with the arrays embeddings and images, and optionally labels,sources,times,splits"
+    options = EmbeddingOptions
+    uses_audio_settings = False
+
+    def recognises(self, spec: Spec) -> bool:
+        """Returns whether it is a `.npz` file."""
+        return spec.suffix == ".npz"
+
+    def open(
+        self, specs: Sequence[Spec], options: EmbeddingOptions, *, features: FeatureConfig, image: ImageConfig
+    ) -> Source:
+        """Opens the file."""
+        return EmbeddingsNpzSource(specs[0].path, features=features, image=image, **dataclasses.asdict(options))

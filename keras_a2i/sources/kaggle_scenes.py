@@ -1,6 +1,7 @@
-"""The Kaggle set "Scene classification: images and audio": pictures with ready-made MFCC, one row a second of video."""
+"""The Kaggle set "Scene classification: images and audio": images with ready-made MFCC, one row per second of video."""
 
 import collections
+import dataclasses
 import fnmatch
 import functools
 import pathlib
@@ -12,14 +13,16 @@ import numpy as np
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import ConfigError, MissingPackageError, SourceError, UsageError
-from keras_a2i.media.image import read_image
-from keras_a2i.sources.csv_table import file_within, numbered_columns, read_numbers, read_rows, relative_path, stamp
-from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Unit
+from keras_a2i.sources.csv_table import numbered_columns, read_numbers, read_rows
+from keras_a2i.sources.files import file_within, read_pair_image, relative_path, stamp
+from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Source, Unit
+from keras_a2i.sources.pair_rows import UNIT_ROWS
+from keras_a2i.sources.registry import SourceOptions, SourceType, Spec, option, register_source
 
 CSV_NAME = "dataset.csv"
 HANDLE = "birdy654/scene-classification-images-and-audio"
+_NAME = "kaggle:scenes"
 _IMAGES = "images/"
-_UNIT_ROWS = 64
 _SHOWN = 40
 
 
@@ -34,21 +37,31 @@ class _Row(NamedTuple):
         return self.image.removeprefix(_IMAGES)
 
 
-class KaggleScenesSource:
-    """A folder with dataset.csv (IMAGE, mfcc_1 to mfcc_N, CLASS1, CLASS2) and the images it names.
+@dataclasses.dataclass(frozen=True)
+class KaggleScenesOptions(SourceOptions):
+    """Options of `KaggleScenesSource`."""
 
-    The number that ends an image's name is the second it shows: "images/beach2/beach7.png" is 7 x duration into the
-    source "beach2/beach". The label is CLASS2. A pair has features and no sound. Images are found with and without a
+    classes: tuple[str, ...] = option(
+        (), "Keep this class of the Kaggle scenes; repeatable.", flag="class", metavar="NAME"
+    )
+    exclude: tuple[str, ...] = option((), "Omit these images of the Kaggle scenes; repeatable.", metavar="GLOB")
+
+
+class KaggleScenesSource:
+    """A folder with a dataset.csv (IMAGE, mfcc_1 to mfcc_N, CLASS1, CLASS2) and the images that it names.
+
+    The number at the end of an image's name is its second: "images/beach2/beach7.png" is 7 x duration into the source
+    "beach2/beach". The label is CLASS2. A pair has features and no waveform. Images are found with and without a
     leading "images/".
 
     Args:
         folder: the folder, or the csv file itself.
         features: configuration whose `n_features` is the number of mfcc columns.
-        image: size and channels of the pictures.
+        image: size and channels of an image.
         classes: keeps the rows whose CLASS1 or CLASS2 is one of these, in any case; empty keeps all.
-        exclude: leaves out the rows whose IMAGE matches one of these globs, read with and without the leading
-            "images/" ("beach3*" is every image of the folder beach3). A glob with a dot, such as "beach7.png", is
-            compared with the bare file name as well.
+        exclude: omits the rows whose IMAGE matches one of these globs, read with and without the leading "images/"
+            ("beach3*" is every image of the folder beach3). A glob with a dot, such as "beach7.png", is also compared
+            with the bare file name.
     """
 
     def __init__(
@@ -66,17 +79,17 @@ class KaggleScenesSource:
         self.classes, self.exclude = tuple(classes), tuple(exclude)
 
     def plan(self) -> Plan:
-        """Lists the rows kept, in units of 64.
+        """Lists the rows that are kept, in units of 64.
 
         Raises:
             SourceError: if the csv is missing, malformed or without rows, or lacks a column.
-            ConfigError: if it doesn't hold as many coefficients a row as the feature configuration.
+            ConfigError: if it doesn't hold as many coefficients per row as the feature configuration.
             UsageError: if a class or glob matches no row, or no row is left.
         """
         names = _mfcc_columns(self.csv_path)
         if len(names) != self.features.n_features:
             raise ConfigError(
-                f"The feature configuration must give as many values as {self.csv_path.name} has mfcc columns. "
+                f"features must have as many values as {self.csv_path.name} has mfcc columns. "
                 f"Received: n_features={self.features.n_features} for {len(names)} columns. "
                 "The paper's set fits the default configuration"
             )
@@ -85,15 +98,15 @@ class KaggleScenesSource:
         keys = self._keys(kept)
         folder = self.csv_path.parent
         units = []
-        for start in range(0, len(kept), _UNIT_ROWS):
-            part = slice(start, start + _UNIT_ROWS)
+        for start in range(0, len(kept), UNIT_ROWS):
+            part = slice(start, start + UNIT_ROWS)
             files = [folder / name for row in kept[part] for name in _candidates(row.image)]
             name = f"{self.csv_path.name} {kept[start].short} to {kept[part][-1].short}"
             units.append(Unit(name, keys[part], float(len(keys[part])), stamp([self.csv_path, *files])))
         return Plan(tuple(units), dropped)
 
     def read(self, unit: Unit) -> Iterator[Pair | Dropped]:
-        """Reads the pictures of a unit one by one; one that can't be used drops its own pair only.
+        """Reads the images of a unit one by one; one that can't be used drops its own pair only.
 
         Raises:
             SourceError: if the csv was changed since the unit was planned.
@@ -105,17 +118,18 @@ class KaggleScenesSource:
                 raise SourceError(f"{self.csv_path.name} changed while it was being read. Start again")
             row = rows[key.id]
             try:
-                picture = read_image(_find_image(folder, row.image), self.image)
+                image = read_pair_image(_find_image(folder, row.image), self.image)
             except SourceError as error:
                 yield Dropped(key.id, str(error))
             else:
-                yield Pair(key=key, image=picture, features=row.features.copy(), origin=row.image)
+                yield Pair(key=key, image=image, features=row.features.copy(), origin=row.image)
 
     def describe(self) -> dict[str, Any]:
-        """Kind, name of the csv, and the classes and globs that choose its rows."""
+        """Describes the source for the manifest."""
         return {
-            "kind": "scenes",
+            "kind": "kaggle-scenes",
             "name": self.csv_path.name,
+            "has_audio": False,
             "classes": list(self.classes),
             "exclude": list(self.exclude),
         }
@@ -137,7 +151,7 @@ class KaggleScenesSource:
         kept = [row for row in kept if not any(_matches(row, glob) for glob in self.exclude)]
         if not kept and rows:
             raise UsageError(
-                f"The classes and globs must leave a row of {self.csv_path.name}. "
+                f"classes and exclude must leave a row of {self.csv_path.name}. "
                 f"Received: classes={list(self.classes)}, exclude={list(self.exclude)}"
             )
         return kept
@@ -155,7 +169,7 @@ class KaggleScenesSource:
 
 
 def fetch_kaggle_scenes() -> pathlib.Path:
-    """Downloads the set from Kaggle, or finds it where an earlier download left it.
+    """Downloads the set from Kaggle, unless an earlier download is found.
 
     Returns:
         The folder that holds dataset.csv.
@@ -169,7 +183,7 @@ def fetch_kaggle_scenes() -> pathlib.Path:
         from kagglehub import exceptions
     except ImportError:
         raise MissingPackageError("kagglehub", "data", "Fetching the scenes from Kaggle") from None
-    by_hand = f"Download it by hand from https://www.kaggle.com/datasets/{HANDLE}, unpack it and give its folder"
+    by_hand = f"Download it manually from https://www.kaggle.com/datasets/{HANDLE}, unpack it and give its folder"
     refused = (
         exceptions.BackendError,
         exceptions.CredentialError,
@@ -187,9 +201,11 @@ def fetch_kaggle_scenes() -> pathlib.Path:
 
 @functools.lru_cache(maxsize=2)
 def _load(path: pathlib.Path, version: str) -> tuple[dict[str, _Row], tuple[Dropped, ...]]:
-    """Rows by id and rows that can't be used; kept, so that a process parses the csv once for all of its units."""
+    """Rows by id, and rows that can't be used; cached, so that a process parses the csv once for all of its units."""
     names = _mfcc_columns(path)
-    rows, dropped, lines = {}, [], {}
+    rows: dict[str, _Row] = {}
+    dropped: list[Dropped] = []
+    lines: dict[str, int] = {}
     for line, cells in read_rows(path, ("image", *names, "class1", "class2")):
         try:
             image = relative_path(cells["image"], "IMAGE")
@@ -234,10 +250,37 @@ def _matches(row: _Row, glob: str) -> bool:
 def _source_and_number(image: str) -> tuple[str, int | None]:
     """Splits "beach2/beach7.png" into the video's name "beach2/beach" and the second 7."""
     path = pathlib.PurePosixPath(image)
-    prefix, digits = re.fullmatch(r"(.*?)(\d{0,9})", path.stem, re.DOTALL).groups()
+    found = re.fullmatch(r"(.*?)(\d{0,9})", path.stem, re.DOTALL)
+    assert found is not None, "the pattern matches every text"
+    prefix, digits = found.groups()
     source = path.parent / prefix.rstrip("-_ .")
     return source.as_posix() if source.name else "images", int(digits) if digits else None
 
 
 def _list(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+@register_source
+class KaggleScenes(SourceType):
+    """A folder or csv of the Kaggle scenes, or the name under which they are downloaded."""
+
+    id = "kaggle-scenes"
+    title = "the Kaggle scenes (IMAGE, mfcc_1, ..., CLASS1, CLASS2)"
+    usage = f"a folder of the Kaggle scenes with a {CSV_NAME} or {_NAME}"
+    details = f'a folder of the Kaggle set "Scene classification: images and audio", or {_NAME} to download it'
+    columns = "IMAGE, mfcc_1, mfcc_2, ..., CLASS1, CLASS2"
+    table_name = CSV_NAME
+    names = (_NAME,)
+    options = KaggleScenesOptions
+
+    def recognises(self, spec: Spec) -> bool:
+        """Returns whether the table has the columns IMAGE and mfcc_1, or the spec is "kaggle:scenes"."""
+        return {"image", "mfcc_1"} <= set(spec.columns) or (spec.text == _NAME and not spec.is_file)
+
+    def open(
+        self, specs: Sequence[Spec], options: KaggleScenesOptions, *, features: FeatureConfig, image: ImageConfig
+    ) -> Source:
+        """Opens the table, after a download if the name was given."""
+        table = specs[0].table or fetch_kaggle_scenes()
+        return KaggleScenesSource(table, features=features, image=image, **dataclasses.asdict(options))

@@ -1,4 +1,4 @@
-"""What every source yields, and the contract between a source and the records builder."""
+"""What every source yields, and the protocol between a source and the builder of records."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from keras_a2i.config import FeatureConfig
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PairKey:
-    """Names one pair before it is read: enough to decide its split.
+    """Identifies a pair before it is read; enough to assign it to a split.
 
     Attributes:
-        id: unique within the source, for instance "clips/beach.mp4@12".
-        source_id: the video, speaker or recording the pair was cut from.
+        id: unique within the records, for instance "clips/beach.mp4@12".
+        source_id: the video, speaker or recording that the pair was cut from.
         time: seconds from the start of that recording.
         label: class name, or "".
-        split: the split the source itself asks for ("train", "val", "test"), or "".
+        split: the split that the source itself requests ("train", "val", "test"), or "".
     """
 
     id: str
@@ -30,15 +30,16 @@ class PairKey:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A piece of sound and its picture.
+    """A clip of audio and its image.
 
     Attributes:
-        key: name, recording, time, label.
-        image: uint8 array (size, size, channels), or the bytes of a PNG/JPEG file that already has that size.
-        waveform: float32 (n_samples,) in [-1, 1], mono, at the feature rate; None if only features are known.
-        features: float32 (n_features,), MFCC or an embedding; None where they are to be computed from the waveform.
-        origin: the file it came from, for messages.
-        factors: hidden factors of a synthetic pair by name (its known truth), else empty.
+        key: id, recording, time, label and split.
+        image: uint8 array (size, size, channels), or the bytes of a PNG or JPEG file that already has that size.
+        waveform: float32 (n_samples,) in [-1, 1], mono, at the sample rate of the features; None if only features are
+            known.
+        features: float32 (n_features,), MFCC or an embedding; None if they are to be computed from the waveform.
+        origin: name of the file it was read from, for messages.
+        factors: the hidden factors of a rendered pair by name, its known truth; else empty.
     """
 
     key: PairKey
@@ -51,7 +52,7 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Dropped:
-    """An input that gave no pair, and why: a whole file when found while planning, one second when found in reading."""
+    """An input without a pair, and the reason: a whole file if found while planning, one clip if found in reading."""
 
     id: str
     reason: str
@@ -59,14 +60,14 @@ class Dropped:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Unit:
-    """The smallest part of a source that is read on its own in one sequential pass: a video, a run of csv rows.
+    """The smallest part of a source that is read on its own, from start to end: a video, a run of csv rows.
 
     Attributes:
         name: unique within the source.
-        keys: the pairs it should give, in reading order. `Source.read` yields each of them, or a `Dropped` of its id.
+        keys: its pairs in reading order. `Source.read` yields each of them, or a `Dropped` with its id.
         cost: relative time to read it, used to spread units over shards.
-        stamp: changes when the files behind the unit do (sizes and modification times); an interrupted build goes on
-            only where it stays the same.
+        stamp: changes when the files behind the unit do (sizes and modification times); an interrupted build resumes
+            only if it is unchanged.
     """
 
     name: str
@@ -77,13 +78,13 @@ class Unit:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
-    """What a source holds.
+    """The content of a source.
 
     Attributes:
-        units: to read.
-        dropped: inputs already known to be unusable.
-        features: configuration of the pairs' features, where the source found it in its files (the length of
-            embeddings); None where it is the one the source was made with.
+        units: the parts to read.
+        dropped: inputs that are already known to be unusable.
+        features: configuration of the pairs' features if the source found it in its files (the length of
+            embeddings); None if it is the one that the source was created with.
     """
 
     units: tuple[Unit, ...]
@@ -92,16 +93,25 @@ class Plan:
 
 
 class Source(Protocol):
-    """Something pairs can be read from. Must be picklable: units are read in other processes."""
+    """A source of pairs. It must be picklable, because units are read in other processes.
+
+    A source that has the attributes `features` (`FeatureConfig`) and `image` (`ImageConfig`) states what its pairs have
+    been made for; records are then built with the same.
+    """
 
     def plan(self) -> Plan:
         """Lists units and pair keys without decoding anything, in an order that depends on the input alone."""
         ...
 
     def read(self, unit: Unit) -> Iterator[Pair | Dropped]:
-        """Yields, for every key of the unit in order, the pair or the reason why there is none."""
+        """Yields the pair of every key of the unit, in order, or the reason why there is none."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What the manifest keeps: the kind, the name and the options that shape its pairs (no absolute paths)."""
+        """Describes the source for the manifest, without absolute paths.
+
+        Returns:
+            Its "kind", its "name", "has_audio" (whether its pairs were cut from audio that exists, which isn't so for
+            ready-made features) and the options that shape its pairs.
+        """
         ...

@@ -1,21 +1,32 @@
-"""Pairs listed in a csv: one sound file and one picture a row."""
+"""Pairs listed in a csv: one audio file and one image per row."""
 
+import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
 from keras_a2i.config import FeatureConfig, ImageConfig
-from keras_a2i.errors import SourceError, UsageError
+from keras_a2i.errors import SourceError
 from keras_a2i.media.audio import read_audio
-from keras_a2i.media.image import read_image
-from keras_a2i.sources.csv_table import file_within, relative_path, stamp
-from keras_a2i.sources.pair import Dropped, Pair, Plan, Unit
+from keras_a2i.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES
+from keras_a2i.sources.files import file_within, read_pair_image, relative_path, stamp
+from keras_a2i.sources.pair import Dropped, Pair, Plan, Source, Unit
 from keras_a2i.sources.pair_rows import UNIT_ROWS, PairRow, read_pair_rows
+from keras_a2i.sources.registry import SourceOptions, SourceType, Spec, option, register_source
+from keras_a2i.sources.vectors import holds_embeddings
 
-COLUMNS = ("audio", "image")
+_COLUMNS = ("audio", "image")
+
+
+@dataclasses.dataclass(frozen=True)
+class PairsCsvOptions(SourceOptions):
+    """Options of `PairsCsvSource`."""
+
+    short: Literal["pad", "skip"] = option("pad", "Audio shorter than a clip: pad it with silence, or skip the pair.")
+    long: Literal["start", "skip"] = option("start", "Audio longer than a clip: keep its start, or skip the pair.")
 
 
 class PairsCsvSource:
@@ -24,17 +35,17 @@ class PairsCsvSource:
     Paths are relative to the csv's folder and may not leave it. A row's id is its audio path, followed by "|" and the
     image path where rows share the audio. `source` is by default the audio path, so that each recording is its own
     source; `time` is by default the row's number within its source x duration, as if the rows of a source were
-    consecutive. `split` may say train, val or test.
+    consecutive. `split` is train, val or test.
 
     Args:
         csv_path: the csv file.
-        features: sample rate and duration of a pair's sound.
-        image: size and channels of its picture.
-        pad: fills sound that is shorter than the duration with silence; False drops the pair.
-        long: "start" takes the start of sound that is longer than the duration, "drop" drops the pair.
+        features: sample rate and duration of a clip.
+        image: size and channels of an image.
+        short: "pad" pads audio that is shorter than a clip with silence, "skip" drops the pair.
+        long: "start" keeps the start of audio that is longer than a clip, "skip" drops the pair.
 
     Raises:
-        UsageError: if `long` is neither.
+        UsageError: if `short` or `long` has another value.
     """
 
     def __init__(
@@ -43,21 +54,19 @@ class PairsCsvSource:
         *,
         features: FeatureConfig,
         image: ImageConfig,
-        pad: bool = True,
-        long: str = "start",
+        short: Literal["pad", "skip"] = "pad",
+        long: Literal["start", "skip"] = "start",
     ):
-        if long not in ("start", "drop"):
-            raise UsageError(f'long must be "start" or "drop". Received: long={long!r}')
+        self.options = PairsCsvOptions(short=short, long=long)
         self.csv_path = pathlib.Path(csv_path).absolute()
         self.features, self.image = features, image
-        self.pad, self.long = bool(pad), long
 
     def plan(self) -> Plan:
         """Lists the rows in units of 64.
 
         Raises:
             SourceError: if the csv is missing, malformed or without rows, lacks a column, or a row's time or split
-                isn't one.
+                isn't valid.
         """
         rows, dropped = self._rows()
         listed = list(rows.values())
@@ -78,22 +87,23 @@ class PairsCsvSource:
                 raise SourceError(f"{self.csv_path.name} changed while it was being read. Start again")
             try:
                 waveform = self._waveform(folder, row.first)
-                picture = read_image(file_within(folder, row.second), self.image)
+                image = read_pair_image(file_within(folder, row.second), self.image)
             except SourceError as error:
                 yield Dropped(key.id, str(error))
             else:
-                yield Pair(key=key, image=picture, waveform=waveform, origin=row.first)
+                yield Pair(key=key, image=image, waveform=waveform, origin=row.first)
 
     def describe(self) -> dict[str, Any]:
-        """Kind, name of the csv, and what is done with sound that is too short or too long."""
-        return {"kind": "pairs", "name": self.csv_path.name, "pad": self.pad, "long": self.long}
+        """Describes the source for the manifest."""
+        options = dataclasses.asdict(self.options)
+        return {"kind": "pairs", "name": self.csv_path.name, "has_audio": True, **options}
 
     def _waveform(self, folder: pathlib.Path, audio: str) -> np.ndarray:
         n_samples, duration = self.features.n_samples, f"{self.features.duration:g} s"
-        waveform, seen = read_audio(file_within(folder, audio), self.features.sample_rate, n_samples)
-        if seen > n_samples and self.long == "drop":
+        waveform, n_read = read_audio(file_within(folder, audio), self.features.sample_rate, n_samples)
+        if n_read > n_samples and self.options.long == "skip":
             raise SourceError(f"{audio} is longer than {duration}")
-        if len(waveform) < n_samples and not self.pad:
+        if len(waveform) < n_samples and self.options.short == "skip":
             raise SourceError(f"{audio} lasts {len(waveform) / self.features.sample_rate:.3f} s, less than {duration}")
         return np.pad(waveform, (0, n_samples - len(waveform)))
 
@@ -103,7 +113,7 @@ class PairsCsvSource:
             name=f"{self.csv_path.name} lines {rows[0].line}-{rows[-1].line}",
             keys=tuple(row.key for row in rows),
             cost=float(len(rows)),
-            stamp=stamp(folder / path for row in rows for path in (row.first, row.second)),
+            stamp=stamp(f"{folder}/{path}" for row in rows for path in (row.first, row.second)),
         )
 
     def _rows(self) -> tuple[dict[str, PairRow], tuple[Dropped, ...]]:
@@ -112,10 +122,43 @@ class PairsCsvSource:
 
 @functools.lru_cache(maxsize=2)
 def _load(path: pathlib.Path, duration: float, version: str) -> tuple[dict[str, PairRow], tuple[Dropped, ...]]:
-    """Rows by id and rows that can't be used; kept, so that a process parses the csv once for all of its units."""
+    """Rows by id, and rows that can't be used; cached, so that a process parses the csv once for all of its units."""
 
     def name_parts(cells: dict[str, str]) -> tuple[str, str]:
-        audio, image = (relative_path(cells[column], column) for column in COLUMNS)
+        audio, image = (relative_path(cells[column], column) for column in _COLUMNS)
         return audio, image
 
-    return read_pair_rows(path, COLUMNS, name_parts, duration, "audio and image")
+    return read_pair_rows(path, _COLUMNS, name_parts, duration, "audio and image")
+
+
+@register_source
+class PairsCsv(SourceType):
+    """A csv of audio and image files, or a folder with a pairs.csv."""
+
+    id = "pairs"
+    title = "a csv of pairs (audio,image)"
+    usage = "a csv with the columns audio,image or a folder with a pairs.csv"
+    details = "a pairs.csv with the columns audio,image and optionally label,source,time,split"
+    columns = "audio,image"
+    table_name = "pairs.csv"
+    options = PairsCsvOptions
+
+    def recognises(self, spec: Spec) -> bool:
+        """Returns whether the table has the columns audio and image, and none of embeddings."""
+        return set(_COLUMNS) <= set(spec.columns) and not holds_embeddings(spec.columns)
+
+    def open(
+        self, specs: Sequence[Spec], options: PairsCsvOptions, *, features: FeatureConfig, image: ImageConfig
+    ) -> Source:
+        """Opens the table."""
+        return PairsCsvSource(specs[0].table_path, features=features, image=image, **dataclasses.asdict(options))
+
+    def hint(self, spec: Spec) -> str:
+        """Returns what an audio file or an image lacks."""
+        for suffixes, what, other in (
+            (AUDIO_SUFFIXES, "An audio file", "image"),
+            (IMAGE_SUFFIXES, "An image", "audio"),
+        ):
+            if spec.suffix in suffixes:
+                return f"{what} needs its {other}: list both in a pairs.csv with the columns audio,image"
+        return ""

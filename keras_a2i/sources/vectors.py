@@ -1,32 +1,47 @@
-"""Ready-made vectors: one of a NumPy file with many, or all of it, each a float32 vector that was checked.
+"""Ready-made vectors (embeddings): reading one vector of a NumPy file, or all of them, checked, as float32.
 
 A vector is named by a reference: `one.npy`, `many.npy:ROW`, `some.npz:KEY` or `some.npz:KEY:ROW`, rows from 0.
 """
 
+import dataclasses
 import functools
 import os
 import pathlib
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from keras_a2i.config import MAX_EMBEDDING
 from keras_a2i.errors import SourceError
-from keras_a2i.sources.csv_table import stamp
+from keras_a2i.sources.files import stamp
+from keras_a2i.sources.registry import SourceOptions, option
 
-SUFFIXES = (".npy", ".npz")
+VECTOR_SUFFIXES = (".npy", ".npz")
+REFERENCE_COLUMN = "embedding"
 MAX_BYTES = 2 << 30
-"""Of an array in an `.npz` file, unpacked. A `.npy` file of any size is read where it lies."""
+"""Largest size of an array in a `.npz` file, unpacked. A `.npy` file of any size is mapped into memory."""
 
 _NAMES_SHOWN = 8
 _DAMAGED = (ValueError, OSError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
+@dataclasses.dataclass(frozen=True)
+class EmbeddingOptions(SourceOptions):
+    """Options of sources of embeddings."""
+
+    embedding_name: str = option("", "The model that computed the embeddings, such as CLAP.", metavar="NAME")
+
+
+def holds_embeddings(columns: Sequence[str]) -> bool:
+    """Returns whether a csv with these columns, lower case, holds embeddings and images."""
+    return "image" in columns and any(re.fullmatch(rf"{REFERENCE_COLUMN}(_\d+)?", name) for name in columns)
+
+
 def split_reference(cell: str) -> tuple[str, str]:
-    """Splits a reference into the path of the file and what follows its colon, "" where nothing does.
+    """Splits a reference into the path of the file and the part after its colon, "" if there is none.
 
     Raises:
         SourceError: if it names no .npy or .npz file.
@@ -38,17 +53,17 @@ def split_reference(cell: str) -> tuple[str, str]:
 
 
 def read_vector(path: pathlib.Path, item: str = "") -> np.ndarray:
-    """Reads one vector; of a `.npy` file no more than that, and an array of an `.npz` file once for all its rows.
+    """Reads one vector: of a `.npy` file only that, and an array of a `.npz` file once for all its rows.
 
     Args:
         path: the file.
-        item: ROW, KEY or KEY:ROW, as in a reference; "" for a `.npy` file that holds one vector.
+        item: ROW, KEY or KEY:ROW, as in a reference; "" for a `.npy` file of one vector.
 
     Returns:
         float32 (n,).
 
     Raises:
-        SourceError: if there is no such vector, or it isn't one of 1 to 16,384 finite numbers.
+        SourceError: if there is no such vector, or it hasn't 1 to 16,384 finite numbers.
     """
     if path.suffix.lower() == ".npz":
         names = array_names(path)
@@ -68,10 +83,10 @@ def read_vector(path: pathlib.Path, item: str = "") -> np.ndarray:
 
 
 def read_vectors(path: pathlib.Path) -> np.ndarray:
-    """All vectors of a file: a `.npy` file's array, an `.npz` file's array "embeddings" or else all of its arrays.
+    """Reads all vectors of a file: a `.npy` file's array, a `.npz` file's array "embeddings" or else all of its arrays.
 
     Returns:
-        Numbers of any kind (n, d), of a `.npy` file as they lie on the disk; `check_vectors` checks and converts them.
+        Numbers of any type (n, d), those of a `.npy` file mapped into memory; `check_vectors` checks and converts them.
 
     Raises:
         SourceError: if it isn't such a file, or holds no vectors or vectors of several lengths.
@@ -92,21 +107,21 @@ def read_vectors(path: pathlib.Path) -> np.ndarray:
 
 
 def check_vectors(array: np.ndarray, name: str, ndim: int) -> np.ndarray:
-    """The array as float32.
+    """Checks an array of one or several vectors and converts it to float32.
 
     Args:
-        array: anything read from a file.
-        name: of it, for messages.
-        ndim: dimensions it must have, 1 or 2.
+        array: an array read from a file.
+        name: its name, for messages.
+        ndim: the number of dimensions that it must have, 1 or 2.
 
     Raises:
-        SourceError: unless it holds 1 to 16,384 finite numbers a vector.
+        SourceError: unless it holds 1 to 16,384 finite numbers per vector.
     """
     shape = "(d,)" if ndim == 1 else "(n, d)"
     if array.ndim != ndim or not 1 <= array.shape[-1] <= MAX_EMBEDDING:
         hint = f". Name one of its rows: {name}:ROW" if ndim == 1 and array.ndim == 2 else ""
         raise SourceError(
-            f"{name} must have the shape {shape} with 1 to {MAX_EMBEDDING} numbers a vector. "
+            f"{name} must have the shape {shape} with 1 to {MAX_EMBEDDING} numbers per vector. "
             f"Received: shape {array.shape}{hint}"
         )
     if array.dtype.kind not in "fiu":
@@ -119,23 +134,23 @@ def check_vectors(array: np.ndarray, name: str, ndim: int) -> np.ndarray:
 
 
 def checked_parts(vectors: np.ndarray, name: str, size: int) -> Iterator[np.ndarray]:
-    """Vectors (n, d) as `check_vectors` gives them, up to `size` at a time."""
+    """Yields vectors (n, d) as `check_vectors` returns them, up to `size` at a time."""
     for start in range(0, len(vectors), size):
         yield check_vectors(vectors[start : start + size], name, 2)
 
 
 def open_array(path: pathlib.Path) -> np.ndarray:
-    """The array of a `.npy` file, mapped into memory and not read yet; a SourceError if it isn't one."""
+    """Maps the array of a `.npy` file into memory without reading it; raises a SourceError if it isn't one."""
     return _open(_existing(path), stamp([path]), os.getpid())
 
 
 def array_names(path: pathlib.Path) -> list[str]:
-    """Names of the arrays of an `.npz` file; a SourceError if it isn't one."""
+    """Returns the names of the arrays of a `.npz` file; raises a SourceError if it isn't one."""
     return _open_archive(_existing(path), stamp([path]), os.getpid()).files
 
 
 def read_array(path: pathlib.Path, name: str) -> np.ndarray:
-    """An array of an `.npz` file, kept for the next call.
+    """Reads an array of a `.npz` file; cached for the next call.
 
     Raises:
         SourceError: if it can't be read or has more than 2 GiB.
@@ -150,7 +165,7 @@ def _existing(path: pathlib.Path) -> pathlib.Path:
     return path
 
 
-# The process is part of what is remembered: one that was forked would share its parent's place in an open file.
+# The process is part of the cache's key: a forked one would share its parent's position in an open file.
 @functools.lru_cache(maxsize=8)
 def _open(path: pathlib.Path, version: str, process: int) -> np.ndarray:
     try:
@@ -177,6 +192,7 @@ def _open_archive(path: pathlib.Path, version: str, process: int) -> np.lib.npyi
 def _read_member(path: pathlib.Path, name: str, version: str, process: int) -> np.ndarray:
     archive = _open_archive(path, version, process)
     try:
+        assert archive.zip is not None
         size = archive.zip.getinfo(f"{name}.npy").file_size
         if size > MAX_BYTES:
             raise SourceError(f"An array may have at most {MAX_BYTES:,} bytes. Received: {path.name}:{name}, {size:,}")

@@ -1,42 +1,43 @@
-"""Video files as a source: the frame nearest the middle of every second with the sound of that second (PyAV)."""
+"""Video files as a source: the audio of every clip with the frame nearest its middle (PyAV)."""
 
-import contextlib
+import os
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError, UsageError
-from keras_a2i.media.video_clip import VIDEO_SUFFIXES, import_av, open_clip
-from keras_a2i.media.video_decode import ClipReader, InexactSkipError
-from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Unit
+from keras_a2i.media.suffixes import VIDEO_SUFFIXES
+from keras_a2i.media.video_decode import InexactSkipError, VideoDecoder
+from keras_a2i.media.video_file import import_av, open_video
+from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Source, Unit
+from keras_a2i.sources.registry import SourceType, Spec, register_source
 
-KIND = "videos"
-# Matroska rounds durations to milliseconds; a clip that much short of a whole second counts as whole.
+# Matroska rounds durations to milliseconds: a last clip that is shorter by as much counts as whole.
 _ROUNDING = 0.001
 
 
 def find_videos(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Lists the video files in a folder and below, by suffix, sorted by path; hidden files and folders are left out."""
+    """Lists the video files in a folder and below, by suffix, sorted by path; hidden files and folders are omitted."""
     files = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
     visible = (file for file in files if not any(part.startswith(".") for part in file.parts))
     return [folder / file for file in sorted(visible, key=pathlib.Path.as_posix) if (folder / file).is_file()]
 
 
 class VideoSource:
-    """Pairs from video files: pair k is the sound from kD to (k+1)D, D = `features.duration`, and the frame mid-way.
+    """Pairs from video files: pair k is the audio from kD to (k+1)D, D = `features.duration`, and the frame midway.
 
-    Time 0 is the start of the earliest track of a file. The picture is the frame whose presentation time is nearest
+    Time 0 is the start of the earliest track of a file. The image is the frame whose presentation time is nearest
     (k+0.5)D, the earlier of two at the same distance; it may lie one frame duration away, or D/4 if that is more.
-    Sound is mono (mean over the channels) at `features.sample_rate`, placed by its time stamps; a second of which at
-    least half has sound is filled up with silence. Every whole second of a clip becomes a pair or a `Dropped`
-    that says why not. Each file is read in one sequential pass at constant memory.
+    The audio is mono (the mean of the channels) at `features.sample_rate`, placed by its time stamps; a clip of which
+    at least half has audio is padded with silence. Every whole clip of a file becomes a pair or a `Dropped` with the
+    reason. Each file is read once from start to end in constant memory.
 
     Args:
         paths: video files.
         root: the folder that their names in records are relative to.
-        features: duration of a pair and sample rate of its sound.
-        image: size and channels of the pictures.
+        features: duration and sample rate of a clip.
+        image: size and channels of the images.
 
     Raises:
         UsageError: if a file doesn't lie within `root`.
@@ -55,7 +56,7 @@ class VideoSource:
             self._paths[path.relative_to(self.root).as_posix()] = path
 
     def plan(self) -> Plan:
-        """Lists the seconds of every file from its header; one without duration is scanned, not decoded.
+        """Lists the clips of every file from its header; a file whose header has no duration is scanned, not decoded.
 
         Raises:
             MissingPackageError: if PyAV isn't installed.
@@ -72,7 +73,7 @@ class VideoSource:
     def read(self, unit: Unit) -> Iterator[Pair | Dropped]:
         """Yields a pair, or the reason why there is none, for every key of the unit in order.
 
-        A file that breaks off or is damaged gives the seconds that can be read.
+        The clips before a damage or before the place where a file breaks off are pairs.
         """
         done = 0
         for skip in (True, False):
@@ -88,18 +89,18 @@ class VideoSource:
                 return
 
     def describe(self) -> dict[str, Any]:
-        """Kind and number of files."""
-        return {"kind": KIND, "files": len(self._paths)}
+        """Describes the source for the manifest."""
+        return {"kind": "videos", "has_audio": True, "files": len(self._paths)}
 
     def _unit(self, name: str, path: pathlib.Path) -> Unit:
-        clip, step = open_clip(path), self.features.duration
-        with contextlib.closing(clip.container):
-            duration = clip.duration()
-            pixels = clip.video.width * clip.video.height
+        step = self.features.duration
+        with open_video(path) as file:
+            duration = file.duration()
+            pixels = file.video.width * file.video.height
         n_pairs = int((duration + _ROUNDING) / step)
         if n_pairs == 0:
-            raise SourceError(f"The clip lasts {duration:.2f} s; a pair needs {step:g} s")
-        # Sound costs about as much to decode as a picture of this size.
+            raise SourceError(f"{path.name} lasts {duration:.2f} s; a clip has {step:g} s")
+        # Audio costs about as much to decode as frames of this size.
         return Unit(
             name, tuple(self._key(name, k) for k in range(n_pairs)), cost=n_pairs * step * (pixels + 20_000) / 1e6
         )
@@ -110,13 +111,38 @@ class VideoSource:
 
     def _read_from(self, unit: Unit, first: int, skip: bool) -> Iterator[Pair | Dropped]:
         wanted = {round(key.time / self.features.duration): key for key in unit.keys[first:]}
-        clip = open_clip(self._paths[unit.name])
-        with contextlib.closing(clip.container):
-            for k, second in enumerate(ClipReader(clip, max(wanted) + 1, self.features, self.image, skip)):
+        with open_video(self._paths[unit.name]) as file:
+            for k, clip in enumerate(VideoDecoder(file, max(wanted) + 1, self.features, self.image, skip)):
                 if k not in wanted:
                     continue
-                if isinstance(second, str):
-                    yield Dropped(wanted[k].id, second)
+                if isinstance(clip, str):
+                    yield Dropped(wanted[k].id, clip)
                 else:
-                    waveform, picture = second
-                    yield Pair(key=wanted[k], image=picture, waveform=waveform, origin=unit.name)
+                    waveform, image = clip
+                    yield Pair(key=wanted[k], image=image, waveform=waveform, origin=unit.name)
+
+
+@register_source
+class Videos(SourceType):
+    """Video files and folders of them; all that are given are one source."""
+
+    id = "videos"
+    title = "videos"
+    usage = "a video file or a folder of videos"
+    details = "a video file, or a folder of videos (one image with its audio for every second)"
+    merges = True
+
+    def recognises(self, spec: Spec) -> bool:
+        """Returns whether it is a video by its suffix, or a folder with videos and without a table."""
+        return spec.suffix in VIDEO_SUFFIXES or (spec.is_folder and spec.table is None and bool(find_videos(spec.path)))
+
+    def open(self, specs: Sequence[Spec], options: Any, *, features: FeatureConfig, image: ImageConfig) -> Source:
+        """Opens all files as one source; their names are relative to the folder that they have in common."""
+        paths = [spec.path.absolute() for spec in specs]
+        root = pathlib.Path(os.path.commonpath([path if path.is_dir() else path.parent for path in paths]))
+        files = [file for path in paths for file in (find_videos(path) if path.is_dir() else [path])]
+        return VideoSource(list(dict.fromkeys(files)), root, features=features, image=image)
+
+    def hint(self, spec: Spec) -> str:
+        """Returns the suffixes of videos."""
+        return f"Videos end in one of {', '.join(sorted(VIDEO_SUFFIXES))}"

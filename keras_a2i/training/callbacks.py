@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from keras_a2i.errors import UsageError
-from keras_a2i.media.sheet import draw_sheet, save_png
+from keras_a2i.media.image import save_png
+from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.training.run_folder import RunFolder
 from keras_a2i.training.val_scores import HIGHER_IS_BETTER, SCORES, score_images
 

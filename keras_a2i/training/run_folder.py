@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_a2i.errors import ModelError, UsageError
-from keras_a2i.records.manifest import write_json
+from keras_a2i.media.json_file import write_json
 
 if TYPE_CHECKING:
     import keras

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_a2i.errors import KerasA2IError, ModelError, UsageError
+from keras_a2i.media.conversion import from_uint8
 from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
 from keras_a2i.objectives import ImageAutoencoder, TrainingModel
@@ -170,7 +171,6 @@ class Trainer:
             n_labels if n_labels > 1 else 0,
             batch_size=self.config.batch_size,
             seed=self.config.seed,
-            label_head=self.model.label_head,
         )
 
     def _build_training_model(self, objectives: Sequence[Any] | None) -> TrainingModel:
@@ -298,7 +298,7 @@ class Trainer:
             # The values that decide which weights are kept deserve more pairs.
             size = MAX_SCORED
         sample = self.records.sample_pairs("val", size, self.model.input_kind)
-        images = sample.images.astype(np.float32) * np.float32(2 / 255) - 1
+        images = from_uint8(sample.images)
         return sample.inputs, images, (images, sample.label_numbers) if self._uses_labels() else images
 
     def _sample_sheets(self) -> SampleSheets:

@@ -8,7 +8,8 @@ from support.tone_source import ToneSource, build
 from keras_a2i.config import ImageConfig
 from keras_a2i.evaluation.pairs import scaled
 from keras_a2i.evaluation.probes import LabelProbe
-from keras_a2i.media.sheet import draw_sheet, to_uint8
+from keras_a2i.media.conversion import to_uint8
+from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.records.build import build_records
 from keras_a2i.records.dataset import read_examples
 from keras_a2i.records.inspection import inspect_records

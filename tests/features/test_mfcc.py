@@ -1,4 +1,4 @@
-"""The features against python_speech_features."""
+"""MFCC and mel filters against python_speech_features."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,14 @@ from python_speech_features.base import get_filterbanks
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import ConfigError, SourceError
 from keras_a2i.features.mel import psf_filters
-from keras_a2i.features.mfcc import from_pcm16, mfcc, pcm16
+from keras_a2i.features.mfcc import mfcc
 
 CONFIGS = {
     "paper": FeatureConfig(),
     "speech": FeatureConfig(sample_rate=8_000, frame=0.025, hop=0.01),
     "music": FeatureConfig(sample_rate=44_100, duration=0.5, frame=0.05, hop=0.02, n_mfcc=20, n_mels=40),
     "no_lifter_no_preemphasis": FeatureConfig(sample_rate=22_050, lifter=0, preemphasis=0.0),
-    "one_window": FeatureConfig(duration=0.1, frame=0.1, hop=0.1),
+    "one_frame": FeatureConfig(duration=0.1, frame=0.1, hop=0.1),
     "ragged": FeatureConfig(sample_rate=11_025, duration=0.73, frame=0.2, hop=0.07, n_mfcc=26),
     "empty_filters": FeatureConfig(sample_rate=16_000, frame=0.008, hop=0.008, n_mels=64),
 }
@@ -39,7 +39,7 @@ def _signals(config):
 
 
 def _reference(waveform, config):
-    """python_speech_features of the sound filled with silence to the end of the last window."""
+    """python_speech_features of the waveform padded with silence to the end of the last frame."""
     length = (config.n_frames - 1) * config.hop_length + config.frame_length
     samples = np.pad(waveform.astype(np.float64) * 32768, (0, max(0, length - len(waveform))))[:length]
     return reference_mfcc(
@@ -57,7 +57,7 @@ def _reference(waveform, config):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_agrees_with_python_speech_features(name):
+def test_mfcc_agrees_with_python_speech_features(name):
     config = CONFIGS[name]
     signals = _signals(config)
     expected = np.stack([_reference(signal, config).ravel() for signal in signals])
@@ -68,7 +68,7 @@ def test_agrees_with_python_speech_features(name):
 
 
 @pytest.mark.parametrize("name", ["paper", "ragged"])
-def test_windows_that_lie_in_the_sound_are_untouched_by_the_padding(name):
+def test_mfcc_of_frames_within_the_waveform_ignores_the_padding(name):
     config = CONFIGS[name]
     signal = _signals(config)[0]
     plain = reference_mfcc(
@@ -86,14 +86,14 @@ def test_windows_that_lie_in_the_sound_are_untouched_by_the_padding(name):
     np.testing.assert_allclose(features[:whole], plain[:whole], atol=1e-3)
 
 
-def test_mel_filters_equal_the_reference():
+def test_psf_filters_equal_the_reference():
     for config in CONFIGS.values():
         expected = get_filterbanks(config.n_mels, config.n_fft, config.sample_rate)
         found = psf_filters(config.sample_rate, config.n_fft, config.n_mels, 0.0, config.sample_rate / 2)
         np.testing.assert_allclose(found.T, expected, atol=1e-12)
 
 
-def test_silence_is_finite_and_the_log_of_epsilon():
+def test_mfcc_of_silence_is_the_log_of_epsilon():
     config = FeatureConfig()
     features = mfcc(np.zeros((2, config.n_samples), np.float32), config).reshape(2, 8, 13)
     assert np.isfinite(features).all()
@@ -101,7 +101,7 @@ def test_silence_is_finite_and_the_log_of_epsilon():
     np.testing.assert_allclose(features[..., 1:], 0, atol=1e-6)
 
 
-def test_an_item_is_the_same_in_any_batch():
+def test_mfcc_of_an_item_is_independent_of_the_batch():
     config = FeatureConfig()
     batch = np.random.default_rng(1).uniform(-1, 1, (70, config.n_samples)).astype(np.float32)
     together = mfcc(batch, config)
@@ -109,24 +109,24 @@ def test_an_item_is_the_same_in_any_batch():
         np.testing.assert_array_equal(mfcc(batch[i : i + 1], config)[0], together[i])
 
 
-def test_more_windows_than_a_chunk_holds():
+def test_mfcc_with_more_frames_than_a_chunk_agrees_with_the_reference():
     config = FeatureConfig(sample_rate=4_000, duration=20, frame=1.0, hop=0.04)
     signal = np.random.default_rng(2).uniform(-1, 1, (1, config.n_samples)).astype(np.float32)
     assert config.n_frames * config.n_fft > 1 << 20
     np.testing.assert_allclose(mfcc(signal, config)[0], _reference(signal[0], config).ravel(), atol=1e-3)
 
 
-def test_an_empty_batch():
+def test_mfcc_of_an_empty_batch_has_no_rows():
     assert mfcc(np.zeros((0, 16_000), np.float32), FeatureConfig()).shape == (0, 104)
 
 
 @pytest.mark.parametrize("shape", [(16_000,), (2, 15_999), (1, 2, 16_000)])
-def test_wrong_shape(shape):
+def test_mfcc_of_a_wrong_shape_is_refused(shape):
     with pytest.raises(ConfigError, match=r"shape \(batch, 16000\).*Received: shape="):
         mfcc(np.zeros(shape, np.float32), FeatureConfig())
 
 
-def test_wrong_values():
+def test_mfcc_of_wrong_values_is_refused():
     bad = np.zeros((2, 16_000), np.float32)
     bad[1, 3] = np.nan
     with pytest.raises(SourceError, match=r"finite.*\(2, 16000\)"):
@@ -135,21 +135,6 @@ def test_wrong_values():
         mfcc(np.zeros((2, 16_000), np.int16), FeatureConfig())
 
 
-def test_pcm16_rounds_and_clips():
-    waveform = np.array([-2, -1, -0.6 / 32768, 0.4 / 32768, 0.5, 32767 / 32768, 1.0], np.float32)
-    np.testing.assert_array_equal(pcm16(waveform), [-32768, -32768, -1, 0, 16384, 32767, 32767])
-    assert pcm16(waveform).dtype == np.int16
-    with pytest.raises(SourceError, match="finite"):
-        pcm16(np.array([np.inf], np.float32))
-    with pytest.raises(ConfigError, match="floating point"):
-        pcm16(np.array([1, 2]))
-
-
-def test_from_pcm16_loses_nothing():
-    samples = np.arange(-32768, 32768, dtype=np.int16)
-    waveform = from_pcm16(samples)
-    assert waveform.dtype == np.float32
-    assert (waveform.min(), waveform.max()) == (-1.0, 32767 / 32768)
-    np.testing.assert_array_equal(pcm16(waveform), samples)
-    with pytest.raises(ConfigError, match="int16"):
-        from_pcm16(samples.astype(np.int32))
+def test_mfcc_of_an_embedding_configuration_is_refused():
+    with pytest.raises(ConfigError, match=r"config must describe MFCC of audio\. Received: embeddings of 104 numbers"):
+        mfcc(np.zeros((1, 16_000)), FeatureConfig(embedding=104))

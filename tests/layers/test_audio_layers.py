@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import ConfigError
-from keras_a2i.features.mfcc import from_pcm16, mfcc, pcm16
+from keras_a2i.features.mfcc import mfcc
 from keras_a2i.layers import MFCC, CepstralNormalization, FrameAugmentation, LogMel, TimeAlign
+from keras_a2i.media.conversion import from_int16, to_int16
 
 RATE = 16_000
 CONVENTIONS = ["psf", "htk", "librosa"]
@@ -59,7 +60,7 @@ def test_seed_mfcc_equal_python_speech_features(name):
 )
 def test_the_layer_gives_what_records_hold(config):
     sounds = np.stack(list(_sounds(config.n_samples, config.sample_rate).values()))
-    expected = mfcc(from_pcm16(pcm16(sounds)), config)
+    expected = mfcc(from_int16(to_int16(sounds)), config)
     layer = MFCC.from_features(config)
     found = layer(sounds)
     assert found.shape == (len(sounds), config.n_frames, config.n_mfcc)

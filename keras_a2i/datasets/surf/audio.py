@@ -127,8 +127,8 @@ def _strokes(
 ) -> np.ndarray:
     """Struck partials (Hz, amplitude, decay per second), the strokes evenly spaced after a random start."""
     since = np.mod(seconds + random.uniform(0, 1 / per_second), 1 / per_second)
-    struck = sum(a * np.exp(-decay * since) * np.sin(2 * np.pi * hz * since) for hz, a, decay in partials)
-    return level * struck
+    struck = [a * np.exp(-decay * since) * np.sin(2 * np.pi * hz * since) for hz, a, decay in partials]
+    return level * np.asarray(sum(struck))
 
 
 def _with_echo(waveform: np.ndarray, delay: int) -> np.ndarray:

@@ -76,15 +76,15 @@ def scenery(place: int, size: int) -> Scenery:
 def _bumps(seed: int, turns: float, columns: np.ndarray) -> np.ndarray:
     random = np.random.default_rng(seed)
     waves = [np.sin(2 * np.pi * (turns * stretch * columns + random.uniform())) for stretch in (0.6, 1.0, 1.7)]
-    return (0.5 + sum(waves) / 6).astype(np.float32)
+    return (0.5 + np.asarray(sum(waves)) / 6).astype(np.float32)
 
 
 def _clouds(seed: int, size: int) -> np.ndarray:
     layers = [(0.55, 9, 3), (0.3, 22, 8), (0.15, 50, 20)]
-    noise = sum(
+    noise = [
         share * texture(seed + 10 * i, rows, columns, size, size) for i, (share, rows, columns) in enumerate(layers)
-    )
-    return noise.astype(np.float32)
+    ]
+    return np.asarray(sum(noise)).astype(np.float32)
 
 
 def _stars(seed: int, size: int) -> np.ndarray:

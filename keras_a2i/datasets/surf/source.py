@@ -1,51 +1,60 @@
-"""The embedded data set `synthetic:surf`: pairs of a shore whose sound and picture share known hidden factors."""
+"""The embedded data set `synthetic:surf`: pairs of a shore whose audio and image share known hidden factors."""
 
+import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.datasets.surf.audio import render_audio
 from keras_a2i.datasets.surf.factors import AUDIO_STREAM, factors_at, random_stream
 from keras_a2i.datasets.surf.image import render_image
-from keras_a2i.errors import UsageError
-from keras_a2i.sources.pair import Pair, PairKey, Plan, Unit
+from keras_a2i.errors import SourceError, UsageError
+from keras_a2i.sources.pair import Pair, PairKey, Plan, Source, Unit
+from keras_a2i.sources.registry import SourceOptions, SourceType, Spec, option, register_source
 
-KIND = "synthetic:surf"
+NAME = "synthetic:surf"
+DEFAULT_PAIRS = 480
 MIN_PAIRS, MAX_PAIRS = 2, 100_000
 MIN_SAMPLE_RATE = 8_000
 _UNIT_PAIRS = 30
 _RECORDING_PAIRS = 240
 
 
-class SurfSource:
-    """Recordings of two shores, a sandy bay and a rocky cove, rendered second by second.
+@dataclasses.dataclass(frozen=True)
+class SurfOptions(SourceOptions):
+    """Options of `SurfSource`."""
 
-    Every pair follows from (seed, recording, number within the recording) alone, whatever is read before it.
+    seed: int = option(0, "Random seed of rendered data.", shared=True)
+
+
+class SurfSource:
+    """Recordings of two shores, a sandy bay and a rocky cove, rendered clip by clip.
+
+    Every pair depends on (seed, recording, number within the recording) alone, whatever is read before it.
 
     Args:
-        n_pairs: pairs in all, 2 to 100,000, spread evenly over the recordings: 2 for fewer than 8 pairs, 4 for up to
+        n_pairs: number of pairs, 2 to 100,000, spread evenly over the recordings: 2 for fewer than 8 pairs, 4 for up to
             about a thousand, then one for every 240 pairs.
-        seed: 0 or more; another seed gives other recordings of the same shores.
-        features: sample rate (8 kHz or more) and duration of the sound.
-        image: size and channels of the pictures.
+        seed: random seed, 0 or more; another seed renders other recordings of the same shores.
+        features: sample rate (8 kHz or more) and duration of a clip.
+        image: size and channels of an image.
 
     Raises:
         UsageError: if `n_pairs`, `seed` or the sample rate is out of range.
     """
 
-    def __init__(self, n_pairs: int = 480, seed: int = 0, *, features: FeatureConfig, image: ImageConfig):
+    def __init__(self, n_pairs: int = DEFAULT_PAIRS, seed: int = 0, *, features: FeatureConfig, image: ImageConfig):
         if not (isinstance(n_pairs, int) and MIN_PAIRS <= n_pairs <= MAX_PAIRS):
             raise UsageError(
-                f"{KIND} makes between {MIN_PAIRS} and {MAX_PAIRS:,} pairs. Received: n_pairs={n_pairs!r}. "
-                "Ask for a number within that range"
+                f"n_pairs must lie between {MIN_PAIRS} and {MAX_PAIRS:,} for {NAME}. Received: n_pairs={n_pairs!r}"
             )
         if not (isinstance(seed, int) and seed >= 0):
-            raise UsageError(f"The seed of {KIND} must be a whole number, 0 or more. Received: seed={seed!r}")
+            raise UsageError(f"seed must be a whole number, 0 or more, for {NAME}. Received: seed={seed!r}")
         if features.sample_rate < MIN_SAMPLE_RATE:
             raise UsageError(
-                f"{KIND} needs a sample rate of at least {MIN_SAMPLE_RATE} Hz for its high sounds. "
+                f"sample_rate must be at least {MIN_SAMPLE_RATE} Hz for {NAME}, which has high frequencies. "
                 f"Received: sample_rate={features.sample_rate}. Raise the sample rate of the features"
             )
         self.n_pairs, self.seed = n_pairs, seed
@@ -63,7 +72,7 @@ class SurfSource:
         return Plan(tuple(units))
 
     def read(self, unit: Unit) -> Iterator[Pair]:
-        """Renders the pairs of a unit: uint8 picture, float32 waveform and the factors behind both."""
+        """Renders the pairs of a unit: uint8 image, float32 waveform and the factors behind both."""
         for key in unit.keys:
             recording, second = _numbers(key.id)
             factors = factors_at(self.seed, recording, second)
@@ -72,13 +81,13 @@ class SurfSource:
                 key=key,
                 image=render_image(factors, self.image),
                 waveform=render_audio(factors, self.features, random),
-                origin=KIND,
+                origin=NAME,
                 factors=factors,
             )
 
     def describe(self) -> dict[str, Any]:
-        """Kind, number of pairs and seed."""
-        return {"kind": KIND, "pairs": self.n_pairs, "seed": self.seed}
+        """Describes the source for the manifest."""
+        return {"kind": NAME, "has_audio": True, "pairs": self.n_pairs, "seed": self.seed}
 
     def _n_recordings(self) -> int:
         if self.n_pairs < 8:
@@ -98,3 +107,34 @@ class SurfSource:
 def _numbers(pair_id: str) -> tuple[int, int]:
     recording, second = pair_id.removeprefix("surf-").split("@")
     return int(recording), int(second)
+
+
+@register_source
+class Surf(SourceType):
+    """The names of the embedded data set: `synthetic:surf` and `synthetic:surf:N`."""
+
+    id = "surf"
+    title = NAME
+    usage = f"{NAME} or {NAME}:N"
+    details = f"{NAME} or {NAME}:N, rendered here, N pairs ({DEFAULT_PAIRS})"
+    names = (NAME,)
+    options = SurfOptions
+
+    def recognises(self, spec: Spec) -> bool:
+        """Returns whether the spec is "synthetic:surf", with or without a number."""
+        exists = spec.is_file or spec.is_folder
+        return not exists and (spec.text == NAME or spec.text.startswith(f"{NAME}:"))
+
+    def open(
+        self, specs: Sequence[Spec], options: SurfOptions, *, features: FeatureConfig, image: ImageConfig
+    ) -> Source:
+        """Creates the source.
+
+        Raises:
+            SourceError: if N isn't a number.
+        """
+        text = specs[0].text
+        number = text.removeprefix(NAME).removeprefix(":") if text != NAME else str(DEFAULT_PAIRS)
+        if not (number.isascii() and number.isdigit() and len(number) < 10):
+            raise SourceError(f"N of {NAME}:N must be a whole number of pairs. Received: {text!r}")
+        return SurfSource(int(number), features=features, image=image, **dataclasses.asdict(options))

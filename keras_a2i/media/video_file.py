@@ -1,0 +1,141 @@
+"""Opening a video file: its video track, its audio track, its clock and its packets (PyAV)."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+from keras_a2i.errors import MissingPackageError, SourceError
+from keras_a2i.media.image import MAX_PIXELS
+
+# The duration in a header is checked against the packets if it is longer than this, in seconds.
+_MAX_CLAIM = 86_400
+
+
+def import_av() -> Any:
+    """Imports PyAV.
+
+    Raises:
+        MissingPackageError: if it isn't installed.
+    """
+    try:
+        import av
+    except ImportError:
+        raise MissingPackageError("av", "video", "Reading video files") from None
+    return av
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class VideoFile:
+    """An open video file: its two tracks and its clock.
+
+    Attributes:
+        container: PyAV's input container.
+        video: the video stream; None if the file has none and none was required.
+        audio: the audio stream.
+        origin: seconds on the container's clock at which time 0 of the file lies: the start of its earliest stream.
+    """
+
+    container: Any
+    video: Any
+    audio: Any
+    origin: Fraction
+
+    def __enter__(self) -> "VideoFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.container.close()
+
+    def duration(self) -> float:
+        """Returns the seconds from time 0 to the end: as the header states, else to the end of the last packet."""
+        claimed = self.container.duration
+        if claimed is not None and 0 < claimed <= _MAX_CLAIM * 1_000_000:
+            return claimed / 1_000_000
+        end = self.origin
+        for packet in self.packets(self.video, self.audio, troubles=[]):
+            if packet.pts is not None:
+                end = max(end, (packet.pts + (packet.duration or 0)) * packet.stream.time_base)
+        return float(end - self.origin)
+
+    def packets(self, *streams: Any, troubles: list[str]) -> Iterator[Any]:
+        """Yields the packets of the streams; a file that breaks off ends the iteration and is noted in `troubles`."""
+        av, packets = import_av(), self.container.demux(*streams)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError as error:
+                troubles.append(f"the file breaks off: {error.strerror}")
+                return
+            if packet is None:
+                return
+            if packet.size:
+                yield packet
+
+
+def open_video(path: pathlib.Path, *, audio_only: bool = False) -> VideoFile:
+    """Opens a video file and finds its tracks; an attached cover doesn't count as a video track.
+
+    Args:
+        path: a file that FFmpeg reads.
+        audio_only: whether a file without a video track is accepted too.
+
+    Raises:
+        SourceError: if the file can't be opened, or has no track of a kind that is required and can be decoded.
+        MissingPackageError: if PyAV isn't installed.
+    """
+    av = import_av()
+    try:
+        container = av.open(f"file:{path}", metadata_errors="ignore", options={"protocol_whitelist": "file"})
+    except av.FFmpegError as error:
+        raise SourceError(f"{path.name} can't be opened as a video: {error.strerror}") from None
+    try:
+        return _find_tracks(container, path.name, audio_only)
+    except SourceError:
+        container.close()
+        raise
+
+
+def _find_tracks(container: Any, name: str, audio_only: bool) -> VideoFile:
+    from av.stream import Disposition
+
+    video = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    video_track = None if audio_only and not _decodable(video) else _best(container, "video", video, name)
+    audio_track = _best(container, "audio", list(container.streams.audio), name)
+    if video_track is not None and not audio_only and not 0 < video_track.width * video_track.height <= MAX_PIXELS:
+        raise SourceError(
+            f"A frame must have 1 to {MAX_PIXELS:,} pixels. "
+            f"Received: {name} with {video_track.width} x {video_track.height}"
+        )
+    tracks = [track for track in (video_track, audio_track) if track is not None]
+    for track in tracks:
+        # Several processes read files side by side: threads within one cost more than they save.
+        track.thread_type = "NONE"
+        track.codec_context.thread_count = 1
+    starts = [track.start_time * track.time_base for track in tracks if track.start_time is not None]
+    origin = min(starts, default=Fraction(0))
+    if container.start_time is not None:
+        # The container's start is rounded to microseconds; a stream's own is exact.
+        rounded = Fraction(container.start_time, 1_000_000)
+        origin = next((start for start in starts if abs(start - rounded) < Fraction(2, 1_000_000)), rounded)
+    return VideoFile(container, video_track, audio_track, origin)
+
+
+def _decodable(tracks: list[Any]) -> list[Any]:
+    return [track for track in tracks if track.codec_context is not None]
+
+
+def _best(container: Any, kind: str, tracks: list[Any], name: str) -> Any:
+    """The track that FFmpeg chooses among several (the best quality, the original language), if it can be decoded."""
+    if not tracks:
+        cover = kind == "video" and len(container.streams.video) > 0
+        raise SourceError(f"{name} has no {kind} track" + (", only a cover" if cover else ""))
+    if not (decodable := _decodable(tracks)):
+        raise SourceError(f"{name} has no {kind} track that this build of PyAV can decode")
+    best = container.streams.best(kind)
+    return best if best in decodable else decodable[0]

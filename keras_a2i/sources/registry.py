@@ -1,0 +1,177 @@
+"""The registry of source types: how each is recognised, which options it has, and how it is opened."""
+
+import dataclasses
+import functools
+import pathlib
+import typing
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.errors import UsageError
+from keras_a2i.sources.csv_table import read_header
+from keras_a2i.sources.pair import Source
+
+SOURCE_TYPES: "dict[str, SourceType]" = {}
+"""Source types by id, in the order in which a spec is offered to them and texts list them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceOptions:
+    """Base of the options of a source type: a frozen dataclass whose fields `option` declares.
+
+    Fields may be `str`, `int`, `float`, `bool`, a `Literal` of texts, or `tuple[str, ...]`.
+
+    Raises:
+        UsageError: if a field that is a `Literal` has another value.
+    """
+
+    def __post_init__(self) -> None:
+        for option_ in list_options(type(self)):
+            value = getattr(self, option_.name)
+            if option_.choices and value not in option_.choices:
+                allowed = " or ".join(f'"{choice}"' for choice in option_.choices)
+                raise UsageError(f"{option_.name} must be {allowed}. Received: {option_.name}={value!r}")
+
+
+def option(default: Any, help: str, *, flag: str = "", metavar: str = "", shared: bool = False) -> Any:
+    """Declares a field of `SourceOptions`.
+
+    Args:
+        default: its value unless it is given.
+        help: one sentence for help texts.
+        flag: the option's name on the command line without dashes, if it isn't the field's.
+        metavar: placeholder for its value in help texts.
+        shared: whether others use the option too, so that it may be given although no source uses it.
+    """
+    metadata = {"help": help, "flag": flag, "metavar": metavar, "shared": shared}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """A declared option.
+
+    Attributes:
+        name: of the argument.
+        type: of its value; for several values that of one.
+        default: its value unless it is given.
+        choices: the values it may have; () for any.
+        multiple: whether it is a tuple of values.
+        help, flag, metavar, shared: as in `option`.
+    """
+
+    name: str
+    type: type
+    default: Any
+    choices: tuple[str, ...]
+    multiple: bool
+    help: str
+    flag: str
+    metavar: str
+    shared: bool
+
+
+def list_options(options: type[SourceOptions]) -> tuple[Option, ...]:
+    """Returns the options that a class declares."""
+    hints = typing.get_type_hints(options)
+    found = []
+    for field in dataclasses.fields(options):
+        hint, multiple = hints[field.name], typing.get_origin(hints[field.name]) is tuple
+        choices: tuple[str, ...] = ()
+        if typing.get_origin(hint) is Literal:
+            hint, choices = str, typing.get_args(hint)
+        elif multiple:
+            hint = typing.get_args(hint)[0]
+        metadata = dict(field.metadata)
+        metadata["flag"] = metadata["flag"] or field.name.replace("_", "-")
+        found.append(Option(field.name, hint, field.default, choices, multiple, **metadata))
+    return tuple(found)
+
+
+class Spec:
+    """What a user named as a source.
+
+    Args:
+        text: a path, or the name of a source such as "synthetic:surf".
+
+    Attributes:
+        path: the text as a path.
+        is_folder, is_file: whether there is a folder or a file at the path.
+        table: the csv file that it denotes: itself, or in a folder the one with a name that a source type has; or None.
+    """
+
+    def __init__(self, text: str):
+        self.text, self.path = text, pathlib.Path(text)
+        self.is_folder, self.is_file = self.path.is_dir(), self.path.is_file()
+        self.table: pathlib.Path | None = None
+        if self.is_file and self.suffix == ".csv":
+            self.table = self.path
+        if self.is_folder:
+            tables = (self.path / type_.table_name for type_ in SOURCE_TYPES.values() if type_.table_name)
+            self.table = next((table for table in tables if table.is_file()), None)
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of a file, lower case; "" for anything else."""
+        return self.path.suffix.lower() if self.is_file else ""
+
+    @property
+    def table_path(self) -> pathlib.Path:
+        """The table, if there is one; else the path."""
+        return self.table or self.path
+
+    @functools.cached_property
+    def columns(self) -> list[str]:
+        """The column names of the table, lower case; [] if there is no table.
+
+        Raises:
+            SourceError: if the csv can't be read.
+        """
+        return read_header(self.table) if self.table else []
+
+
+class SourceType:
+    """A type of source. A subclass is registered with `register_source`.
+
+    Attributes:
+        id: its name.
+        title: what a source of this type is, for messages: "a csv of pairs".
+        usage: the specs that denote one, for messages.
+        details: the same with more detail, for the help of the command.
+        columns: the columns of its csv, for messages; "" if it has none.
+        table_name: a file by whose name a folder denotes a source of this type; "" if there is none.
+        names: specs that aren't files, such as "synthetic:surf".
+        options: the options it has.
+        uses_audio_settings: whether `features.sample_rate` and `features.n_mfcc` apply.
+        merges: whether all specs of this type become one source.
+    """
+
+    id: ClassVar[str]
+    title: ClassVar[str]
+    usage: ClassVar[str]
+    details: ClassVar[str] = ""
+    columns: ClassVar[str] = ""
+    table_name: ClassVar[str] = ""
+    names: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[type[SourceOptions]] = SourceOptions
+    uses_audio_settings: ClassVar[bool] = True
+    merges: ClassVar[bool] = False
+
+    def recognises(self, spec: Spec) -> bool:
+        """Returns whether the spec denotes a source of this type."""
+        raise NotImplementedError
+
+    def open(self, specs: Sequence[Spec], options: Any, *, features: FeatureConfig, image: ImageConfig) -> Source:
+        """Opens the source; `specs` has one element unless `merges`, and `options` is an instance of `self.options`."""
+        raise NotImplementedError
+
+    def hint(self, spec: Spec) -> str:
+        """Returns what a file that no type recognises lacks to be a source of this type; "" for files it can't use."""
+        return ""
+
+
+def register_source(source_type: type[SourceType]) -> type[SourceType]:
+    """Registers a subclass of `SourceType` (a class decorator)."""
+    SOURCE_TYPES[source_type.id] = source_type()
+    return source_type

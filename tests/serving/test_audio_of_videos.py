@@ -1,0 +1,46 @@
+"""Video files where an audio file is expected: their audio in generated videos and images."""
+
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from support.loudness_model import Loudness, decode
+from support.video_clips import at, tone, write_clip
+
+from keras_a2i.cli.generate import command
+from keras_a2i.config import FeatureConfig
+from keras_a2i.errors import MissingPackageError
+from keras_a2i.serving import predictor
+from keras_a2i.serving.video import write_video
+
+QUIETER = FeatureConfig(sample_rate=16_000)
+
+
+def test_write_video_of_a_video_keeps_its_stereo_audio(tmp_path):
+    sound = tone(2, 44_100, 2)
+    path = write_clip(tmp_path / "a.mov", at(10, 2), sound, rate=44_100, sound_codec="pcm_s16le")
+    summary = write_video(Loudness(), path, tmp_path / "out.mp4", fps=25)
+    assert summary.frames == 50
+    _, pictures, _, heard, rate, start = decode(tmp_path / "out.mp4")
+    assert len(pictures) == 50 and rate == 44_100 and heard.shape[1] == 2
+    first = round(-start * rate)
+    for channel in (0, 1):
+        cut = heard[first : first + 80_000, channel]
+        assert np.corrcoef(cut, sound[: len(cut), channel])[0, 1] > 0.99
+
+
+def test_generate_accepts_videos_beside_audio_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(predictor, "load", lambda _: Loudness(features=QUIETER))
+    monkeypatch.chdir(tmp_path)
+    write_clip(tmp_path / "a.mp4", at(10, 2), tone(2))
+    write_clip(tmp_path / "mute.mp4", at(10, 2))
+    soundfile.write("b.wav", tone(1), 16_000)
+    arguments = ["model", "a.mp4", "mute.mp4", "b.wav", "--out", "out", "--no-sheet"]
+    command.main(arguments, standalone_mode=False)
+    out, err = capsys.readouterr()
+    # AAC fills its last block.
+    assert "out/a: 3 pictures" in out and "out/b: 1 picture" in out and "skipped: mute.mp4 has no audio track" in err
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingPackageError, match=r'Reading video files needs .* pip install "keras-a2i\[video\]"'):
+        command.main([*arguments[:2], "--out", "other"], standalone_mode=False)
