@@ -71,7 +71,7 @@ def cli(debug: bool) -> None:
 
 
 def _silence_native_logs() -> None:
-    """Keeps TensorFlow's messages about the machine and about retracing off the terminal; Python's own stderr remains."""
+    """Keeps TensorFlow's messages about machine and retracing off the terminal; Python's own stderr remains."""
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")

@@ -80,7 +80,7 @@ def _build(path: pathlib.Path, seed: int, overwrite: bool):
         progress.close()
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
     click.echo(
-        f"{counts} pairs; {manifest.left_out} between them are left out, so that no held-out second overlaps a training one"
+        f"{counts} pairs; {manifest.left_out} between them are left out, so that no held-out second overlaps training"
     )
     return a2i.Records(path)
 

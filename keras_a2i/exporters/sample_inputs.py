@@ -5,7 +5,6 @@ import pathlib
 import numpy as np
 
 from keras_a2i.config import FeatureConfig
-from keras_a2i.media.conversion import from_int16
 from keras_a2i.models.model_file import ModelMetadata
 
 N_COMPARED = 128

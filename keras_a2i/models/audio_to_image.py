@@ -109,6 +109,7 @@ class AudioToImage(keras.Model):
         self.labels = tuple(labels)
         self.n_labels = n_labels
         self.style_units = style_units
+        self.ensemble = ensemble
         self.normalization = (
             None if normalization is None else tuple(np.asarray(part).tolist() for part in normalization)
         )

@@ -34,8 +34,8 @@ class ModelMetadata:
         labels: labels of the training pairs, sorted; () if they had none.
         style_units: length of the style at the end of the latent vector; 0 for none.
         license: licence of the model, "" if unknown.
-        quantization: "input" and "output" -> (scale, zero point) of a model of integers: value = scale x (integer - zero
-            point); {} for a model of float32.
+        quantization: "input" and "output" -> (scale, zero point) of a model of integers, where value = scale x
+            (integer - zero point); {} for a model of float32.
     """
 
     features: FeatureConfig = dataclasses.field(default_factory=FeatureConfig)
@@ -155,7 +155,7 @@ def save_model(model: "keras.Model", path: pathlib.Path, metadata: ModelMetadata
 
 
 def _without_compilation(model: "keras.Model") -> "keras.Model":
-    """The model as one that isn't compiled: a compiled one stores its optimizer, which has twice the size of the weights."""
+    """A copy that isn't compiled: a compiled model stores its optimizer, twice the size of the weights."""
     import keras
 
     if not model.compiled:
@@ -215,8 +215,8 @@ def default_metadata(input_shape: tuple, output_shape: tuple, input_name: str = 
     """
     if len(input_shape) != 2 or len(output_shape) != 4 or output_shape[1] != output_shape[2]:
         raise ModelError(
-            "A model must map features (batch, n_features) or waveforms (batch, n_samples) to images (batch, size, size, "
-            f"channels). Received: {tuple(input_shape)} and {tuple(output_shape)}"
+            "A model must map features (batch, n_features) or waveforms (batch, n_samples) to images (batch, size, "
+            f"size, channels). Received: {tuple(input_shape)} and {tuple(output_shape)}"
         )
     features, length = FeatureConfig(), input_shape[1]
     kind = "waveform" if input_name == "waveform" or length == features.n_samples else "features"
@@ -232,6 +232,6 @@ def _check_fit(name: str, metadata: ModelMetadata, input_shape: tuple, output_sh
     if wanted != received:
         what = "features" if metadata.input == "features" else "samples"
         raise ModelError(
-            f"The input of the model must be {wanted[0]} {what} and its output images {wanted[1]}, as its configurations "
-            f"state. Received: {name} with {received[0]} and {received[1]}"
+            f"The input of the model must be {wanted[0]} {what} and its output images {wanted[1]}, as its "
+            f"configurations state. Received: {name} with {received[0]} and {received[1]}"
         )

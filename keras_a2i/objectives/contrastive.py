@@ -25,6 +25,7 @@ class Contrastive(Objective):
     """
 
     id = "contrastive"
+    aligns_images = True
     needs_autoencoder = True
 
     def __init__(self, weight: float = 1.0, temperature: float = 0.1, **kwargs: Any):

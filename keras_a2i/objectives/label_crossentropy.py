@@ -19,16 +19,15 @@ class LabelCrossentropy(Objective):
     Args:
         weight: factor of the loss.
         label_smoothing: probability that is spread over all labels, 0 up to below 1.
-        ensemble: number of encoders whose vectors are concatenated in the latent vector, for a head of its own.
         **kwargs: as `Objective`.
     """
 
     id = "labels"
     needs_labels = True
 
-    def __init__(self, weight: float = 1.0, label_smoothing: float = 0.1, ensemble: int = 1, **kwargs: Any):
+    def __init__(self, weight: float = 1.0, label_smoothing: float = 0.1, **kwargs: Any):
         super().__init__(weight, **kwargs)
-        self.label_smoothing, self.ensemble = label_smoothing, ensemble
+        self.label_smoothing = label_smoothing
         self.head: Any = None
         self._loss_fn = losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
 
@@ -39,7 +38,7 @@ class LabelCrossentropy(Objective):
             self.head = model.label_head
             return
         self._require(model.n_labels >= 2, f"a model with two labels or more. Received: n_labels={model.n_labels}")
-        head = LabelHead(model.n_labels, self.ensemble, name="label")
+        head = LabelHead(model.n_labels, getattr(model, "ensemble", 1), name="label")
         head.build((None, model.latent_dim - model.style_units))
         self.head = head
 
@@ -50,4 +49,4 @@ class LabelCrossentropy(Objective):
         return self._loss_fn(one_hot[:, None] + ops.cast(ops.zeros_like(logits), "float32"), logits)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"label_smoothing": self.label_smoothing, "ensemble": self.ensemble}
+        return super().get_config() | {"label_smoothing": self.label_smoothing}

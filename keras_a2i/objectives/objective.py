@@ -54,6 +54,9 @@ class Objective(keras.layers.Layer):
         needs_autoencoder: whether `attach` needs an `ImageAutoencoder`.
         needs_neighbours: whether consecutive pairs of a batch must be neighbours in time.
         needs_style: whether the model must have style units, whose distribution this objective learns.
+        compares_images: whether the loss depends on generated images, so that it trains the generator.
+        aligns_images: whether the encoder's vector of a clip and the autoencoder's of an image share one space.
+        seed_offset: added to the seed of a training, so that two objectives don't draw the same random numbers.
 
     Raises:
         UsageError: if `weight` isn't a number above 0.
@@ -71,6 +74,9 @@ class Objective(keras.layers.Layer):
     needs_autoencoder: ClassVar[bool] = False
     needs_neighbours: ClassVar[bool] = False
     needs_style: ClassVar[bool] = False
+    compares_images: ClassVar[bool] = False
+    aligns_images: ClassVar[bool] = False
+    seed_offset: ClassVar[int] = 0
 
     def __init__(self, weight: float = 1.0, *, name: str | None = None, **kwargs: Any):
         # Losses are float32 under every policy, and images lose grey levels in half precision.
@@ -122,6 +128,8 @@ class ImageObjective(Objective):
     (batch, size, size, channels) in [-1, 1], it returns the weighted loss of every pair, float32 (batch,).
     A subclass implements `compare`.
     """
+
+    compares_images = True
 
     def compare(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of every pair before the weight, float32 (batch,)."""

@@ -27,6 +27,7 @@ class Perceptual(Objective):
     """
 
     id = "perceptual"
+    compares_images = True
     needs_autoencoder = True
 
     def __init__(self, weight: float = 1.0, **kwargs: Any):

@@ -31,6 +31,7 @@ class Spectrum(ImageObjective):
     """
 
     id = "spectrum"
+    seed_offset = 2
 
     def __init__(self, weight: float = 1.0, seed: int = 0, **kwargs: Any):
         super().__init__(weight, **kwargs)

@@ -8,7 +8,6 @@ import numpy as np
 from keras import ops
 
 from keras_a2i.errors import UsageError
-from keras_a2i.objectives._latent_model import with_parts
 from keras_a2i.objectives.encoder_freezing import EncoderFreezing, exclude_frozen_encoder
 from keras_a2i.objectives.image_autoencoder import ImageAutoencoder
 from keras_a2i.objectives.objective import LossObjective, Objective, TrainState
@@ -46,7 +45,7 @@ class TrainingModel(keras.Model):
     Example:
         >>> from keras_a2i import encoder_generator
         >>> from keras_a2i.objectives import MeanSquaredError, Spectrum
-        >>> model = TrainingModel(encoder_generator("tiny", image_size=32), [MeanSquaredError(), Spectrum(0.5)])
+        >>> model = TrainingModel(encoder_generator("features", image_size=32), [MeanSquaredError(), Spectrum(0.5)])
         >>> model.compile("adam")
     """
 
@@ -66,7 +65,7 @@ class TrainingModel(keras.Model):
             raise UsageError(
                 f"freeze_encoder_after must lie in (0, 1]. Received: freeze_encoder_after={freeze_encoder_after!r}"
             )
-        self.model = with_parts(model)
+        self.model: Any = model
         self.encoder = getattr(self.model, "encoder", None)
         self.generator = getattr(self.model, "generator", None)
         if freeze_encoder_after < 1 and self.encoder is None:
@@ -230,7 +229,7 @@ class TrainingModel(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Self:
         with keras.saving.CustomObjectScope(custom_objects or {}):
-            model = with_parts(keras.saving.deserialize_keras_object(config["model"]))
+            model = keras.saving.deserialize_keras_object(config["model"])
             objectives = [keras.saving.deserialize_keras_object(objective) for objective in config["objectives"]]
             autoencoder = config["autoencoder"]
             if autoencoder is not None and autoencoder["generator"] is None:

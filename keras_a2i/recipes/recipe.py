@@ -81,8 +81,8 @@ class Recipe(Settings):
         objectives = self.make_objectives()
         if not any(type(objective).compares_images for objective in objectives):
             raise ConfigError(
-                "objectives must contain one that compares images: mse, ssim, spectrum, adversarial or perceptual, with "
-                f"a weight above 0. Received: objectives={dict(self.objectives)}"
+                "objectives must contain one that compares images: mse, ssim, spectrum, adversarial or perceptual, "
+                f"with a weight above 0. Received: objectives={dict(self.objectives)}"
             )
         needs = {
             name: any(getattr(type(objective), f"needs_{name}") for objective in objectives)
