@@ -159,7 +159,7 @@ def _plan(sources: list[Source], features: FeatureConfig | None, image: ImageCon
             found.append(plan.features or _agree("features", features, [source]) or FeatureConfig())
     if len(set(found)) > 1:
         kinds = " and ".join(dict.fromkeys(config.description for config in found))
-        raise UsageError(f"All sources must have the same features. Received: {kinds}. Build separate records")
+        raise UsageError(f"All sources must have features of one kind. Received: {kinds}. Build separate records")
     keys = [key for _, unit in parts for key in unit.keys]
     _check_ids(keys)
     return _Plan(
@@ -179,8 +179,8 @@ def _agree(name: str, given: _Config | None, sources: list[Source]) -> _Config |
         own = getattr(source, name, None)
         if own is not None and agreed is not None and own != agreed:
             raise UsageError(
-                f"{name} must be the same for the build and for every source. Received: {agreed} and {own}. "
-                f"Pass {name} to one of them only, or the same to both"
+                f"{name} must be the configuration that every source was opened with. Received: {agreed} and, for the "
+                f"source {source.describe().get('kind')!r}, {own}. Pass the same to both"
             )
         agreed = own or agreed
     return agreed

@@ -183,7 +183,11 @@ def test_export_and_generate_with_the_exported_file(run, folder):
         (["build-records", "pair.csv", "--out", "x"], 1, "'pair.csv' doesn't exist. Did you mean 'pairs.csv'?"),
         (["build-records", "synthetic:surff", "--out", "x"], 1, "Did you mean 'synthetic:surf'?"),
         (["build-records", "pairs.csv", "--out", "x", "--image-size", "100"], 2, "must be a power of two"),
-        (["build-records", "pairs.csv", "--out", "x", "--split", "source", "--holdout", "speaker9"], 2, "must name existing sources"),
+        (
+            ["build-records", "pairs.csv", "--out", "x", "--split", "source", "--holdout", "speaker9"],
+            2,
+            "must name existing",
+        ),
         (["build-records", "pairs.csv", "--out", "x", "--class", "BEACH"], 2, "can only be used with a scenes csv"),
         (["build-records", "pairs.csv", "--out", "x", "--strict"], 1, "stops because strict=True"),
         (["build-records", "0.png", "--out", "x"], 1, "An image needs its sound"),

@@ -7,13 +7,7 @@ import tensorflow as tf
 from keras_a2i.evaluation.pairs import scaled
 from keras_a2i.evaluation.probes import LabelProbe
 from keras_a2i.media.sheet import draw_sheet, to_uint8
-from keras_a2i.records.dataset import read_examples
 from keras_a2i.training.val_scores import score_images
-
-
-def all_of(records, split):
-    batches = list(read_examples(records, split).as_numpy_iterator())
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def test_score_pictures_are_tensorflow_s_and_filling_up_changes_nothing():

@@ -181,10 +181,12 @@ def test_build_accepts_sources_and_specs_alike(tmp_path):
 def test_build_rejects_a_source_made_with_another_configuration(tmp_path):
     opened = open_sources(["synthetic:surf:12"], features=FeatureConfig(n_mfcc=12), image=ImageConfig(size=16))
     with pytest.raises(
-        UsageError, match=r"image must be the same for the build and for every source. Received: .*size=32"
+        UsageError, match=r"image must be the configuration that every source was opened with. Received: .*size=32"
     ):
         build_records(opened, tmp_path, image=ImageConfig(size=32))
-    with pytest.raises(UsageError, match=r"features must be the same for the build and for every source. Received: "):
+    with pytest.raises(
+        UsageError, match=r"features must be the configuration that every source was opened with. Received: "
+    ):
         build_records(opened, tmp_path, features=FeatureConfig())
     assert build_records(opened, tmp_path, workers=1).features.n_mfcc == 12
 

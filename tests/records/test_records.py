@@ -251,6 +251,37 @@ def test_sample_reads_only_its_rows(records_folder, records, monkeypatch):
     np.testing.assert_array_equal(again, inputs)
 
 
+def test_rows_are_read_in_any_order(records, records_folder):
+    decoded = Records(records_folder).decoded("train", "waveform")
+    numbers = [44, 0, 17, 0]
+    for _ in range(2):
+        rows = records.rows("train", numbers, "waveform")
+        assert rows.ids.tolist() == decoded.ids[numbers].tolist()
+        np.testing.assert_array_equal(rows.inputs, decoded.inputs[numbers])
+        np.testing.assert_array_equal(rows.images, decoded.images[numbers])
+        records.decoded("train", "waveform")
+
+
+@pytest.mark.parametrize("rows", [[45], [-1], []])
+def test_rows_that_do_not_exist_are_an_error(records, rows):
+    with pytest.raises(UsageError, match=r"rows must be one or more numbers from 0 to 44. Received: "):
+        records.rows("train", rows)
+
+
+def test_table_holds_everything_but_images_and_is_read_once(records, records_folder, opened_shards):
+    table = records.table("train")
+    assert records.table("train") is table and len(opened_shards) == 5
+    records.feature_statistics()
+    assert len(opened_shards) == 5
+    decoded = Records(records_folder).decoded("train")
+    for name in ("ids", "sources", "times", "labels", "label_numbers", "features"):
+        np.testing.assert_array_equal(getattr(table, name), getattr(decoded, name), err_msg=name)
+    assert table.factors == decoded.factors and not hasattr(table, "images")
+    assert table[3:5].ids.tolist() == decoded.ids[3:5].tolist()
+    records.decoded("train")
+    assert records.table("train").features is records.decoded("train").features
+
+
 def test_sample_of_more_pairs_than_there_are_is_the_whole_split(records):
     inputs, images = records.sample("val", 100)
     np.testing.assert_array_equal(inputs, records.decoded("val").features)

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import pytest
 import soundfile
-import tensorflow as tf
 from PIL import Image
 from support.tone_source import ToneSource, build
 
@@ -18,7 +17,8 @@ from keras_a2i.errors import KerasA2IError, ModelError, UsageError
 from keras_a2i.models.model_file import load_model
 from keras_a2i.models.recipes import RECIPES, get_recipe
 from keras_a2i.records.build import build_records
-from keras_a2i.records.dataset import load_records
+from keras_a2i.records.orders import InOrder
+from keras_a2i.records.records import Records
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.sources.open_sources import open_sources
 from keras_a2i.training.callbacks import Checkpoint
@@ -77,13 +77,13 @@ def test_the_run_folder_holds_everything(whole, records):
 
 def test_held_out_scores_are_those_of_the_model_on_the_held_out_pairs(whole, records):
     out, model = whole
-    val = next(iter(load_records(records, "val", batch_size=100).as_numpy_iterator()))
+    val = next(iter(Records(records).dataset("val", 100).as_numpy_iterator()))
     mse = np.mean((model.predict(val[0], verbose=0) - val[1]) ** 2)
     assert RunFolder(out).read_history()[-1]["val_loss"] == pytest.approx(8 * mse, rel=1e-4)
 
 
 def test_the_normalisation_comes_from_the_training_features_alone(whole, records):
-    x = np.concatenate([x for x, _ in load_records(records, shuffle=False).as_numpy_iterator()])
+    x = np.concatenate([x for x, _ in Records(records).dataset(order=InOrder()).as_numpy_iterator()])
     _, model = whole
     np.testing.assert_allclose(model.get_layer("normalize").mean[0], x.mean(axis=0), atol=1e-3)
 
@@ -253,7 +253,7 @@ def test_best_weights_and_stopping_early(records, tmp_path):
     rows = RunFolder(out).read_history()
     best = min(rows, key=lambda row: row["val_loss"])
     assert len(rows) == best["epoch"] + 2 < 9
-    val = next(iter(load_records(records, "val", batch_size=100).as_numpy_iterator()))
+    val = next(iter(Records(records).dataset("val", 100).as_numpy_iterator()))
     mse = np.mean((model.predict(val[0], verbose=0) - val[1]) ** 2)
     assert best["val_loss"] == pytest.approx(8 * mse, rel=1e-4)
 
@@ -356,7 +356,7 @@ def test_words_learn_labels_with_the_pictures_and_leave_a_model_of_pictures(labe
     loaded, metadata = load_model(tmp_path / "run" / "model.keras")
     assert metadata.labels == ("high", "low") and metadata.input == "waveform"
     assert len(loaded.outputs) == 1 and loaded.output_shape == (None, 16, 16, 3)
-    (sounds, images), *_ = load_records(labelled, "val", features="waveform")
+    (sounds, images), *_ = Records(labelled).dataset("val", input="waveform")
     found = loaded.predict(sounds, verbose=0).mean(axis=(1, 2, 3))
     real = images.numpy().mean(axis=(1, 2, 3))
     assert (found[real > 0].min()) > found[real < 0].max()
@@ -371,26 +371,3 @@ def test_words_need_labels(labelled, tmp_path):
     build_records(sources, tmp_path / "records", features=features, image=image, split=split, workers=1)
     with pytest.raises(UsageError, match=r"learns labels with the pictures: the records must have two or more"):
         fit(tmp_path / "records", tmp_path / "run", recipe="words", overrides=WORDS)
-
-
-def test_pictures_are_exchanged_within_a_label_and_anew_each_epoch(labelled):
-    epoch = tf.Variable(0, dtype=tf.int64)
-    dataset = load_records(labelled, batch_size=12, labels=True, shuffle_within_label=True, epoch=epoch)
-    plain = load_records(labelled, batch_size=12, labels=True, shuffle=False)
-    (features, (images, numbers)), *_ = plain
-    own = {row.tobytes(): number for row, number in zip(features.numpy(), numbers.numpy(), strict=True)}
-    passes = []
-    for number in range(2):
-        epoch.assign(number)
-        (sounds, (pictures, kinds)), *_ = dataset
-        names, shades = [row.tobytes() for row in sounds.numpy()], pictures.numpy()[:, 0, 0, 0].tolist()
-        seen = dict(zip(names, shades, strict=True))
-        assert set(seen) == set(own) and sorted(seen.values()) == sorted(images.numpy()[:, 0, 0, 0].tolist())
-        for name, kind in zip(names, kinds.numpy(), strict=True):
-            assert own[name] == kind and (seen[name] > 0) == (kind == 0)
-        passes.append(seen)
-    assert passes[0] != passes[1]
-    with pytest.raises(UsageError, match="only where the split is kept in memory"):
-        load_records(labelled, cache=False, shuffle_within_label=True)
-    streamed = load_records(labelled, batch_size=12, labels=True, cache=False, shuffle=False)
-    np.testing.assert_array_equal(next(iter(streamed))[1][1], numbers)
