@@ -72,7 +72,7 @@ def build_records(
         The manifest, also written to `out/records.json`.
 
     Raises:
-        UsageError: if ids collide, the sources have different kinds of features, a source object was made with another
+        UsageError: if ids collide, the sources have different kinds of features, a source was opened with another
             configuration than the one given here, or `out` holds other records and `overwrite` is False.
         RecordsError: if there is no pair, the split leaves no training pairs, `strict` meets a bad input, or another
             build is writing into `out`.
@@ -173,7 +173,7 @@ def _plan(sources: list[Source], features: FeatureConfig | None, image: ImageCon
 
 
 def _agree(name: str, given: _Config | None, sources: list[Source]) -> _Config | None:
-    """The configuration that the caller gave and the source objects were made with; None where nobody has one."""
+    """The configuration that the caller passed and the sources were opened with; None where there is none."""
     agreed = given
     for source in sources:
         own = getattr(source, name, None)

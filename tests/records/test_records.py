@@ -1,4 +1,4 @@
-"""`Records`: what it knows from the manifest, batches, sharing, streaming, samples, damage."""
+"""`Records`: attributes from the manifest, batches, sharing, streaming, samples, damage."""
 
 import numpy as np
 import pytest
