@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from keras_a2i.config import Settings
 from keras_a2i.errors import ConfigError
+from keras_a2i.records.spectral_masks import mask
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -101,8 +102,6 @@ def augment(waveforms: "tf.Tensor", seed: "tf.Tensor", config: Augmentation, sam
     if config.speed or config.time_shift:
         x = _warp(x, seeds[0], config, sample_rate)
     if config.time_mask or config.frequency_mask:
-        from keras_a2i.records.spectral_masks import mask
-
         x = mask(x, seeds[1], round(config.time_mask * sample_rate), config.frequency_mask / sample_rate)
     if config.mix_snr_db is not None:
         # A clip that is alone in its batch stays as it is.

@@ -73,7 +73,7 @@ def build_records(
         The manifest, also written to `out/records.json`.
 
     Raises:
-        UsageError: if ids collide, the sources have different kinds of features, a source object was made with another
+        UsageError: if ids collide, the sources have different kinds of features, a source was opened with another
             configuration than the one given here, or `out` holds other records and `overwrite` is False.
         RecordsError: if there is no pair, the split leaves no training pairs, `strict` meets a bad input, or another
             build is writing into `out`.
@@ -160,7 +160,7 @@ def _plan(sources: list[Source], features: FeatureConfig | None, image: ImageCon
             found.append(plan.features or _agree("features", features, [source]) or FeatureConfig())
     if len(set(found)) > 1:
         kinds = " and ".join(dict.fromkeys(config.description for config in found))
-        raise UsageError(f"All sources must have the same features. Received: {kinds}. Build separate records")
+        raise UsageError(f"All sources must have features of one kind. Received: {kinds}. Build separate records")
     keys = [key for _, unit in parts for key in unit.keys]
     _check_ids(keys)
     return _Plan(
@@ -174,14 +174,14 @@ def _plan(sources: list[Source], features: FeatureConfig | None, image: ImageCon
 
 
 def _agree(name: str, given: _Config | None, sources: list[Source]) -> _Config | None:
-    """The configuration that the caller gave and the source objects were made with; None where nobody has one."""
+    """The configuration that the caller passed and the sources were opened with; None where there is none."""
     agreed = given
     for source in sources:
         own = getattr(source, name, None)
         if own is not None and agreed is not None and own != agreed:
             raise UsageError(
-                f"{name} must be the same for the build and for every source. Received: {agreed} and {own}. "
-                f"Pass {name} to one of them only, or the same to both"
+                f"{name} must be the configuration that every source was opened with. Received: {agreed} and, for the "
+                f"source {source.describe().get('kind')!r}, {own}. Pass the same to both"
             )
         agreed = own or agreed
     return agreed

@@ -1,4 +1,4 @@
-"""The functions that `Records` replaced, until training and evaluation use `Records`; to be deleted then."""
+"""The functions that `Records` replaced. This file is to be deleted once training and evaluation use `Records`."""
 
 import pathlib
 from typing import Any

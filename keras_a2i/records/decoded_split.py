@@ -1,49 +1,43 @@
-"""Decoded pairs as numpy arrays: a whole split, or a batch of it."""
+"""Pairs as numpy arrays with one row per pair: a table without images, and decoded splits or batches with images."""
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from keras_a2i.media.conversion import from_int16
 
 INPUTS = ("features", "waveform")
-"""What a model can receive: a feature vector, or the waveform itself."""
+"""The kinds of a model's input: a feature vector, or the waveform itself."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class DecodedSplit:
-    """Pairs with one row per pair. The arrays are shared by everyone who asked for them and are read-only.
+class PairTable:
+    """Everything about pairs but their images and waveforms.
 
     Attributes:
-        input: "features" or "waveform": what `inputs` holds.
         ids: str (n,).
         sources: str (n,), the source id of every pair.
         times: float64 (n,), seconds from the start of the source.
         labels: str (n,), "" for a pair without a label.
         label_numbers: int32 (n,), the position of the label among the sorted labels of the records.
         features: float32 (n, n_features).
-        waveforms: int16 (n, n_samples), or None where they were not read.
-        images: uint8 (n, size, size, channels).
         factors: the hidden factors of rendered pairs by name, one dictionary per pair; empty for other pairs.
     """
 
-    input: str
     ids: np.ndarray
     sources: np.ndarray
     times: np.ndarray
     labels: np.ndarray
     label_numbers: np.ndarray
     features: np.ndarray
-    waveforms: np.ndarray | None
-    images: np.ndarray
     factors: Sequence[dict[str, float]]
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, rows: slice | np.ndarray | Sequence[int]) -> "DecodedSplit":
+    def __getitem__(self, rows: slice | np.ndarray | Sequence[int]) -> Self:
         """The given rows, by a slice, by numbers or by a mask."""
         numbers = np.arange(len(self))[rows]
         arrays: dict[str, Any] = {
@@ -52,6 +46,23 @@ class DecodedSplit:
             if isinstance(value := getattr(self, field.name), np.ndarray)
         }
         return dataclasses.replace(self, factors=[self.factors[number] for number in numbers], **arrays)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class DecodedSplit(PairTable):
+    """Pairs with their images: a whole split, or a part of it.
+
+    The arrays of a whole split are shared by everything that asked for them, and read-only.
+
+    Attributes:
+        input: "features" or "waveform": what `inputs` returns.
+        waveforms: int16 (n, n_samples), or None where they were not read.
+        images: uint8 (n, size, size, channels).
+    """
+
+    input: str
+    waveforms: np.ndarray | None
+    images: np.ndarray
 
     @property
     def inputs(self) -> np.ndarray:

@@ -13,12 +13,12 @@ LOCK_FILE = ".lock"
 
 @contextlib.contextmanager
 def folder_lock(folder: pathlib.Path) -> Iterator[None]:
-    """Locks a folder, which is made where it doesn't exist.
+    """Locks a folder; it is created where it doesn't exist.
 
     The operating system releases the lock when the process ends, even by a signal.
 
     Args:
-        folder: to be locked.
+        folder: the folder to lock.
 
     Raises:
         RecordsError: if another build holds the lock.
@@ -56,7 +56,7 @@ def _open_locked(path: pathlib.Path) -> TextIO:
 
 
 def _lock(descriptor: int) -> None:
-    """Raises a BlockingIOError where the file is locked; does nothing where the file system knows no locks."""
+    """Raises a BlockingIOError where the file is locked; does nothing where the file system has no locks."""
     try:
         import fcntl
     except ImportError:

@@ -82,12 +82,22 @@ class Shuffled(Order):
             sets before each epoch. The order then depends on `seed` and this number alone, so that a resumed training
             reads what an uninterrupted one would have read. None counts the iterations over the data set instead. A
             split that is streamed from disk ignores it.
+
+    Raises:
+        UsageError: if `epoch` is something else.
     """
 
     id: ClassVar[str] = "shuffled"
     needs_memory: ClassVar[bool] = False
     seed: int = 0
     epoch: Any = dataclasses.field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.epoch is not None and not hasattr(self.epoch, "value"):
+            raise UsageError(
+                "epoch must be a tf.Variable, an object with an integer attribute 'value', or None. "
+                f"Received: epoch={self.epoch!r}"
+            )
 
     def rows(self, split: "DecodedSplit") -> "tf.data.Dataset":
         """A permutation of the rows, each with itself; see `Order.rows`."""
@@ -202,9 +212,5 @@ def epoch_number(epoch: Any) -> "tf.Tensor":
 
     if isinstance(epoch, tf.Variable):
         return tf.cast(epoch, tf.int64)
-    if not hasattr(epoch, "value"):
-        raise UsageError(
-            f"epoch must be a tf.Variable or an object with an integer attribute 'value'. Received: epoch={epoch!r}"
-        )
     number = tf.numpy_function(lambda: np.asarray(epoch.value).astype(np.int64), [], tf.int64)
     return tf.ensure_shape(number, ())

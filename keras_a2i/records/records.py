@@ -10,12 +10,13 @@ import numpy as np
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import UsageError
 from keras_a2i.records.augmentation import Augmentation
-from keras_a2i.records.decoded_split import INPUTS, DecodedSplit
+from keras_a2i.records.decoded_split import INPUTS, DecodedSplit, PairTable
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.orders import InOrder, Order, Shuffled
 
 if TYPE_CHECKING:
     import tensorflow as tf
+    from numpy.typing import ArrayLike
 
     from keras_a2i.records.split_cache import SplitCache
     from keras_a2i.records.split_reader import SplitReader
@@ -53,6 +54,7 @@ class Records:
         self.manifest = Manifest.read(self.path)
         self.damaged: list[str] = []
         self._caches: dict[str, SplitCache] = {}
+        self._tables: dict[str, PairTable] = {}
         self._statistics: tuple[np.ndarray, np.ndarray] | None = None
 
     def __repr__(self) -> str:
@@ -104,8 +106,8 @@ class Records:
             CorruptRecordError: at a damaged record.
         """
         if self._statistics is None:
-            cache = self._caches.get("train")
-            rows = self._reader("train").column("features") if cache is None else cache.decoded("features").features
+            known = self._in_memory("train", "features") or self._tables.get("train")
+            rows = known.features if known is not None else self._reader("train").columns(("features",))["features"]
             mean, std = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
             self._statistics = mean.astype(np.float32), std.astype(np.float32)
         return self._statistics
@@ -218,11 +220,49 @@ class Records:
         if batch_size < 1:
             raise UsageError(f"batch_size must be 1 or more. Received: {batch_size}")
         reader = self._reader(split, input, ignore_errors)
-        cache = self._caches.get(split)
-        if cache is None or not cache.has(input) or (cache.skipped and not ignore_errors):
+        known = self._in_memory(split, input, ignore_errors)
+        if known is None:
             return reader.batches(batch_size)
-        decoded = cache.decoded(input)
-        return (decoded[start : start + batch_size] for start in range(0, len(decoded), batch_size))
+        return (known[start : start + batch_size] for start in range(0, len(known), batch_size))
+
+    def table(self, split: str) -> PairTable:
+        """Everything about the pairs of a split but images and waveforms, read once.
+
+        Args:
+            split: "train", "val" or "test".
+
+        Returns:
+            All pairs, in the order of the shards, so that its row numbers are those of `rows`.
+
+        Raises:
+            RecordsError, CorruptRecordError: as `dataset`.
+        """
+        reader = self._reader(split)
+        known = self._in_memory(split, "features")
+        if known is not None:
+            return known
+        if split not in self._tables:
+            self._tables[split] = reader.table()
+        return self._tables[split]
+
+    def rows(self, split: str, rows: "ArrayLike", input: str = "features") -> DecodedSplit:
+        """The pairs of the given rows; only these are read where the split isn't in memory.
+
+        Args:
+            split: "train", "val" or "test".
+            rows: int (n,), row numbers from 0 in the order of the shards; any order, also repeated.
+            input: "features" or "waveform".
+
+        Raises:
+            RecordsError, CorruptRecordError: as `dataset`.
+            UsageError: if a row doesn't exist.
+        """
+        reader = self._reader(split, input)
+        numbers = np.asarray(rows, dtype=np.int64).reshape(-1)
+        if not len(numbers) or numbers.min() < 0 or numbers.max() >= reader.count:
+            raise UsageError(f"rows must be one or more numbers from 0 to {reader.count - 1}. Received: {rows!r}")
+        known = self._in_memory(split, input)
+        return reader.rows(numbers) if known is None else known[numbers]
 
     def sample(self, split: str, n: int, input: str = "features") -> tuple[np.ndarray, np.ndarray]:
         """Up to `n` pairs, spread evenly over a split; only these are read where the split isn't in memory.
@@ -244,12 +284,10 @@ class Records:
 
     def sample_pairs(self, split: str, n: int, input: str = "features") -> DecodedSplit:
         """As `sample`, with the ids, labels and everything else of the pairs."""
-        reader = self._reader(split, input)
-        cache = self._caches.get(split)
-        in_memory = cache.decoded(input) if cache is not None and cache.has(input) else None
-        count = reader.count if in_memory is None else len(in_memory)
-        rows = np.unique(np.linspace(0, count - 1, n).astype(int))
-        return reader.rows(rows.tolist()) if in_memory is None else in_memory[rows]
+        if n < 1:
+            raise UsageError(f"n must be 1 or more. Received: {n}")
+        count = self._reader(split, input).count
+        return self.rows(split, np.unique(np.linspace(0, count - 1, n).astype(int)), input)
 
     def _fits(self, count: int, input: str, cache: bool | str | int) -> bool:
         """Whether a split is to be kept in memory."""
@@ -273,6 +311,13 @@ class Records:
         elif input == "waveform":
             cache.add_waveforms(reader)
         return cache
+
+    def _in_memory(self, split: str, input: str, ignore_errors: bool = False) -> DecodedSplit | None:
+        """The decoded split where it has been read with this input, and without skipping damaged records."""
+        cache = self._caches.get(split)
+        if cache is None or not cache.has(input) or (cache.skipped and not ignore_errors):
+            return None
+        return cache.decoded(input)
 
     def _reader(self, split: str, input: str = "features", ignore_errors: bool = False) -> "SplitReader":
         from keras_a2i.records.split_reader import SplitReader

@@ -43,7 +43,7 @@ class SplitCache:
     def add_waveforms(self, reader: SplitReader) -> None:
         """Reads the waveforms, too, where they are not in memory yet."""
         if "waveform" not in self._inputs:
-            self._keep(reader.column("waveform"))
+            self._keep(reader.columns(("waveform",))["waveform"])
 
     def has(self, input: str) -> bool:
         """Whether the "features" or the "waveform" of the split are in memory."""

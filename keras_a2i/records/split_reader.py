@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_a2i.errors import CorruptRecordError, RecordsError
-from keras_a2i.records.decoded_split import DecodedSplit
+from keras_a2i.records.decoded_split import DecodedSplit, PairTable
 from keras_a2i.records.example import decode_factors, decode_image, parse_examples
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.tfrecord import read_records
@@ -105,31 +105,37 @@ class SplitReader:
                 raise self._failure from None
             raise
 
-    def rows(self, rows: Sequence[int]) -> DecodedSplit:
-        """Reads the given rows of the split, in ascending order; the others are skipped without being read.
+    def rows(self, rows: np.ndarray) -> DecodedSplit:
+        """Reads the given rows of the split; the others are skipped without being read.
 
         Args:
-            rows: numbers from 0 to `count` - 1, ascending.
+            rows: int (n,), numbers from 0 to `count` - 1 in any order.
         """
+        ascending, places = np.unique(rows, return_inverse=True)
         serialized: list[bytes] = []
         first = 0
         for path, shard in zip(self._paths, self._shards, strict=True):
-            wanted = {row - first for row in rows if first <= row < first + shard.count}
+            wanted = ascending[(ascending >= first) & (ascending < first + shard.count)] - first
             first += shard.count
-            if wanted:
-                serialized += read_records(path, rows=wanted)
+            if len(wanted):
+                serialized += read_records(path, rows=set(wanted.tolist()))
         batch = {name: value.numpy() for name, value in self._parse(serialized, None).items()}
         batch["image"] = np.stack([decode_image(image, self.manifest.image.shape) for image in batch["image"]])
-        return self._decoded(batch)
+        return self._decoded(batch)[places]
 
-    def column(self, name: str) -> np.ndarray:
-        """Reads one entry of every pair, without decoding images.
+    def columns(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Reads some entries of every pair, without decoding images.
 
         Args:
-            name: a key of `parse_examples`.
+            names: keys of `parse_examples`.
         """
         chunks = itertools.chain.from_iterable(self._chunks_of(index) for index in range(len(self._paths)))
-        return np.concatenate([self._parse(chunk, (name,))[name] for chunk in chunks])
+        parsed = [self._parse(chunk, names) for chunk in chunks]
+        return {name: np.concatenate([part[name] for part in parsed]) for name in names}
+
+    def table(self) -> PairTable:
+        """Reads everything but images and waveforms."""
+        return PairTable(**self._table(self.columns(("id", "source_id", "time", "label", "features", "factors"))))
 
     def number_labels(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """A function from a label to its number, for use in a graph."""
@@ -139,22 +145,22 @@ class SplitReader:
     def _parse(self, serialized: Any, names: Sequence[str] | None) -> dict[str, tf.Tensor]:
         return parse_examples(serialized, self.manifest.features.n_features, self._n_samples, names)
 
+    def _table(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
+        """The fields of a `PairTable`."""
+        ids, sources, labels = ([text.decode() for text in batch[name]] for name in ("id", "source_id", "label"))
+        return {
+            "ids": np.array(ids),
+            "sources": np.array(sources),
+            "times": batch["time"].astype(np.float64),
+            "labels": np.array(labels),
+            "label_numbers": np.array([self._label_numbers[label] for label in labels], np.int32),
+            "features": batch["features"],
+            "factors": [decode_factors(text) for text in batch["factors"]],
+        }
+
     def _decoded(self, batch: dict[str, np.ndarray]) -> DecodedSplit:
-        ids, sources, labels = (
-            np.array([text.decode() for text in batch[name]]) for name in ("id", "source_id", "label")
-        )
-        return DecodedSplit(
-            input="features" if self._n_samples is None else "waveform",
-            ids=ids,
-            sources=sources,
-            times=batch["time"].astype(np.float64),
-            labels=labels,
-            label_numbers=np.array([self._label_numbers[label] for label in labels], np.int32),
-            features=batch["features"],
-            waveforms=batch.get("waveform"),
-            images=batch["image"],
-            factors=[decode_factors(text) for text in batch["factors"]],
-        )
+        input = "features" if self._n_samples is None else "waveform"
+        return DecodedSplit(input=input, waveforms=batch.get("waveform"), images=batch["image"], **self._table(batch))
 
     def _chunks_of(self, index: int) -> Iterator[list[bytes]]:
         """Yields the serialised pairs of a shard, up to 16 at a time."""

@@ -107,7 +107,7 @@ def test_inspect_finds_damage(run, folder, tmp_path):
     data[len(data) // 2] ^= 255
     shard.write_bytes(data)
     result = keras_a2i("inspect", "rec", cwd=tmp_path)
-    assert result.returncode == 1 and f"damaged: {shard.name} has another sha256" in result.stdout
+    assert result.returncode == 1 and f"damaged: {shard.name} has a different sha256" in result.stdout
 
 
 def test_fit_reports_epochs_and_leaves_a_run(run, folder):
@@ -183,11 +183,15 @@ def test_export_and_generate_with_the_exported_file(run, folder):
         (["build-records", "pair.csv", "--out", "x"], 1, "'pair.csv' doesn't exist. Did you mean 'pairs.csv'?"),
         (["build-records", "synthetic:surff", "--out", "x"], 1, "Did you mean 'synthetic:surf'?"),
         (["build-records", "pairs.csv", "--out", "x", "--image-size", "100"], 2, "must be a power of two"),
-        (["build-records", "pairs.csv", "--out", "x", "--split", "source", "--holdout", "speaker9"], 2, "must exist"),
+        (
+            ["build-records", "pairs.csv", "--out", "x", "--split", "source", "--holdout", "speaker9"],
+            2,
+            "must name existing",
+        ),
         (["build-records", "pairs.csv", "--out", "x", "--class", "BEACH"], 2, "can only be used with a scenes csv"),
-        (["build-records", "pairs.csv", "--out", "x", "--strict"], 1, "stops here because it is strict"),
+        (["build-records", "pairs.csv", "--out", "x", "--strict"], 1, "stops because strict=True"),
         (["build-records", "0.png", "--out", "x"], 1, "An image needs its sound"),
-        (["inspect", "nowhere"], 1, "A records folder holds a records.json"),
+        (["inspect", "nowhere"], 1, "A records folder must hold a records.json"),
         (["fit", "rec", "--out", "y", "--recipe", "sead"], 2, "Did you mean 'seed'?"),
         (["fit", "rec", "--out", "y", "--set", "epohcs=3"], 2, "Did you mean 'epochs'?"),
         (["fit", "rec", "--out", "y", "--set", "epochs"], 2, "--set takes NAME=VALUE"),
@@ -200,7 +204,7 @@ def test_export_and_generate_with_the_exported_file(run, folder):
         (["export", "run", "--out", "m.pb", "--format", "coreml"], 2, "'coreml' is not one of"),
         (["export", "run", "--out", "m.pb"], 2, "Name the --format"),
         (["export", "run", "--out", "run", "--format", "saved-model", "--overwrite"], 2, "Only an earlier export"),
-        (["build-records", "pairs.csv", "--out", "run"], 2, "must go into a new or empty folder"),
+        (["build-records", "pairs.csv", "--out", "run"], 2, "out must be a new or empty folder"),
         (["fit", "rec", "--out", "rec"], 2, "must go into a new or empty folder"),
         (["fit", "rec", "--out", "none", "--resume"], 1, "which doesn't exist"),
         (["quickstart", "--out", "rec"], 2, "exists already"),

@@ -1,285 +1,361 @@
-"""Records: container, examples, manifest, building, resuming."""
-
-import hashlib
-import json
-import os
-import pathlib
-import signal
-import subprocess
-import sys
-import textwrap
-import time
+"""`Records`: attributes from the manifest, batches, sharing, streaming, samples, damage."""
 
 import numpy as np
 import pytest
-import python_speech_features
 import tensorflow as tf
-from support.tone_source import IMAGE, ToneSource, build
+from support.tone_source import build
 
-from keras_a2i.config import FeatureConfig, ImageConfig
-from keras_a2i.errors import ConfigError, CorruptRecordError, RecordsError, UsageError
-from keras_a2i.media.image import encode_image
-from keras_a2i.records.build import build_records
-from keras_a2i.records.example import decode_factors, decode_image, encode_example, parse_examples
+import keras_a2i.records.records as records_module
+from keras_a2i import Records
+from keras_a2i.config import ImageConfig
+from keras_a2i.errors import CorruptRecordError, RecordsError, UsageError
 from keras_a2i.records.manifest import Manifest
+from keras_a2i.records.orders import InOrder, Neighbours, Shuffled, WithinLabel
+from keras_a2i.records.records import as_records
 from keras_a2i.records.splits import SplitSpec
-from keras_a2i.records.tfrecord import RecordWriter, read_records
-from keras_a2i.sources.pair import PairKey
+from keras_a2i.sources.pair import Pair, PairKey, Plan, Unit
+
+PAIR_BYTES = 16 * 16 * 3 + 104 * 4
 
 
-def shard_bytes(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.tfrecord"))}
+def collect(dataset):
+    batches = list(dataset.as_numpy_iterator())
+    return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
 
 
-def test_container_is_read_by_tensorflow_and_reads_what_tensorflow_wrote(tmp_path):
-    data = [b"", b"a", os.urandom(70_000), "é".encode()]
-    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    writer = RecordWriter(ours)
-    for item in data:
-        writer.write(item)
-    writer.close()
-    with tf.io.TFRecordWriter(str(theirs)) as reference:
-        for item in data:
-            reference.write(item)
-    assert ours.read_bytes() == theirs.read_bytes()
-    assert [item.numpy() for item in tf.data.TFRecordDataset(str(ours))] == data
-    assert list(read_records(theirs)) == data
-    assert writer.sha256 == hashlib.sha256(ours.read_bytes()).hexdigest()
-    assert (writer.count, writer.size) == (4, ours.stat().st_size)
+def sorted_rows(array):
+    flat = array.reshape(len(array), -1)
+    return flat[np.lexsort(flat.T)]
 
 
-def write_three(path):
-    writer = RecordWriter(path)
-    for letter in (b"a", b"b", b"c"):
-        writer.write(letter * 100)
-    writer.close()
-    return bytearray(path.read_bytes())
+def test_records_attributes_come_from_the_manifest_without_reading_a_shard(records, opened_shards):
+    assert records.counts == {"train": 45, "val": 15}
+    assert records.labels == ("label0", "label1")
+    assert records.labels_per_source["tone3"] == {"label1": 12} and len(records.labels_per_source) == 5
+    assert records.features.n_features == 104 and records.image.shape == (16, 16, 3)
+    assert records.has_waveform and records.fingerprint == records.manifest.fingerprint
+    assert "45 train, 15 val" in repr(records)
+    assert opened_shards == []
+
+
+def test_as_records_accepts_a_path_or_records(records, records_folder):
+    assert as_records(records) is records
+    assert as_records(str(records_folder)).manifest == as_records(records_folder).manifest == records.manifest
+
+
+class UnlabelledSource:
+    """Four pairs without a label."""
+
+    def plan(self):
+        return Plan((Unit("clip", tuple(PairKey(f"clip@{k}", "clip", float(k)) for k in range(4))),))
+
+    def read(self, unit):
+        for key in unit.keys:
+            yield Pair(key=key, image=np.zeros((16, 16, 3), np.uint8), waveform=np.zeros(16_000, np.float32))
+
+    def describe(self):
+        return {"kind": "unlabelled"}
+
+
+def test_labels_of_unlabelled_records_are_empty(tmp_path):
+    build(tmp_path, UnlabelledSource(), split=SplitSpec(kind="block", val_fraction=0))
+    records = Records(tmp_path)
+    assert records.labels == () and records.labels_per_source == {"clip": {"": 4}}
+    _, (_, numbers) = next(iter(records.dataset("train", labels=True)))
+    assert set(numbers.numpy()) == {0}
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_dataset_batches_are_float_images_in_range_with_their_features(records, cache):
+    dataset = records.dataset("train", 8, order=InOrder(), cache=cache)
+    x, y = next(iter(dataset))
+    assert (x.dtype, y.dtype) == (tf.float32, tf.float32)
+    assert x.shape == (8, 104) and y.shape == (8, 16, 16, 3)
+    np.testing.assert_allclose(y[3], 30 / 127.5 - 1, atol=1e-6)
+    assert len(collect(dataset)[0]) == 45
+    assert int(dataset.cardinality()) == 6
+
+
+def test_dataset_cached_and_streamed_hold_the_same_pairs(records):
+    cached = collect(records.dataset(cache=True))
+    streamed = collect(records.dataset(cache=False))
+    for a, b in zip(cached, streamed, strict=True):
+        np.testing.assert_array_equal(sorted_rows(a), sorted_rows(b))
+    ordered = [collect(records.dataset(order=InOrder(), cache=cache)) for cache in (True, False)]
+    np.testing.assert_array_equal(ordered[0][0], ordered[1][0])
+
+
+def test_dataset_default_order_shuffles_only_train(records):
+    shuffled, explicit = (collect(records.dataset("train", order=order, seed=3))[0] for order in (None, Shuffled(3)))
+    np.testing.assert_array_equal(shuffled, explicit)
+    held_out, stored = (collect(records.dataset("val", order=order))[0] for order in (None, InOrder()))
+    np.testing.assert_array_equal(held_out, stored)
+    np.testing.assert_array_equal(held_out, records.decoded("val").features)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_dataset_labels_are_numbers_of_the_sorted_labels(records, cache):
+    ((_, (_, numbers)),) = records.dataset("train", 45, order=InOrder(), labels=True, cache=cache)
+    assert numbers.dtype == tf.int32
+    decoded = records.decoded("train")
+    np.testing.assert_array_equal(numbers, decoded.label_numbers)
+    assert [records.labels[number] for number in decoded.label_numbers] == decoded.labels.tolist()
+
+
+def test_dataset_cache_is_chosen_by_its_budget(records, opened_shards):
+    cached = records.dataset(cache=45 * PAIR_BYTES)
+    n_opened = len(opened_shards)
+    assert n_opened > 0
+    collect(cached)
+    assert len(opened_shards) == n_opened
+    streamed = records.dataset(cache=45 * PAIR_BYTES - 1)
+    assert len(opened_shards) == n_opened
+    collect(streamed)
+    assert len(opened_shards) > n_opened
+
+
+def test_dataset_auto_cache_streams_beyond_the_default_budget(records, opened_shards, monkeypatch):
+    monkeypatch.setattr(records_module, "CACHE_BUDGET", 45 * PAIR_BYTES - 1)
+    records.dataset(cache="auto")
+    assert opened_shards == []
+    monkeypatch.setattr(records_module, "CACHE_BUDGET", 45 * PAIR_BYTES)
+    records.dataset(cache="auto")
+    assert len(opened_shards) == 5
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_dataset_repeat_and_drop_remainder(records, cache):
+    dataset = records.dataset("train", 8, repeat=True, cache=cache)
+    assert [len(x) for x, _ in dataset.take(12)] == [8] * 12
+    dataset = records.dataset("train", 8, drop_remainder=True, cache=cache)
+    assert [len(x) for x, _ in dataset] == [8] * 5
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_dataset_waveforms_are_the_stored_audio(records, cache):
+    x, _ = next(iter(records.dataset(input="waveform", order=InOrder(), cache=cache)))
+    assert x.shape == (45, 16_000)
+    pitch = 200 + 40 * 2
+    expected = 0.5 * np.sin(2 * np.pi * pitch * np.arange(16_000) / 16_000)
+    np.testing.assert_allclose(x[2], expected, atol=1 / 32768)
+
+
+def test_split_is_decoded_once_for_all_consumers(records, opened_shards):
+    for _ in range(2):
+        collect(records.dataset("train", cache=True))
+        records.dataset("train", order=WithinLabel(), labels=True, cache=True)
+        records.decoded("train")
+        records.feature_statistics()
+        records.sample("train", 8)
+        assert sum(len(batch) for batch in records.stream("train")) == 45
+    assert len(opened_shards) == 5
+    assert records.decoded("train").images is records.decoded("train").images
+
+
+def test_decoded_waveforms_are_added_without_decoding_images_again(records, opened_shards, monkeypatch):
+    import keras_a2i.records.split_reader as module
+
+    features = records.decoded("val")
+    monkeypatch.setattr(module, "decode_image", None)
+    both = records.decoded("val", "waveform")
+    assert both.images is features.images and both.features is features.features and features.waveforms is None
+    assert both.waveforms.shape == (15, 16_000) and both.waveforms.dtype == np.int16
+    np.testing.assert_allclose(both.inputs, both.waveforms / 32_768)
+    assert len(opened_shards) == 10
+
+
+def test_decoded_rows_hold_everything_that_is_stored(records):
+    decoded = records.decoded("val", "waveform")
+    assert len(decoded) == 15
+    assert decoded.ids[0] == "tone0@9" and decoded.sources[0] == "tone0" and decoded.labels[0] == "label0"
+    assert decoded.times.tolist() == [9.0, 10.0, 11.0] * 5
+    assert decoded.images.dtype == np.uint8 and decoded.images[2, 0, 0, 0] == 110
+    assert decoded.factors[1] == {"pitch": 200 + 40 * 10} and decoded.label_numbers.dtype == np.int32
+    part = decoded[np.array([14, 1])]
+    assert part.ids.tolist() == ["tone4@11", "tone0@10"] and part.factors[0] == {"pitch": 200 + 440 + 1200}
+    np.testing.assert_array_equal(part.waveforms, decoded.waveforms[[14, 1]])
+    assert decoded[:4].ids.tolist() == decoded.ids[:4].tolist() and len(decoded[decoded.times > 10]) == 5
+
+
+def test_decoded_arrays_are_read_only(records):
+    with pytest.raises(ValueError, match="read-only"):
+        records.decoded("val").images[0] = 0
+
+
+def test_stream_yields_the_decoded_split_in_batches(records, records_folder):
+    batches = list(Records(records_folder).stream("train", "waveform", 16))
+    assert [len(batch) for batch in batches] == [16, 16, 13]
+    decoded = records.decoded("train", "waveform")
+    for name in ("ids", "sources", "times", "labels", "label_numbers", "features", "waveforms", "images", "inputs"):
+        joined = np.concatenate([getattr(batch, name) for batch in batches])
+        np.testing.assert_array_equal(joined, getattr(decoded, name), err_msg=name)
+    assert [factors for batch in batches for factors in batch.factors] == decoded.factors
+    from_memory = list(records.stream("train", "waveform", 16))
+    np.testing.assert_array_equal(from_memory[1].images, batches[1].images)
+
+
+class LargeSource:
+    """Noise images of 128 x 128 pixels, 48 kB each as stored and as decoded."""
+
+    def __init__(self, n_pairs):
+        self.n_pairs = n_pairs
+
+    def plan(self):
+        keys = [PairKey(f"noise@{k}", "noise", float(k)) for k in range(self.n_pairs)]
+        return Plan(tuple(Unit(f"noise{k}", tuple(keys[k : k + 50])) for k in range(0, self.n_pairs, 50)))
+
+    def read(self, unit):
+        for key in unit.keys:
+            rng = np.random.default_rng(int(key.time))
+            image = rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)
+            yield Pair(key=key, image=image, waveform=np.zeros(16_000, np.float32))
+
+    def describe(self):
+        return {"kind": "noise"}
+
+
+def test_stream_decodes_only_a_few_batches_ahead(tmp_path, monkeypatch):
+    import keras_a2i.records.split_reader as module
+
+    build(tmp_path, LargeSource(400), image=ImageConfig(size=128), waveform=False)
+    records, read, original = Records(tmp_path), [], module.read_records
+
+    def counted(*args, **kwargs):
+        for data in original(*args, **kwargs):
+            read.append(1)
+            yield data
+
+    monkeypatch.setattr(module, "read_records", counted)
+    seen = 0
+    for batch in records.stream("train", batch_size=8):
+        seen += len(batch)
+        assert len(read) - seen <= 150
+    assert seen == len(read) == records.counts["train"] == 298
+
+
+def test_sample_reads_only_its_rows(records_folder, records, monkeypatch):
+    import keras_a2i.records.tfrecord as module
+
+    checked, original = [], module._masked_crc
+    monkeypatch.setattr(module, "_masked_crc", lambda data: (len(data) > 8 and checked.append(1)) or original(data))
+    inputs, images = records.sample("train", 4, "waveform")
+    assert len(checked) == 4
+    assert inputs.dtype == np.float32 and images.dtype == np.uint8
+    decoded = Records(records_folder).decoded("train", "waveform")
+    rows = [0, 14, 29, 44]
+    np.testing.assert_array_equal(inputs, decoded.inputs[rows])
+    np.testing.assert_array_equal(images, decoded.images[rows])
+    checked.clear()
+    records.decoded("train", "waveform")
+    again, _ = records.sample("train", 4, "waveform")
+    np.testing.assert_array_equal(again, inputs)
+
+
+def test_rows_are_read_in_any_order(records, records_folder):
+    decoded = Records(records_folder).decoded("train", "waveform")
+    numbers = [44, 0, 17, 0]
+    for _ in range(2):
+        rows = records.rows("train", numbers, "waveform")
+        assert rows.ids.tolist() == decoded.ids[numbers].tolist()
+        np.testing.assert_array_equal(rows.inputs, decoded.inputs[numbers])
+        np.testing.assert_array_equal(rows.images, decoded.images[numbers])
+        records.decoded("train", "waveform")
+
+
+@pytest.mark.parametrize("rows", [[45], [-1], []])
+def test_rows_that_do_not_exist_are_an_error(records, rows):
+    with pytest.raises(UsageError, match=r"rows must be one or more numbers from 0 to 44. Received: "):
+        records.rows("train", rows)
+
+
+def test_table_holds_everything_but_images_and_is_read_once(records, records_folder, opened_shards):
+    table = records.table("train")
+    assert records.table("train") is table and len(opened_shards) == 5
+    records.feature_statistics()
+    assert len(opened_shards) == 5
+    decoded = Records(records_folder).decoded("train")
+    for name in ("ids", "sources", "times", "labels", "label_numbers", "features"):
+        np.testing.assert_array_equal(getattr(table, name), getattr(decoded, name), err_msg=name)
+    assert table.factors == decoded.factors and not hasattr(table, "images")
+    assert table[3:5].ids.tolist() == decoded.ids[3:5].tolist()
+    records.decoded("train")
+    assert records.table("train").features is records.decoded("train").features
+
+
+def test_sample_of_more_pairs_than_there_are_is_the_whole_split(records):
+    inputs, images = records.sample("val", 100)
+    np.testing.assert_array_equal(inputs, records.decoded("val").features)
+    assert len(images) == 15
+
+
+def test_feature_statistics_equal_numpy(records, opened_shards):
+    mean, std = records.feature_statistics()
+    assert records.feature_statistics()[0] is mean and len(opened_shards) == 5
+    x, _ = collect(records.dataset())
+    np.testing.assert_allclose(mean, x.mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(std, x.std(axis=0), rtol=1e-4, atol=1e-4)
+
+
+def test_damage_is_named_when_cached(damaged_folder):
+    records = Records(damaged_folder)
+    for read in (records.dataset, lambda: records.decoded("train"), lambda: list(records.stream("train"))):
+        with pytest.raises(CorruptRecordError, match=r"Received: record 5 of train-00000-of-00002.tfrecord"):
+            read()
+
+
+def test_damage_is_named_when_streamed(damaged_folder):
+    with pytest.raises(tf.errors.OpError, match=r"record 5 of train-00000-of-00002.tfrecord"):
+        collect(Records(damaged_folder).dataset(cache=False))
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_damage_is_skipped_and_listed_once(damaged_folder, cache):
+    records = Records(damaged_folder)
+    dataset = records.dataset(cache=cache, ignore_errors=True)
+    for _ in range(2):
+        assert len(collect(dataset)[0]) == 23
+    assert len(records.damaged) == 1 and "train-00000" in records.damaged[0]
+
+
+def test_damage_skipped_by_one_consumer_is_an_error_for_another(damaged_folder):
+    records = Records(damaged_folder)
+    assert len(records.decoded("train", ignore_errors=True)) == 23
+    with pytest.raises(CorruptRecordError, match="record 5 of train-00000"):
+        records.decoded("train")
+    with pytest.raises(CorruptRecordError, match="record 5 of train-00000"):
+        list(records.stream("train"))
 
 
 @pytest.mark.parametrize(
-    ("damage", "kept", "message"),
+    ("options", "message"),
     [
-        (lambda data: data.__setitem__(116 + 50, 0), [b"a" * 100, b"c" * 100], "checksum of its data"),
-        (lambda data: data.__setitem__(116 + 1, 7), [b"a" * 100], "checksum of its length"),
-        (lambda data: data.__delitem__(slice(300, None)), [b"a" * 100, b"b" * 100], "ends inside the record"),
-        (lambda data: data.__delitem__(slice(116 + 5, None)), [b"a" * 100], "ends inside the record's header"),
+        ({"batch_size": 0}, r"batch_size must be 1 or more. Received: 0"),
+        ({"input": "mfcc"}, r"input must be 'features' or 'waveform'. Received: 'mfcc'"),
+        ({"cache": "disk"}, r"cache must be 'auto', True, False or a number of bytes. Received: 'disk'"),
+        ({"order": Neighbours(), "batch_size": 7}, r"batch_size must be even with the order Neighbours. Received"),
+        (
+            {"order": Neighbours(), "cache": False},
+            r"The order Neighbours needs the split in memory.*cache=False with 45",
+        ),
+        ({"order": WithinLabel(), "cache": 10}, r"The order WithinLabel needs the split in memory.*cache=10 with 45"),
     ],
 )
-def test_damage_names_file_and_record_and_can_be_passed_over(tmp_path, damage, kept, message):
-    path = tmp_path / "train-00000-of-00001.tfrecord"
-    data = write_three(path)
-    damage(data)
-    path.write_bytes(data)
-    index = 2 if len(kept) == 2 and kept[1] == b"b" * 100 else 1
-    with pytest.raises(CorruptRecordError, match=rf"record {index} of train-00000-of-00001.tfrecord.*{message}"):
-        list(read_records(path))
-    met = []
-    assert list(read_records(path, met.append)) == kept
-    assert len(met) == 1
+def test_dataset_rejects_options(records, options, message):
+    with pytest.raises(UsageError, match=message):
+        records.dataset("train", **options)
 
 
-def test_example_equals_what_tensorflow_serialises_and_parses():
-    key = PairKey("clip é.mp4@3", "clip é.mp4", 3.0, "dog")
-    image = encode_image(np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3), IMAGE)
-    features = np.linspace(-5, 5, 104, dtype=np.float32)
-    waveform = np.arange(16_000, dtype=np.int16)
-    data = encode_example(key, image, features, waveform, {"swell": 0.5})
-    example = tf.train.Example.FromString(data)
-    feature = example.features.feature
-    assert feature["id"].bytes_list.value[0].decode() == key.id
-    assert feature["time"].float_list.value[0] == 3.0
-    np.testing.assert_array_equal(feature["features"].float_list.value, features)
-    assert example.SerializeToString(deterministic=True) == data
-    batch = parse_examples(tf.constant([data, data]), 104, 16_000)
-    np.testing.assert_array_equal(
-        decode_image(batch["image"][1], IMAGE.shape), np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
-    )
-    np.testing.assert_array_equal(batch["waveform"][0], waveform)
-    assert batch["label"][0].numpy() == b"dog"
-    assert decode_factors(batch["factors"][0].numpy()) == {"swell": 0.5}
-    assert decode_factors(b"") == {}
-
-
-def test_build_stores_every_pair_with_features_of_the_stored_sound(tmp_path):
-    manifest = build(tmp_path)
-    assert manifest.counts == {"train": 3 * 7, "val": 3 * 3}
-    assert manifest.left_out == 6
-    assert manifest == Manifest.read(tmp_path)
-    assert manifest.verify(tmp_path) == []
-    assert manifest.source_counts["tone1"] == {"train": 7, "val": 3}
-    assert manifest.label_counts["label0"] == {"train": 14, "val": 6}
-    for shard in manifest.shards:
-        for data in read_records(tmp_path / shard.file):
-            batch = parse_examples(tf.constant([data]), 104, 16_000)
-            example = {name: value[0] for name, value in batch.items()}
-            k = float(example["time"])
-            assert (k >= 9) == (shard.split == "val") and k not in (7.0, 8.0)
-            assert int(decode_image(example["image"], IMAGE.shape)[0, 0, 0]) == int(10 * k)
-            padded = np.pad(example["waveform"].numpy(), (0, 2000))
-            expected = python_speech_features.mfcc(padded, 16_000, 0.25, 0.125, nfft=4096).ravel()
-            np.testing.assert_allclose(example["features"], expected, atol=1e-3)
-
-
-def test_workers_don_t_change_a_byte(tmp_path):
-    source = ToneSource(n_sources=5)
-    one = build(tmp_path / "one", source, workers=1)
-    two = build(tmp_path / "two", source, workers=2)
-    assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "two")
-    assert one == two
-
-
-def test_shards_are_spread_and_named_in_order(tmp_path):
-    manifest = build(tmp_path, ToneSource(n_sources=5))
-    assert [s.file for s in manifest.shards if s.split == "val"] == [f"val-{i:05d}-of-00005.tfrecord" for i in range(5)]
-    assert not list(tmp_path.glob("**/*.tmp")) and not (tmp_path / ".build").exists()
-
-
-def test_the_same_build_again_changes_nothing_and_another_needs_overwrite(tmp_path):
-    build(tmp_path)
-    before = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
-    build(tmp_path)
-    assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == before
-    other = SplitSpec(kind="random")
-    with pytest.raises(UsageError, match="holds records of other input or options"):
-        build(tmp_path, split=other)
-    assert build(tmp_path, split=other, overwrite=True).counts == {"train": 27, "val": 9}
-    assert sorted(p.name for p in tmp_path.glob("*.tfrecord")) == sorted(s.file for s in Manifest.read(tmp_path).shards)
-
-
-SCRIPT = """
-import sys
-sys.path[:0] = [{tests!r}]
-from support.tone_source import ToneSource, build
-import pathlib
-if __name__ == "__main__":
-    build(pathlib.Path({out!r}), ToneSource(n_sources=10, pause=0.02), workers={workers})
-"""
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_build_goes_on_with_the_same_bytes(tmp_path, workers):
-    out = tmp_path / "records"
-    script = tmp_path / "script.py"
-    tests = str(pathlib.Path(__file__).parents[1])
-    script.write_text(textwrap.dedent(SCRIPT).format(tests=tests, out=str(out), workers=workers))
-    process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
-    deadline = time.monotonic() + 60
-    while len(list(out.glob(".build/0*.json"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    finished = {path: path.stat().st_mtime_ns for path in out.glob(".build/0*.tfrecord")}
-    assert finished and not (out / "records.json").exists()
-    with pytest.raises(RecordsError, match="isn't finished: give the same build-records command again"):
-        Manifest.read(out)
-    reports = []
-    manifest = build(out, ToneSource(n_sources=10), progress=lambda *state: reports.append(state))
-    assert reports[0][0] > 0 and reports[-1] == (sum(manifest.counts.values()), 0, sum(manifest.counts.values()))
-    moved = {path.stat().st_mtime_ns for path in out.glob("*.tfrecord")}
-    assert set(finished.values()) <= moved
-    build(tmp_path / "whole", ToneSource(n_sources=10))
-    assert shard_bytes(out) == shard_bytes(tmp_path / "whole")
-
-
-def test_records_don_t_go_among_other_files(tmp_path):
-    (tmp_path / "thesis.txt").write_text("mine")
-    for overwrite in (False, True):
-        with pytest.raises(UsageError, match="must go into a new or empty folder"):
-            build(tmp_path, overwrite=overwrite)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-
-
-def test_a_damaged_manifest_is_replaced_when_asked(tmp_path):
-    build(tmp_path)
-    (tmp_path / "records.json").write_text("{")
-    with pytest.raises(UsageError, match=r"Build the records again, with --overwrite"):
-        build(tmp_path)
-    assert build(tmp_path, overwrite=True).verify(tmp_path) == []
-
-
-def test_an_unfinished_build_of_other_options_isn_t_mixed_in(tmp_path):
-    (tmp_path / ".build").mkdir()
-    (tmp_path / ".build" / "fingerprint.json").write_text(json.dumps("other"))
-    with pytest.raises(UsageError, match="unfinished build of other input"):
-        build(tmp_path)
-    assert build(tmp_path, overwrite=True).counts["train"] == 21
-
-
-def test_broken_inputs_are_named_and_strict_stops(tmp_path):
-    source = ToneSource(broken=("tone1@2", "tone2@0"))
-    manifest = build(tmp_path / "records", source)
-    assert sorted(manifest.dropped) == [["tone1@2", "broken on purpose"], ["tone2@0", "broken on purpose"]]
-    assert sum(manifest.counts.values()) == 28
-    with pytest.raises(RecordsError, match=r"tone2@0: broken on purpose. The build stops here because it is strict"):
-        build(tmp_path / "strict", source, strict=True)
-    assert not list((tmp_path / "strict").glob("**/*.tmp"))
-
-
-def test_nothing_to_build(tmp_path):
-    source = ToneSource(n_sources=1, seconds=2, broken=("tone0@0", "tone0@1"))
-    with pytest.raises(RecordsError, match=r"At least one pair is needed.*tone0@0: broken on purpose"):
-        build(tmp_path, source, split=SplitSpec(kind="block", val_fraction=0))
-    with pytest.raises(UsageError, match=r"own id. Received: 36 ids twice, such as 'tone0@0'"):
-        build_records([ToneSource(), ToneSource()], tmp_path, image=IMAGE)
-
-
-def test_without_waveform(tmp_path):
-    manifest = build(tmp_path, waveform=False)
-    assert not manifest.waveform
-    example = tf.train.Example.FromString(next(read_records(tmp_path / manifest.shards[0].file)))
-    assert "waveform" not in example.features.feature and "features" in example.features.feature
-
-
-def test_an_executor_of_the_caller_s(tmp_path):
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(2) as executor:
-        build(tmp_path / "threads", executor=executor)
-    build(tmp_path / "plain")
-    assert shard_bytes(tmp_path / "threads") == shard_bytes(tmp_path / "plain")
-
-
-def test_a_manifest_that_isn_t_one(tmp_path):
-    with pytest.raises(RecordsError, match=r"A records folder holds a records.json"):
-        Manifest.read(tmp_path)
-    (tmp_path / "records.json").write_text("{}")
-    with pytest.raises(RecordsError, match="isn't a manifest of this version"):
-        Manifest.read(tmp_path)
-    (tmp_path / "records.json").write_text('{"schema_version": 99}')
-    with pytest.raises(RecordsError, match=r"schema version 1. Received: 99"):
-        Manifest.read(tmp_path)
-
-
-def test_verify_names_what_differs(tmp_path):
-    manifest = build(tmp_path)
-    first, second, third = (tmp_path / shard.file for shard in manifest.shards[:3])
-    first.unlink()
-    second.write_bytes(second.read_bytes()[:-1])
-    third.write_bytes(b"x" + third.read_bytes()[1:])
-    problems = manifest.verify(tmp_path)
-    assert [p.split(" ", 1)[1].split(" ")[0] for p in problems] == ["is", "has", "has"]
-    assert "sha256" in problems[2]
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: FeatureConfig(hop=0.5), "hop must be positive, at most window"),
-        (lambda: FeatureConfig(n_mfcc=40), "n_mfcc must lie between 1 and n_mels"),
-        (lambda: FeatureConfig(sample_rate=10), "sample_rate must be a whole number of Hz"),
-        (lambda: FeatureConfig(duration=100.0), "duration must lie between"),
-        (lambda: ImageConfig(size=100), "power of two from 16 to 512. Received: size=100"),
-        (lambda: ImageConfig(channels=4), "channels must be 1"),
-        (lambda: ImageConfig(jpeg_quality=0), "jpeg_quality must be None"),
-        (lambda: ImageConfig.from_dict({"size": 64, "colour": 3}), "unknown fields: .'colour'."),
-    ],
-)
-def test_configs_check_themselves(make, message):
-    with pytest.raises(ConfigError, match=message):
-        make()
-
-
-def test_configs_round_trip_and_derive_the_paper_s_layout():
-    config = FeatureConfig()
-    assert (config.n_samples, config.n_frames, config.n_features, config.n_fft) == (16_000, 8, 104, 4096)
-    assert FeatureConfig.from_dict(config.to_dict()) == config
+def test_records_errors_say_what_to_do(records, tmp_path):
+    with pytest.raises(RecordsError, match=r"split must be one of .'train', 'val'. in these records. Received: 'test'"):
+        records.dataset("test")
+    with pytest.raises(UsageError, match="batch_size must be 1 or more"):
+        records.stream("train", batch_size=0)
+    with pytest.raises(RecordsError, match=r"must hold a records.json. Received: .*Build records with build_records"):
+        Records(tmp_path)
+    build(tmp_path, waveform=False)
+    records = Records(tmp_path)
+    with pytest.raises(RecordsError, match=r"hold no waveform: .*Build them from audio, with waveform=True"):
+        records.dataset(input="waveform")
+    (tmp_path / Manifest.read(tmp_path).shards[0].file).unlink()
+    with pytest.raises(RecordsError, match="is missing in"):
+        records.dataset()

@@ -17,8 +17,8 @@ from keras_a2i.errors import ConfigError, KerasA2IError, RecordsError, SourceErr
 from keras_a2i.features.mfcc import mfcc
 from keras_a2i.models.model_file import ModelMetadata
 from keras_a2i.records.build import build_records
-from keras_a2i.records.dataset import load_records, read_examples
 from keras_a2i.records.manifest import Manifest
+from keras_a2i.records.records import Records
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.serving.predictor import load
 from keras_a2i.sources.embeddings_csv import EmbeddingsCsvSource
@@ -98,14 +98,14 @@ def test_records_hold_the_vectors_and_say_what_they_are(records, data):
     vectors, kinds = colour_pairs(N)
     seen = 0
     for split in ("train", "val"):
-        for batch in read_examples(records, split).as_numpy_iterator():
-            for name, features, image in zip(batch["id"], batch["features"], batch["image"], strict=True):
-                row = int(name.decode().removeprefix("clap.npy:"))
+        for batch in Records(records).stream(split):
+            for name, features, image in zip(batch.ids, batch.features, batch.images, strict=True):
+                row = int(name.removeprefix("clap.npy:"))
                 np.testing.assert_array_equal(features, vectors[row])
                 assert (image == COLOURS[kinds[row]]).all()
                 seen += 1
     assert seen == N
-    inputs, images = next(iter(load_records(records, batch_size=8)))
+    inputs, images = next(iter(Records(records).dataset(batch_size=8)))
     assert inputs.shape == (8, 12) and images.shape == (8, 16, 16, 3)
     twice = run("build-records", data / "pairs.csv", "--out", records, "--image-size", 16, "--embedding-name", "CLAP")
     assert "complete already" in twice.output
@@ -121,10 +121,10 @@ def test_an_archive_of_vectors_and_pictures(tmp_path):
                  "--split", "source", "--holdout", "d")  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "5 train, 2 val" in result.output and "v.npz:5: v.npz:5 holds NaN or infinite numbers" in result.output
-    (batch,) = read_examples(tmp_path / "rec", "val").as_numpy_iterator()
-    np.testing.assert_array_equal(batch["features"], vectors[6:])
-    assert (batch["image"] == COLOURS[kinds[6:]][:, None, None]).all()
-    assert batch["label"].tolist() == [b"2", b"3"] and batch["time"].tolist() == [3.0, 3.5]
+    held_out = Records(tmp_path / "rec").decoded("val")
+    np.testing.assert_array_equal(held_out.features, vectors[6:])
+    assert (held_out.images == COLOURS[kinds[6:]][:, None, None]).all()
+    assert held_out.labels.tolist() == ["2", "3"] and held_out.times.tolist() == [3.0, 3.5]
     # Pictures by their paths, relative to the archive.
     Image.new("L", (16, 16), 7).save(tmp_path / "a.png")
     np.savez(tmp_path / "p.npz", embeddings=vectors[:3], images=np.array(["a.png", "../a.png", "b.png"]))
@@ -204,7 +204,7 @@ def test_sound_and_embeddings_don_t_mix(records, folder, tmp_path):
     with pytest.raises(ConfigError, match="MFCC need a configuration of sound"):
         mfcc(np.zeros((1, 16_000)), FeatureConfig(embedding=104))
     with pytest.raises(RecordsError, match=r"hold embeddings of 12 numbers \(CLAP\), no waveform"):
-        load_records(records, features="waveform")
+        Records(records).dataset(input="waveform")
     message = "The recipe 'scenes' takes sound. These records hold embeddings of 12 numbers (CLAP): choose "
     assert message in refused("fit", records, "--out", tmp_path / "run", "--recipe", "scenes", "--epochs", 1)
 
@@ -213,7 +213,7 @@ def test_inspect_and_baselines(records, data):
     result = run("inspect", records, "--sheet", data / "sheet.png")
     assert result.exit_code == 0, result.output
     assert "features          embeddings of 12 numbers (CLAP)" in result.output
-    assert "silent clips      none: no sound belongs to embeddings" in result.output
+    assert "silent clips      none: embeddings have no audio" in result.output
     assert (data / "sheet.png").is_file()
     assert "nearest sound" in run("baselines", records).output
 

@@ -20,7 +20,7 @@ from keras_a2i.models.objective_weights import ObjectiveWeights
 from keras_a2i.models.recipes import RECIPES, get_recipe
 from keras_a2i.objectives import ImageAutoencoder, Perceptual
 from keras_a2i.records.build import build_records
-from keras_a2i.records.dataset import load_records
+from keras_a2i.records.records import Records
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.serving.predictor import load
 from keras_a2i.serving.search import load_searcher
@@ -170,7 +170,7 @@ def test_nothing_that_can_be_read_is_said(aligned, tmp_path, tones):
 
 def test_samples_differ_and_stay_with_their_label(styled, records):
     predictor = load(styled)
-    (sounds, images), *_ = load_records(records, "val", features="waveform")
+    (sounds, images), *_ = Records(records).dataset("val", input="waveform")
     latents = predictor.encode_inputs(sounds.numpy())
     drawn = predictor.sample_latents(latents, 4, seed=1)
     assert drawn.shape == (12, 4, 16, 16, 1)
@@ -247,24 +247,6 @@ def test_what_looks_at_pictures_learns_first_and_is_held_still_after():
     after = autoencoder.encoder.get_weights()
     assert all(np.abs(a - b).max() > 1e-5 for a, b in zip(before, after, strict=True))
     assert not objective.trainable_variables and generator.trainable_variables
-
-
-def test_neighbours_come_one_after_the_other(tones, tmp_path):
-    rows = ["audio,image,source,time", *(f"{i}.wav,{i}.png,s{i // 12},{i % 12}" for i in range(24))]
-    (tones / "times.csv").write_text("\n".join(rows))
-    folder = build(tones, tmp_path / "records", "times.csv", SplitSpec(kind="block", val_fraction=0.0))
-    batches = list(load_records(folder, batch_size=8, neighbours=True).as_numpy_iterator())
-    shades = np.rint((np.concatenate([y for _, y in batches]).mean(axis=(1, 2, 3)) + 1) * 127.5).astype(int)
-    numbers = np.where(shades < 128, shades - 20, shades - 200)
-    assert len(numbers) == 24
-    firsts, seconds = numbers[0::2], numbers[1::2]
-    expected = np.where(firsts % 12 == 11, firsts - 1, firsts + 1)
-    np.testing.assert_array_equal(seconds, expected)
-    assert len(set(firsts)) == 12
-    with pytest.raises(UsageError, match="batches of even size"):
-        load_records(folder, batch_size=7, neighbours=True)
-    with pytest.raises(UsageError, match="Received: neighbours with cache=False"):
-        load_records(folder, batch_size=8, cache=False, neighbours=True)
 
 
 def test_presets_are_listed_and_shown():

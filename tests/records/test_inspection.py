@@ -1,0 +1,92 @@
+"""Inspection: what it counts, its summary and its sheet, damage."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.tone_source import ToneSource, build
+
+from keras_a2i import Records, inspect
+from keras_a2i.config import ImageConfig
+from keras_a2i.errors import RecordsError
+from keras_a2i.records.build import build_records
+from keras_a2i.records.splits import SplitSpec
+from keras_a2i.sources.pair import Pair, PairKey, Plan, Unit
+
+
+class OddSource:
+    """Twelve pairs: images 0 to 3 are equal, 4 and 9 nearly, the others noise; pair 5 is silent."""
+
+    def plan(self):
+        return Plan((Unit("clip", tuple(PairKey(f"clip@{k}", "clip", float(k), "odd") for k in range(12))),))
+
+    def read(self, unit):
+        rng = np.random.default_rng(0)
+        noise = rng.integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
+        for k, key in enumerate(unit.keys):
+            image = (
+                np.full((16, 16, 3), 100, np.uint8) if k < 4 else noise[4] // 2 + (k == 9) if k in (4, 9) else noise[k]
+            )
+            waveform = rng.uniform(-0.1, 0.1, 16_000) * (k != 5)
+            yield Pair(key=key, image=image, waveform=waveform.astype(np.float32))
+
+    def describe(self):
+        return {"kind": "odd"}
+
+
+def test_inspect_counts_duplicates_still_frames_and_silence(tmp_path):
+    build_records(
+        [OddSource()], tmp_path, image=ImageConfig(size=16), split=SplitSpec(kind="block", guard=0), workers=1
+    )
+    found = inspect(tmp_path, n_sheet=5)
+    assert inspect(Records(tmp_path)).near_duplicates == 6
+    assert found.counts == {"train": 9, "val": 3}
+    assert found.near_duplicates == 6
+    assert found.leaked_duplicates == 1
+    assert found.still_frames == 3
+    assert found.silent == 1
+    assert found.shared_sources == ["clip"] and found.damaged == [] and found.non_finite == 0
+    decoded = [Records(tmp_path).decoded(split) for split in ("train", "val")]
+    images = np.concatenate([split.images for split in decoded]).astype(float)
+    np.testing.assert_allclose(found.pixel_mean, images.mean(axis=(0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(found.pixel_std, images.std(axis=(0, 1, 2)), rtol=1e-6)
+    features = np.concatenate([split.features for split in decoded])
+    assert found.feature_mean == pytest.approx(features.mean(), rel=1e-5)
+    assert found.feature_std == pytest.approx(features.std(), rel=1e-4)
+    assert (found.feature_min, found.feature_max) == (features.min(), features.max())
+    assert found.sheet_images.shape == (5, 16, 16, 3)
+    assert found.sheet_captions[0] == "clip@0" and found.sheet_captions[-1] == "clip@11"
+
+
+def test_inspect_silence_is_unknown_without_waveforms(tmp_path):
+    build(tmp_path, ToneSource(n_sources=1), waveform=False)
+    assert inspect(tmp_path).silent is None
+
+
+def test_inspect_summary_and_sheet(records, tmp_path):
+    found = inspect(records)
+    assert str(found) == found.summary()
+    for line in (
+        "pairs             45 train, 15 val   (split: block)",
+        "images            16 x 16, 3 channels",
+        "features          104 = 8 frames x 13 MFCC of 1 s at 16000 Hz",
+        "in two splits     5 sources: tone0, tone1, tone2 ... (fine for block)",
+        "labels: 2",
+        "  label0: 27 train, 9 val",
+    ):
+        assert line in found.summary().splitlines()
+    assert "  ... and 4 more" in found.summary(top=1).splitlines()
+    found.save_sheet(tmp_path / "sheet.png")
+    assert Image.open(tmp_path / "sheet.png").size[0] > 500
+
+
+def test_inspect_reports_damage_and_counts_the_rest(damaged_folder):
+    found = inspect(damaged_folder)
+    assert found.counts == {"train": 23}
+    assert "sha256" in found.damaged[0] and "record 5 of train-00000" in found.damaged[1]
+
+
+def test_inspect_of_unreadable_records_is_an_error(tmp_path):
+    manifest = build(tmp_path, ToneSource(n_sources=1), split=SplitSpec(kind="block", val_fraction=0))
+    (tmp_path / manifest.shards[0].file).write_bytes(b"")
+    with pytest.raises(RecordsError, match=r"No record in .* can be read. Build the records again"):
+        inspect(tmp_path)

@@ -1,0 +1,38 @@
+"""The manifest: reading, counts, verification of shards."""
+
+import pytest
+from support.tone_source import build
+
+from keras_a2i.errors import RecordsError
+from keras_a2i.records.manifest import Manifest
+
+
+def test_manifest_read_rejects_other_files(tmp_path):
+    with pytest.raises(RecordsError, match=r"A records folder must hold a records.json"):
+        Manifest.read(tmp_path)
+    (tmp_path / "records.json").write_text("{}")
+    with pytest.raises(RecordsError, match="isn't a manifest of this version"):
+        Manifest.read(tmp_path)
+    (tmp_path / "records.json").write_text('{"schema_version": 99}')
+    with pytest.raises(RecordsError, match=r"schema version 2. Received: 99"):
+        Manifest.read(tmp_path)
+
+
+def test_verify_names_shards_that_differ(tmp_path):
+    manifest = build(tmp_path)
+    first, second, third = (tmp_path / shard.file for shard in manifest.shards[:3])
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-1])
+    third.write_bytes(b"x" + third.read_bytes()[1:])
+    problems = manifest.verify(tmp_path)
+    assert [p.split(" ", 1)[1].split(" ")[0] for p in problems] == ["is", "has", "has"]
+    assert "sha256" in problems[2]
+
+
+def test_manifest_counts_pairs_by_source_split_and_label(tmp_path):
+    manifest = build(tmp_path)
+    assert manifest.pair_counts["tone1"] == {"train": {"label1": 7}, "val": {"label1": 3}}
+    assert manifest.source_counts["tone1"] == {"train": 7, "val": 3}
+    assert manifest.label_counts == {"label0": {"train": 14, "val": 6}, "label1": {"train": 7, "val": 3}}
+    assert manifest.labels_per_source == {"tone0": {"label0": 10}, "tone1": {"label1": 10}, "tone2": {"label0": 10}}
+    assert manifest.label_names == ("label0", "label1")

@@ -1,0 +1,30 @@
+"""The configurations of features and images."""
+
+import pytest
+
+from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: FeatureConfig(hop=0.5), "hop must be positive, at most frame"),
+        (lambda: FeatureConfig(n_mfcc=40), "n_mfcc must lie between 1 and n_mels"),
+        (lambda: FeatureConfig(sample_rate=10), "sample_rate must be a whole number of Hz"),
+        (lambda: FeatureConfig(duration=100.0), "duration must lie between"),
+        (lambda: ImageConfig(size=100), "power of two from 16 to 512. Received: size=100"),
+        (lambda: ImageConfig(channels=4), "channels must be 1"),
+        (lambda: ImageConfig(jpeg_quality=0), "jpeg_quality must be None"),
+        (lambda: ImageConfig.from_dict({"size": 64, "colour": 3}), "unknown fields: .'colour'."),
+    ],
+)
+def test_config_rejects_values_out_of_range(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
+
+
+def test_config_round_trips_and_derives_the_layout_of_the_paper():
+    config = FeatureConfig()
+    assert (config.n_samples, config.n_frames, config.n_features, config.n_fft) == (16_000, 8, 104, 4096)
+    assert FeatureConfig.from_dict(config.to_dict()) == config
