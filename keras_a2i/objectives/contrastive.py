@@ -37,6 +37,12 @@ class Contrastive(Objective):
         self._require_latent(model)
         self._require(autoencoder is not None, "an image autoencoder. Pass autoencoder=ImageAutoencoder(...)")
         self._require(self.encoder is None, "to be new: it has been attached to a model before")
+        audio_dim, image_dim = model.latent_dim - model.style_units, autoencoder.encoder.output_shape[-1]
+        self._require(
+            audio_dim == image_dim,
+            "latent vectors of one length from audio and images, and so a model without style units. "
+            f"Received: {audio_dim} and {image_dim}",
+        )
         autoencoder.freeze()
         self.encoder = autoencoder.encoder
 

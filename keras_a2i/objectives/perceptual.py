@@ -41,7 +41,7 @@ class Perceptual(Objective):
         self._require(self._features is None, "to be new: it has been attached to a model before")
         encoder = autoencoder.encoder
         maps = [layer.output for layer in encoder.layers if layer.name.startswith(FEATURES)]
-        self._features = keras.Model(encoder.inputs, [*maps, *encoder.outputs], name="image_features")
+        self._features = keras.Model(encoder.input, [*maps, *encoder.outputs], name="image_features")
         self._head = autoencoder.head
         autoencoder.freeze()
 

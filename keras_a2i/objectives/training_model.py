@@ -77,7 +77,8 @@ class TrainingModel(keras.Model):
                 f"objectives must be one or more, of different names. Received: {names}. Name them by name=..."
             )
         self.total_steps, self.freeze_encoder_after = max(1, int(total_steps)), freeze_encoder_after
-        self.autoencoder = autoencoder if any(o.needs_autoencoder for o in self.objectives) else None
+        # Its encoder and head are weights of the objectives that need them. The rest, which XLA can't compile, stays apart.
+        self._autoencoder_config = _config_without(autoencoder, self.generator) if autoencoder is not None else None
         for objective in self.objectives:
             objective.attach(self.model, autoencoder)
         self._style = next((o for o in self.objectives if o.needs_style), None)
@@ -163,6 +164,8 @@ class TrainingModel(keras.Model):
         if sample_weight is not None:
             raise UsageError("sample_weight and class_weight must be None: objectives don't weight the pairs")
         images, labels = y if isinstance(y, (tuple, list)) else (y, None)
+        images = ops.convert_to_tensor(images)
+        labels = None if labels is None else ops.convert_to_tensor(labels)
         state = (self._training_state if training else self._evaluation_state)(x, images, labels, y_pred)
         total = 0.0
         for objective, tracker in zip(self.objectives, self._trackers, strict=True):
@@ -212,18 +215,13 @@ class TrainingModel(keras.Model):
         return super().metrics if len(self.objectives) > 1 else [m for m in super().metrics if m not in self._trackers]
 
     def get_config(self) -> dict[str, Any]:
-        autoencoder = None
-        if self.autoencoder is not None:
-            autoencoder = self.autoencoder.get_config()
-            if self.autoencoder.generator is self.generator:
-                autoencoder["generator"] = None
         return {
             "name": self.name,
             "model": keras.saving.serialize_keras_object(self.model),
             "objectives": [keras.saving.serialize_keras_object(objective) for objective in self.objectives],
             "total_steps": self.total_steps,
             "freeze_encoder_after": self.freeze_encoder_after,
-            "autoencoder": autoencoder,
+            "autoencoder": self._autoencoder_config,
         }
 
     @classmethod
@@ -238,6 +236,11 @@ class TrainingModel(keras.Model):
                 autoencoder = ImageAutoencoder.from_config(autoencoder)
         options = {key: config[key] for key in ("name", "total_steps", "freeze_encoder_after")}
         return cls(model, objectives, autoencoder=autoencoder, **options)
+
+
+def _config_without(autoencoder: ImageAutoencoder, generator: keras.Model | None) -> dict[str, Any]:
+    """Returns the autoencoder's configuration, with None in place of the generator that it shares with the model."""
+    return autoencoder.get_config() | ({"generator": None} if autoencoder.generator is generator else {})
 
 
 def _with_style(content: Any, style: Any) -> Any:
