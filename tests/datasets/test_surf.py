@@ -59,7 +59,7 @@ def test_keys_name_recording_second_and_hour():
         ("surf-00@31", "surf-00", 15.5),
     ]
     assert {key.label for key in unit.keys} == {"day", "night"}
-    assert make(480, 3).describe() == {"kind": "synthetic:surf", "pairs": 480, "seed": 3}
+    assert make(480, 3).describe() == {"kind": "synthetic:surf", "has_audio": True, "pairs": 480, "seed": 3}
 
 
 def test_same_seed_gives_the_same_pairs_in_any_order_and_cut(pairs):
@@ -187,7 +187,9 @@ def test_every_factor_can_be_heard_in_the_mfcc_features():
 
 @pytest.mark.parametrize("n_pairs", [-1, 0, 1, 100_001, 2.0, "many"])
 def test_a_number_of_pairs_out_of_range_is_refused(n_pairs):
-    with pytest.raises(UsageError, match=r"between 2 and 100,000 pairs. Received: n_pairs="):
+    with pytest.raises(
+        UsageError, match=r"n_pairs must lie between 2 and 100,000 for synthetic:surf\. Received: n_pairs="
+    ):
         make(n_pairs)
 
 

@@ -9,7 +9,7 @@ from keras_a2i.errors import RecordsError, SourceError
 from keras_a2i.records.build import build_records
 from keras_a2i.sources import vectors as vectors_module
 from keras_a2i.sources.embeddings_csv import EmbeddingsCsvSource
-from keras_a2i.sources.open_sources import open_source
+from keras_a2i.sources.open_sources import open_sources
 from keras_a2i.sources.pair import Dropped
 from keras_a2i.sources.vectors import read_vector, split_reference
 
@@ -30,7 +30,7 @@ def test_every_kind_of_reference_gives_its_vector_and_name(folder):
         np.testing.assert_array_equal(pair.features, vector.astype(np.float32))
     assert [pair.key.id for pair in pairs] == [pair.key.source_id for pair in pairs] == cells
     assert source.plan().features == FeatureConfig(embedding=8)
-    assert source.describe() == {"kind": "embeddings", "name": "pairs.csv"}
+    assert source.describe() == {"kind": "embeddings", "name": "pairs.csv", "has_audio": False}
 
 
 def test_a_shared_file_is_opened_once(folder, monkeypatch):
@@ -55,7 +55,7 @@ def test_numbers_in_the_csv(folder):
 
 def test_an_audio_column_beside_embeddings_is_not_read(folder):
     (folder / "pairs.csv").write_text("audio,embedding,image\nnowhere.wav,one.npy,a.png\n")
-    source = open_source(folder, features=FEATURES, image=IMAGE)
+    (source,) = open_sources([folder], features=FEATURES, image=IMAGE)
     assert isinstance(source, EmbeddingsCsvSource)
     assert [pair.key.id for pair in read_all(source)] == ["one.npy"]
 
@@ -73,14 +73,14 @@ def test_bad_rows_are_dropped_with_the_reason_and_the_length_is_the_first_readab
     reasons = {
         "nan.npy": "nan.npy holds NaN or infinite numbers",
         "huge.npy": "huge.npy holds NaN or infinite numbers",
-        "long.npy": "long.npy must have the shape (d,) with 1 to 16384 numbers a vector. Received: shape (16385,)",
-        "empty.npy:0": "empty.npy:0 must have the shape (d,) with 1 to 16384 numbers a vector. Received: shape (0,)",
+        "long.npy": "long.npy must have the shape (d,) with 1 to 16384 numbers per vector. Received: shape (16385,)",
+        "empty.npy:0": "empty.npy:0 must have the shape (d,) with 1 to 16384 numbers per vector. Received: shape (0,)",
         "text.npy": "text.npy must hold real numbers. Received: dtype <U1",
         "pickle.npy": "pickle.npy must be a .npy file of numbers, whole and without Python objects",
         "torn.npy:0": "torn.npy must be a .npy file of numbers, whole and without Python objects",
         "torn.npz:x": "torn.npz must be a .npz file, as numpy.savez writes it",
         "gone.npy": "gone.npy doesn't exist",
-        "many.npy": "many.npy must have the shape (d,) with 1 to 16384 numbers a vector. Received: shape (5, 8). "
+        "many.npy": "many.npy must have the shape (d,) with 1 to 16384 numbers per vector. Received: shape (5, 8). "
         "Name one of its rows: many.npy:ROW",
         "many.npy:5": "many.npy:5: a row must be one of an array (rows, numbers). Received: shape (5, 8)",
         "many.npy:-1": "many.npy:-1: a row must be one of an array (rows, numbers). Received: shape (5, 8)",

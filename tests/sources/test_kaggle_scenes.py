@@ -144,7 +144,7 @@ def test_missing_damaged_and_linked_images_drop_their_own_pair(folder):
     (folder / "images/beach/beach30.png").symlink_to(secret)
     items = _read(_source(folder))
     assert items[0] == Dropped("images/beach/beach0.png", "images/beach/beach0.png doesn't exist")
-    assert items[1].reason == "beach1.png isn't a PNG or JPEG picture"
+    assert items[1].reason == "beach1.png isn't a PNG or JPEG image"
     assert items[2].reason == "images/beach/beach30.png is a link that leads out of the csv's folder"
     assert all(isinstance(item, Pair) for item in items[3:])
 
@@ -194,7 +194,8 @@ def test_units_describe_and_other_processes(tmp_path):
     source, unit = pickle.loads(pickle.dumps((source, units[1])))
     assert [pair.key.id for pair in source.read(unit)] == [f"images/s/s{i}.png" for i in range(64, 69)]
     assert source.describe() == {
-        "kind": "scenes",
+        "kind": "kaggle-scenes",
+        "has_audio": False,
         "name": "dataset.csv",
         "classes": ["BEACH"],
         "exclude": ["s/s69.png"],
@@ -236,7 +237,7 @@ def test_fetching_without_network_account_or_csv(tmp_path, kagglehub):
             raise error
 
         kagglehub.dataset_download = fail
-        with pytest.raises(SourceError, match="Download it by hand from https"):
+        with pytest.raises(SourceError, match="Download it manually from https"):
             fetch_kaggle_scenes()
     kagglehub.dataset_download = lambda handle: str(tmp_path)
     with pytest.raises(SourceError, match=r"came without dataset\.csv"):

@@ -75,6 +75,27 @@ def test_columns_in_any_order_case_and_number(folder):
     )
 
 
+def test_quoted_line_breaks_blank_rows_and_empty_trailing_cells(folder):
+    text = (
+        ',,\n\naudio,image,label\r\n"wav/a.wav","png/a.png","two\r\nlines"\n , \n\n'
+        'wav/b.wav,png/b.png,"say ""a, b""",,,\n'
+        "wav/c.wav\nwav/d.wav,png/d.png,NA\n"
+    )
+    plan = _source(folder, text).plan()
+    (unit,) = plan.units
+    assert [key.label for key in unit.keys] == ["two\r\nlines", 'say "a, b"', "NA"]
+    assert unit.name == "pairs.csv lines 5-10"
+    assert plan.dropped == (Dropped("pairs.csv line 9", "the image path is empty"),)
+
+
+@pytest.mark.parametrize("rows", [10_000, 30_000])
+def test_rows_beyond_a_chunk_keep_their_lines(folder, rows):
+    text = "audio,image\n" + "".join(f"wav/{i}.wav,png/a.png\n" for i in range(rows)) + "wav/0.wav,png/a.png\n"
+    plan = _source(folder, text).plan()
+    assert plan.dropped == (Dropped(f"pairs.csv line {rows + 2}", "the same audio and image as line 2"),)
+    assert [key.id for unit in plan.units for key in unit.keys] == [f"wav/{i}.wav" for i in range(rows)]
+
+
 def test_time_counts_the_rows_of_a_source(folder):
     rows = [("a", "one"), ("b", "two"), ("c", "one"), ("d", "one"), ("e", "two")]
     text = "audio,image,source\n" + "".join(f"{audio}.wav,x.png,{source}\n" for audio, source in rows)
@@ -94,15 +115,18 @@ def test_short_and_long_sound(folder):
     text = "audio,image\n" + "".join(f"wav/{name}.wav,png/a.png\n" for name in ("a", "short", "long"))
     start = _source(folder, text)
     np.testing.assert_array_equal(_read(start)[2].waveform, _tone(6000)[:4000])
-    strict = _source(folder, text, pad=False, long="drop")
+    strict = _source(folder, text, short="skip", long="skip")
     kept, short, long = _read(strict)
     assert isinstance(kept, Pair)
     assert short == Dropped("wav/short.wav", "wav/short.wav lasts 0.125 s, less than 0.5 s")
     assert long == Dropped("wav/long.wav", "wav/long.wav is longer than 0.5 s")
-    assert start.describe() == {"kind": "pairs", "name": "pairs.csv", "pad": True, "long": "start"}
-    assert strict.describe() == {"kind": "pairs", "name": "pairs.csv", "pad": False, "long": "drop"}
-    with pytest.raises(UsageError, match='long must be "start" or "drop"'):
+    description = {"kind": "pairs", "name": "pairs.csv", "has_audio": True}
+    assert start.describe() == {**description, "short": "pad", "long": "start"}
+    assert strict.describe() == {**description, "short": "skip", "long": "skip"}
+    with pytest.raises(UsageError, match=r"""long must be "start" or "skip"\. Received: long='middle'"""):
         _source(folder, text, long="middle")
+    with pytest.raises(UsageError, match=r"""short must be "pad" or "skip"\. Received: short='drop'"""):
+        _source(folder, text, short="drop")
 
 
 def test_a_file_that_cannot_be_used_drops_its_own_pair(folder):
@@ -111,8 +135,8 @@ def test_a_file_that_cannot_be_used_drops_its_own_pair(folder):
     names = ["wav/a.wav,png/bad.png", "wav/bad.wav,png/a.png", "wav/gone.wav,png/a.png", "wav/long.wav,png"]
     items = _read(_source(folder, "\n".join(["audio,image", *names, "wav/short.wav,png/a.png"])))
     assert [item.reason for item in items[:4]] == [
-        "bad.png isn't a PNG or JPEG picture",
-        "bad.wav can't be read as sound (wav, flac, ogg, mp3): Format not recognised.",
+        "bad.png isn't a PNG or JPEG image",
+        "bad.wav can't be read as audio (wav, flac, ogg, mp3): Format not recognised.",
         "wav/gone.wav doesn't exist",
         "png isn't a file",
     ]
@@ -177,7 +201,10 @@ def test_repeated_rows_are_counted(folder):
         ("audio,label\na,b\n", "Missing: image"),
         ("audio,image,Audio\na,b,c\n", r"different names\. Received twice: \['audio'\]"),
         ("audio,image\na.wav,b.png,c\n", r"line 2: .*one cell for each of the 2 columns\. Received: 3"),
-        ('audio,image\na.wav,"b.png\nc.wav,d.png\n', "isn't a well-formed csv"),
+        ('audio,image\na.wav,"b.png\nc.wav,d.png\n', "well-formed csv file: the quoted cell that begins in row 2"),
+        ("audio,image\na.wav,b.png,,,,,,,,,,,,c\n", r"line 2: .*one cell for each of the 2 columns\. Received: 14"),
+        ("audio,image\n\n\na.wav,b.png,c,\n", r"line 4: .*one cell for each of the 2 columns\. Received: 3"),
+        ('audio,image,x\na.wav,b.png,"1\r\n2\n3"\nc.wav,d.png,e,f\n', r"line 5: .*the 3 columns\. Received: 4"),
         ("audio,image\na\xe9.wav,b.png\n".encode("latin-1"), "UTF-8"),
         ("audio,image\na.wav,b.png\n".encode("utf-16"), "UTF-8"),
         ("audio,image,time\na.wav,b.png,0\na2.wav,b.png,1:30\n", r"pairs.csv, line 3: time must be .*'1:30'"),

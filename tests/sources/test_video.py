@@ -106,27 +106,27 @@ def test_late_sound_leaves_silence_before(tmp_path, start):
 def test_a_second_with_too_little_sound_or_no_frame_is_named(tmp_path):
     path = write_clip(tmp_path / "late.mkv", at(10, Fraction(42, 10)), tone(1.9), sound_codec="flac", sound_start=0.7)
     first, second, third, fourth = read(path)
-    assert first == Dropped("late.mkv@0", "only 0.30 s of its 1 s has sound: the sound starts at 0.70 s")
+    assert first == Dropped("late.mkv@0", "only 0.30 s of its 1 s have audio: the audio track starts at 0.70 s")
     assert np.abs(second.waveform).max() > 0.1
     assert (
         np.abs(third.waveform[: round(0.59 * RATE)]).max() > 0.1
         and np.abs(third.waveform[round(0.61 * RATE) :]).max() == 0
     )
-    assert fourth == Dropped("late.mkv@3", "it has no sound: the sound ends at 2.60 s")
+    assert fourth == Dropped("late.mkv@3", "it has no audio: the audio track ends at 2.60 s")
 
     path = write_clip(tmp_path / "short_picture.mp4", at(10, Fraction(21, 10)), tone(4), time_base=Fraction(1, 10))
     *pairs, third, fourth = read(path)
     assert [number_of(pair.image) for pair in pairs] == [5, 15]
-    assert third == Dropped("short_picture.mp4@2", "no frame within 0.25 s of 2.50 s: the picture ends at 2.00 s")
-    assert fourth.reason == "no frame within 0.25 s of 3.50 s: the picture ends at 2.00 s"
+    assert third == Dropped("short_picture.mp4@2", "no frame within 0.25 s of 2.50 s: the video track ends at 2.00 s")
+    assert fourth.reason == "no frame within 0.25 s of 3.50 s: the video track ends at 2.00 s"
 
 
 def test_a_gap_in_the_picture_and_a_late_picture_are_named(tmp_path):
     times = [time for time in at(10, 5) if time >= Fraction("1.8") and not 3.1 <= time < 3.9]
     path = write_clip(tmp_path / "clip.mkv", times, tone(5), sound_codec="flac")
     results = read(path)
-    assert results[0].reason == "no frame within 0.25 s of 0.50 s: the picture starts at 1.80 s"
-    assert results[1].reason == "no frame within 0.25 s of 1.50 s: the picture starts at 1.80 s"
+    assert results[0].reason == "no frame within 0.25 s of 0.50 s: the video track starts at 1.80 s"
+    assert results[1].reason == "no frame within 0.25 s of 1.50 s: the video track starts at 1.80 s"
     assert number_of(results[2].image) == times.index(Fraction(5, 2))
     assert results[3].reason == "no frame within 0.25 s of 3.50 s: frames are missing or damaged there"
     assert number_of(results[4].image) == times.index(Fraction(9, 2))

@@ -12,9 +12,10 @@ from support.video_clips import IMAGE, RATE, at, nearest, number_of, numbered, r
 
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import MissingPackageError, UsageError
-from keras_a2i.media.video_clip import VIDEO_SUFFIXES, VideoSource, find_videos
-from keras_a2i.sources import video_decode
+from keras_a2i.media import video_decode
+from keras_a2i.media.suffixes import VIDEO_SUFFIXES
 from keras_a2i.sources.pair import Dropped, Pair
+from keras_a2i.sources.video import VideoSource, find_videos
 
 
 def test_files_that_give_nothing_are_named(tmp_path):
@@ -31,10 +32,11 @@ def test_files_that_give_nothing_are_named(tmp_path):
     assert plan.units == ()
     assert [drop.id for drop in plan.dropped] == names
     reasons = [drop.reason for drop in plan.dropped]
-    assert reasons[0] == "The file has no sound"
-    assert reasons[1] == "The file has no picture"
-    assert reasons[2].startswith("The clip lasts 0.6") and reasons[2].endswith("a pair needs 1 s")
-    assert all(reason.startswith("The file can't be opened as a video: ") for reason in reasons[3:])
+    assert reasons[0] == "mute.mp4 has no audio track"
+    assert reasons[1] == "blind.mp4 has no video track"
+    assert reasons[2].startswith("short.mkv lasts 0.6") and reasons[2].endswith("a clip has 1 s")
+    opened = [f"{name} can't be opened as a video: " for name in names[3:]]
+    assert all(reason.startswith(start) for reason, start in zip(reasons[3:], opened, strict=True))
     assert not any(str(tmp_path) in reason for reason in reasons)
 
 
@@ -49,7 +51,7 @@ def test_a_cover_is_no_picture(tmp_path):
         out.mux(audio.encode(frame))
         out.mux(cover.encode(av.VideoFrame.from_ndarray(numbered(1), format="rgb24")))
         out.mux([*audio.encode(None), *cover.encode(None)])
-    assert read(path) == [Dropped("song.mp4", "The file has no picture, only a cover")]
+    assert read(path) == [Dropped("song.mp4", "song.mp4 has no video track, only a cover")]
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
@@ -110,7 +112,7 @@ def test_duration_and_start_that_the_header_does_not_say(tmp_path, name):
 
 def test_skipping_frames_changes_nothing(tmp_path, monkeypatch):
     path = write_clip(tmp_path / "clip.mp4", at(30, 5), tone(5))
-    skipped, reader = read(path), video_decode.ClipReader.__iter__
+    skipped, reader = read(path), video_decode.VideoDecoder.__iter__
     asked = []
 
     def spoiled(self):
@@ -120,7 +122,7 @@ def test_skipping_frames_changes_nothing(tmp_path, monkeypatch):
                 raise video_decode.InexactSkipError
             yield second
 
-    monkeypatch.setattr(video_decode.ClipReader, "__iter__", spoiled)
+    monkeypatch.setattr(video_decode.VideoDecoder, "__iter__", spoiled)
     plain = read(path)
     assert asked == [True, False]
     assert len(plain) == len(skipped) == 5
@@ -164,7 +166,7 @@ def test_the_source_is_picklable_and_names_are_relative(tmp_path):
     (unit,) = source.plan().units
     copy = pickle.loads(pickle.dumps(source))
     assert [pair.key.id for pair in copy.read(unit)] == ["in/c.mp4@0", "in/c.mp4@1"]
-    assert source.describe() == {"kind": "videos", "files": 1}
+    assert source.describe() == {"kind": "videos", "has_audio": True, "files": 1}
     with pytest.raises(UsageError, match=r"Every video must lie within the folder in\. Received: c\.mp4"):
         VideoSource([pathlib.Path("/elsewhere/c.mp4")], tmp_path / "in", features=FeatureConfig(), image=IMAGE)
 
