@@ -47,7 +47,7 @@ def _read(source):
     return [item for unit in source.plan().units for item in source.read(unit)]
 
 
-def test_reads_rows_in_order(folder):
+def test_rows_are_read_in_order(folder):
     source = _source(folder, "image,audio\npng/b.png,wav/a.wav\npng/a.png,wav/short.wav\n")
     first, second = _read(source)
     assert isinstance(first, Pair)
@@ -58,7 +58,7 @@ def test_reads_rows_in_order(folder):
     np.testing.assert_array_equal(second.waveform, np.pad(_tone(1000), (0, 3000)))
 
 
-def test_columns_in_any_order_case_and_number(folder):
+def test_columns_may_have_any_order_case_and_number(folder):
     text = (
         "\ufeffNotes, Split ,Label,Audio,IMAGE,time,source\r\n"
         '"a, b",VAL,sea,wav/a.wav,png/a.png,2.5,tape\r\n\r\n'
@@ -75,7 +75,7 @@ def test_columns_in_any_order_case_and_number(folder):
     )
 
 
-def test_quoted_line_breaks_blank_rows_and_empty_trailing_cells(folder):
+def test_quoted_line_breaks_blank_rows_and_empty_trailing_cells_keep_the_lines(folder):
     text = (
         ',,\n\naudio,image,label\r\n"wav/a.wav","png/a.png","two\r\nlines"\n , \n\n'
         'wav/b.wav,png/b.png,"say ""a, b""",,,\n'
@@ -102,7 +102,7 @@ def test_time_counts_the_rows_of_a_source(folder):
     assert [key.time for key in _keys(_source(folder, text))] == [0.0, 0.0, 0.5, 1.0, 0.5]
 
 
-def test_an_audio_with_several_images_gives_ids_that_do_not_depend_on_the_order(folder):
+def test_ids_of_audio_with_several_images_are_independent_of_the_order(folder):
     rows = ["wav/a.wav,png/a.png", "wav/a.wav,png/b.png", "wav/long.wav,png/b.png"]
     forward = _keys(_source(folder, "\n".join(["audio,image", *rows])))
     backward = _keys(_source(folder, "\n".join(["audio,image", *rows[::-1]]), "other.csv"))
@@ -111,7 +111,7 @@ def test_an_audio_with_several_images_gives_ids_that_do_not_depend_on_the_order(
     assert {key.source_id for key in forward} == {"wav/a.wav", "wav/long.wav"}
 
 
-def test_short_and_long_sound(folder):
+def test_short_and_long_audio_is_padded_cut_or_skipped(folder):
     text = "audio,image\n" + "".join(f"wav/{name}.wav,png/a.png\n" for name in ("a", "short", "long"))
     start = _source(folder, text)
     np.testing.assert_array_equal(_read(start)[2].waveform, _tone(6000)[:4000])
@@ -185,7 +185,7 @@ def test_links_that_leave_the_folder_are_never_read(folder):
     np.testing.assert_array_equal(items[3].waveform, _tone(4000))
 
 
-def test_repeated_rows_are_counted(folder):
+def test_repeated_rows_are_dropped(folder):
     plan = _source(folder, "audio,image\nwav/a.wav,png/a.png\nwav/a.wav,png/b.png\n./wav/a.wav,png/a.png\n").plan()
     assert plan.dropped == (Dropped("pairs.csv line 4", "the same audio and image as line 2"),)
     assert sum(len(unit.keys) for unit in plan.units) == 2
@@ -213,12 +213,12 @@ def test_repeated_rows_are_counted(folder):
         ("audio,image,split\na.wav,b.png,validation\n", r"line 2: split must be train, val, test.*'validation'"),
     ],
 )
-def test_a_csv_that_cannot_be_used(folder, text, message):
+def test_unusable_csv_is_refused(folder, text, message):
     with pytest.raises(SourceError, match=message):
         _source(folder, text).plan()
 
 
-def test_a_missing_csv(tmp_path):
+def test_missing_csv_is_refused(tmp_path):
     with pytest.raises(SourceError, match=r"pairs\.csv can't be read: No such file"):
         PairsCsvSource(tmp_path / "pairs.csv", features=FEATURES, image=IMAGE).plan()
 
@@ -235,7 +235,7 @@ def test_units_are_runs_of_64_rows_with_stamps(folder):
     assert changed == [False, True, False]
 
 
-def test_read_in_another_process_and_after_a_change(folder):
+def test_units_are_read_in_another_process_and_refused_after_a_change(folder):
     source = _source(folder, "audio,image\nwav/a.wav,png/a.png\n")
     (unit,) = source.plan().units
     source, unit = pickle.loads(pickle.dumps((source, unit)))
