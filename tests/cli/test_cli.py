@@ -184,7 +184,7 @@ def test_export_and_generate_with_the_exported_file(run, folder):
         (["build-records", "synthetic:surff", "--out", "x"], 1, "Did you mean 'synthetic:surf'?"),
         (["build-records", "pairs.csv", "--out", "x", "--image-size", "100"], 2, "must be a power of two"),
         (["build-records", "pairs.csv", "--out", "x", "--split", "source", "--holdout", "speaker9"], 2, "must exist"),
-        (["build-records", "pairs.csv", "--out", "x", "--class", "BEACH"], 2, "can only be used with the Kaggle scenes"),
+        (["build-records", "pairs.csv", "--out", "x", "--class", "BEACH"], 2, "can only be used with the Kaggle"),
         (["build-records", "pairs.csv", "--out", "x", "--strict"], 1, "stops here because it is strict"),
         (["build-records", "0.png", "--out", "x"], 1, "An image needs its audio"),
         (["inspect", "nowhere"], 1, "A records folder holds a records.json"),
