@@ -61,8 +61,7 @@ def read_rows(path: pathlib.Path, required: Iterable[str]) -> Iterator[tuple[int
     count = 0
     for line, cells in lines:
         if any(cells[len(names) :]):
-            given = max(i for i, cell in enumerate(cells) if cell) + 1
-            raise SourceError(_too_many_cells(path, line, len(names), given))
+            raise SourceError(_too_many_cells(path, line, len(names), len(cells)))
         count += 1
         yield line, dict(zip(names, cells, strict=False))
     if count == 0:
@@ -105,15 +104,14 @@ def read_numbers(cells: dict[str, str], names: Sequence[str], what: str) -> np.n
 
 
 def _lines(path: pathlib.Path, chunk_rows: int) -> Iterator[tuple[int, list[str]]]:
-    """Yields (line, stripped cells) of every row that isn't blank; empty cells beyond the header may be omitted."""
+    """Yields (line, stripped cells) of every row that isn't blank, with at least as many cells as the first row."""
     with _read_errors(path):
-        first = _read_csv(path, nrows=1)
-        width = first.shape[1] + _EXTRA_CELLS
-        line = 0
-        with _read_csv(path, names=range(width), skip_blank_lines=False, chunksize=chunk_rows) as chunks:
+        n_columns, line = _read_csv(path, nrows=1).shape[1], 0
+        names = range(n_columns + _EXTRA_CELLS)
+        with _read_csv(path, names=names, skip_blank_lines=False, chunksize=chunk_rows) as chunks:
             for chunk in chunks:
                 columns = [column.tolist() for _, column in chunk.items()]
-                while len(columns) > first.shape[1] and not any(columns[-1]):
+                while len(columns) > n_columns and not any(columns[-1]):
                     columns.pop()
                 multiline = any("\n" in cell or "\r" in cell for column in columns for cell in column)
                 for row in zip(*columns, strict=True):
@@ -121,6 +119,8 @@ def _lines(path: pathlib.Path, chunk_rows: int) -> Iterator[tuple[int, list[str]
                     if multiline:
                         line += sum(len(re.findall(r"\r\n|\r|\n", cell)) for cell in row)
                     cells = [cell.strip() for cell in row]
+                    while len(cells) > n_columns and not cells[-1]:
+                        cells.pop()
                     if any(cells):
                         yield line, cells
 

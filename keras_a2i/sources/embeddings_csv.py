@@ -162,6 +162,7 @@ class EmbeddingsCsv(SourceType):
     columns = "embedding,image"
     options = EmbeddingOptions
     uses_audio_settings = False
+    position = 30
 
     def recognises(self, spec: Spec) -> bool:
         """Returns whether the table has the columns image and embedding, or image and embedding_1, ..."""

@@ -162,6 +162,7 @@ class EmbeddingsNpz(SourceType):
     details = "a .npz file with the arrays embeddings and images, and optionally labels,sources,times,splits"
     options = EmbeddingOptions
     uses_audio_settings = False
+    position = 40
 
     def recognises(self, spec: Spec) -> bool:
         """Returns whether it is a `.npz` file."""

@@ -273,6 +273,7 @@ class KaggleScenes(SourceType):
     table_name = CSV_NAME
     names = (_NAME,)
     options = KaggleScenesOptions
+    position = 50
 
     def recognises(self, spec: Spec) -> bool:
         """Returns whether the table has the columns IMAGE and mfcc_1, or the spec is "kaggle:scenes"."""

@@ -7,21 +7,17 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import keras_a2i.datasets.surf.source
+import keras_a2i.sources.embeddings_csv
+import keras_a2i.sources.embeddings_npz
+import keras_a2i.sources.kaggle_scenes
+import keras_a2i.sources.pairs_csv
+import keras_a2i.sources.video  # noqa: F401  (importing a module registers its source type)
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError, UsageError
 from keras_a2i.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES
 from keras_a2i.sources.pair import Source
 from keras_a2i.sources.registry import SOURCE_TYPES, Option, SourceType, Spec, list_options
-
-# Importing a module registers its source type. In this order specs are recognised and texts list the types.
-# isort: off
-import keras_a2i.sources.video
-import keras_a2i.sources.pairs_csv
-import keras_a2i.sources.embeddings_csv
-import keras_a2i.sources.embeddings_npz
-import keras_a2i.sources.kaggle_scenes
-import keras_a2i.datasets.surf.source  # noqa: F401
-# isort: on
 
 _LISTED = 2_000
 _COLUMNS_SHOWN = 8

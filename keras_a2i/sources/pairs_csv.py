@@ -142,6 +142,7 @@ class PairsCsv(SourceType):
     columns = "audio,image"
     table_name = "pairs.csv"
     options = PairsCsvOptions
+    position = 20
 
     def recognises(self, spec: Spec) -> bool:
         """Returns whether the table has the columns audio and image, and none of embeddings."""

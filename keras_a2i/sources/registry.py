@@ -13,7 +13,7 @@ from keras_a2i.sources.csv_table import read_header
 from keras_a2i.sources.pair import Source
 
 SOURCE_TYPES: "dict[str, SourceType]" = {}
-"""Source types by id, in the order in which a spec is offered to them and texts list them."""
+"""Source types by id, ordered by their `position`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +145,7 @@ class SourceType:
         options: the options it has.
         uses_audio_settings: whether `features.sample_rate` and `features.n_mfcc` apply.
         merges: whether all specs of this type become one source.
+        position: where it comes among the types when a spec is recognised, and in texts that list them.
     """
 
     id: ClassVar[str]
@@ -157,6 +158,7 @@ class SourceType:
     options: ClassVar[type[SourceOptions]] = SourceOptions
     uses_audio_settings: ClassVar[bool] = True
     merges: ClassVar[bool] = False
+    position: ClassVar[int] = 100
 
     def recognises(self, spec: Spec) -> bool:
         """Returns whether the spec denotes a source of this type."""
@@ -173,5 +175,7 @@ class SourceType:
 
 def register_source(source_type: type[SourceType]) -> type[SourceType]:
     """Registers a subclass of `SourceType` (a class decorator)."""
-    SOURCE_TYPES[source_type.id] = source_type()
+    types = SOURCE_TYPES | {source_type.id: source_type()}
+    SOURCE_TYPES.clear()
+    SOURCE_TYPES.update(sorted(types.items(), key=lambda item: item[1].position))
     return source_type

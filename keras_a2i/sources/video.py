@@ -131,6 +131,7 @@ class Videos(SourceType):
     usage = "a video file or a folder of videos"
     details = "a video file, or a folder of videos (one image with its audio for every second)"
     merges = True
+    position = 10
 
     def recognises(self, spec: Spec) -> bool:
         """Returns whether it is a video by its suffix, or a folder with videos and without a table."""

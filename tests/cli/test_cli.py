@@ -83,7 +83,7 @@ def test_build_records_counts_and_names_what_it_skipped(run, folder):
     built, _ = run
     assert "rec: 14 train, 8 val pairs from 3 sources" in built.stdout
     assert "skipped: 2" in built.stdout
-    assert "3.wav can't be read as sound" in built.stdout and "5.png doesn't exist" in built.stdout
+    assert "3.wav can't be read as audio" in built.stdout and "5.png doesn't exist" in built.stdout
     assert "24 pairs" not in built.stdout and "/s" in built.stderr
     manifest = json.loads((folder / "rec" / "records.json").read_text())
     assert manifest["command"].startswith("keras-a2i build-records pairs.csv --out rec")
@@ -166,7 +166,7 @@ def test_export_and_generate_with_the_exported_file(run, folder):
     for model in ("run", "model.tflite"):
         result = keras_a2i("generate", model, "long.flac", "0.wav", "3.wav", "--out", f"by-{model}", cwd=folder)
         assert result.returncode == 0, result.stderr
-        assert "long: 3 pictures" in result.stdout and "skipped: 3.wav can't be read as sound" in result.stderr
+        assert "long: 3 pictures" in result.stdout and "skipped: 3.wav can't be read as audio" in result.stderr
         names = sorted(p.name for p in (folder / f"by-{model}" / "long").iterdir())
         assert names == ["0000.png", "0001.png", "0002.png"]
         assert Image.open(folder / f"by-{model}" / "long.png").size[0] > 128
@@ -188,9 +188,9 @@ def test_export_and_generate_with_the_exported_file(run, folder):
             2,
             "must name existing",
         ),
-        (["build-records", "pairs.csv", "--out", "x", "--class", "BEACH"], 2, "can only be used with a scenes csv"),
+        (["build-records", "pairs.csv", "--out", "x", "--class", "BEACH"], 2, "can only be used with the Kaggle"),
         (["build-records", "pairs.csv", "--out", "x", "--strict"], 1, "stops because strict=True"),
-        (["build-records", "0.png", "--out", "x"], 1, "An image needs its sound"),
+        (["build-records", "0.png", "--out", "x"], 1, "An image needs its audio"),
         (["inspect", "nowhere"], 1, "A records folder must hold a records.json"),
         (["fit", "rec", "--out", "y", "--recipe", "sead"], 2, "Did you mean 'seed'?"),
         (["fit", "rec", "--out", "y", "--set", "epohcs=3"], 2, "Did you mean 'epochs'?"),

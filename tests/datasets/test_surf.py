@@ -1,4 +1,4 @@
-"""The embedded shore: reproducible in any order, and every hidden factor shown by the picture and told by the sound."""
+"""The embedded shore: reproducible in any order, and every hidden factor shown by the image and told by the sound."""
 
 import dataclasses
 import pickle
@@ -29,8 +29,8 @@ def read_all(source: SurfSource) -> list[Pair]:
 
 
 def same(a: Pair, b: Pair) -> bool:
-    sound, picture = np.array_equal(a.waveform, b.waveform), np.array_equal(a.image, b.image)
-    return a.key == b.key and a.factors == b.factors and sound and picture
+    sound, image = np.array_equal(a.waveform, b.waveform), np.array_equal(a.image, b.image)
+    return a.key == b.key and a.factors == b.factors and sound and image
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_plan_covers_every_pair_once(n_pairs):
     assert plan.dropped == ()
 
 
-def test_keys_name_recording_second_and_hour():
+def test_keys_name_recording_time_and_label():
     features = FeatureConfig(duration=0.5)
     unit = make(480, features=features).plan().units[1]
     assert unit.name == "surf-00@30-59"
@@ -59,10 +59,10 @@ def test_keys_name_recording_second_and_hour():
         ("surf-00@31", "surf-00", 15.5),
     ]
     assert {key.label for key in unit.keys} == {"day", "night"}
-    assert make(480, 3).describe() == {"kind": "synthetic:surf", "pairs": 480, "seed": 3}
+    assert make(480, 3).describe() == {"kind": "synthetic:surf", "has_audio": True, "pairs": 480, "seed": 3}
 
 
-def test_same_seed_gives_the_same_pairs_in_any_order_and_cut(pairs):
+def test_same_seed_renders_the_same_pairs_in_any_order(pairs):
     source = pickle.loads(pickle.dumps(make()))
     keys = [key for unit in source.plan().units for key in unit.keys]
     backwards = list(source.read(Unit("backwards", tuple(keys[::-1]))))
@@ -71,7 +71,7 @@ def test_same_seed_gives_the_same_pairs_in_any_order_and_cut(pairs):
     assert same(alone, pairs[13])
 
 
-def test_other_seed_and_other_second_differ(pairs):
+def test_other_seed_and_other_pair_differ(pairs):
     other = read_all(make(seed=1))
     assert all(not np.array_equal(a.waveform, b.waveform) for a, b in zip(pairs, other, strict=True))
     assert all(a.factors != b.factors for a, b in zip(pairs, other, strict=True))
@@ -80,7 +80,7 @@ def test_other_seed_and_other_second_differ(pairs):
     )
 
 
-def test_pairs_hold_what_the_contract_says(pairs):
+def test_pairs_have_the_shapes_and_ranges_of_the_contract(pairs):
     for pair in pairs:
         assert pair.image.dtype == np.uint8 and pair.image.shape == IMAGE.shape
         assert pair.waveform.dtype == np.float32 and pair.waveform.shape == (FEATURES.n_samples,)
@@ -89,7 +89,7 @@ def test_pairs_hold_what_the_contract_says(pairs):
         assert np.array_equal(pair.image, render_image(pair.factors, IMAGE))
 
 
-def test_factors_stay_in_range_and_the_end_of_a_recording_is_like_its_start():
+def test_factors_stay_in_range_all_through_a_recording():
     for recording in range(4):
         rows = [factors_at(0, recording, second) for second in range(200)]
         for name, (kind, low, high) in FACTORS.items():
@@ -108,7 +108,7 @@ def test_factors_stay_in_range_and_the_end_of_a_recording_is_like_its_start():
 
 @pytest.mark.parametrize("base", [CALM, {**CALM, "rain": 0.5, "night": 1.0, "place": 1.0}], ids=["bay", "cove"])
 @pytest.mark.parametrize("name", FACTORS)
-def test_each_factor_changes_picture_and_sound(base, name):
+def test_each_factor_changes_image_and_audio(base, name):
     changed = {**base, name: 1 - base[name] if FACTORS[name][0] == "binary" else base[name] + 0.3}
     before, after = (render_image(factors, IMAGE).astype(float) for factors in (base, changed))
     assert np.mean(np.abs(before - after)) > 0.8
@@ -134,21 +134,21 @@ def test_loudness_grows_with_swell(changes):
 
 @pytest.mark.parametrize("size", [16, 32, 512])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_pictures_of_other_sizes_show_the_same_scene(size, channels):
+def test_images_of_other_sizes_show_the_same_scene(size, channels):
     config = ImageConfig(size=size, channels=channels)
-    picture = render_image({**CALM, "rain": 0.3}, config)
-    assert picture.dtype == np.uint8 and picture.shape == config.shape
+    image = render_image({**CALM, "rain": 0.3}, config)
+    assert image.dtype == np.uint8 and image.shape == config.shape
     reference = render_image({**CALM, "rain": 0.3}, dataclasses.replace(config, size=256))
 
     def blocks(array: np.ndarray) -> np.ndarray:
         side = array.shape[0] // 8
         return array.reshape(8, side, 8, side, channels).mean((1, 3))
 
-    assert np.mean(np.abs(blocks(picture) - blocks(reference))) < 3
+    assert np.mean(np.abs(blocks(image) - blocks(reference))) < 3
 
 
 @pytest.mark.parametrize("rate, duration", [(8_000, 1.0), (22_050, 0.3), (48_000, 1.0), (96_000, 2.0)])
-def test_sound_of_other_rates_and_durations(rate, duration):
+def test_audio_of_other_rates_and_durations(rate, duration):
     features = FeatureConfig(sample_rate=rate, duration=duration)
     for changes in ({"rain": 1.0, "swell": 1.0, "wind": 1.0}, {"night": 1.0, "place": 1.0}):
         waveform = render_audio({**CALM, **changes}, features, np.random.default_rng(0))
@@ -156,7 +156,7 @@ def test_sound_of_other_rates_and_durations(rate, duration):
         assert np.isfinite(waveform).all() and 0.02 < np.abs(waveform).max() < 0.9
 
 
-def test_every_factor_can_be_heard_in_the_mfcc_features():
+def test_every_factor_is_predictable_from_the_mfcc():
     """The last quarter of every recording is held out; a kernel ridge reads the factors from 104 MFCC."""
     from python_speech_features import mfcc
     from sklearn.kernel_ridge import KernelRidge
@@ -186,12 +186,14 @@ def test_every_factor_can_be_heard_in_the_mfcc_features():
 
 
 @pytest.mark.parametrize("n_pairs", [-1, 0, 1, 100_001, 2.0, "many"])
-def test_a_number_of_pairs_out_of_range_is_refused(n_pairs):
-    with pytest.raises(UsageError, match=r"between 2 and 100,000 pairs. Received: n_pairs="):
+def test_n_pairs_out_of_range_is_refused(n_pairs):
+    with pytest.raises(
+        UsageError, match=r"n_pairs must lie between 2 and 100,000 for synthetic:surf\. Received: n_pairs="
+    ):
         make(n_pairs)
 
 
-def test_a_bad_seed_and_a_low_sample_rate_are_refused():
+def test_invalid_seed_and_low_sample_rate_are_refused():
     with pytest.raises(UsageError, match="Received: seed=-1"):
         make(seed=-1)
     with pytest.raises(UsageError, match=r"at least 8000 Hz.*Received: sample_rate=4000"):

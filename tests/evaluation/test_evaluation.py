@@ -26,7 +26,7 @@ def test_a_sheet_breaks_into_bands_and_shows_the_pictures():
     assert sheet.shape[0] == 3 * (2 * 20 + 4)
     assert (sheet == 255).all(axis=2).sum() >= 10 * 16 * 16
     assert (sheet == 0).all(axis=2).sum() >= 10 * 16 * 16
-    with pytest.raises(ValueError, match="must hold equally many pictures"):
+    with pytest.raises(ValueError, match="must hold equally many images"):
         draw_sheet([rows[0], rows[1][:3]])
 
 

@@ -217,9 +217,7 @@ def test_training_model_saves_and_loads_whole(tmp_path):
 
 
 def _generator_of(model):
-    from keras_a2i.objectives._latent_model import with_parts
-
-    return with_parts(model).generator
+    return model.generator
 
 
 def test_training_model_with_an_invalid_argument_is_refused():

@@ -243,7 +243,7 @@ def test_files_that_can_t_be_read_are_named_counted_and_skipped(generate, tmp_pa
     ):
         assert text in err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.webm"]
-    with pytest.raises(SourceError, match=r"b.wav can't be read as sound"):
+    with pytest.raises(SourceError, match=r"b.wav can't be read as audio"):
         generate(*names, "--out", "strict", "--video", "--strict")
     with pytest.raises(KerasA2IError, match="None of the 1 sound files could be read"):
         generate("b.wav", "--out", "strict", "--video")

@@ -202,7 +202,7 @@ def test_a_file_is_heard_at_real_speed(tmp_path):
     assert all(now >= heard - 1e-9 for _, heard, now in written)
     source.stop()
     (tmp_path / "bad.wav").write_bytes(b"no sound")
-    with pytest.raises(SourceError, match=r"bad.wav can't be read as sound"):
+    with pytest.raises(SourceError, match=r"bad.wav can't be read as audio"):
         FileInput(tmp_path / "bad.wav", RATE)
 
 

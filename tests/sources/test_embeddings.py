@@ -8,13 +8,12 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 from PIL import Image
-from support.vector_files import FEATURES, IMAGE, read_all, source_of, write_vector_files
+from support.vector_files import FEATURES, IMAGE, source_of, write_vector_files
 
 import keras_a2i
 from keras_a2i.cli.main import cli
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import ConfigError, KerasA2IError, RecordsError, SourceError, UsageError
-from keras_a2i.features.mfcc import mfcc
 from keras_a2i.models.model_file import ModelMetadata
 from keras_a2i.records.build import build_records
 from keras_a2i.records.manifest import Manifest
@@ -22,8 +21,7 @@ from keras_a2i.records.records import Records
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.serving.predictor import load
 from keras_a2i.sources.embeddings_csv import EmbeddingsCsvSource
-from keras_a2i.sources.embeddings_npz import EmbeddingsNpzSource
-from keras_a2i.sources.open_sources import open_source
+from keras_a2i.sources.open_sources import open_sources
 from keras_a2i.sources.vectors import read_vectors
 from keras_a2i.training.default_recipe import choose_recipe
 
@@ -90,7 +88,7 @@ def folder(tmp_path):
     return write_vector_files(tmp_path / "data")
 
 
-def test_records_hold_the_vectors_and_say_what_they_are(records, data):
+def test_records_of_embeddings_hold_the_vectors_and_their_name(records, data):
     manifest = Manifest.read(records)
     assert manifest.features == FeatureConfig(embedding=12, embedding_name="CLAP") and not manifest.waveform
     assert manifest.features.n_features == 12
@@ -111,54 +109,7 @@ def test_records_hold_the_vectors_and_say_what_they_are(records, data):
     assert "complete already" in twice.output
 
 
-def test_an_archive_of_vectors_and_pictures(tmp_path):
-    vectors, kinds = colour_pairs(8)
-    images = np.broadcast_to(COLOURS[kinds][:, None, None], (8, 20, 16, 3))
-    vectors[5, 0] = np.nan
-    np.savez(tmp_path / "v.npz", embeddings=vectors, images=images, labels=kinds, sources=np.array(list("aabbccdd")),
-             times=np.arange(8) / 2)  # fmt: skip
-    result = run("build-records", tmp_path / "v.npz", "--out", tmp_path / "rec", "--image-size", 16, "--workers", 1,
-                 "--split", "source", "--holdout", "d")  # fmt: skip
-    assert result.exit_code == 0, result.output
-    assert "5 train, 2 val" in result.output and "v.npz:5: v.npz:5 holds NaN or infinite numbers" in result.output
-    held_out = Records(tmp_path / "rec").decoded("val")
-    np.testing.assert_array_equal(held_out.features, vectors[6:])
-    assert (held_out.images == COLOURS[kinds[6:]][:, None, None]).all()
-    assert held_out.labels.tolist() == ["2", "3"] and held_out.times.tolist() == [3.0, 3.5]
-    # Pictures by their paths, relative to the archive.
-    Image.new("L", (16, 16), 7).save(tmp_path / "a.png")
-    np.savez(tmp_path / "p.npz", embeddings=vectors[:3], images=np.array(["a.png", "../a.png", "b.png"]))
-    pair, outside, missing = read_all(EmbeddingsNpzSource(tmp_path / "p.npz", features=FEATURES, image=IMAGE))
-    assert (pair.image == 7).all() and pair.key.source_id == "p.npz:0"
-    assert "leads out of" in outside.reason and missing.reason == "b.png doesn't exist"
-
-
-@pytest.mark.parametrize(
-    ("arrays", "message"),
-    [
-        ({"images": np.zeros((2, 16, 16), np.uint8)}, "must have the arrays embeddings and images. Received: images"),
-        ({"embeddings": np.zeros(4), "images": np.zeros((4, 16, 16), np.uint8)}, r"must be numbers \(n, d\)"),
-        ({"embeddings": np.zeros((2, 4)), "images": np.zeros((2, 16, 16))}, "images in v.npz must be 2 paths as text"),
-        ({"embeddings": np.zeros((2, 4)), "images": np.array(["a"])}, r"must be 2 paths.*Received: shape \(1,\)"),
-        (
-            {"embeddings": np.zeros((1, 4)), "images": np.array(["a"]), "labels": np.zeros(1)},
-            "labels in v.npz must be 1 texts or whole numbers",
-        ),
-        ({"embeddings": np.zeros((1, 4)), "images": np.array(["a"]), "times": np.array([-1])}, "times in v.npz must"),
-        (
-            {"embeddings": np.zeros((1, 4)), "images": np.array(["a"]), "splits": np.array(["x"])},
-            "split must be train, val, test or empty",
-        ),
-        ({"embeddings": np.zeros((1, 4)), "images": np.array([{}], object)}, "v.npz:images must be an array, whole"),
-    ],
-)
-def test_an_archive_that_cannot_be_used(tmp_path, arrays, message):
-    np.savez(tmp_path / "v.npz", **arrays)
-    with pytest.raises(SourceError, match=message):
-        EmbeddingsNpzSource(tmp_path / "v.npz", features=FEATURES, image=IMAGE).plan()
-
-
-def test_what_is_made_of_sound_keeps_its_form_and_old_manifests_load(records, tmp_path):
+def test_configurations_of_audio_have_no_embedding_fields(records, tmp_path):
     assert "embedding" not in json.dumps(FEATURES.to_dict()) + ModelMetadata().to_json()
     values = json.loads((records / "records.json").read_text())
     assert values["features"]["embedding"] == 12 and values["features"]["embedding_name"] == "CLAP"
@@ -183,33 +134,31 @@ def test_what_is_made_of_sound_keeps_its_form_and_old_manifests_load(records, tm
         ({"embedding": 8, "embedding_name": "x" * 81}, "embedding_name must be printable text of at most 80"),
     ],
 )
-def test_configurations_that_can_t_be(values, message):
+def test_feature_config_with_an_invalid_embedding_is_refused(values, message):
     with pytest.raises(ConfigError, match=message):
         FeatureConfig(**values)
 
 
-def test_sound_and_embeddings_don_t_mix(records, folder, tmp_path):
+def test_audio_and_embeddings_together_are_refused(records, folder, tmp_path):
     np.save(folder / "short.npy", np.zeros(7))
     config = {"features": FEATURES, "image": IMAGE}
-    sources = [source_of(folder, "embedding,image\none.npy,a.png\n"), open_source("synthetic:surf:4", **config)]
+    sources = [source_of(folder, "embedding,image\none.npy,a.png\n"), *open_sources(["synthetic:surf:4"], **config)]
     message = "one kind. Received: embeddings of 8 numbers and 104 MFCC of sound. Build separate records"
     with pytest.raises(UsageError, match=message):
         build_records(sources, tmp_path / "rec", image=IMAGE, workers=1)
-    with pytest.raises(UsageError, match="--embedding-name can only be used with embeddings"):
-        open_source("synthetic:surf:4", **config, embedding_name="CLAP")
-    with pytest.raises(UsageError, match="--sample-rate and --n-mfcc can only be used with videos or a csv of pairs"):
-        open_source(folder / "pairs.csv", features=FeatureConfig(sample_rate=8000, n_mfcc=20), image=IMAGE)
-    with pytest.raises(SourceError, match="Vectors need their pictures"):
-        open_source(folder / "one.npy", **config)
-    with pytest.raises(ConfigError, match="MFCC need a configuration of sound"):
-        mfcc(np.zeros((1, 16_000)), FeatureConfig(embedding=104))
+    with pytest.raises(UsageError, match=r"^embedding_name can only be used with a csv of embeddings"):
+        open_sources(["synthetic:surf:4"], **config, embedding_name="CLAP")
+    with pytest.raises(UsageError, match=r"^sample_rate and n_mfcc can only be used with videos or a csv of pairs"):
+        open_sources([folder / "pairs.csv"], features=FeatureConfig(sample_rate=8000, n_mfcc=20), image=IMAGE)
+    with pytest.raises(SourceError, match="Vectors need their images"):
+        open_sources([folder / "one.npy"], **config)
     with pytest.raises(RecordsError, match=r"hold embeddings of 12 numbers \(CLAP\), no waveform"):
         Records(records).dataset(input="waveform")
     message = "The recipe 'scenes' takes sound. These records hold embeddings of 12 numbers (CLAP): choose "
     assert message in refused("fit", records, "--out", tmp_path / "run", "--recipe", "scenes", "--epochs", 1)
 
 
-def test_inspect_and_baselines(records, data):
+def test_inspect_and_baselines_of_embeddings(records, data):
     result = run("inspect", records, "--sheet", data / "sheet.png")
     assert result.exit_code == 0, result.output
     assert "features          embeddings of 12 numbers (CLAP)" in result.output
@@ -218,7 +167,7 @@ def test_inspect_and_baselines(records, data):
     assert "nearest sound" in run("baselines", records).output
 
 
-def test_a_model_draws_by_the_embedding(trained, records):
+def test_trained_model_generates_by_the_embedding(trained, records):
     predictor = load(trained)
     assert predictor.metadata.features == Manifest.read(records).features
     vectors, kinds = colour_pairs(40, seed=1)
@@ -229,11 +178,11 @@ def test_a_model_draws_by_the_embedding(trained, records):
     np.testing.assert_array_equal(predictor.predict(vectors[0]), predictor.predict(vectors[:1]))
 
 
-def test_fit_chooses_a_preset_of_features(records):
+def test_default_recipe_of_embeddings_is_features(records):
     assert choose_recipe(records) == "features"
 
 
-def test_evaluate_says_what_the_model_takes_and_has_no_silence(trained, records, data, tmp_path, monkeypatch):
+def test_evaluate_of_embeddings_names_the_input_and_has_no_silence(trained, records, data, tmp_path, monkeypatch):
     import keras_a2i.evaluation.evaluate as evaluation
     import keras_a2i.evaluation.probes as readers
 
@@ -261,7 +210,7 @@ def test_evaluate_says_what_the_model_takes_and_has_no_silence(trained, records,
 
 
 @pytest.mark.parametrize("name", ["model.tflite", "saved"])
-def test_exports_take_vectors(trained, tmp_path, name):
+def test_exported_model_accepts_vectors(trained, tmp_path, name):
     result = run("export", trained, "--out", tmp_path / name)
     assert result.exit_code == 0 and "24 pairs of" in result.output, result.output
     predictor, vectors = load(tmp_path / name), colour_pairs(5, seed=2)[0]
@@ -269,7 +218,7 @@ def test_exports_take_vectors(trained, tmp_path, name):
     np.testing.assert_allclose(predictor.predict(vectors), load(trained).predict(vectors), atol=1e-4)
 
 
-def test_a_model_without_metadata_takes_as_many_numbers_as_it_does(tmp_path):
+def test_model_without_metadata_has_the_length_of_its_input(tmp_path):
     model = keras_a2i.encoder_generator("tiny", n_features=12, image_size=16)
     keras_a2i.export(model, tmp_path / "m.tflite")
     model.save(tmp_path / "m.keras")
@@ -277,7 +226,7 @@ def test_a_model_without_metadata_takes_as_many_numbers_as_it_does(tmp_path):
         assert load(tmp_path / name).metadata.features == FeatureConfig(embedding=12)
 
 
-def test_generate_draws_a_picture_for_each_vector(trained, tmp_path):
+def test_generate_writes_an_image_for_every_vector(trained, tmp_path):
     vectors, kinds = colour_pairs(40, seed=3)
     np.save(tmp_path / "v.npy", vectors)
     np.savez(tmp_path / "named.npz", red=vectors[0], green=vectors[1])
@@ -302,7 +251,7 @@ def test_generate_draws_a_picture_for_each_vector(trained, tmp_path):
             load(trained).predict(tmp_path / f"{name}.npy")
 
 
-def test_sound_is_refused(trained, tmp_path):
+def test_audio_for_a_model_of_embeddings_is_refused(trained, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(16_000), 16_000)
     sentence = r"This model takes embeddings of 12 numbers \(CLAP\), not sound\. Received: "
     predictor = load(trained)
@@ -333,7 +282,7 @@ def test_sound_is_refused(trained, tmp_path):
         ModelMetadata(features=predictor.metadata.features, input="waveform")
 
 
-def test_the_same_bytes_however_many_workers(data, tmp_path):
+def test_records_of_embeddings_are_independent_of_the_workers(data, tmp_path):
     source = EmbeddingsCsvSource(data / "pairs.csv", features=FEATURES, image=IMAGE)
     for workers in (1, 2):
         build_records([source], tmp_path / str(workers), image=IMAGE, split=SplitSpec(kind="column"), workers=workers)

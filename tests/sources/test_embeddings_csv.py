@@ -9,7 +9,7 @@ from keras_a2i.errors import RecordsError, SourceError
 from keras_a2i.records.build import build_records
 from keras_a2i.sources import vectors as vectors_module
 from keras_a2i.sources.embeddings_csv import EmbeddingsCsvSource
-from keras_a2i.sources.open_sources import open_source
+from keras_a2i.sources.open_sources import open_sources
 from keras_a2i.sources.pair import Dropped
 from keras_a2i.sources.vectors import read_vector, split_reference
 
@@ -19,7 +19,7 @@ def folder(tmp_path):
     return write_vector_files(tmp_path / "data")
 
 
-def test_every_kind_of_reference_gives_its_vector_and_name(folder):
+def test_every_kind_of_reference_is_read_as_its_vector_and_id(folder):
     cells = ["one.npy", "many.npy:3", "some.npz:x", "some.npz:b:2", "some.npz:rows:1"]
     source = source_of(folder, "embedding,image\n" + "".join(f"{cell},a.png\n" for cell in cells))
     pairs = read_all(source)
@@ -30,7 +30,7 @@ def test_every_kind_of_reference_gives_its_vector_and_name(folder):
         np.testing.assert_array_equal(pair.features, vector.astype(np.float32))
     assert [pair.key.id for pair in pairs] == [pair.key.source_id for pair in pairs] == cells
     assert source.plan().features == FeatureConfig(embedding=8)
-    assert source.describe() == {"kind": "embeddings", "name": "pairs.csv"}
+    assert source.describe() == {"kind": "embeddings", "name": "pairs.csv", "has_audio": False}
 
 
 def test_a_shared_file_is_opened_once(folder, monkeypatch):
@@ -42,7 +42,7 @@ def test_a_shared_file_is_opened_once(folder, monkeypatch):
     assert [path.name for path in opened] == ["many.npy", "some.npz"]
 
 
-def test_numbers_in_the_csv(folder):
+def test_numbers_in_the_csv_are_vectors_with_ids_from_images(folder):
     text = "image,embedding_2,Embedding_1,source\na.png,2,1,s\nb.png,4,3,s\na.png,6,5e0,\n"
     first, second, third = read_all(source_of(folder, text))
     np.testing.assert_array_equal([p.features for p in (first, second, third)], [[1, 2], [3, 4], [5, 6]])
@@ -55,12 +55,12 @@ def test_numbers_in_the_csv(folder):
 
 def test_an_audio_column_beside_embeddings_is_not_read(folder):
     (folder / "pairs.csv").write_text("audio,embedding,image\nnowhere.wav,one.npy,a.png\n")
-    source = open_source(folder, features=FEATURES, image=IMAGE)
+    (source,) = open_sources([folder], features=FEATURES, image=IMAGE)
     assert isinstance(source, EmbeddingsCsvSource)
     assert [pair.key.id for pair in read_all(source)] == ["one.npy"]
 
 
-def test_bad_rows_are_dropped_with_the_reason_and_the_length_is_the_first_readable_one_s(folder):
+def test_bad_rows_are_dropped_and_the_first_readable_vector_sets_the_length(folder):
     np.save(folder / "nan.npy", np.array([1.0, np.nan]))
     np.save(folder / "huge.npy", np.array([1e300]))
     np.save(folder / "long.npy", np.zeros(16_385))
@@ -73,14 +73,14 @@ def test_bad_rows_are_dropped_with_the_reason_and_the_length_is_the_first_readab
     reasons = {
         "nan.npy": "nan.npy holds NaN or infinite numbers",
         "huge.npy": "huge.npy holds NaN or infinite numbers",
-        "long.npy": "long.npy must have the shape (d,) with 1 to 16384 numbers a vector. Received: shape (16385,)",
-        "empty.npy:0": "empty.npy:0 must have the shape (d,) with 1 to 16384 numbers a vector. Received: shape (0,)",
+        "long.npy": "long.npy must have the shape (d,) with 1 to 16384 numbers per vector. Received: shape (16385,)",
+        "empty.npy:0": "empty.npy:0 must have the shape (d,) with 1 to 16384 numbers per vector. Received: shape (0,)",
         "text.npy": "text.npy must hold real numbers. Received: dtype <U1",
         "pickle.npy": "pickle.npy must be a .npy file of numbers, whole and without Python objects",
         "torn.npy:0": "torn.npy must be a .npy file of numbers, whole and without Python objects",
         "torn.npz:x": "torn.npz must be a .npz file, as numpy.savez writes it",
         "gone.npy": "gone.npy doesn't exist",
-        "many.npy": "many.npy must have the shape (d,) with 1 to 16384 numbers a vector. Received: shape (5, 8). "
+        "many.npy": "many.npy must have the shape (d,) with 1 to 16384 numbers per vector. Received: shape (5, 8). "
         "Name one of its rows: many.npy:ROW",
         "many.npy:5": "many.npy:5: a row must be one of an array (rows, numbers). Received: shape (5, 8)",
         "many.npy:-1": "many.npy:-1: a row must be one of an array (rows, numbers). Received: shape (5, 8)",
@@ -115,7 +115,7 @@ def test_bad_rows_are_dropped_with_the_reason_and_the_length_is_the_first_readab
         ("./one.npy", "the same embedding and image as line 2"),
     ],
 )
-def test_cells_that_name_no_vector(folder, cell, reason):
+def test_cells_that_name_no_vector_are_dropped(folder, cell, reason):
     plan = source_of(folder, f"embedding,image\none.npy,a.png\n{cell},a.png\n").plan()
     (dropped,) = plan.dropped
     assert dropped.id == "pairs.csv line 3" and reason in dropped.reason
@@ -139,12 +139,12 @@ def test_links_that_leave_the_folder_are_never_read(folder):
         (",".join(["image", *(f"embedding_{i}" for i in range(1, 16_386))]) + "\n", "at most 16384 numbers"),
     ],
 )
-def test_a_csv_that_cannot_be_used(folder, text, message):
+def test_unusable_csv_is_refused(folder, text, message):
     with pytest.raises(SourceError, match=message):
         source_of(folder, text).plan()
 
 
-def test_numbers_that_aren_t_are_dropped(folder):
+def test_cells_that_are_not_numbers_are_dropped(folder):
     text = "image,embedding_1,embedding_2\na.png,1,x\nb.png,1,\na.png,inf,1\na.png,1,2\n"
     plan = source_of(folder, text).plan()
     number, infinite = "a value of the embedding isn't a number", "a value of the embedding is NaN or infinite"

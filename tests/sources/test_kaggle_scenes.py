@@ -62,7 +62,7 @@ def _read(source):
     return [item for unit in source.plan().units for item in source.read(unit)]
 
 
-def test_keys_follow_the_file_names(folder):
+def test_keys_are_derived_from_the_file_names(folder):
     keys = {key.id: (key.source_id, key.time, key.label) for key in _keys(_source(folder))}
     assert keys == {
         "images/beach/beach0.png": ("beach/beach", 0.0, "BEACH"),
@@ -84,7 +84,7 @@ def test_pairs_hold_the_features_and_the_files_own_bytes(folder):
     assert items[1].image == (folder / "images/beach/beach1.png").read_bytes()
 
 
-def test_classes_in_any_case_and_of_either_column(folder):
+def test_classes_match_either_column_in_any_case(folder):
     assert len(_keys(_source(folder, classes=["beach"]))) == 5
     assert len(_keys(_source(folder, classes=["City", "indoors"]))) == 3
     with pytest.raises(UsageError, match=r"class 'BEECH'\. Classes: BEACH, CITY, CLASSROOM, INDOORS, OUTDOORS"):
@@ -92,7 +92,7 @@ def test_classes_in_any_case_and_of_either_column(folder):
 
 
 @pytest.mark.parametrize("glob", ["beach3*", "images/beach3/*", "beach3/*", "*/beach2.png", "beach2.png"])
-def test_exclude_means_the_folder_not_the_frames_that_are_numbered_alike(folder, glob):
+def test_exclude_matches_folders_and_not_frames_with_the_same_number(folder, glob):
     kept = [key.id for key in _keys(_source(folder, classes=["BEACH"], exclude=[glob]))]
     assert kept == [
         "images/beach/beach0.png",
@@ -102,14 +102,14 @@ def test_exclude_means_the_folder_not_the_frames_that_are_numbered_alike(folder,
     ]
 
 
-def test_globs_that_match_nothing_or_everything(folder):
+def test_globs_that_match_nothing_or_everything_are_refused(folder):
     with pytest.raises(UsageError, match=r"matches 'beech\*'. Folders: beach/, beach2/, beach3/, city/, class/"):
         _source(folder, exclude=["beech*"]).plan()
     with pytest.raises(UsageError, match="must leave a row"):
         _source(folder, exclude=["*"]).plan()
 
 
-def test_rows_that_cannot_be_used(tmp_path):
+def test_unusable_rows_are_dropped(tmp_path):
     bad = [_row(f"images/a/a{i}.png") for i in range(4)]
     bad[0][1], bad[1][50], bad[2][104], bad[3][3] = "NaN", "inf", "loud", ""
     rows = [
@@ -144,7 +144,7 @@ def test_missing_damaged_and_linked_images_drop_their_own_pair(folder):
     (folder / "images/beach/beach30.png").symlink_to(secret)
     items = _read(_source(folder))
     assert items[0] == Dropped("images/beach/beach0.png", "images/beach/beach0.png doesn't exist")
-    assert items[1].reason == "beach1.png isn't a PNG or JPEG picture"
+    assert items[1].reason == "beach1.png isn't a PNG or JPEG image"
     assert items[2].reason == "images/beach/beach30.png is a link that leads out of the csv's folder"
     assert all(isinstance(item, Pair) for item in items[3:])
 
@@ -161,17 +161,17 @@ def test_images_are_found_with_and_without_the_prefix(tmp_path, named, stored):
     assert pair.key.source_id == "beach/beach"
 
 
-def test_images_without_a_folder_or_a_name(tmp_path):
+def test_images_without_a_folder_or_a_name_have_a_source(tmp_path):
     _write(tmp_path, [_row("images/12.png"), _row("sea4.png")])
     assert [(key.source_id, key.time) for key in _keys(_source(tmp_path))] == [("images", 12.0), ("sea", 4.0)]
 
 
-def test_the_configuration_must_fit_the_columns(folder, tmp_path):
+def test_features_that_do_not_fit_the_columns_are_refused(folder, tmp_path):
     with pytest.raises(ConfigError, match="n_features=80 for 104 columns"):
         _source(folder, features=FeatureConfig(n_mfcc=10)).plan()
 
 
-def test_a_folder_that_is_none(tmp_path):
+def test_unusable_folder_is_refused(tmp_path):
     with pytest.raises(SourceError, match=r"dataset\.csv can't be read"):
         _source(tmp_path).plan()
     _write(tmp_path, [], pictures=False)
@@ -185,7 +185,7 @@ def test_a_folder_that_is_none(tmp_path):
         _source(tmp_path).plan()
 
 
-def test_units_describe_and_other_processes(tmp_path):
+def test_units_have_64_rows_and_are_read_in_other_processes(tmp_path):
     _write(tmp_path, [_row(f"images/s/s{i}.png") for i in range(70)])
     source = _source(tmp_path, classes=["BEACH"], exclude=["s/s69.png"])
     units = source.plan().units
@@ -194,7 +194,8 @@ def test_units_describe_and_other_processes(tmp_path):
     source, unit = pickle.loads(pickle.dumps((source, units[1])))
     assert [pair.key.id for pair in source.read(unit)] == [f"images/s/s{i}.png" for i in range(64, 69)]
     assert source.describe() == {
-        "kind": "scenes",
+        "kind": "kaggle-scenes",
+        "has_audio": False,
         "name": "dataset.csv",
         "classes": ["BEACH"],
         "exclude": ["s/s69.png"],
@@ -219,7 +220,7 @@ def kagglehub(monkeypatch):
     return module
 
 
-def test_fetching_finds_the_csv(folder, kagglehub):
+def test_fetch_kaggle_scenes_finds_the_csv(folder, kagglehub):
     handles = []
     nested = folder / "versions" / "1"
     nested.mkdir(parents=True)
@@ -229,21 +230,21 @@ def test_fetching_finds_the_csv(folder, kagglehub):
     assert handles == ["birdy654/scene-classification-images-and-audio"]
 
 
-def test_fetching_without_network_account_or_csv(tmp_path, kagglehub):
+def test_fetch_kaggle_scenes_without_network_account_or_csv_is_refused(tmp_path, kagglehub):
     for error in (ConnectionError("no route"), kagglehub.exceptions.UnauthenticatedError()):
 
         def fail(handle, error=error):
             raise error
 
         kagglehub.dataset_download = fail
-        with pytest.raises(SourceError, match="Download it by hand from https"):
+        with pytest.raises(SourceError, match="Download it manually from https"):
             fetch_kaggle_scenes()
     kagglehub.dataset_download = lambda handle: str(tmp_path)
     with pytest.raises(SourceError, match=r"came without dataset\.csv"):
         fetch_kaggle_scenes()
 
 
-def test_fetching_without_the_package(monkeypatch):
+def test_fetch_kaggle_scenes_without_kagglehub_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     with pytest.raises(MissingPackageError, match=r"keras-a2i\[data\]"):
         fetch_kaggle_scenes()

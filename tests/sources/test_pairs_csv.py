@@ -47,7 +47,7 @@ def _read(source):
     return [item for unit in source.plan().units for item in source.read(unit)]
 
 
-def test_reads_rows_in_order(folder):
+def test_rows_are_read_in_order(folder):
     source = _source(folder, "image,audio\npng/b.png,wav/a.wav\npng/a.png,wav/short.wav\n")
     first, second = _read(source)
     assert isinstance(first, Pair)
@@ -58,7 +58,7 @@ def test_reads_rows_in_order(folder):
     np.testing.assert_array_equal(second.waveform, np.pad(_tone(1000), (0, 3000)))
 
 
-def test_columns_in_any_order_case_and_number(folder):
+def test_columns_may_have_any_order_case_and_number(folder):
     text = (
         "\ufeffNotes, Split ,Label,Audio,IMAGE,time,source\r\n"
         '"a, b",VAL,sea,wav/a.wav,png/a.png,2.5,tape\r\n\r\n'
@@ -75,13 +75,34 @@ def test_columns_in_any_order_case_and_number(folder):
     )
 
 
+def test_quoted_line_breaks_blank_rows_and_empty_trailing_cells_keep_the_lines(folder):
+    text = (
+        ',,\n\naudio,image,label\r\n"wav/a.wav","png/a.png","two\r\nlines"\n , \n\n'
+        'wav/b.wav,png/b.png,"say ""a, b""",,,\n'
+        "wav/c.wav\nwav/d.wav,png/d.png,NA\n"
+    )
+    plan = _source(folder, text).plan()
+    (unit,) = plan.units
+    assert [key.label for key in unit.keys] == ["two\r\nlines", 'say "a, b"', "NA"]
+    assert unit.name == "pairs.csv lines 5-10"
+    assert plan.dropped == (Dropped("pairs.csv line 9", "the image path is empty"),)
+
+
+@pytest.mark.parametrize("rows", [10_000, 30_000])
+def test_rows_beyond_a_chunk_keep_their_lines(folder, rows):
+    text = "audio,image\n" + "".join(f"wav/{i}.wav,png/a.png\n" for i in range(rows)) + "wav/0.wav,png/a.png\n"
+    plan = _source(folder, text).plan()
+    assert plan.dropped == (Dropped(f"pairs.csv line {rows + 2}", "the same audio and image as line 2"),)
+    assert [key.id for unit in plan.units for key in unit.keys] == [f"wav/{i}.wav" for i in range(rows)]
+
+
 def test_time_counts_the_rows_of_a_source(folder):
     rows = [("a", "one"), ("b", "two"), ("c", "one"), ("d", "one"), ("e", "two")]
     text = "audio,image,source\n" + "".join(f"{audio}.wav,x.png,{source}\n" for audio, source in rows)
     assert [key.time for key in _keys(_source(folder, text))] == [0.0, 0.0, 0.5, 1.0, 0.5]
 
 
-def test_an_audio_with_several_images_gives_ids_that_do_not_depend_on_the_order(folder):
+def test_ids_of_audio_with_several_images_are_independent_of_the_order(folder):
     rows = ["wav/a.wav,png/a.png", "wav/a.wav,png/b.png", "wav/long.wav,png/b.png"]
     forward = _keys(_source(folder, "\n".join(["audio,image", *rows])))
     backward = _keys(_source(folder, "\n".join(["audio,image", *rows[::-1]]), "other.csv"))
@@ -90,19 +111,22 @@ def test_an_audio_with_several_images_gives_ids_that_do_not_depend_on_the_order(
     assert {key.source_id for key in forward} == {"wav/a.wav", "wav/long.wav"}
 
 
-def test_short_and_long_sound(folder):
+def test_short_and_long_audio_is_padded_cut_or_skipped(folder):
     text = "audio,image\n" + "".join(f"wav/{name}.wav,png/a.png\n" for name in ("a", "short", "long"))
     start = _source(folder, text)
     np.testing.assert_array_equal(_read(start)[2].waveform, _tone(6000)[:4000])
-    strict = _source(folder, text, pad=False, long="drop")
+    strict = _source(folder, text, short="skip", long="skip")
     kept, short, long = _read(strict)
     assert isinstance(kept, Pair)
     assert short == Dropped("wav/short.wav", "wav/short.wav lasts 0.125 s, less than 0.5 s")
     assert long == Dropped("wav/long.wav", "wav/long.wav is longer than 0.5 s")
-    assert start.describe() == {"kind": "pairs", "name": "pairs.csv", "pad": True, "long": "start"}
-    assert strict.describe() == {"kind": "pairs", "name": "pairs.csv", "pad": False, "long": "drop"}
-    with pytest.raises(UsageError, match='long must be "start" or "drop"'):
+    description = {"kind": "pairs", "name": "pairs.csv", "has_audio": True}
+    assert start.describe() == {**description, "short": "pad", "long": "start"}
+    assert strict.describe() == {**description, "short": "skip", "long": "skip"}
+    with pytest.raises(UsageError, match=r"""long must be "start" or "skip"\. Received: long='middle'"""):
         _source(folder, text, long="middle")
+    with pytest.raises(UsageError, match=r"""short must be "pad" or "skip"\. Received: short='drop'"""):
+        _source(folder, text, short="drop")
 
 
 def test_a_file_that_cannot_be_used_drops_its_own_pair(folder):
@@ -111,8 +135,8 @@ def test_a_file_that_cannot_be_used_drops_its_own_pair(folder):
     names = ["wav/a.wav,png/bad.png", "wav/bad.wav,png/a.png", "wav/gone.wav,png/a.png", "wav/long.wav,png"]
     items = _read(_source(folder, "\n".join(["audio,image", *names, "wav/short.wav,png/a.png"])))
     assert [item.reason for item in items[:4]] == [
-        "bad.png isn't a PNG or JPEG picture",
-        "bad.wav can't be read as sound (wav, flac, ogg, mp3): Format not recognised.",
+        "bad.png isn't a PNG or JPEG image",
+        "bad.wav can't be read as audio (wav, flac, ogg, mp3): Format not recognised.",
         "wav/gone.wav doesn't exist",
         "png isn't a file",
     ]
@@ -161,7 +185,7 @@ def test_links_that_leave_the_folder_are_never_read(folder):
     np.testing.assert_array_equal(items[3].waveform, _tone(4000))
 
 
-def test_repeated_rows_are_counted(folder):
+def test_repeated_rows_are_dropped(folder):
     plan = _source(folder, "audio,image\nwav/a.wav,png/a.png\nwav/a.wav,png/b.png\n./wav/a.wav,png/a.png\n").plan()
     assert plan.dropped == (Dropped("pairs.csv line 4", "the same audio and image as line 2"),)
     assert sum(len(unit.keys) for unit in plan.units) == 2
@@ -177,7 +201,10 @@ def test_repeated_rows_are_counted(folder):
         ("audio,label\na,b\n", "Missing: image"),
         ("audio,image,Audio\na,b,c\n", r"different names\. Received twice: \['audio'\]"),
         ("audio,image\na.wav,b.png,c\n", r"line 2: .*one cell for each of the 2 columns\. Received: 3"),
-        ('audio,image\na.wav,"b.png\nc.wav,d.png\n', "isn't a well-formed csv"),
+        ('audio,image\na.wav,"b.png\nc.wav,d.png\n', "well-formed csv file: the quoted cell that begins in row 2"),
+        ("audio,image\na.wav,b.png,,,,,,,,,,,,c\n", r"line 2: .*one cell for each of the 2 columns\. Received: 14"),
+        ("audio,image\n\n\na.wav,b.png,c,\n", r"line 4: .*one cell for each of the 2 columns\. Received: 3"),
+        ('audio,image,x\na.wav,b.png,"1\r\n2\n3"\nc.wav,d.png,e,f\n', r"line 5: .*the 3 columns\. Received: 4"),
         ("audio,image\na\xe9.wav,b.png\n".encode("latin-1"), "UTF-8"),
         ("audio,image\na.wav,b.png\n".encode("utf-16"), "UTF-8"),
         ("audio,image,time\na.wav,b.png,0\na2.wav,b.png,1:30\n", r"pairs.csv, line 3: time must be .*'1:30'"),
@@ -186,12 +213,12 @@ def test_repeated_rows_are_counted(folder):
         ("audio,image,split\na.wav,b.png,validation\n", r"line 2: split must be train, val, test.*'validation'"),
     ],
 )
-def test_a_csv_that_cannot_be_used(folder, text, message):
+def test_unusable_csv_is_refused(folder, text, message):
     with pytest.raises(SourceError, match=message):
         _source(folder, text).plan()
 
 
-def test_a_missing_csv(tmp_path):
+def test_missing_csv_is_refused(tmp_path):
     with pytest.raises(SourceError, match=r"pairs\.csv can't be read: No such file"):
         PairsCsvSource(tmp_path / "pairs.csv", features=FEATURES, image=IMAGE).plan()
 
@@ -208,7 +235,7 @@ def test_units_are_runs_of_64_rows_with_stamps(folder):
     assert changed == [False, True, False]
 
 
-def test_read_in_another_process_and_after_a_change(folder):
+def test_units_are_read_in_another_process_and_refused_after_a_change(folder):
     source = _source(folder, "audio,image\nwav/a.wav,png/a.png\n")
     (unit,) = source.plan().units
     source, unit = pickle.loads(pickle.dumps((source, unit)))

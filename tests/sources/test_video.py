@@ -22,7 +22,7 @@ SLIDES = [Fraction(n) for n in range(5)]
     ids=["30", "25", "12", "43/2", "29.97", "variable", "slides"],
 )
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
-def test_the_nearest_frame_is_chosen(tmp_path, times, codec):
+def test_nearest_frame_is_chosen(tmp_path, times, codec):
     base = Fraction(1, 90_000) if codec == "libx264" else Fraction(1, 60_000)
     path = write_clip(tmp_path / "clip.mp4", times, tone(4), codec=codec, time_base=base)
     ticked = [round(time / base) * base for time in times]
@@ -41,7 +41,7 @@ def test_the_nearest_frame_is_chosen(tmp_path, times, codec):
         ("clip.avi", "mpeg4", "pcm_s16le", 44_100),
     ],
 )
-def test_other_formats(tmp_path, name, codec, sound_codec, rate):
+def test_other_formats_have_the_nearest_frame_and_the_audio_in_place(tmp_path, name, codec, sound_codec, rate):
     times, pix_fmt = at(20, 3), "bgr0" if codec == "ffv1" else "yuv420p"
     path = write_clip(
         tmp_path / name,
@@ -74,7 +74,7 @@ def test_other_formats(tmp_path, name, codec, sound_codec, rate):
     ("rate", "channels"), [(16_000, 1), (44_100, 2), (48_000, 6), (8_000, 1), (96_000, 2), (44_100, 8)]
 )
 @pytest.mark.parametrize("sound_codec", ["pcm_s16le", "flac"])
-def test_sound_is_the_mean_of_the_channels_in_its_place(tmp_path, rate, channels, sound_codec):
+def test_waveform_is_the_mean_of_the_channels_in_place(tmp_path, rate, channels, sound_codec):
     sound = tone(3, rate, channels)
     path = write_clip(tmp_path / "clip.mkv", at(10, 3), sound, sound_codec=sound_codec, rate=rate)
     expected = soxr.resample(sound.mean(axis=1), rate, RATE)
@@ -83,7 +83,7 @@ def test_sound_is_the_mean_of_the_channels_in_its_place(tmp_path, rate, channels
         np.testing.assert_allclose(pair.waveform, expected[k * RATE : (k + 1) * RATE], atol=1e-3)
 
 
-def test_sound_of_eight_planes(tmp_path):
+def test_waveform_of_eight_planes_is_their_mean(tmp_path):
     sound = tone(3, 48_000, 8)
     path = write_clip(tmp_path / "clip.mp4", at(10, 3), sound, sound_codec="aac", rate=48_000)
     expected = soxr.resample(sound.mean(axis=1), 48_000, RATE)
@@ -92,7 +92,7 @@ def test_sound_of_eight_planes(tmp_path):
 
 
 @pytest.mark.parametrize("start", [0.3, 0.123])
-def test_late_sound_leaves_silence_before(tmp_path, start):
+def test_late_audio_is_preceded_by_silence(tmp_path, start):
     sound = tone(3, 44_100)
     path = write_clip(tmp_path / "clip.mkv", at(10, 3), sound, sound_codec="flac", rate=44_100, sound_start=start)
     first, second, third = read(path)[:3]
@@ -103,36 +103,36 @@ def test_late_sound_leaves_silence_before(tmp_path, start):
     np.testing.assert_allclose(heard[8:], expected[8:], atol=4e-3)
 
 
-def test_a_second_with_too_little_sound_or_no_frame_is_named(tmp_path):
+def test_clip_with_too_little_audio_or_no_frame_is_dropped(tmp_path):
     path = write_clip(tmp_path / "late.mkv", at(10, Fraction(42, 10)), tone(1.9), sound_codec="flac", sound_start=0.7)
     first, second, third, fourth = read(path)
-    assert first == Dropped("late.mkv@0", "only 0.30 s of its 1 s has sound: the sound starts at 0.70 s")
+    assert first == Dropped("late.mkv@0", "only 0.30 s of its 1 s have audio: the audio track starts at 0.70 s")
     assert np.abs(second.waveform).max() > 0.1
     assert (
         np.abs(third.waveform[: round(0.59 * RATE)]).max() > 0.1
         and np.abs(third.waveform[round(0.61 * RATE) :]).max() == 0
     )
-    assert fourth == Dropped("late.mkv@3", "it has no sound: the sound ends at 2.60 s")
+    assert fourth == Dropped("late.mkv@3", "it has no audio: the audio track ends at 2.60 s")
 
     path = write_clip(tmp_path / "short_picture.mp4", at(10, Fraction(21, 10)), tone(4), time_base=Fraction(1, 10))
     *pairs, third, fourth = read(path)
     assert [number_of(pair.image) for pair in pairs] == [5, 15]
-    assert third == Dropped("short_picture.mp4@2", "no frame within 0.25 s of 2.50 s: the picture ends at 2.00 s")
-    assert fourth.reason == "no frame within 0.25 s of 3.50 s: the picture ends at 2.00 s"
+    assert third == Dropped("short_picture.mp4@2", "no frame within 0.25 s of 2.50 s: the video track ends at 2.00 s")
+    assert fourth.reason == "no frame within 0.25 s of 3.50 s: the video track ends at 2.00 s"
 
 
-def test_a_gap_in_the_picture_and_a_late_picture_are_named(tmp_path):
+def test_clip_in_a_gap_or_before_the_video_track_is_dropped(tmp_path):
     times = [time for time in at(10, 5) if time >= Fraction("1.8") and not 3.1 <= time < 3.9]
     path = write_clip(tmp_path / "clip.mkv", times, tone(5), sound_codec="flac")
     results = read(path)
-    assert results[0].reason == "no frame within 0.25 s of 0.50 s: the picture starts at 1.80 s"
-    assert results[1].reason == "no frame within 0.25 s of 1.50 s: the picture starts at 1.80 s"
+    assert results[0].reason == "no frame within 0.25 s of 0.50 s: the video track starts at 1.80 s"
+    assert results[1].reason == "no frame within 0.25 s of 1.50 s: the video track starts at 1.80 s"
     assert number_of(results[2].image) == times.index(Fraction(5, 2))
     assert results[3].reason == "no frame within 0.25 s of 3.50 s: frames are missing or damaged there"
     assert number_of(results[4].image) == times.index(Fraction(9, 2))
 
 
-def test_a_gap_in_the_sound_is_silent_and_what_follows_stays_in_place(tmp_path):
+def test_gap_in_the_audio_is_silent_and_the_rest_stays_in_place(tmp_path):
     sound = tone(3)
     path = write_clip(tmp_path / "whole.mkv", at(10, 3), sound, sound_codec="pcm_s16le")
     with av.open(str(path)) as whole, av.open(str(tmp_path / "clip.mkv"), "w") as out:
@@ -148,7 +148,7 @@ def test_a_gap_in_the_sound_is_silent_and_what_follows_stays_in_place(tmp_path):
 
 
 @pytest.mark.parametrize("duration", [0.5, 2.0, 0.1])
-def test_other_durations(tmp_path, duration):
+def test_other_durations_have_the_frame_at_their_middle(tmp_path, duration):
     sound, times = tone(3), at(20, 3)
     path = write_clip(tmp_path / "clip.mkv", times, sound, sound_codec="flac", time_base=Fraction(1, 20))
     features = FeatureConfig(duration=duration, frame=0.05, hop=0.025)
@@ -184,7 +184,7 @@ def quarters(picture: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("width", "height"), [(128, 64), (64, 128), (64, 64), (98, 66)])
-def test_the_centre_square_fills_the_picture(tmp_path, width, height):
+def test_centre_square_fills_the_image(tmp_path, width, height):
     path = write_clip(
         tmp_path / "c.mp4", at(10, 1), tone(1), pictures=lambda n: scene(width, height), pix_fmt="yuv444p"
     )
@@ -197,7 +197,7 @@ def test_the_centre_square_fills_the_picture(tmp_path, width, height):
     np.testing.assert_allclose(quarters(pair.image)[..., 0], QUARTERS @ [0.299, 0.587, 0.114], atol=6)
 
 
-def test_pixels_that_are_not_square(tmp_path):
+def test_pixel_aspect_is_applied(tmp_path):
     def squeezed(n):
         return scene(128, 64)[:, ::2]
 
@@ -217,7 +217,7 @@ TURNS = {
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_the_display_matrix_is_applied(tmp_path, turn):
+def test_display_matrix_is_applied(tmp_path, turn):
     (a, b, c, d), expected = TURNS[turn]
     path = write_clip(tmp_path / "c.mp4", at(10, 1), tone(1), pictures=lambda n: scene(96, 64), pix_fmt="yuv444p")
     data = bytearray(path.read_bytes())
@@ -232,7 +232,7 @@ def test_the_display_matrix_is_applied(tmp_path, turn):
 
 @pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
 @pytest.mark.parametrize(("matrix", "red", "blue"), [(1, 0.2126, 0.0722), (6, 0.299, 0.114)], ids=["bt709", "bt601"])
-def test_colours_are_those_the_stream_says(tmp_path, full, matrix, red, blue):
+def test_colours_follow_the_tags_of_the_stream(tmp_path, full, matrix, red, blue):
     rgb = np.array([200, 40, 60])
     luma = red * rgb[0] + (1 - red - blue) * rgb[1] + blue * rgb[2]
     planes = np.array([luma, (rgb[2] - luma) / (2 - 2 * blue), (rgb[0] - luma) / (2 - 2 * red)])

@@ -12,12 +12,13 @@ from support.video_clips import IMAGE, RATE, at, nearest, number_of, numbered, r
 
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import MissingPackageError, UsageError
-from keras_a2i.media.video_clip import VIDEO_SUFFIXES, VideoSource, find_videos
-from keras_a2i.sources import video_decode
+from keras_a2i.media import video_decode
+from keras_a2i.media.suffixes import VIDEO_SUFFIXES
 from keras_a2i.sources.pair import Dropped, Pair
+from keras_a2i.sources.video import VideoSource, find_videos
 
 
-def test_files_that_give_nothing_are_named(tmp_path):
+def test_unusable_files_are_dropped(tmp_path):
     write_clip(tmp_path / "mute.mp4", at(10, 2))
     write_clip(tmp_path / "blind.mp4", None, tone(2))
     write_clip(tmp_path / "short.mkv", at(10, Fraction(6, 10)), tone(0.6), sound_codec="flac")
@@ -31,14 +32,15 @@ def test_files_that_give_nothing_are_named(tmp_path):
     assert plan.units == ()
     assert [drop.id for drop in plan.dropped] == names
     reasons = [drop.reason for drop in plan.dropped]
-    assert reasons[0] == "The file has no sound"
-    assert reasons[1] == "The file has no picture"
-    assert reasons[2].startswith("The clip lasts 0.6") and reasons[2].endswith("a pair needs 1 s")
-    assert all(reason.startswith("The file can't be opened as a video: ") for reason in reasons[3:])
+    assert reasons[0] == "mute.mp4 has no audio track"
+    assert reasons[1] == "blind.mp4 has no video track"
+    assert reasons[2].startswith("short.mkv lasts 0.6") and reasons[2].endswith("a clip has 1 s")
+    opened = [f"{name} can't be opened as a video: " for name in names[3:]]
+    assert all(reason.startswith(start) for reason, start in zip(reasons[3:], opened, strict=True))
     assert not any(str(tmp_path) in reason for reason in reasons)
 
 
-def test_a_cover_is_no_picture(tmp_path):
+def test_cover_is_not_a_video_track(tmp_path):
     path = tmp_path / "song.mp4"
     with av.open(str(path), "w") as out:
         audio, cover = out.add_stream("aac", rate=RATE, layout="mono"), out.add_stream("png", rate=1)
@@ -49,11 +51,11 @@ def test_a_cover_is_no_picture(tmp_path):
         out.mux(audio.encode(frame))
         out.mux(cover.encode(av.VideoFrame.from_ndarray(numbered(1), format="rgb24")))
         out.mux([*audio.encode(None), *cover.encode(None)])
-    assert read(path) == [Dropped("song.mp4", "The file has no picture, only a cover")]
+    assert read(path) == [Dropped("song.mp4", "song.mp4 has no video track, only a cover")]
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
-def test_a_file_that_breaks_off_gives_what_came_before(tmp_path, name):
+def test_file_that_breaks_off_has_the_pairs_before(tmp_path, name):
     options = {"movflags": "faststart"} if name == "clip.mp4" else {}
     sound_codec = "aac" if name == "clip.mp4" else "flac"
     path = write_clip(tmp_path / name, at(30, 8), tone(8), sound_codec=sound_codec, options=options)
@@ -70,7 +72,7 @@ def test_a_file_that_breaks_off_gives_what_came_before(tmp_path, name):
             assert "ends at" in result.reason or "could be read" in result.reason
 
 
-def test_damage_in_the_middle_costs_only_some_seconds(tmp_path):
+def test_damage_in_the_middle_drops_only_some_clips(tmp_path):
     path = write_clip(
         tmp_path / "clip.mkv", at(30, 8), tone(8), sound_codec="flac", options={"cluster_time_limit": "500"}
     )
@@ -85,7 +87,7 @@ def test_damage_in_the_middle_costs_only_some_seconds(tmp_path):
     np.testing.assert_allclose(results[1].waveform, tone(8)[RATE : 2 * RATE, 0], atol=1e-3)
 
 
-def test_a_file_that_vanishes_after_planning(tmp_path):
+def test_file_that_vanishes_after_planning_is_dropped(tmp_path):
     path = write_clip(tmp_path / "clip.mp4", at(10, 2), tone(2))
     source = VideoSource([path], tmp_path, features=FeatureConfig(), image=IMAGE)
     (unit,) = source.plan().units
@@ -94,7 +96,7 @@ def test_a_file_that_vanishes_after_planning(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["clip.ts", "clip.mkv"])
-def test_duration_and_start_that_the_header_does_not_say(tmp_path, name):
+def test_duration_and_start_are_found_without_the_header(tmp_path, name):
     sound = tone(3.1)
     start, codec, live = (10, "mpeg2video", {}) if name == "clip.ts" else (0, "libx264", {"live": "1"})
     times = [start + time for time in at(25, Fraction(31, 10))]
@@ -110,7 +112,7 @@ def test_duration_and_start_that_the_header_does_not_say(tmp_path, name):
 
 def test_skipping_frames_changes_nothing(tmp_path, monkeypatch):
     path = write_clip(tmp_path / "clip.mp4", at(30, 5), tone(5))
-    skipped, reader = read(path), video_decode.ClipReader.__iter__
+    skipped, reader = read(path), video_decode.VideoDecoder.__iter__
     asked = []
 
     def spoiled(self):
@@ -120,7 +122,7 @@ def test_skipping_frames_changes_nothing(tmp_path, monkeypatch):
                 raise video_decode.InexactSkipError
             yield second
 
-    monkeypatch.setattr(video_decode.ClipReader, "__iter__", spoiled)
+    monkeypatch.setattr(video_decode.VideoDecoder, "__iter__", spoiled)
     plain = read(path)
     assert asked == [True, False]
     assert len(plain) == len(skipped) == 5
@@ -130,7 +132,7 @@ def test_skipping_frames_changes_nothing(tmp_path, monkeypatch):
         np.testing.assert_array_equal(one.waveform, other.waveform)
 
 
-def test_tracks_far_apart_in_the_file_are_not_held_in_memory(tmp_path, monkeypatch):
+def test_tracks_far_apart_are_not_held_in_memory(tmp_path, monkeypatch):
     path = write_clip(
         tmp_path / "clip.mkv",
         at(10, 8),
@@ -148,7 +150,7 @@ def test_tracks_far_apart_in_the_file_are_not_held_in_memory(tmp_path, monkeypat
     assert results[0].reason == f"no frame within 0.25 s of 0.50 s: {reason}"
 
 
-def test_find_videos(tmp_path):
+def test_find_videos_lists_visible_files_by_suffix(tmp_path):
     for name in ("b.MP4", "a/z.webm", "a/notes.txt", ".hidden.mp4", ".cache/x.mp4", "a.mkv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
@@ -157,19 +159,19 @@ def test_find_videos(tmp_path):
     assert {".mp4", ".mkv", ".webm", ".mov", ".avi"} <= set(VIDEO_SUFFIXES)
 
 
-def test_the_source_is_picklable_and_names_are_relative(tmp_path):
+def test_source_is_picklable_and_its_names_are_relative(tmp_path):
     (tmp_path / "in").mkdir()
     write_clip(tmp_path / "in" / "c.mp4", at(10, 2), tone(2))
     source = VideoSource([tmp_path / "in" / "c.mp4"], tmp_path, features=FeatureConfig(), image=IMAGE)
     (unit,) = source.plan().units
     copy = pickle.loads(pickle.dumps(source))
     assert [pair.key.id for pair in copy.read(unit)] == ["in/c.mp4@0", "in/c.mp4@1"]
-    assert source.describe() == {"kind": "videos", "files": 1}
+    assert source.describe() == {"kind": "videos", "has_audio": True, "files": 1}
     with pytest.raises(UsageError, match=r"Every video must lie within the folder in\. Received: c\.mp4"):
         VideoSource([pathlib.Path("/elsewhere/c.mp4")], tmp_path / "in", features=FeatureConfig(), image=IMAGE)
 
 
-def test_without_pyav(tmp_path, monkeypatch):
+def test_plan_without_pyav_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     source = VideoSource([tmp_path / "c.mp4"], tmp_path, features=FeatureConfig(), image=IMAGE)
     with pytest.raises(MissingPackageError, match=r"Reading video files needs the package av.*keras-a2i\[video\]"):

@@ -1,4 +1,4 @@
-"""`synthetic:surf`: an embedded data set with known truth, made of rendered seconds of shore."""
+"""`synthetic:surf`: an embedded data set with known truth, of rendered clips of a shore."""
 
 from keras_a2i.datasets.surf.factors import FACTORS
 from keras_a2i.datasets.surf.source import SurfSource

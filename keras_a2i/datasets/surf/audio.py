@@ -1,15 +1,15 @@
-"""The sound of the shore: every hidden factor has its own band and gesture, so that one second tells them all.
+"""The audio of the shore: every hidden factor has its own band and pattern, so that one clip determines them all.
 
-| factor | heard as |
+| factor | audible as |
 |---|---|
 | swell | level of the rumble around 120 Hz (26 dB), and a little of the breaker's |
 | wave | centre of the breaker's noise: 0.85 kHz far out, 2.9 kHz on the sand; loudest when it breaks |
-| wind | howl, 340 to 720 Hz, rising in pitch and level |
+| wind | howl, 340 to 720 Hz, rising in pitch and level with the wind |
 | rain | crackle from 5.9 to 8 kHz, denser and louder |
 | night | crickets at 5 kHz by night, gulls at 2 to 3 kHz by day |
 | place | bamboo chimes in the bay; a bell buoy, rattling pebbles at 3.9 kHz and an echo in the cove |
 
-Below 16 kHz sample rate the high bands move down with half the sample rate.
+At sample rates below 16 kHz the high bands are shifted down in proportion.
 """
 
 import numpy as np
@@ -23,12 +23,12 @@ _CHIMES = ((1180.0, 1.0, 30.0), (2050.0, 0.4, 45.0))
 
 
 def render_audio(factors: dict[str, float], features: FeatureConfig, random: np.random.Generator) -> np.ndarray:
-    """Draws the sound of one pair.
+    """Renders the waveform of one pair.
 
     Args:
         factors: value of every name in `FACTORS`; constant over the pair.
-        features: gives the sample rate (8 kHz or more) and the duration.
-        random: where noise and the moments of calls and strokes are drawn from.
+        features: sample rate (8 kHz or more) and duration.
+        random: source of the noise and of the moments of calls and strokes.
 
     Returns:
         float32 (n_samples,) in [-1, 1].
@@ -37,7 +37,7 @@ def render_audio(factors: dict[str, float], features: FeatureConfig, random: np.
     seconds = np.arange(n) / rate
     frequencies = np.fft.rfftfreq(n, 1 / rate)
     top = min(rate / 16_000, 1.0)
-    # Always drawn, and in the same order: two sounds with one seed differ by their factors alone.
+    # Always drawn, in the same order: two waveforms with the same seed differ by their factors alone.
     white, gusts, drops = random.standard_normal((3, n), dtype=np.float32)
     arrivals, weights = random.uniform(size=n), np.minimum(random.exponential(size=n), 3)
     waveform = _shape(white, _surf_spectrum(frequencies, factors))
@@ -108,7 +108,7 @@ def _crickets(seconds: np.ndarray, pitch: float, random: np.random.Generator) ->
 
 
 def _gulls(seconds: np.ndarray, top: float, random: np.random.Generator) -> np.ndarray:
-    """Falling cries, three a second, from 3 kHz down to 2 kHz."""
+    """Falling cries, three per second, from 3 kHz down to 2 kHz."""
     step = 1 / 3
     start = random.uniform(0, 0.08)
     since = np.mod(seconds - start, step)

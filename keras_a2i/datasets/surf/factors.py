@@ -1,4 +1,4 @@
-"""The hidden factors behind a second of shore: what they are, and how they move through a recording."""
+"""The hidden factors of a rendered pair: which there are, and how they change during a recording."""
 
 import math
 
@@ -21,18 +21,18 @@ _FACTOR_STREAM, _JITTER_STREAM, AUDIO_STREAM = 0, 1, 2
 
 
 def random_stream(seed: int, recording: int, stream: int, second: int = 0) -> np.random.Generator:
-    """Random numbers that depend on the arguments alone, so that pairs can be made in any order."""
+    """Returns random numbers that depend on the arguments alone, so that pairs can be rendered in any order."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(recording, stream, second)))
 
 
 def factors_at(seed: int, recording: int, second: int) -> dict[str, float]:
-    """Values of all factors for one pair.
+    """Returns the values of all factors of one pair.
 
-    Swell, wind and rain drift with sums of sines, made uniform by their normal distribution function; the wave comes
-    in every 6 to 10 pairs; day and night change every 5 to 15 pairs. A little jitter keeps two pairs from being equal.
+    Swell, wind and rain drift with sums of sines, made uniform by their normal distribution function; a wave arrives
+    every 6 to 10 pairs; day and night change every 5 to 15 pairs. A little jitter keeps two pairs from being equal.
 
     Args:
-        seed: of the data set.
+        seed: random seed of the data set.
         recording: number of the recording; even ones are at the bay, odd ones at the cove.
         second: number of the pair within the recording, from 0.
 

@@ -1,4 +1,4 @@
-"""What the wind and the rain move: palm, flag, gulls and rain streaks, drawn at twice the size and reduced."""
+"""What wind and rain move: palm, flag, gulls and rain streaks, drawn at twice the size and scaled down."""
 
 import functools
 import math
@@ -38,7 +38,7 @@ def palm(size: int, wind: float) -> tuple[np.ndarray, int, int]:
     """The bay's palm bending to the right with the wind.
 
     Returns:
-        RGBA float32 layer, and the column and row of its top left corner in a picture of `size` pixels a side.
+        RGBA float32 layer, and the column and row of its top left corner in an image of `size` pixels per side.
     """
     left, top, right, bottom = 0, int(0.12 * size), int(0.56 * size), size
     layer = Image.new("RGBA", (_OVERSAMPLING * (right - left), _OVERSAMPLING * (bottom - top)))

@@ -1,4 +1,4 @@
-"""The picture of the shore: a function of the hidden factors alone."""
+"""The image of the shore: a function of the hidden factors alone."""
 
 import numpy as np
 from PIL import Image
@@ -15,7 +15,7 @@ _DRAWN_SIZE = 256
 
 
 def render_image(factors: dict[str, float], image: ImageConfig) -> np.ndarray:
-    """Draws the shore at 256 pixels a side (or `image.size`, if that is more) and reduces it to the size wanted.
+    """Renders the shore at 256 pixels per side (or `image.size`, if that is larger) and scales it to `image.size`.
 
     Args:
         factors: value of every name in `FACTORS`.
@@ -39,8 +39,8 @@ def render_image(factors: dict[str, float], image: ImageConfig) -> np.ndarray:
     if factors["rain"] > 0:
         streaks = rain_streaks(scene.size, factors["rain"], factors["wind"])
         blend(canvas, palette.foam, 0.5 * streaks)
-    picture = Image.fromarray((np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8))
-    return fit_image(picture, image)
+    rendered = Image.fromarray((np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8))
+    return fit_image(rendered, image)
 
 
 def _tint(palette: Palette, factors: dict[str, float]) -> np.ndarray:

@@ -1,39 +1,39 @@
-"""Brushes of the picture: soft steps, blending and fixed smooth textures on float arrays."""
+"""Brushes of the image: soft steps, blending and fixed smooth textures on float arrays."""
 
 import numpy as np
 from PIL import Image
 
 
 def smoothstep(low: float | np.ndarray, high: float | np.ndarray, x: float | np.ndarray) -> np.ndarray:
-    """0 below `low`, 1 above `high`, a smooth cubic between."""
+    """Returns 0 below `low`, 1 above `high`, and a smooth cubic in between."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def blend(canvas: np.ndarray, colour: np.ndarray, alpha: np.ndarray | float) -> None:
-    """Lays a colour (3,) or picture (h, w, 3) over the canvas in place; alpha is (h, w), (h, 1) or a number."""
+    """Blends a colour (3,) or an image (h, w, 3) over the canvas in place; alpha is (h, w), (h, 1) or a number."""
     alpha = np.asarray(alpha, np.float32)
     canvas += (colour - canvas) * (alpha[..., None] if alpha.ndim else alpha)
 
 
 def lay(canvas: np.ndarray, layer: np.ndarray, tint: np.ndarray, left: int = 0, top: int = 0) -> None:
-    """Lays an RGBA layer (h, w, 4), its colours multiplied by `tint` (3,), over part of the canvas in place."""
+    """Blends an RGBA layer (h, w, 4), its colours multiplied by `tint` (3,), over part of the canvas in place."""
     part = canvas[top : top + layer.shape[0], left : left + layer.shape[1]]
     part += (layer[..., :3] * tint - part) * layer[..., 3:]
 
 
 def to_floats(layer: Image.Image) -> np.ndarray:
-    """An RGBA image as float32 (h, w, 4) in [0, 1]."""
+    """Converts an RGBA image to float32 (h, w, 4) in [0, 1]."""
     return np.asarray(layer, np.float32) / 255
 
 
 def colour(*values: int) -> np.ndarray:
-    """An RGB colour of 0 to 255 as float32 (3,) in [0, 1]."""
+    """Converts an RGB colour of 0 to 255 to float32 (3,) in [0, 1]."""
     return np.array(values, np.float32) / 255
 
 
 def texture(seed: int, rows: int, columns: int, height: int, width: int) -> np.ndarray:
-    """Smooth noise in [0, 1], uniform over its area, from a fixed random grid that is the same for every picture size.
+    """Returns smooth noise in [0, 1], uniform over its area, from a random grid that is the same for every image size.
 
     Args:
         seed: which texture.

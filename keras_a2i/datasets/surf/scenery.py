@@ -1,4 +1,4 @@
-"""What stands still in the two places: shoreline, sky, land and textures, drawn once for each picture size."""
+"""The static parts of the two places: shoreline, sky, land and textures, rendered once per image size."""
 
 import dataclasses
 import functools
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from keras_a2i.datasets.surf.paint import texture, to_floats
 
-HORIZON = 0.42  # height of the horizon, as a share of the picture from the top
+HORIZON = 0.42  # height of the horizon, as a fraction of the image from the top
 LANTERN = (0.795, 0.112)  # column and row of the lighthouse's light
 _LAND_BOTTOM = 0.68
 _OVERSAMPLING = 4
@@ -25,7 +25,7 @@ _BOULDERS = (
 
 @dataclasses.dataclass(frozen=True)
 class Scenery:
-    """Layers of one place at one size, all float32; rows and columns are shares of the picture, 0 to 1."""
+    """Layers of one place at one size, all float32; rows and columns are fractions of the image, 0 to 1."""
 
     rows: np.ndarray  # (size, 1)
     columns: np.ndarray  # (size,)
@@ -47,7 +47,7 @@ class Scenery:
 
 @functools.lru_cache(maxsize=4)
 def scenery(place: int, size: int) -> Scenery:
-    """Draws the still layers of the bay (0) or the cove (1) for pictures of `size` pixels a side."""
+    """Renders the static layers of the bay (0) or the cove (1) for images of `size` pixels per side."""
     rows = ((np.arange(size, dtype=np.float32) + 0.5) / size)[:, None]
     columns = rows[:, 0]
     light = (0.70, 0.15) if place == 0 else (0.27, 0.16)
@@ -105,7 +105,7 @@ def _draw_land(paint: Callable[["_Pen"], None], size: int) -> np.ndarray:
 
 
 class _Pen:
-    """Draws polygons given in shares of the picture."""
+    """Draws polygons whose points are fractions of the image."""
 
     def __init__(self, layer: Image.Image):
         self._draw, self._side = ImageDraw.Draw(layer), layer.width

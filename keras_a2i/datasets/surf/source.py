@@ -119,6 +119,7 @@ class Surf(SourceType):
     details = f"{NAME} or {NAME}:N, rendered here, N pairs ({DEFAULT_PAIRS})"
     names = (NAME,)
     options = SurfOptions
+    position = 60
 
     def recognises(self, spec: Spec) -> bool:
         """Returns whether the spec is "synthetic:surf", with or without a number."""

@@ -1,0 +1,47 @@
+"""`keras-a2i build-records`: the options that the source types declare, and their flags in messages."""
+
+import pytest
+from click.testing import CliRunner
+
+from keras_a2i.cli.build_records import command
+from keras_a2i.errors import UsageError
+from keras_a2i.records.manifest import Manifest
+from keras_a2i.sources.open_sources import all_options
+from keras_a2i.sources.registry import SOURCE_TYPES
+
+
+def run(*arguments):
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def test_help_lists_every_source_type_and_option():
+    result = run("--help")
+    assert result.exit_code == 0
+    for source_type in SOURCE_TYPES.values():
+        assert source_type.details.splitlines()[0] in result.output
+    for option, _ in all_options().values():
+        assert f"--{option.flag}" in result.output
+    assert "--short [pad|skip]" in result.output and "--class NAME" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--class", "A", "--exclude", "b*"], "--class and --exclude can only be used with the Kaggle scenes"),
+        (["--short", "skip"], "--short can only be used with a csv of pairs"),
+        (["--embedding-name", "CLAP"], "--embedding-name can only be used with a csv of embeddings"),
+    ],
+)
+def test_options_that_no_source_uses_are_refused_by_their_flags(tmp_path, arguments, message):
+    result = run("synthetic:surf:4", "--out", tmp_path / "rec", *arguments)
+    assert isinstance(result.exception, UsageError) and message in str(result.exception)
+    assert not (tmp_path / "rec").exists()
+
+
+def test_build_then_again_rebuilds_nothing(tmp_path):
+    arguments = ("synthetic:surf:4", "--out", tmp_path / "rec", "--image-size", 16, "--workers", 1, "--seed", 5)
+    first, second = run(*arguments), run(*arguments)
+    assert first.exit_code == 0 and "pairs from 2 sources" in first.output
+    assert second.exit_code == 0 and "complete already; nothing was rebuilt" in second.output
+    manifest = Manifest.read(tmp_path / "rec")
+    assert manifest.sources[0]["seed"] == 5 and manifest.image.size == 16

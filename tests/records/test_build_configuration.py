@@ -1,0 +1,45 @@
+"""The configurations of a build: those that its sources were opened with."""
+
+import pytest
+from support.tone_source import ToneSource
+
+from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.errors import UsageError
+from keras_a2i.records.build import build_records
+from keras_a2i.records.manifest import Manifest
+from keras_a2i.sources.open_sources import open_sources
+
+IMAGE, FEATURES = ImageConfig(size=16), FeatureConfig(sample_rate=8_000)
+
+
+def test_build_without_configurations_uses_those_of_the_sources(tmp_path):
+    sources = open_sources(["synthetic:surf:4"], features=FEATURES, image=IMAGE)
+    build_records(sources, tmp_path / "rec", workers=1)
+    manifest = Manifest.read(tmp_path / "rec")
+    assert (manifest.features, manifest.image) == (FEATURES, IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image": ImageConfig(size=32)}, r"^image must be .*size=32.* for the source 'synthetic:surf', .*size=16"),
+        ({"features": FeatureConfig()}, r"^features must be .*sample_rate=16000.*sample_rate=8000.*Pass the same to"),
+    ],
+)
+def test_build_with_another_configuration_than_the_sources_is_refused(tmp_path, options, message):
+    sources = open_sources(["synthetic:surf:4"], features=FEATURES, image=IMAGE)
+    with pytest.raises(UsageError, match=message):
+        build_records(sources, tmp_path / "rec", workers=1, **options)
+    assert not (tmp_path / "rec").exists()
+
+
+def test_build_of_sources_with_different_configurations_is_refused(tmp_path):
+    (small,) = open_sources(["synthetic:surf:4"], image=IMAGE)
+    (large,) = open_sources(["synthetic:surf:6"], image=ImageConfig(size=32))
+    with pytest.raises(UsageError, match="image must be the configuration that every source was opened with"):
+        build_records([small, large], tmp_path / "rec", workers=1)
+
+
+def test_build_of_a_source_that_states_no_configuration_uses_the_given_one(tmp_path):
+    manifest = build_records([ToneSource()], tmp_path / "rec", image=IMAGE, workers=1)
+    assert manifest.image == IMAGE
