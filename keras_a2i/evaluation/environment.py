@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 
-
 _SAME = ("recipe", "fingerprint", "epochs", "batch_size", "precision", "dtype_policy")
 
 

@@ -49,7 +49,8 @@ def evaluate(
 
     Args:
         model: a path that `load` accepts (a run folder, a `.keras` file, an exported model), a loaded `Predictor`, a
-            `keras.Model`, or a function of inputs (batch, n_inputs); images are (batch, size, size, channels) in [-1, 1].
+            `keras.Model`, or a function of inputs (batch, n_inputs) that returns images (batch, size, size, channels)
+            in [-1, 1].
         records: the records folder, or `Records`.
         split: the held-out split.
         seed: of the shuffled audio, the bootstrap, samples and probes.
@@ -207,9 +208,7 @@ def _silence(manifest: Manifest, input: str) -> np.ndarray | None:
 def _note_embeddings(manifest: Manifest) -> list[str]:
     if not manifest.features.embedding:
         return []
-    return [
-        f"The model's inputs are {manifest.features.description}: where the report speaks of audio, it means these."
-    ]
+    return [f"The model's inputs are {manifest.features.description}; the report's word audio stands for these."]
 
 
 def _examples(

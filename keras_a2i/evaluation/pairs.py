@@ -127,7 +127,7 @@ def scaled(images: np.ndarray) -> np.ndarray:
 
 
 def thumbnails(images: np.ndarray, size: int = _THUMBNAIL) -> np.ndarray:
-    """Means over a grid of `size` x `size` cells, (n, size, size, channels); smaller images are returned as they are."""
+    """Means over a grid of `size` x `size` cells, (n, size, size, channels); smaller images stay as they are."""
     n, height, _, channels = images.shape
     if height <= size:
         return images

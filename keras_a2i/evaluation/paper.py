@@ -37,9 +37,7 @@ def paper_notes(train: Pairs, held_out: Pairs, leak: Leak) -> list[str]:
     if (len(train), len(held_out)) != (360, 120):
         notes.append(f"The paper trained on 360 pairs and held 120 out; here it is {len(train)} and {len(held_out)}.")
     if leak.share < 0.5:
-        notes.append(
-            "The paper split pairs at random, so that neighbours in time were on both sides; here they aren't."
-        )
+        notes.append("The paper split pairs at random, so that neighbours in time were on both sides; here not.")
     return notes
 
 

@@ -19,7 +19,9 @@ _LAYOUT = {"data_format": "channels_last", "dtype": "float32"}
 
 
 class LabelProbe:
-    """A small convolutional classifier of real images, without batch normalisation, which took blur for a certain class.
+    """A small convolutional classifier of real images.
+
+    It has no batch normalisation, with which it took blurred images for one certain class.
 
     Args:
         images: uint8 (n, size, size, channels) by row number, n 2 or more.

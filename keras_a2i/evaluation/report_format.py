@@ -38,7 +38,7 @@ def percent(share: float) -> str:
 
 
 def printable(value: object) -> object:
-    """Text without what neither HTML nor SVG may hold: control characters, lone surrogates. Other values as they are."""
+    """Text without control characters and lone surrogates, which HTML and SVG may not hold; other values unchanged."""
     if type(value) is not str:
         return value
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in value)

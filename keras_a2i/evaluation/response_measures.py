@@ -187,9 +187,10 @@ def _at_gains(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
 
 @shared
 def _samples(evidence: Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Thumbnails of samples (n, samples, size, size, channels), their rows, and the labels a probe predicts (n, samples).
+    """Samples of at most 256 held-out pairs, spread evenly.
 
-    Of at most 256 held-out pairs, spread evenly.
+    Returns:
+        Thumbnails (n, samples, values), the rows, and the labels that a probe predicts (n, samples) where there is one.
     """
     assert evidence.sample is not None
     held_out, n = evidence.held_out, evidence.n_samples
