@@ -112,13 +112,9 @@ def _fit(records: pathlib.Path, run: pathlib.Path, seed: int, overwrite: bool):
 def _score(model, records: pathlib.Path, run: pathlib.Path, seed: int) -> None:
     from keras_a2i.cli.evaluate import show_report
     from keras_a2i.evaluation.evaluate import evaluate
-    from keras_a2i.evaluation.report_html import write_html
 
-    report = evaluate(
-        model.predict_on_batch, records, seed=seed, model_name=str(run), command=f"keras-a2i evaluate {run} {records}"
-    )
-    report.write_json(run / "report.json")
-    write_html(report, run / "report.html")
+    report = evaluate(run, records, seed=seed, command=f"keras-a2i evaluate {run} {records}")
+    report.save(run)
     show_report(report)
 
 

@@ -122,7 +122,7 @@ def principal_components(train: Pairs, held_out: Pairs) -> Rows:
         target = scaled(held_out.images[rows]).reshape(len(rows), -1) - mean
         return np.clip((target @ components.T) @ components + mean, -1, 1).reshape(-1, *train.images.shape[1:])
 
-    return Generated(project, len(held_out), train.images.shape[1:])
+    return Generated(project, len(held_out), train.images.shape[1:], keep=True)
 
 
 def _components(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

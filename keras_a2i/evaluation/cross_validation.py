@@ -9,9 +9,14 @@ import numpy as np
 
 from keras_a2i.errors import UsageError
 from keras_a2i.evaluation.evaluate import compared, evaluate
-from keras_a2i.evaluation.report import Gain, Report
+from keras_a2i.evaluation.report import Report
+from keras_a2i.evaluation.report_blocks import Column, Table
+from keras_a2i.evaluation.report_data import Gain
+from keras_a2i.evaluation.report_format import number
+from keras_a2i.evaluation.report_sections import table
 from keras_a2i.evaluation.scoring import METRICS
 from keras_a2i.evaluation.statistics import BLOCK_PAIRS, MIN_SOURCES, gain_over_seeds
+from keras_a2i.evaluation.verdict import LEVELS
 from keras_a2i.models.recipes import DESCRIPTIVE
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.resplit import read_keys, resplit
@@ -36,6 +41,21 @@ class CrossValidation:
     reports: list[Report]
     gains: list[Gain]
     titles: dict[str, str]
+
+    def table(self) -> Table:
+        """One row per training: the model's scores beside those of the best baseline and of shuffled audio."""
+        columns = (
+            *(Column("Training"), Column("Pairs", True), Column("SSIM", True), Column("MSE x 64", True)),
+            *(Column("Best baseline", True), Column("Shuffled audio", True), Column("Verdict")),
+        )
+        rows = []
+        for report in self.reports:
+            model, best, shuffled = report.contenders[0].means, *report.gains[:2]
+            figures = [model["ssim"], model["scaled_mse"], model["ssim"] - best.mean, model["ssim"] - shuffled.mean]
+            texts = [number(figure, 3) for figure in figures]
+            name = "/".join(pathlib.Path(report.model).parts[-2:])
+            rows.append((name, f"{report.n_pairs:,}", *texts, LEVELS[report.level].heading))
+        return table(columns, rows)
 
 
 def cross_validate(
@@ -80,9 +100,9 @@ def cross_validate(
             else:
                 splits = source_fold_splits(keys, folds, fold)
             resplit(records, folder / "records", splits, f"{by} {fold + 1} of {folds}")
-        for number in range(seed, seed + seeds):
-            tell = _prefixed(progress, f"fold {fold + 1} of {folds}, seed {number}: ")
-            run_folder = _train(config, folder, number, tell)
+        for own_seed in range(seed, seed + seeds):
+            tell = _prefixed(progress, f"fold {fold + 1} of {folds}, seed {own_seed}: ")
+            run_folder = _train(config, folder, own_seed, tell)
             reports.append(evaluate(run_folder, folder / "records", seed=seed, progress=tell))
     titles = {contender.id: contender.title for contender in reports[0].contenders}
     return CrossValidation(reports, pooled_gains(reports, seeds, seed), titles)
@@ -106,7 +126,7 @@ def fold_splits(
     groups: dict[str, list[PairKey]] = {}
     for key in keys:
         groups.setdefault(key.source_id, []).append(key)
-    splits = {}
+    splits: dict[str, str] = {}
     for group in groups.values():
         ordered = sorted(group, key=lambda key: key.time)
         start, stop = (len(ordered) * part // folds for part in (fold, fold + 1))
@@ -164,7 +184,7 @@ def pooled_gains(reports: Sequence[Report], seeds: int, seed: int = 0) -> list[G
     pooled = []
     for metric, against in shown:
         sign = 1 if METRICS[metric].better == "higher" else -1
-        gains = np.stack([_gains_of(reports[number::seeds], metric, against) * sign for number in range(seeds)], axis=1)
+        gains = np.stack([_gains_of(reports[i::seeds], metric, against) * sign for i in range(seeds)], axis=1)
         sums = np.stack([gains[rows].sum(axis=0) for rows in units])
         sizes = np.repeat([[len(rows)] for rows in units], seeds, axis=1)
         mean, interval = gain_over_seeds(sums, sizes, over, seed)
@@ -177,7 +197,7 @@ def _units(reports: Sequence[Report]) -> tuple[list[np.ndarray], str]:
     sources = [source for report in reports for source in report.held_out.sources]
     names, numbers = np.unique(sources, return_inverse=True)
     if len(names) >= MIN_SOURCES:
-        return [np.flatnonzero(numbers == number) for number in range(len(names))], "sources"
+        return [np.flatnonzero(numbers == i) for i in range(len(names))], "sources"
     blocks, start = [], 0
     for report in reports:
         # Pairs are ordered by source and time within a report, so that neighbours stand together.

@@ -16,7 +16,8 @@ from keras_a2i.evaluation.measures import N_SAMPLES, Evidence, compute_measures
 from keras_a2i.evaluation.pairs import Pairs, read_pairs
 from keras_a2i.evaluation.paper import RECIPE, paper_figures, paper_notes
 from keras_a2i.evaluation.probes import factor_probe, factor_recovery, label_accuracy, label_probe
-from keras_a2i.evaluation.report import ContenderScores, Example, Gain, HeldOut, Report
+from keras_a2i.evaluation.report import Report
+from keras_a2i.evaluation.report_data import ContenderScores, Example, Gain, HeldOut
 from keras_a2i.evaluation.scoring import HEADLINE, METRICS, score_contenders
 from keras_a2i.evaluation.statistics import find_leak, paired_gain, retrieval, target_ranks, units_of
 from keras_a2i.evaluation.subject import open_subject
@@ -104,7 +105,6 @@ def evaluate(
         seed=seed,
         labels=of_labels,
         factors=of_factors,
-        waveforms=read_pairs(records, split, "waveform").inputs if manifest.waveform else None,
         to_inputs=(lambda x: x) if subject.input == "waveform" else (lambda x: mfcc(x, manifest.features)),
         sample=subject.sample_fn if samples else None,
         n_samples=samples,

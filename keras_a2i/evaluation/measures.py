@@ -13,7 +13,7 @@ import numpy as np
 from keras_a2i.evaluation.contenders import PredictFn
 from keras_a2i.evaluation.pairs import Pairs, Rows, thumbnails_of
 from keras_a2i.evaluation.probes import FactorProbe, LabelProbe
-from keras_a2i.evaluation.report import MeasureResult
+from keras_a2i.evaluation.report_data import MeasureResult
 
 N_SAMPLES = 8
 T = TypeVar("T")
@@ -33,7 +33,6 @@ class Evidence:
         predict_fn: the model.
         seed: of galleries, samples and networks.
         labels, factors: probes of real training images, where there are labels or factors.
-        waveforms: of the held-out pairs, float32 (n, n_samples) in [-1, 1], by row number, where they are stored.
         to_inputs: waveforms to the model's inputs.
         sample: for a model that generates several images of one audio.
         n_samples: images per audio.
@@ -49,7 +48,6 @@ class Evidence:
     seed: int = 0
     labels: LabelProbe | None = None
     factors: FactorProbe | None = None
-    waveforms: Rows | None = None
     to_inputs: PredictFn | None = None
     sample: SampleFn | None = None
     n_samples: int = N_SAMPLES

@@ -44,6 +44,7 @@ class Pairs:
         images: uint8 (n, size, size, channels), by row number.
         factors: hidden factors of rendered pairs, one dictionary per pair (else empty ones).
         inputs: the model's inputs, float32 (n, n_inputs), by row number: features or waveforms.
+        waveforms: float32 (n, n_samples) in [-1, 1], by row number; None where the records hold none.
     """
 
     ids: np.ndarray
@@ -54,6 +55,7 @@ class Pairs:
     images: Rows
     factors: list[dict[str, float]]
     inputs: Rows
+    waveforms: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -98,6 +100,7 @@ def read_pairs(records: str | pathlib.Path, split: str, input: str = "features")
     if len(index) * int(np.prod(index.manifest.image.shape)) <= MEMORY_BUDGET:
         images = np.concatenate([images[rows] for rows in chunks_of(len(index))])
     features = index.features[order]
+    waveforms = _Stored(index, order, waveforms=True) if index.manifest.waveform else None
     return Pairs(
         ids=index.ids[order],
         sources=index.sources[order],
@@ -106,7 +109,8 @@ def read_pairs(records: str | pathlib.Path, split: str, input: str = "features")
         features=features,
         images=images,
         factors=[index.factors[row] for row in order],
-        inputs=_Stored(index, order, waveforms=True) if input == "waveform" else features,
+        inputs=waveforms if input == "waveform" and waveforms is not None else features,
+        waveforms=waveforms,
     )
 
 

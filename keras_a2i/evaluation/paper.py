@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 
 from keras_a2i.evaluation.pairs import Pairs
-from keras_a2i.evaluation.report import ContenderScores, Leak
+from keras_a2i.evaluation.report_data import ContenderScores, Leak
 
 RECIPE = "paper"
 PUBLISHED = {"SSIM, paper": 0.463, "histogram, paper": 0.999, "MSE x 64": 4.239}

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_a2i.evaluation.pairs import MEMORY_BUDGET, Pairs, Rows, chunks_of, spread_rows, thumbnails_of
-from keras_a2i.evaluation.report import FactorRecovery, LabelAccuracy
+from keras_a2i.evaluation.report_data import FactorRecovery, LabelAccuracy
 
 FACTOR_SIZE, LABEL_SIZE = 64, 32
 """Input resolution in pixels per side: classification needs less detail than the regression of factors."""

@@ -6,7 +6,7 @@ Text stays text here: the terminal prints it, and the HTML page escapes it.
 import dataclasses
 from collections.abc import Callable
 
-from keras_a2i.evaluation.report import Example
+from keras_a2i.evaluation.report_data import Example
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,13 +7,13 @@ import numpy as np
 
 from keras_a2i.evaluation import report_plots as plots
 from keras_a2i.evaluation.contenders import SHUFFLED
-from keras_a2i.evaluation.report import ContenderScores, MetricInfo, Report
 from keras_a2i.evaluation.report_blocks import Figure
+from keras_a2i.evaluation.report_data import ContenderScores, MetricInfo, ReportData
 from keras_a2i.evaluation.report_format import BETTER, distance, percent, signed
 from keras_a2i.evaluation.scoring import HEADLINE
 
 
-def gain_figure(report: Report) -> Figure:
+def gain_figure(report: ReportData) -> Figure:
     """The gains with their widest intervals."""
     titles = {contender.id: contender.title for contender in report.contenders}
     metrics = {metric.id: metric.title for metric in report.metrics}
@@ -28,7 +28,7 @@ def gain_figure(report: Report) -> Figure:
     )
 
 
-def distribution_figures(report: Report) -> list[Figure]:
+def distribution_figures(report: ReportData) -> list[Figure]:
     """Scores pair by pair: the model, the best baseline and shuffled audio; none where there is nothing to compare."""
     metric = next((m for m in report.metrics if m.id == HEADLINE), None)
     metric = metric or next((m for m in report.metrics if not m.degenerate), None)
@@ -81,7 +81,7 @@ def _distributions(metric: MetricInfo, shown: Sequence[ContenderScores], scores:
     return figures
 
 
-def label_figure(report: Report) -> Figure:
+def label_figure(report: ReportData) -> Figure:
     """Accuracy by label, the highest and the lowest where there are many."""
     labels = report.labels
     assert labels is not None
@@ -104,7 +104,7 @@ def label_figure(report: Report) -> Figure:
     )
 
 
-def factor_figure(report: Report) -> Figure:
+def factor_figure(report: ReportData) -> Figure:
     """How well each hidden factor is read from generated and from real images."""
     names = [f"{factor.name} ({factor.measure})" for factor in report.factors]
     series = {

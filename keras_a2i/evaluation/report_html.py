@@ -9,8 +9,8 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from keras_a2i.evaluation.report import Report
 from keras_a2i.evaluation.report_blocks import Figure, Gallery, Section
+from keras_a2i.evaluation.report_data import ReportData
 from keras_a2i.evaluation.report_format import percent, printable
 from keras_a2i.evaluation.report_sections import sections_of
 from keras_a2i.evaluation.verdict import LEVELS
@@ -21,7 +21,7 @@ IMAGE_SIDES = (160, 128, 96, 64, 48)
 IMAGE_BYTES = 3_000_000
 
 
-def render_html(report: Report) -> str:
+def render_html(report: ReportData) -> str:
     """The page as text: styles, plots (SVG) and images (PNG) are all inside; the same report gives the same bytes."""
     sections = sections_of(report)
     facts = {

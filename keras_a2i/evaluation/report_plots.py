@@ -4,12 +4,12 @@ import contextlib
 import io
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_a2i.evaluation.report import Gain
+from keras_a2i.evaluation.report_data import Gain
 from keras_a2i.evaluation.report_format import printable
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def plot_differences(differences: dict[str, Sequence[float]], kinds: dict[str, s
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
-        edges = np.histogram_bin_edges(np.concatenate(list(differences.values())), bins=24)
+        edges = np.histogram_bin_edges(np.concatenate(list(differences.values())), bins=24).tolist()
         for (name, values), line in zip(differences.items(), _LINES[1:], strict=False):
             colour = _colour(kinds[name])
             label = _wrap(f"over {name}", 34)
@@ -146,7 +146,7 @@ def plot_scatter(other: Sequence[float], model: Sequence[float], xlabel: str, yl
 
 def plot_bars(
     labels: Sequence[str],
-    series: dict[str, tuple[str, Sequence[float]]],
+    series: Mapping[str, tuple[str, Sequence[float]]],
     xlabel: str,
     marks: dict[str, tuple[str, float]] | None = None,
 ) -> str:
@@ -163,7 +163,7 @@ def plot_bars(
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
         width = 0.8 / len(series)
-        shown = []
+        shown: list[Any] = []
         for i, (title, (colour, values)) in enumerate(series.items()):
             rows = np.arange(len(labels)) + (i - (len(series) - 1) / 2) * width
             shown.append(axes.barh(rows, values, width * 0.92, color=COLOURS[colour], label=title))

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable, Sequence
 
 from keras_a2i.evaluation.contenders import KINDS
-from keras_a2i.evaluation.report import Gain, MetricInfo, Report
 from keras_a2i.evaluation.report_blocks import (
     Block,
     Cell,
@@ -20,6 +19,7 @@ from keras_a2i.evaluation.report_blocks import (
     Terms,
     Tiles,
 )
+from keras_a2i.evaluation.report_data import ContenderScores, Gain, MetricInfo, ReportData
 from keras_a2i.evaluation.report_figures import distribution_figures, factor_figure, gain_figure, label_figure
 from keras_a2i.evaluation.report_format import BETTER, decimals_for, distance, number, percent, signed
 
@@ -27,7 +27,7 @@ MAX_CONFUSION_LABELS = 20
 _GROUPS = {"best": "Best", "median": "Median", "worst": "Worst"}
 
 
-def sections_of(report: Report) -> list[Section]:
+def sections_of(report: ReportData) -> list[Section]:
     """All parts of a report that have something to show, in their order."""
     sections = [
         Section("gains", "Headline gains", _gains(report)),
@@ -53,7 +53,7 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell | str]], capti
     return Table(tuple(columns), made, caption, **options)
 
 
-def _gains(report: Report) -> tuple[Block, ...]:
+def _gains(report: ReportData) -> tuple[Block, ...]:
     if not report.gains:
         return ()
     titles = {c.id: c.title for c in report.contenders}
@@ -91,36 +91,40 @@ def _reading(low: float, high: float) -> tuple[str, str]:
     return ("worse", "worse") if high < 0 else ("unclear", "not shown to differ")
 
 
-def _contenders(report: Report) -> tuple[Block, ...]:
+def _contenders(report: ReportData) -> tuple[Block, ...]:
     if not report.contenders or not report.metrics:
         return ()
+    return (contenders_table(report.contenders, report.metrics),)
+
+
+def contenders_table(contenders: Sequence[ContenderScores], metrics: Sequence[MetricInfo]) -> Table:
+    """The means of all contenders, grouped by kind."""
     columns = [Column("Contender")]
-    for metric in report.metrics:
+    for metric in metrics:
         note = BETTER[metric.better] + ("; degenerate: tells nothing" if metric.degenerate else "")
         columns.append(Column(metric.title, True, note, "degenerate" if metric.degenerate else "", metric.brief))
     rows = []
     for kind, title in KINDS.items():
-        group = [contender for contender in report.contenders if contender.kind == kind]
+        group = [contender for contender in contenders if contender.kind == kind]
         for i, contender in enumerate(group):
             cells = [Cell(contender.title, contender.explanation)]
-            for metric in report.metrics:
+            for metric in metrics:
                 value = contender.means.get(metric.id)
-                decimals = decimals_for(other.means.get(metric.id) for other in report.contenders)
-                cells.append(Cell(number(value, decimals), style=_style(report, metric, kind, value)))
+                decimals = decimals_for(other.means.get(metric.id) for other in contenders)
+                cells.append(Cell(number(value, decimals), style=_style(contenders, metric, kind, value)))
             rows.append(Row(tuple(cells), "" if i else title, "" if i else kind))
-    caption = "Means over the held-out pairs. Bold: the best that isn't a ceiling."
-    return (Table(tuple(columns), tuple(rows), caption),)
+    return Table(tuple(columns), tuple(rows), "Means over the held-out pairs. Bold: the best that isn't a ceiling.")
 
 
-def _style(report: Report, metric: MetricInfo, kind: str, value: float | None) -> str:
+def _style(contenders: Sequence[ContenderScores], metric: MetricInfo, kind: str, value: float | None) -> str:
     if metric.degenerate:
         return "degenerate"
-    means = [c.means[metric.id] for c in report.contenders if c.kind != "ceiling" and metric.id in c.means]
+    means = [c.means[metric.id] for c in contenders if c.kind != "ceiling" and metric.id in c.means]
     best = min(filter(math.isfinite, means), key=lambda mean: distance(mean, metric.better), default=None)
     return "best" if kind != "ceiling" and value is not None and value == best else ""
 
 
-def _retrieval(report: Report) -> tuple[Block, ...]:
+def _retrieval(report: ReportData) -> tuple[Block, ...]:
     if report.retrieval is None:
         return ()
     r = report.retrieval
@@ -136,7 +140,7 @@ def _retrieval(report: Report) -> tuple[Block, ...]:
     return (table(columns, rows, caption, narrow=True),)
 
 
-def _labels(report: Report) -> tuple[Block, ...]:
+def _labels(report: ReportData) -> tuple[Block, ...]:
     if report.labels is None:
         return ()
     labels = report.labels
@@ -147,13 +151,17 @@ def _labels(report: Report) -> tuple[Block, ...]:
         "real held-out images: what can be reached": labels.real,
     }
     caption = "Accuracy of a probe: a classifier that was trained on real images."
-    rows = [(name, percent(value)) for name, value in overall.items()]
-    accuracy = table((Column(""), Column("Accuracy", True)), rows, caption, narrow=True)
+    accuracy = table(
+        (Column(""), Column("Accuracy", True)),
+        [(name, percent(value)) for name, value in overall.items()],
+        caption,
+        narrow=True,
+    )
     blocks: list[Block] = [accuracy, *_figures([label_figure(report)] if labels.by_label else [])]
     confusion = report.confusion()
     if confusion is not None and len(confusion) <= MAX_CONFUSION_LABELS:
         columns = [Column("label"), *(Column(str(name), True) for name in confusion.columns)]
-        rows = [
+        rows: list[Sequence[Cell | str]] = [
             (str(name), *(Cell(str(n), style="best" if name == other else "") for other, n in row.items()))
             for name, row in confusion.iterrows()
         ]
@@ -168,7 +176,7 @@ def _labels(report: Report) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def _factors(report: Report) -> tuple[Block, ...]:
+def _factors(report: ReportData) -> tuple[Block, ...]:
     if not report.factors:
         return ()
     rows = [(f.name, f.measure, number(f.generated, 3), number(f.real, 3)) for f in report.factors]
@@ -177,7 +185,7 @@ def _factors(report: Report) -> tuple[Block, ...]:
     return (table(columns, rows, caption, narrow=True), *_figures([factor_figure(report)]))
 
 
-def _measures(report: Report) -> tuple[Block, ...]:
+def _measures(report: ReportData) -> tuple[Block, ...]:
     blocks: list[Block] = []
     if report.measures:
         rows = [(m.title, number(m.value, 3), number(m.reference, 3), m.explanation) for m in report.measures]
@@ -185,13 +193,12 @@ def _measures(report: Report) -> tuple[Block, ...]:
         caption = "The reference is chance, shuffled audio or real images, as the last column tells."
         blocks.append(table(columns, rows, caption))
     if report.skipped:
-        rows = [(id, reason) for id, reason in report.skipped.items()]
-        columns = (Column("Left out", brief=False), Column("Because", brief=False))
-        blocks.append(table(columns, rows, narrow=True))
+        left_out = (Column("Left out", brief=False), Column("Because", brief=False))
+        blocks.append(table(left_out, list(report.skipped.items()), narrow=True))
     return tuple(blocks)
 
 
-def _paper(report: Report) -> tuple[Block, ...]:
+def _paper(report: ReportData) -> tuple[Block, ...]:
     if not report.paper:
         return ()
     rows = [
@@ -203,19 +210,19 @@ def _paper(report: Report) -> tuple[Block, ...]:
     return (table(columns, rows, caption, narrow=True),)
 
 
-def _examples(report: Report) -> tuple[Block, ...]:
+def _examples(report: ReportData) -> tuple[Block, ...]:
     members = {title: tuple(e for e in report.examples if e.group == group) for group, title in _GROUPS.items()}
     groups = tuple((title, examples) for title, examples in members.items() if examples)
     return (Gallery(groups),) if groups else ()
 
 
-def _swapped(report: Report) -> tuple[Block, ...]:
+def _swapped(report: ReportData) -> tuple[Block, ...]:
     swapped = tuple(example for example in report.examples if example.group == "swapped")
     words = "The same model receives the audio of another pair. Images that stay the same don't follow the audio."
     return (Gallery((("", swapped),), words),) if swapped else ()
 
 
-def _conventions(report: Report) -> tuple[Block, ...]:
+def _conventions(report: ReportData) -> tuple[Block, ...]:
     items = tuple(
         (m.title, BETTER[m.better] + ("; degenerate: tells nothing" if m.degenerate else ""), m.convention)
         for m in report.metrics
@@ -223,7 +230,7 @@ def _conventions(report: Report) -> tuple[Block, ...]:
     return (Terms(items),) if items else ()
 
 
-def _repeat(report: Report) -> tuple[Block, ...]:
+def _repeat(report: ReportData) -> tuple[Block, ...]:
     facts = [f"{name} {version}" for name, version in report.versions.items()]
     facts += [f"{name} {value}" for name, value in report.environment.items()]
     facts += [f"configuration {report.configuration}"] if report.configuration else []

@@ -1,21 +1,18 @@
 """A report as text for a terminal."""
 
-from keras_a2i.evaluation.report import Report
 from keras_a2i.evaluation.report_blocks import Sentences, Table
+from keras_a2i.evaluation.report_data import ReportData
 from keras_a2i.evaluation.report_format import printable
 from keras_a2i.evaluation.report_sections import sections_of
 
 _GAP = 2
 
 
-def render_text(report: Report) -> str:
+def render_text(report: ReportData) -> str:
     """The brief sections of a report; the verdict isn't part of it."""
     parts = []
     if report.leak.count:
-        parts.append(
-            f"leak: {report.leak.count} of {report.leak.total} held-out pairs have a training pair of the same source "
-            f"within {report.leak.within:g} s"
-        )
+        parts.append(report.leak.sentence)
     parts.append(f"{report.n_pairs} held-out pairs of {report.n_sources} sources")
     for section in sections_of(report):
         shown = [block for block in section.blocks if isinstance(block, Table | Sentences)]

@@ -80,7 +80,7 @@ def own_source(evidence: Evidence) -> Value | str:
 @measure("quieter", "changes more the quieter")
 def changes_more_the_quieter(evidence: Evidence) -> Value | str:
     """The rank correlation of quietness and change of the image, 0 where no change is large enough to be seen."""
-    if evidence.waveforms is None:
+    if evidence.held_out.waveforms is None:
         return _NO_WAVEFORM
     changes, _ = _at_gains(evidence)
     zero = GAINS_DB.index(0.0)
@@ -92,7 +92,7 @@ def changes_more_the_quieter(evidence: Evidence) -> Value | str:
 @measure("louder", "louder is more")
 def louder_is_more(evidence: Evidence) -> Value | str:
     """The rank correlation of gain and of the mean of the hidden factor that changes most, as a probe reads it."""
-    if evidence.waveforms is None:
+    if evidence.held_out.waveforms is None:
         return _NO_WAVEFORM
     if evidence.factors is None:
         return "the pairs have no hidden factors"
@@ -128,7 +128,7 @@ def sample_labels(evidence: Evidence) -> Value | str:
         return "the pairs have no labels"
     _, rows, named = _samples(evidence)
     labels = evidence.held_out.labels
-    right = (named == labels[rows, None]).mean()
+    right = np.mean(named == labels[rows, None])
     reached = (evidence.labels.read(evidence.held_out.images) == labels).mean()
     return Value(right, reached, "by the probe of labels; beside it real images")
 
@@ -140,7 +140,9 @@ def audio_finds_its_image(evidence: Evidence) -> Value | str:
         return _NO_EMBEDDERS
     values = [_first(near) for _, near in _aligned_galleries(evidence)]
     n = min(ALIGNED_GALLERY, len(evidence.held_out))
-    return Value(np.mean(values), 1 / n, "R@1 of the pair itself; beside it chance", f"audio finds its image among {n}")
+    return Value(
+        float(np.mean(values)), 1 / n, "R@1 of the pair itself; beside it chance", f"audio finds its image among {n}"
+    )
 
 
 @measure("image-to-audio", "image finds its audio")
@@ -150,7 +152,9 @@ def image_finds_its_audio(evidence: Evidence) -> Value | str:
         return _NO_EMBEDDERS
     values = [_first(near.T) for _, near in _aligned_galleries(evidence)]
     n = min(ALIGNED_GALLERY, len(evidence.held_out))
-    return Value(np.mean(values), 1 / n, "R@1 of the pair itself; beside it chance", f"image finds its audio among {n}")
+    return Value(
+        float(np.mean(values)), 1 / n, "R@1 of the pair itself; beside it chance", f"image finds its audio among {n}"
+    )
 
 
 @measure("audio-to-label", "audio finds an image of its label")
@@ -164,18 +168,19 @@ def audio_finds_its_label(evidence: Evidence) -> Value | str:
     hits = [(names[rows][near.argmax(axis=1)] == names[rows]).mean() for rows, near in _aligned_galleries(evidence)]
     chance = np.square(np.unique(names, return_counts=True)[1] / len(names)).sum()
     n = min(ALIGNED_GALLERY, len(names))
-    return Value(np.mean(hits), chance, f"the nearest among {n}; beside it chance")
+    return Value(float(np.mean(hits)), chance, f"the nearest among {n}; beside it chance")
 
 
 @shared
 def _at_gains(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
     """For each of `GAINS_DB` the mean change of the images against 0 dB, and the mean readings of the factors."""
-    assert evidence.waveforms is not None and evidence.to_inputs is not None
-    waveforms = evidence.waveforms[spread_rows(len(evidence.waveforms), _MAX_WAVEFORMS)]
+    to_inputs = evidence.to_inputs
+    assert evidence.held_out.waveforms is not None and to_inputs is not None
+    waveforms = evidence.held_out.waveforms[spread_rows(len(evidence.held_out), _MAX_WAVEFORMS)]
 
     def images_at(gain: float) -> np.ndarray:
         louder = np.clip(waveforms * 10 ** (gain / 20), -1, 1).astype(np.float32)
-        return evidence.predict_fn(evidence.to_inputs(louder))
+        return evidence.predict_fn(to_inputs(louder))
 
     before, changes, readings = images_at(0.0), [], []
     for gain in GAINS_DB:

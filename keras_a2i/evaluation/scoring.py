@@ -11,7 +11,7 @@ from keras import ops
 import keras_a2i.metrics as metrics
 from keras_a2i.evaluation.contenders import Contender
 from keras_a2i.evaluation.pairs import Rows, chunks_of, scaled
-from keras_a2i.evaluation.report import ContenderScores, MetricInfo
+from keras_a2i.evaluation.report_data import ContenderScores, MetricInfo
 
 HEADLINE = "ssim"
 _BATCH = 32
@@ -127,7 +127,7 @@ class _Scorer(keras.Model):
     """(real, generated) to all metrics, (batch, metrics): a model, so that every backend compiles it as one."""
 
     def __init__(self, functions: Sequence[Callable[[Any, Any], Any]]):
-        super().__init__(dtype="float32")
+        super().__init__(dtype="float32", name="scorer")
         self._functions = tuple(functions)
         self.compile(jit_compile=keras.backend.backend() != "torch")
         self.built = True

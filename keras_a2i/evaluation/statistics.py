@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_a2i.evaluation.pairs import Pairs, chunks_of
-from keras_a2i.evaluation.report import Gain, Interval, Leak, Retrieval
+from keras_a2i.evaluation.report_data import Gain, Interval, Leak, Retrieval
 
 N_RESAMPLES = 4000
 BLOCK_PAIRS = 5

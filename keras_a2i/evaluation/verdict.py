@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from keras_a2i.evaluation.contenders import SHUFFLED
-from keras_a2i.evaluation.report import (
+from keras_a2i.evaluation.report_data import (
     ContenderScores,
     Gain,
     LabelAccuracy,
@@ -244,8 +244,8 @@ def _share(value: float, chance: float, reached: float) -> float:
 
 
 def _above(value: float, chance: float, n: int) -> bool:
-    """Whether a share of n pairs is above chance by more than two standard errors."""
-    spread = max(value * (1 - value), chance * (1 - chance), 1 / n * (1 - 1 / n))
+    """Whether a share of n pairs is above chance by more than two of its standard errors."""
+    spread = max(value * (1 - value), 1 / n * (1 - 1 / n))
     return value - chance > _Z * math.sqrt(spread / n)
 
 
