@@ -8,7 +8,6 @@ import keras
 import numpy as np
 
 from keras_a2i.errors import RecordsError
-from keras_a2i.evaluation import realism_measures, response_measures  # noqa: F401  They register their measures.
 from keras_a2i.evaluation.baselines import baselines
 from keras_a2i.evaluation.contenders import SHUFFLED, Contender, in_batches, model_and_controls, shuffled_rows
 from keras_a2i.evaluation.environment import describe_environment
@@ -27,7 +26,12 @@ from keras_a2i.media.sheet import to_uint8
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.version import library_versions
 
+# These register their measures, in this order.
+import keras_a2i.evaluation.response_measures  # isort: skip
+import keras_a2i.evaluation.realism_measures  # noqa: F401  isort: skip
+
 EXAMPLES_EACH = 4
+_NO_SILENCE = "the sources state no audio from which the features were computed"
 ProgressFn = Callable[[str], None]
 
 
@@ -139,7 +143,7 @@ def evaluate(
         labels=labels,
         factors=factors,
         measures=measures,
-        skipped=skipped | ({} if silence is not None else {"silence": "the features weren't computed from audio here"}),
+        skipped=skipped | ({"silence": _NO_SILENCE} if silence is None else {}),
         paper=paper_figures(scores[0]) if is_paper else None,
         notes=[
             *notes,
@@ -198,8 +202,8 @@ def compared(scores: Sequence[ContenderScores]) -> list[tuple[str, ContenderScor
 
 def _silence(manifest: Manifest, input: str) -> np.ndarray | None:
     """The input of silence; None unless the audio is stored or every source states that there was some."""
-    from_audio = manifest.waveform or all(source.get("audio") is True for source in manifest.sources)
-    if manifest.features.embedding or not from_audio:
+    has_audio = manifest.waveform or all(source.get("has_audio") is True for source in manifest.sources)
+    if manifest.features.embedding or not has_audio:
         return None
     silence = np.zeros(manifest.features.n_samples, np.float32)
     return silence if input == "waveform" else mfcc(silence[None], manifest.features)[0]

@@ -76,8 +76,8 @@ class Value:
         title: in place of the measure's own, where it depends on the pairs.
     """
 
-    value: float
-    reference: float
+    value: float | np.floating
+    reference: float | np.floating
     explanation: str
     title: str = ""
 

@@ -171,8 +171,8 @@ def _labels(report: ReportData) -> tuple[Block, ...]:
             ((int(n), str(name), str(other)) for name, row in confusion.iterrows() for other, n in row.items()),
             reverse=True,
         )
-        rows = [(f"{a} as {b}", str(n)) for n, a, b in most if a != b and n][:MAX_CONFUSION_LABELS]
-        blocks.append(table((Column("label"), Column("Images", True)), rows, "The most frequent confusions."))
+        shown = [(f"{a} as {b}", str(n)) for n, a, b in most if a != b and n][:MAX_CONFUSION_LABELS]
+        blocks.append(table((Column("label"), Column("Images", True)), shown, "The most frequent confusions."))
     return tuple(blocks)
 
 

@@ -168,7 +168,7 @@ def audio_finds_its_label(evidence: Evidence) -> Value | str:
     hits = [(names[rows][near.argmax(axis=1)] == names[rows]).mean() for rows, near in _aligned_galleries(evidence)]
     chance = np.square(np.unique(names, return_counts=True)[1] / len(names)).sum()
     n = min(ALIGNED_GALLERY, len(names))
-    return Value(float(np.mean(hits)), chance, f"the nearest among {n}; beside it chance")
+    return Value(np.mean(hits), chance, f"the nearest among {n}; beside it chance")
 
 
 @shared
