@@ -1,136 +1,179 @@
-"""What a model must beat: predictors that hear nothing, controls that take the sound away, and a ceiling."""
+"""What a model must beat: contenders without audio, one without a model, and ceilings. `BASELINES` holds them all.
+
+A baseline is added by a function with the decorator `baseline`: from the training and the held-out pairs it returns the
+images by row number, or None where it doesn't apply.
+"""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
 
-from keras_a2i.evaluation.pairs import Pairs, scaled
+from keras_a2i.evaluation.contenders import Contender, Generated, constant
+from keras_a2i.evaluation.pairs import MEMORY_BUDGET, Pairs, Rows, chunks_of, rows_that_fit, scaled, spread_rows
 
 N_COMPONENTS = 100
-Run = Callable[[np.ndarray], np.ndarray]
+MOST_COMPONENT_IMAGES = 4000
+_DISTANCES_AT_ONCE = 256
+Prepare = Callable[[Pairs, Pairs], Rows | None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Predictor:
-    """Something that gives a picture for each held-out pair.
+class Baseline:
+    """A contender without the model.
 
     Attributes:
-        name, kind, explanation: as `PredictorScores`.
-        pictures: float32 in [-1, 1], (n, size, size, channels).
+        id: what it is found by.
+        title: for tables.
+        kind: "baseline" (no audio), "audio-baseline" (audio, no model) or "ceiling" (knows something of the target).
+        explanation: what it does, in a line.
+        function: (training pairs, held-out pairs) to float32 images in [-1, 1] by row number, or None.
     """
 
-    name: str
+    id: str
+    title: str
     kind: str
     explanation: str
-    pictures: np.ndarray
+    function: Prepare
 
 
-def model_and_controls(run: Run, held_out: Pairs, silence: np.ndarray | None, seed: int) -> list[Predictor]:
-    """The model, the model with sounds permuted, and the model in silence.
-
-    Args:
-        run: inputs to pictures.
-        held_out: the held-out pairs.
-        silence: the input of silence (n_inputs,), or None where there is none (features not made from sound here).
-        seed: of the permutation.
-    """
-    rows = shuffled_rows(len(held_out), seed)
-    pictures = run(held_out.inputs)
-    found = [
-        Predictor("model", "model", "the model, given each picture's own sound", pictures),
-        Predictor("sounds shuffled", "control", "the same model, given another held-out pair's sound", pictures[rows]),
-    ]
-    if silence is not None:
-        quiet = np.repeat(run(silence[None]), len(held_out), axis=0)
-        found.append(Predictor("silence", "control", "the same model, given silence", quiet))
-    return found
+BASELINES: dict[str, Baseline] = {}
 
 
-def shuffled_rows(n: int, seed: int) -> np.ndarray:
-    """A permutation in which no pair keeps its own sound (for n >= 2)."""
-    order = np.random.default_rng(seed).permutation(n)
-    rows = np.empty(n, int)
-    rows[order] = np.roll(order, 1)
-    return rows
+def baseline(id: str, title: str, kind: str, explanation: str) -> Callable[[Prepare], Prepare]:
+    """Registers a function as a baseline; the arguments are those of `Baseline`."""
+
+    def register(function: Prepare) -> Prepare:
+        BASELINES[id] = Baseline(id, title, kind, explanation, function)
+        return function
+
+    return register
 
 
-def baselines(train: Pairs, held_out: Pairs) -> list[Predictor]:
-    """Predictors without a model, and the linear ceiling.
+def baselines(train: Pairs, held_out: Pairs) -> list[Contender]:
+    """Every baseline of `BASELINES` that applies to the pairs.
 
     Args:
         train: the training pairs.
         held_out: the held-out pairs.
-
-    Returns:
-        Mean of all training pictures; of those of the same source; of those of the same label (where there are labels);
-        the nearest training picture in time within the source, and the mean of the two nearest; the training picture
-        whose features are nearest; and each target projected on the 100 first principal components of the training
-        pictures. A source or label that has no training pair gets the mean of all.
     """
-    mean = scaled(train.images.mean(axis=0, dtype=np.float64))
-    found = [
-        Predictor(
-            "training mean", "baseline", "one picture for everything", np.repeat(mean[None], len(held_out), axis=0)
-        ),
-        Predictor("source mean", "baseline", "one picture a source", _group_means(train, held_out, "sources", mean)),
-    ]
-    if len(set(train.labels)) > 1:
-        means = _group_means(train, held_out, "labels", mean)
-        found.append(Predictor("label mean", "ceiling", "one picture a label, for who is told the true label", means))
-    if set(held_out.sources) & set(train.sources):
-        one, two = (_nearest_in_time(train, held_out, count, mean) for count in (1, 2))
-        found += [
-            Predictor("nearest in time", "baseline", "the source's training picture nearest in time", one),
-            Predictor("two nearest in time", "baseline", "the mean of the source's two nearest in time", two),
-        ]
-    found += [
-        Predictor(
-            "nearest sound",
-            "sound baseline",
-            "the picture of the nearest training sound",
-            _nearest_sound(train, held_out),
-        ),
-        Predictor(
-            "principal components",
-            "ceiling",
-            f"the target itself on {N_COMPONENTS} components",
-            _projected(train, held_out),
-        ),
-    ]
+    found = []
+    for entry in BASELINES.values():
+        images = entry.function(train, held_out)
+        if images is not None:
+            found.append(Contender(entry.id, entry.title, entry.kind, entry.explanation, images))
     return found
 
 
-def _group_means(train: Pairs, held_out: Pairs, by: str, default: np.ndarray) -> np.ndarray:
-    groups = getattr(train, by)
-    means = {name: scaled(train.images[groups == name].mean(axis=0, dtype=np.float64)) for name in set(groups)}
-    return np.stack([means.get(name, default) for name in getattr(held_out, by)])
+@baseline("training-mean", "training mean", "baseline", "one image for everything")
+def training_mean(train: Pairs, held_out: Pairs) -> Rows:
+    """The mean of all training images."""
+    return constant(_mean_image(train), len(held_out))
 
 
-def _nearest_in_time(train: Pairs, held_out: Pairs, count: int, default: np.ndarray) -> np.ndarray:
-    pictures = []
-    for source, time in zip(held_out.sources, held_out.times, strict=True):
-        rows = np.flatnonzero(train.sources == source)
-        nearest = rows[np.argsort(np.abs(train.times[rows] - time), kind="stable")[:count]]
-        pictures.append(scaled(train.images[nearest].mean(axis=0, dtype=np.float64)) if len(nearest) else default)
-    return np.stack(pictures)
+@baseline("source-mean", "source mean", "baseline", "one image per source")
+def source_mean(train: Pairs, held_out: Pairs) -> Rows:
+    """The mean of the source's training images; of all, for a source without."""
+    return _group_means(train, held_out, train.sources, held_out.sources)
 
 
-def _nearest_sound(train: Pairs, held_out: Pairs) -> np.ndarray:
+@baseline("label-mean", "label mean", "ceiling", "one image per label, with the true label given")
+def label_mean(train: Pairs, held_out: Pairs) -> Rows | None:
+    """The mean of the label's training images; of all, for a label without."""
+    if len(set(train.labels)) < 2:
+        return None
+    return _group_means(train, held_out, train.labels, held_out.labels)
+
+
+@baseline("nearest-in-time", "nearest in time", "baseline", "the source's training image nearest in time")
+def nearest_in_time(train: Pairs, held_out: Pairs) -> Rows | None:
+    """The training image of the source that is nearest in time; the mean of all, for a source without."""
+    return _nearest_in_time(train, held_out, 1)
+
+
+@baseline("two-nearest-in-time", "two nearest in time", "baseline", "the mean of the source's two nearest in time")
+def two_nearest_in_time(train: Pairs, held_out: Pairs) -> Rows | None:
+    """The mean of the two training images of the source that are nearest in time."""
+    return _nearest_in_time(train, held_out, 2)
+
+
+@baseline("nearest-audio", "nearest audio", "audio-baseline", "the image of the nearest training audio")
+def nearest_audio(train: Pairs, held_out: Pairs) -> Rows:
+    """The training image whose standardised features are the nearest."""
     mean, std = train.features.mean(axis=0), train.features.std(axis=0)
     known, wanted = ((pairs.features - mean) / np.where(std > 0, std, 1) for pairs in (train, held_out))
-    distances = (known**2).sum(axis=1) - 2 * wanted @ known.T
-    return scaled(train.images[distances.argmin(axis=1)])
+    squares = (known**2).sum(axis=1)
+    nearest = np.concatenate(
+        [(squares - 2 * wanted[rows] @ known.T).argmin(axis=1) for rows in chunks_of(len(held_out), _DISTANCES_AT_ONCE)]
+    )
+    return Generated(lambda rows: scaled(train.images[nearest[rows]]), len(held_out), train.images.shape[1:])
 
 
-def _projected(train: Pairs, held_out: Pairs) -> np.ndarray:
-    known = scaled(train.images).reshape(len(train), -1)
-    mean = known.mean(axis=0)
-    known -= mean
-    # The components from the small Gram matrix: pictures are far more pixels than there are pairs.
-    values, vectors = np.linalg.eigh((known @ known.T).astype(np.float64))
+@baseline("principal-components", "principal components", "ceiling", f"the target itself on {N_COMPONENTS} components")
+def principal_components(train: Pairs, held_out: Pairs) -> Rows:
+    """Each target projected on the first principal components of up to 4,000 training images."""
+    size = int(np.prod(train.images.shape[1:]))
+    images = train.images[spread_rows(len(train), max(2, min(MOST_COMPONENT_IMAGES, MEMORY_BUDGET // size)))]
+    pixels = images.reshape(len(images), -1)
+    mean, components = _components(pixels)
+
+    def project(rows: np.ndarray) -> np.ndarray:
+        target = scaled(held_out.images[rows]).reshape(len(rows), -1) - mean
+        return np.clip((target @ components.T) @ components + mean, -1, 1).reshape(-1, *train.images.shape[1:])
+
+    return Generated(project, len(held_out), train.images.shape[1:], keep=True)
+
+
+def _components(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (d,) and orthonormal components (k, d), float32, of 8-bit rows (n, d), a slice of the columns at a time."""
+    step = max(1, MEMORY_BUDGET // 4 // len(pixels))
+    slices = [slice(start, start + step) for start in range(0, pixels.shape[1], step)]
+    mean = np.concatenate([scaled(pixels[:, part]).mean(axis=0) for part in slices])
+    # The components from the small Gram matrix: an image has far more pixels than there are images.
+    gram = np.zeros((len(pixels), len(pixels)), np.float32)
+    for part in slices:
+        centred = scaled(pixels[:, part]) - mean[part]
+        gram += centred @ centred.T
+    values, vectors = np.linalg.eigh(gram.astype(np.float64))
     keep = np.argsort(values)[::-1][:N_COMPONENTS]
     keep = keep[values[keep] > values.max() * 1e-9]
-    components = (vectors[:, keep] / np.sqrt(values[keep])).T.astype(np.float32) @ known
-    target = scaled(held_out.images).reshape(len(held_out), -1) - mean
-    return np.clip((target @ components.T) @ components + mean, -1, 1).reshape(held_out.images.shape)
+    weights = (vectors[:, keep] / np.sqrt(values[keep])).T.astype(np.float32)
+    return mean, np.concatenate([weights @ (scaled(pixels[:, part]) - mean[part]) for part in slices], axis=1)
+
+
+def _mean_image(pairs: Pairs, rows: np.ndarray | None = None) -> np.ndarray:
+    """The mean of the images of the given rows, or of all, float32 in [-1, 1]."""
+    rows = np.arange(len(pairs)) if rows is None else rows
+    total = np.zeros(pairs.images.shape[1:], np.float64)
+    for chunk in chunks_of(len(rows), rows_that_fit(pairs.images)):
+        total += pairs.images[rows[chunk]].sum(axis=0, dtype=np.float64)
+    return scaled(total / len(rows))
+
+
+def _group_means(train: Pairs, held_out: Pairs, known: np.ndarray, wanted: np.ndarray) -> Rows:
+    shape = train.images.shape[1:]
+    of_all = _mean_image(train)
+
+    @functools.lru_cache(maxsize=max(1, MEMORY_BUDGET // (4 * int(np.prod(shape)))))
+    def mean_of(group: str) -> np.ndarray:
+        rows = np.flatnonzero(known == group)
+        return _mean_image(train, rows) if len(rows) else of_all
+
+    return Generated(lambda rows: np.stack([mean_of(group) for group in wanted[rows]]), len(held_out), shape)
+
+
+def _nearest_in_time(train: Pairs, held_out: Pairs, count: int) -> Rows | None:
+    if set(held_out.sources).isdisjoint(train.sources):
+        return None
+    of_all = _mean_image(train)
+    rows_of = {source: np.flatnonzero(train.sources == source) for source in set(held_out.sources)}
+
+    def image_of(row: int) -> np.ndarray:
+        known = rows_of[held_out.sources[row]]
+        if not len(known):
+            return of_all
+        distances = np.abs(train.times[known] - held_out.times[row])
+        return _mean_image(train, known[np.argsort(distances, kind="stable")[:count]])
+
+    return Generated(lambda rows: np.stack([image_of(row) for row in rows]), len(held_out), train.images.shape[1:])

@@ -1,30 +1,111 @@
-"""Cross-validation over contiguous blocks: every second of every source is held out once, its neighbours left out."""
+"""Cross-validation: a run's recipe is trained anew on each fold, by blocks or by sources, with one or several seeds."""
 
 import dataclasses
+import hashlib
 import pathlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from keras_a2i.errors import UsageError
-from keras_a2i.evaluation.evaluate import evaluate, headline_gains
-from keras_a2i.evaluation.report_data import Gain, PredictorScores, Report
+from keras_a2i.evaluation.evaluate import compared, evaluate
+from keras_a2i.evaluation.report import Report
+from keras_a2i.evaluation.report_blocks import Column, Table
+from keras_a2i.evaluation.report_data import Gain
+from keras_a2i.evaluation.report_format import number
+from keras_a2i.evaluation.report_sections import table
+from keras_a2i.evaluation.scoring import METRICS
+from keras_a2i.evaluation.statistics import BLOCK_PAIRS, MIN_SOURCES, gain_over_seeds
+from keras_a2i.evaluation.verdict import LEVELS
 from keras_a2i.models.recipes import DESCRIPTIVE
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.resplit import read_keys, resplit
 from keras_a2i.sources.pair import PairKey
 from keras_a2i.training.fit import fit
-from keras_a2i.training.run_folder import RunFolder
+from keras_a2i.training.run_folder import RunConfig, RunFolder
 
 GUARD = 2.0
+BY = ("block", "source")
 
 
 @dataclasses.dataclass(frozen=True)
 class CrossValidation:
-    """The reports of the folds, and gains over all held-out pairs together."""
+    """The reports of all trainings, and gains over all held-out pairs together.
+
+    Attributes:
+        reports: one per fold and seed, the seeds of the first fold first.
+        gains: with intervals over sources (or blocks, where there are few sources) and seeds.
+        titles: id of a contender -> title.
+    """
 
     reports: list[Report]
     gains: list[Gain]
+    titles: dict[str, str]
+
+    def table(self) -> Table:
+        """One row per training: the model's scores beside those of the best baseline and of shuffled audio."""
+        columns = (
+            *(Column("Training"), Column("Pairs", True), Column("SSIM", True), Column("MSE x 64", True)),
+            *(Column("Best baseline", True), Column("Shuffled audio", True), Column("Verdict")),
+        )
+        rows = []
+        for report in self.reports:
+            model, best, shuffled = report.contenders[0].means, *report.gains[:2]
+            figures = [model["ssim"], model["scaled_mse"], model["ssim"] - best.mean, model["ssim"] - shuffled.mean]
+            texts = [number(figure, 3) for figure in figures]
+            name = "/".join(pathlib.Path(report.model).parts[-2:])
+            rows.append((name, f"{report.n_pairs:,}", *texts, LEVELS[report.level].heading))
+        return table(columns, rows)
+
+
+def cross_validate(
+    run: str | pathlib.Path,
+    records: str | pathlib.Path,
+    out: str | pathlib.Path,
+    *,
+    folds: int,
+    by: str = "block",
+    seeds: int = 1,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> CrossValidation:
+    """Trains the recipe of a run on each fold and evaluates it on what is held out.
+
+    Args:
+        run: the run folder whose recipe is used.
+        records: the records; their own splits are ignored.
+        out: a folder for the folds' records and runs; finished trainings in it aren't repeated.
+        folds: number of folds, 2 to 20.
+        by: "block" holds out one contiguous block of every source per fold, "source" whole sources.
+        seeds: trainings per fold, with the seeds `seed`, `seed` + 1 and so on; 1 to 20.
+        seed: of the first training and of the evaluation.
+        progress: called with what is being done, in words.
+
+    Raises:
+        UsageError: if an argument is out of range, or there are fewer sources than folds.
+    """
+    for name, value, low in (("folds", folds, 2), ("seeds", seeds, 1)):
+        if not low <= value <= 20:
+            raise UsageError(f"{name} must lie between {low} and 20. Received: {value}")
+    if by not in BY:
+        raise UsageError(f"by must be one of {', '.join(BY)}. Received: {by!r}")
+    config, manifest = RunFolder(run).read_config(), Manifest.read(records)
+    keys = [key for key, _ in read_keys(records)]
+    reports = []
+    for fold in range(folds):
+        folder = pathlib.Path(out) / f"{by}-{fold + 1}-of-{folds}"
+        if not (folder / "records" / "records.json").is_file():
+            if by == "block":
+                splits = fold_splits(keys, folds, fold, manifest.features.duration)
+            else:
+                splits = source_fold_splits(keys, folds, fold)
+            resplit(records, folder / "records", splits, f"{by} {fold + 1} of {folds}")
+        for own_seed in range(seed, seed + seeds):
+            tell = _prefixed(progress, f"fold {fold + 1} of {folds}, seed {own_seed}: ")
+            run_folder = _train(config, folder, own_seed, tell)
+            reports.append(evaluate(run_folder, folder / "records", seed=seed, progress=tell))
+    titles = {contender.id: contender.title for contender in reports[0].contenders}
+    return CrossValidation(reports, pooled_gains(reports, seeds, seed), titles)
 
 
 def fold_splits(
@@ -36,7 +117,7 @@ def fold_splits(
         keys: all pairs.
         folds: number of blocks, 2 or more.
         fold: which one is held out, from 0.
-        duration: seconds a pair lasts.
+        duration: seconds that a pair lasts.
         guard: seconds before and after the block that are left out of the training pairs.
 
     Returns:
@@ -45,7 +126,7 @@ def fold_splits(
     groups: dict[str, list[PairKey]] = {}
     for key in keys:
         groups.setdefault(key.source_id, []).append(key)
-    splits = {}
+    splits: dict[str, str] = {}
     for group in groups.values():
         ordered = sorted(group, key=lambda key: key.time)
         start, stop = (len(ordered) * part // folds for part in (fold, fold + 1))
@@ -59,71 +140,101 @@ def fold_splits(
     return splits
 
 
-def cross_validate(
-    run: str | pathlib.Path,
-    records: str | pathlib.Path,
-    out: str | pathlib.Path,
-    *,
-    folds: int,
-    seed: int = 0,
-    on_step: Callable[[str], None] | None = None,
-) -> CrossValidation:
-    """Trains the recipe of a run anew on each fold and evaluates it on the block held out.
+def source_fold_splits(keys: Sequence[PairKey], folds: int, fold: int) -> dict[str, str]:
+    """The splits of one fold by sources: every source is held out in one fold, folds have about equally many pairs.
 
     Args:
-        run: the run folder whose recipe is used.
-        records: the records; their own splits don't matter.
-        out: a folder for the folds' records and runs; folds that are finished there are not trained again.
-        folds: number of blocks, 2 to 20.
-        seed: of training and evaluation.
-        on_step: told what is being done.
+        keys: all pairs.
+        folds: number of folds, at most the number of sources.
+        fold: which one is held out, from 0.
+
+    Returns:
+        id -> "train" or "val".
 
     Raises:
-        UsageError: if `folds` is out of range.
+        UsageError: if there are fewer sources than folds.
     """
-    if not 2 <= folds <= 20:
-        raise UsageError(f"The number of folds must lie between 2 and 20. Received: {folds}")
-    config = RunFolder(run).read_config()
-    duration = Manifest.read(records).features.duration
-    keys = [key for key, _ in read_keys(records)]
-    overrides = {name: value for name, value in config.recipe.items() if name not in DESCRIPTIVE}
-    reports = []
-    for fold in range(folds):
-        folder = pathlib.Path(out) / f"fold-{fold + 1}-of-{folds}"
-        say = _prefixed(on_step, f"fold {fold + 1} of {folds}: ")
-        if not (folder / "records" / "records.json").is_file():
-            splits = fold_splits(keys, folds, fold, duration)
-            resplit(records, folder / "records", splits, f"fold {fold + 1} of {folds}")
-        say("training")
-        going_on = RunFolder(folder / "run").exists
-        options = {} if going_on else {"recipe": config.recipe["name"], "overrides": overrides, "seed": seed}
-        sizes = {} if going_on else {"epochs": config.epochs, "batch_size": config.batch_size}
-        model = fit(folder / "records", folder / "run", resume=going_on, **options, **sizes)
-        name = str(folder / "run")
-        inputs = config.recipe.get("input", "features")
-        reports.append(
-            evaluate(model.predict_on_batch, folder / "records", inputs=inputs, seed=seed, model_name=name, on_step=say)
-        )
-    return CrossValidation(reports, _pooled_gains(reports, seed))
+    counts: dict[str, int] = {}
+    for key in keys:
+        counts[key.source_id] = counts.get(key.source_id, 0) + 1
+    if len(counts) < folds:
+        raise UsageError(f"folds must be at most the number of sources, {len(counts)}. Received: {folds}")
+    # The largest first, each into the fold with the fewest pairs; the order of equal ones is drawn by their names.
+    order = sorted(counts, key=lambda name: (-counts[name], hashlib.sha256(name.encode()).hexdigest()))
+    sizes, held_out = [0] * folds, set()
+    for name in order:
+        smallest = sizes.index(min(sizes))
+        sizes[smallest] += counts[name]
+        if smallest == fold:
+            held_out.add(name)
+    return {key.id: "val" if key.source_id in held_out else "train" for key in keys}
 
 
-def _prefixed(on_step: Callable[[str], None] | None, prefix: str) -> Callable[[str], None]:
-    return lambda step: on_step(prefix + step) if on_step else None
+def pooled_gains(reports: Sequence[Report], seeds: int, seed: int = 0) -> list[Gain]:
+    """Gains over the pairs of all folds, with intervals over sources and seeds.
 
-
-def _pooled_gains(reports: Sequence[Report], seed: int) -> list[Gain]:
-    """Gains over the pairs of all folds; a fold's share of a source is resampled as one block."""
-    names = [p.name for p in reports[0].predictors if all(p.name in {q.name for q in r.predictors} for r in reports)]
+    Args:
+        reports: one per fold and seed, the seeds of the first fold first.
+        seeds: trainings per fold.
+        seed: of the resampling.
+    """
+    everywhere = set.intersection(*({contender.id for contender in report.contenders} for report in reports))
+    shown = [(m, other.id) for m, other in compared(reports[0].contenders) if other.id in everywhere]
+    units, over = _units(reports[::seeds])
     pooled = []
-    for name in names:
-        parts = [next(p for p in report.predictors if p.name == name) for report in reports]
-        values = {metric: [v for part in parts for v in part.values[metric]] for metric in parts[0].values}
-        means = {metric: float(np.mean(row)) for metric, row in values.items()}
-        pooled.append(PredictorScores(name=name, kind=parts[0].kind, explanation="", means=means, values=values))
+    for metric, against in shown:
+        sign = 1 if METRICS[metric].better == "higher" else -1
+        gains = np.stack([_gains_of(reports[i::seeds], metric, against) * sign for i in range(seeds)], axis=1)
+        sums = np.stack([gains[rows].sum(axis=0) for rows in units])
+        sizes = np.repeat([[len(rows)] for rows in units], seeds, axis=1)
+        mean, interval = gain_over_seeds(sums, sizes, over, seed)
+        pooled.append(Gain(against=against, metric=metric, mean=mean, intervals=[interval]))
+    return pooled
+
+
+def _units(reports: Sequence[Report]) -> tuple[list[np.ndarray], str]:
+    """Rows of all folds together by source, or by blocks of neighbours where there are few sources."""
+    sources = [source for report in reports for source in report.held_out.sources]
+    names, numbers = np.unique(sources, return_inverse=True)
+    if len(names) >= MIN_SOURCES:
+        return [np.flatnonzero(numbers == i) for i in range(len(names))], "sources"
     blocks, start = [], 0
     for report in reports:
         # Pairs are ordered by source and time within a report, so that neighbours stand together.
-        edges = np.array_split(np.arange(start, start + report.n_pairs), max(report.n_sources, -(-report.n_pairs // 5)))
-        blocks += [rows for rows in edges if len(rows)]
+        n_blocks = max(report.n_sources, -(-report.n_pairs // BLOCK_PAIRS))
+        blocks += [rows for rows in np.array_split(np.arange(start, start + report.n_pairs), n_blocks) if len(rows)]
         start += report.n_pairs
-    return headline_gains(pooled, blocks, seed)
+    return blocks, "blocks"
+
+
+def _gains_of(reports: Sequence[Report], metric: str, against: str) -> np.ndarray:
+    differences = []
+    for report in reports:
+        other = report.contender(against)
+        assert other is not None
+        differences.append(np.array(report.contenders[0].values[metric]) - np.array(other.values[metric]))
+    return np.concatenate(differences)
+
+
+def _train(config: RunConfig, folder: pathlib.Path, seed: int, tell: Callable[[str], None]) -> pathlib.Path:
+    """The run folder of a fold's training with one seed: trained now, resumed, or finished by an earlier call."""
+    run_folder = folder / f"run-seed-{seed}"
+    tell("training")
+    if RunFolder(run_folder).exists:
+        fit(folder / "records", run_folder, resume=True)
+        return run_folder
+    overrides = {name: value for name, value in config.recipe.items() if name not in DESCRIPTIVE}
+    fit(
+        folder / "records",
+        run_folder,
+        recipe=config.recipe["name"],
+        overrides=overrides,
+        seed=seed,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+    )
+    return run_folder
+
+
+def _prefixed(progress: Callable[[str], None] | None, prefix: str) -> Callable[[str], None]:
+    return lambda step: progress(prefix + step) if progress else None

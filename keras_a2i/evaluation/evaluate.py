@@ -1,182 +1,222 @@
-"""`evaluate`: what a model's pictures are worth, beside what needs no sound and no model."""
+"""`evaluate`: what a model's images are worth, beside contenders that need no audio or no model."""
 
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_a2i.errors import RecordsError
-from keras_a2i.evaluation import response_measures as measures
-from keras_a2i.evaluation.baselines import Predictor, Run, baselines, model_and_controls, shuffled_rows
-from keras_a2i.evaluation.pairs import Pairs, read_pairs, scaled
-from keras_a2i.evaluation.probes import (
-    FactorProbe,
-    factor_probe,
-    factor_recovery,
-    label_accuracy,
-    label_probe,
-)
-from keras_a2i.evaluation.report_data import Example, Gain, Measure, PredictorScores, Report
-from keras_a2i.evaluation.scoring import HEADLINE, METRICS, score_predictors
-from keras_a2i.evaluation.statistics import find_leak, paired_gain, retrieval, source_blocks
+from keras_a2i.evaluation.baselines import baselines
+from keras_a2i.evaluation.contenders import SHUFFLED, Contender, in_batches, model_and_controls, shuffled_rows
+from keras_a2i.evaluation.environment import describe_environment
+from keras_a2i.evaluation.measures import N_SAMPLES, Evidence, compute_measures
+from keras_a2i.evaluation.pairs import Pairs, read_pairs
+from keras_a2i.evaluation.paper import RECIPE, paper_figures, paper_notes
+from keras_a2i.evaluation.probes import factor_probe, factor_recovery, label_accuracy, label_probe
+from keras_a2i.evaluation.report import Report
+from keras_a2i.evaluation.report_data import ContenderScores, Example, Gain, HeldOut
+from keras_a2i.evaluation.scoring import HEADLINE, METRICS, score_contenders
+from keras_a2i.evaluation.statistics import find_leak, paired_gain, retrieval, target_ranks, units_of
+from keras_a2i.evaluation.subject import open_subject
 from keras_a2i.evaluation.verdict import judge
 from keras_a2i.features.mfcc import mfcc
 from keras_a2i.media.conversion import to_uint8
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.version import library_versions
 
+# These register their measures, in this order.
+import keras_a2i.evaluation.response_measures  # isort: skip
+import keras_a2i.evaluation.realism_measures  # noqa: F401  isort: skip
+
 EXAMPLES_EACH = 4
-_BATCH = 64
-Step = Callable[[str], None]
+_NO_SILENCE = "the sources state no audio from which the features were computed"
+ProgressFn = Callable[[str], None]
 
 
 def evaluate(
-    run: Run,
-    records: str | pathlib.Path,
+    model: Any,
+    records: Any,
     *,
-    inputs: str = "features",
     split: str = "val",
     seed: int = 0,
-    model_name: str = "",
+    samples: int = N_SAMPLES,
+    input: str | None = None,
+    model_name: str | None = None,
     command: str = "",
     notes: Sequence[str] = (),
-    on_step: Step | None = None,
-    sample: measures.Sample | None = None,
-    embedders: tuple[measures.Embed, measures.Embed] | None = None,
+    progress: ProgressFn | None = None,
 ) -> Report:
-    """Evaluates a model on held-out pairs. Both splits are read into memory, 8 bits a channel.
+    """Evaluates a model on held-out pairs, beside controls and baselines.
+
+    Memory is for batches of images, whatever the size of the records; small splits are kept.
 
     Args:
-        run: inputs (batch, n_inputs) to pictures (batch, size, size, channels) in [-1, 1].
-        records: the records folder.
-        inputs: what the model takes, "features" or "waveform".
+        model: a path that `load` accepts (a run folder, a `.keras` file, an exported model), a loaded `Predictor`, a
+            `keras.Model`, or a function of inputs (batch, n_inputs) that returns images (batch, size, size, channels)
+            in [-1, 1].
+        records: the records folder, or `Records`.
         split: the held-out split.
-        seed: of the shuffled sounds, the bootstrap and the readers of labels and factors.
-        model_name, command, notes: kept in the report.
-        on_step: told what is being done.
-        sample: draws several pictures of each sound, for a model that can.
-        embedders: of inputs and of pictures into one space, for a model that aligned them.
+        seed: of the shuffled audio, the bootstrap, samples and probes.
+        samples: images per audio for measures of variety, where the model has a style; 0 leaves them out.
+        input: "features" or "waveform", the input of a function; None is what the model itself states.
+        model_name: how the report calls the model; None is its path or name.
+        command: what repeats the report.
+        notes: sentences that the report shows.
+        progress: called with what is being done, in words.
 
     Returns:
-        The report.
+        The report: `report.save("report.html")`, `report.pairs()`, `report.verdict`.
 
     Raises:
+        ModelError: if the model can't be loaded.
         RecordsError: if the records lack the split or hold fewer than two held-out pairs.
+        UsageError: if the model and the records don't fit together.
     """
-    say = on_step or (lambda _: None)
-    keras.utils.set_random_seed(seed)
+    records = pathlib.Path(getattr(records, "path", records))
     manifest = Manifest.read(records)
-    say("reading the records")
-    train, held_out = read_pairs(records, "train"), read_pairs(records, split, inputs)
+    subject = open_subject(model, manifest, input)
+    tell = progress or (lambda _: None)
+    keras.utils.set_random_seed(seed)
+    tell("reading the records")
+    train, held_out = read_pairs(records, "train"), read_pairs(records, split, subject.input)
     if len(held_out) < 2:
         raise RecordsError(f"An evaluation needs two held-out pairs or more. Received: {len(held_out)} in {split!r}")
-    say("generating pictures")
-    silence = None
-    if not manifest.features.embedding and all(source.get("has_audio", True) for source in manifest.sources):
-        silence = np.zeros(manifest.features.n_samples, np.float32)
-        if inputs == "features":
-            silence = mfcc(silence[None], manifest.features)[0]
-    predictors = [*model_and_controls(_batched(run), held_out, silence, seed), *baselines(train, held_out)]
-    scores = score_predictors(predictors, held_out, lambda done, total: say(f"scoring predictors, {done} of {total}"))
-    blocks = source_blocks(held_out)
-    gains = headline_gains(scores, blocks, seed)
-    leak = find_leak(train, held_out)
-    generated, shuffled = predictors[0].pictures, predictors[1].pictures
-    say("training readers of labels and factors on real pictures")
+    silence = _silence(manifest, subject.input)
+    predict_fn = in_batches(subject.predict_fn)
+    contenders = [
+        *model_and_controls(predict_fn, held_out.inputs, manifest.image.shape, silence, seed),
+        *baselines(train, held_out),
+    ]
+    scores = score_contenders(
+        contenders, held_out.images, lambda done, n: tell(f"scoring contenders, {done} of {n} pairs")
+    )
+    units = units_of(held_out)
+    gains, leak = headline_gains(scores, units, seed), find_leak(train, held_out)
+    tell("training probes of labels and factors on real images")
+    generated, shuffled = contenders[0].images, contenders[1].images
     of_labels, of_factors = label_probe(train), factor_probe(train)
     labels = label_accuracy(of_labels, train, held_out, generated, shuffled) if of_labels else None
     factors = factor_recovery(of_factors, held_out, generated) if of_factors else []
-    say("measuring how the pictures answer to the sound")
-    answers = [
-        measures.swapped(generated, held_out, seed),
-        measures.found_in_galleries(generated, held_out, seed),
-        *measures.named_sources(train, held_out, generated, shuffled),
-        *_loudness(_batched(run), records, split, manifest, inputs, of_factors),
-        *(measures.variety(sample, held_out, of_labels, seed) if sample else []),
-        *(measures.alignment(*embedders, held_out, seed) if embedders else []),
-    ]
-    level, verdict = judge(gains, leak, scores, labels)
+    tell("measuring how the images respond to the audio")
+    evidence = Evidence(
+        train=train,
+        held_out=held_out,
+        generated=generated,
+        shuffled=shuffled,
+        predict_fn=predict_fn,
+        seed=seed,
+        labels=of_labels,
+        factors=of_factors,
+        to_inputs=(lambda x: x) if subject.input == "waveform" else (lambda x: mfcc(x, manifest.features)),
+        sample=subject.sample_fn if samples else None,
+        n_samples=samples,
+        embedders=subject.embedders,
+    )
+    measures, skipped = compute_measures(evidence)
+    ranks = target_ranks(evidence.generated_thumbnails, evidence.real_thumbnails)
+    found = retrieval(ranks)
+    level, verdict = judge(
+        scores,
+        gains,
+        leak=leak,
+        n_independent=len(next(iter(units.values()))),
+        labels=labels,
+        retrieval=found,
+        measures=measures,
+    )
+    is_paper = subject.recipe == RECIPE
     return Report(
-        model=model_name,
+        model=subject.name if model_name is None else model_name,
         records=str(records),
         split=split,
         n_pairs=len(held_out),
         n_sources=len(set(held_out.sources)),
-        verdict=verdict,
         level=level,
-        metrics=[info for info, _ in METRICS],
-        predictors=scores,
+        verdict=verdict,
+        metrics=[metric.info for metric in METRICS.values()],
+        contenders=scores,
         gains=gains,
         leak=leak,
-        retrieval=retrieval(generated, scaled(held_out.images)),
+        retrieval=found,
         labels=labels,
         factors=factors,
-        measures=answers,
-        paper=None,
-        notes=[*notes, *_note_embeddings(manifest)],
-        examples=_examples(held_out, predictors, scores, best_baseline(scores).name, seed),
+        measures=measures,
+        skipped=skipped | ({"silence": _NO_SILENCE} if silence is None else {}),
+        paper=paper_figures(scores[0]) if is_paper else None,
+        notes=[
+            *notes,
+            *_note_embeddings(manifest),
+            *(paper_notes(train, held_out, leak) if is_paper else []),
+        ],
+        held_out=HeldOut(
+            ids=held_out.ids.tolist(),
+            labels=held_out.labels.tolist(),
+            sources=held_out.sources.tolist(),
+            times=held_out.times.tolist(),
+            ranks=ranks.tolist(),
+        ),
+        examples=_examples(held_out, contenders, scores, best_baseline(scores).id, seed),
         command=command,
-        versions=library_versions("keras", "tensorflow", "numpy"),
+        configuration=subject.configuration,
+        environment=describe_environment(),
+        versions=library_versions("keras", keras.backend.backend(), "numpy"),
     )
 
 
-def _loudness(
-    run: Run, records: str | pathlib.Path, split: str, manifest: Manifest, inputs: str, reader: FactorProbe | None
-) -> list[Measure]:
-    if not manifest.waveform:
-        return []
-    to_inputs = (lambda sound: sound) if inputs == "waveform" else (lambda sound: mfcc(sound, manifest.features))
-    waveforms = read_pairs(records, split, "waveform").inputs
-    return measures.loudness(run, to_inputs, waveforms, reader)
+def best_baseline(scores: Sequence[ContenderScores]) -> ContenderScores:
+    """The contender without audio whose headline metric is the highest."""
+    return max((s for s in scores if s.kind == "baseline"), key=lambda s: s.means[HEADLINE])
+
+
+def headline_gains(scores: Sequence[ContenderScores], units: dict[str, list[np.ndarray]], seed: int) -> list[Gain]:
+    """Gains of SSIM and of MSE over the best baseline and over shuffled audio, of SSIM over all others but ceilings.
+
+    Args:
+        scores: the model first.
+        units: rows that are resampled together, as from `units_of`.
+        seed: of the resampling.
+    """
+    return [
+        paired_gain(
+            np.array(scores[0].values[metric]),
+            np.array(other.values[metric]),
+            METRICS[metric].better,
+            units,
+            against=other.id,
+            metric=metric,
+            seed=seed,
+        )
+        for metric, other in compared(scores)
+    ]
+
+
+def compared(scores: Sequence[ContenderScores]) -> list[tuple[str, ContenderScores]]:
+    """Which metric is compared with which contender, in the order of a report."""
+    first = [best_baseline(scores), next(s for s in scores if s.id == SHUFFLED)]
+    others = [s for s in scores if s.kind in ("baseline", "audio-baseline", "control") and s not in first]
+    rivals = ((HEADLINE, first), ("scaled_mse", first), (HEADLINE, others))
+    return [(metric, other) for metric, group in rivals for other in group]
+
+
+def _silence(manifest: Manifest, input: str) -> np.ndarray | None:
+    """The input of silence; None unless the audio is stored or every source states that there was some."""
+    has_audio = manifest.waveform or all(source.get("has_audio") is True for source in manifest.sources)
+    if manifest.features.embedding or not has_audio:
+        return None
+    silence = np.zeros(manifest.features.n_samples, np.float32)
+    return silence if input == "waveform" else mfcc(silence[None], manifest.features)[0]
 
 
 def _note_embeddings(manifest: Manifest) -> list[str]:
     if not manifest.features.embedding:
         return []
-    return [f"The model takes {manifest.features.description}: where sounds are spoken of, these stand for them."]
-
-
-def best_baseline(scores: Sequence[PredictorScores]) -> PredictorScores:
-    """The predictor without sound whose headline metric is the highest."""
-    return max((s for s in scores if s.kind == "baseline"), key=lambda s: s.means[HEADLINE])
-
-
-def headline_gains(scores: Sequence[PredictorScores], blocks: list[np.ndarray], seed: int) -> list[Gain]:
-    """Gains of SSIM and of MSE over the best baseline, over shuffled sounds, and over every other baseline.
-
-    Args:
-        scores: the model first.
-        blocks: rows that are resampled together.
-        seed: of the resampling.
-    """
-    model, best = scores[0], best_baseline(scores)
-    shuffled = next(s for s in scores if s.name == "sounds shuffled")
-    others = [s for s in scores if s.kind in ("baseline", "sound baseline", "control") and s not in (best, shuffled)]
-    better = {info.name: info.better for info, _ in METRICS}
-    return [
-        paired_gain(
-            np.array(model.values[metric]),
-            np.array(other.values[metric]),
-            better[metric],
-            blocks,
-            against=other.name,
-            metric=metric,
-            seed=seed,
-        )
-        for metric, rivals in ((HEADLINE, [best, shuffled]), ("mse_x64", [best, shuffled]), (HEADLINE, others))
-        for other in rivals
-    ]
-
-
-def _batched(run: Run) -> Run:
-    return lambda inputs: np.concatenate(
-        [np.asarray(run(inputs[i : i + _BATCH]), np.float32) for i in range(0, len(inputs), _BATCH)]
-    )
+    return [f"The model's inputs are {manifest.features.description}; the report's word audio stands for these."]
 
 
 def _examples(
-    held_out: Pairs, predictors: Sequence[Predictor], scores: Sequence[PredictorScores], baseline: str, seed: int
+    held_out: Pairs, contenders: Sequence[Contender], scores: Sequence[ContenderScores], baseline: str, seed: int
 ) -> list[Example]:
     values = np.array(scores[0].values[HEADLINE])
     order = np.argsort(-values, kind="stable")
@@ -186,35 +226,29 @@ def _examples(
         "median": order[middle : middle + EXAMPLES_EACH],
         "worst": order[::-1][:EXAMPLES_EACH],
     }
-    other = next(p for p in predictors if p.name == baseline)
-    found = [
-        Example(
-            id=str(held_out.ids[row]),
-            group=group,
-            score=float(values[row]),
-            pictures={
-                "real": held_out.images[row],
-                "generated": to_uint8(predictors[0].pictures[row]),
-                baseline: to_uint8(other.pictures[row]),
-            },
-        )
-        for group, rows in groups.items()
-        for row in rows
-    ]
+    other = next(c for c in contenders if c.id == baseline)
+    found = []
+    for group, rows in groups.items():
+        images = held_out.images[rows], to_uint8(contenders[0].images[rows]), to_uint8(other.images[rows])
+        for row, *shown in zip(rows, *images, strict=True):
+            titles = ("real", "generated", other.title)
+            images_of = dict(zip(titles, shown, strict=True))
+            found.append(Example(id=str(held_out.ids[row]), group=group, score=float(values[row]), images=images_of))
     donors = shuffled_rows(len(held_out), seed)
-    spread = np.unique(np.linspace(0, len(held_out) - 1, EXAMPLES_EACH).astype(int))
-    found += [
-        Example(
-            id=f"{held_out.ids[row]} with the sound of {held_out.ids[donors[row]]}",
-            group="swapped",
-            score=scores[1].values[HEADLINE][row],
-            pictures={
-                "real": held_out.images[row],
-                "from its own sound": to_uint8(predictors[0].pictures[row]),
-                "from the other's sound": to_uint8(predictors[1].pictures[row]),
-                "the other's real picture": held_out.images[donors[row]],
-            },
+    rows = np.unique(np.linspace(0, len(held_out) - 1, EXAMPLES_EACH).astype(int))
+    generated, swapped = (to_uint8(contender.images[rows]) for contender in contenders[:2])
+    for i, row in enumerate(rows):
+        found.append(
+            Example(
+                id=f"{held_out.ids[row]} with the audio of {held_out.ids[donors[row]]}",
+                group="swapped",
+                score=scores[1].values[HEADLINE][row],
+                images={
+                    "real": held_out.images[[row]][0],
+                    "from its own audio": generated[i],
+                    "from the other's audio": swapped[i],
+                    "the other's real image": held_out.images[[donors[row]]][0],
+                },
+            )
         )
-        for row in spread
-    ]
     return found

@@ -1,26 +1,50 @@
-"""The pairs an evaluation looks at: both splits, decoded, with who they are."""
+"""The pairs of an evaluation: what identifies them in memory, images and inputs by row number.
+
+Images and inputs are anything that can be indexed with an array of row numbers: a NumPy array where a split is small,
+else an object that reads or generates the rows. Nothing here holds the images of a large split.
+"""
 
 import dataclasses
 import pathlib
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 
-from keras_a2i.media.conversion import from_int16, from_uint8
-from keras_a2i.records.dataset import read_examples
-from keras_a2i.records.example import decode_factors
+from keras_a2i.errors import RecordsError
+from keras_a2i.media.conversion import from_int16
+from keras_a2i.records.random_access import PairIndex
+
+MEMORY_BUDGET = 256 << 20
+"""Bytes up to which the images of a split, or what a model generates for it, are kept."""
+CHUNK = 512
+"""Rows that are processed at once; a multiple of every batch size in this room."""
+_THUMBNAIL = 32
+
+
+class Rows(Protocol):
+    """Values by row number: `rows[numbers]` is an array (n, ...), `shape` that of all rows together."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> np.ndarray: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """One split as arrays, by source and time; pictures stay 8-bit.
+    """One split, ordered by source and time.
 
     Attributes:
         ids, sources, labels: str (n,).
         times: float (n,), seconds within the source.
         features: float32 (n, n_features).
-        images: uint8 (n, size, size, channels).
-        factors: hidden factors of synthetic pairs, one dictionary a pair (else empty ones).
-        inputs: what the model is given, float32 (n, n_inputs): features, or sound.
+        images: uint8 (n, size, size, channels), by row number.
+        factors: hidden factors of rendered pairs, one dictionary per pair (else empty ones).
+        inputs: the model's inputs, float32 (n, n_inputs), by row number: features or waveforms.
+        waveforms: float32 (n, n_samples) in [-1, 1], by row number; None where the records hold none.
     """
 
     ids: np.ndarray
@@ -28,42 +52,107 @@ class Pairs:
     labels: np.ndarray
     times: np.ndarray
     features: np.ndarray
-    images: np.ndarray
+    images: Rows
     factors: list[dict[str, float]]
-    inputs: np.ndarray
+    inputs: Rows
+    waveforms: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-def read_pairs(records: str | pathlib.Path, split: str, inputs: str = "features") -> Pairs:
-    """Reads a split into memory, ordered by source and time.
+class _Stored:
+    """Rows of a `PairIndex` in another order, read when they are asked for."""
+
+    def __init__(self, index: PairIndex, order: np.ndarray, waveforms: bool = False):
+        self._index, self._order, self._waveforms = index, order, waveforms
+        each = (index.manifest.features.n_samples,) if waveforms else index.manifest.image.shape
+        self.shape = (len(order), *each)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        numbers = self._order[rows]
+        return from_int16(self._index.waveforms(numbers)) if self._waveforms else self._index.images(numbers)
+
+
+def read_pairs(records: str | pathlib.Path, split: str, input: str = "features") -> Pairs:
+    """Reads what identifies the pairs of a split, and their images where they fit `MEMORY_BUDGET`.
 
     Args:
         records: the records folder.
         split: "train", "val" or "test".
-        inputs: "features", or "waveform" for a model that takes sound.
+        input: "features", or "waveform" for a model whose input is a waveform.
 
     Raises:
-        RecordsError, CorruptRecordError: as `read_examples`.
+        RecordsError: if the records lack the split, or the waveform where it is the input.
+        CorruptRecordError: at a damaged record, naming file and record.
     """
-    batches = list(read_examples(records, split, waveform=inputs == "waveform").as_numpy_iterator())
-    joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
-    order = np.lexsort((joined["time"], joined["source_id"]))
-    texts = {name: np.array([value.decode() for value in joined[name][order]]) for name in ("id", "source_id", "label")}
-    given = joined[inputs][order]
+    index = PairIndex(records, split)
+    if input == "waveform" and not index.manifest.waveform:
+        raise RecordsError(
+            f"The records must hold waveforms for a model whose input is a waveform. Received: {records}. Build them "
+            "from audio and keep the waveform"
+        )
+    order = np.lexsort((index.times, index.sources))
+    images: Rows = _Stored(index, order)
+    if len(index) * int(np.prod(index.manifest.image.shape)) <= MEMORY_BUDGET:
+        images = np.concatenate([images[rows] for rows in chunks_of(len(index))])
+    features = index.features[order]
+    waveforms = _Stored(index, order, waveforms=True) if index.manifest.waveform else None
     return Pairs(
-        ids=texts["id"],
-        sources=texts["source_id"],
-        labels=texts["label"],
-        times=joined["time"][order].astype(np.float64),
-        features=joined["features"][order],
-        images=joined["image"][order],
-        factors=[decode_factors(value) for value in joined["factors"][order]],
-        inputs=from_int16(given) if inputs == "waveform" else given,
+        ids=index.ids[order],
+        sources=index.sources[order],
+        labels=index.labels[order],
+        times=index.times[order],
+        features=features,
+        images=images,
+        factors=[index.factors[row] for row in order],
+        inputs=waveforms if input == "waveform" and waveforms is not None else features,
+        waveforms=waveforms,
     )
 
 
+def chunks_of(n: int, size: int = CHUNK) -> Iterator[np.ndarray]:
+    """Row numbers 0 to n - 1, `size` at a time."""
+    for start in range(0, n, size):
+        yield np.arange(start, min(start + size, n))
+
+
+def spread_rows(n: int, most: int) -> np.ndarray:
+    """Up to `most` row numbers, spread evenly over n rows."""
+    return np.unique(np.linspace(0, n - 1, most).astype(int)) if n > most else np.arange(n)
+
+
 def scaled(images: np.ndarray) -> np.ndarray:
-    """8-bit pictures as float32 in [-1, 1]."""
-    return from_uint8(images)
+    """8-bit images as float32 in [-1, 1]."""
+    return images.astype(np.float32) * np.float32(2 / 255) - 1
+
+
+def thumbnails(images: np.ndarray, size: int = _THUMBNAIL) -> np.ndarray:
+    """Means over a grid of `size` x `size` cells, (n, size, size, channels); smaller images stay as they are."""
+    n, height, _, channels = images.shape
+    if height <= size:
+        return images
+    cell = height // size
+    return images.reshape(n, size, cell, size, cell, channels).mean(axis=(2, 4))
+
+
+def thumbnails_of(images: Rows, size: int = _THUMBNAIL, rows: np.ndarray | None = None) -> np.ndarray:
+    """Thumbnails, float32 in [-1, 1], of 8-bit or of generated images by row number, a chunk in memory at a time.
+
+    Args:
+        images: uint8, or float32 in [-1, 1].
+        size: pixels per side.
+        rows: which rows; None for all.
+    """
+    rows = np.arange(len(images)) if rows is None else rows
+    parts = (images[rows[chunk]] for chunk in chunks_of(len(rows), rows_that_fit(images)))
+    return np.concatenate([thumbnails(scaled(part) if part.dtype == np.uint8 else part, size) for part in parts])
+
+
+def rows_that_fit(images: Rows, budget: int = MEMORY_BUDGET // 4) -> int:
+    """A number of rows whose float32 images take at most `budget` bytes, a multiple of 64 from 64 to `CHUNK`."""
+    each = 4 * int(np.prod(images.shape[1:]))
+    return max(64, min(CHUNK, budget // each // 64 * 64))

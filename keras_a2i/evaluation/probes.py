@@ -1,92 +1,93 @@
-"""Readers of real pictures, turned on generated ones: do they show the right label, the right hidden factors?"""
+"""Probes: small networks that learn labels or hidden factors from real images and are applied to generated ones."""
 
 import keras
 import numpy as np
 
-from keras_a2i.evaluation.pairs import Pairs, scaled
+from keras_a2i.evaluation.pairs import MEMORY_BUDGET, Pairs, Rows, chunks_of, spread_rows, thumbnails_of
 from keras_a2i.evaluation.report_data import FactorRecovery, LabelAccuracy
-from keras_a2i.evaluation.statistics import thumbnails
 
-LARGEST, LARGEST_NAMED = 64, 32
-"""Pixels per side that factors and names are read from: what something is shows in less than how it stands."""
+FACTOR_SIZE, LABEL_SIZE = 64, 32
+"""Input resolution in pixels per side: classification needs less detail than the regression of factors."""
 STEPS = 500
 FACTOR_STEPS, LABEL_STEPS = 2, 4
-"""Times `STEPS`: pictures that are moved and turned take longer to learn."""
-MOST_EPOCHS = 250
+"""Training steps, in multiples of `STEPS`: images that are moved and turned need more."""
+MAX_EPOCHS = 250
 _BATCH = 32
 _RATE = 2e-3
+# Whatever Keras' global settings are.
+_LAYOUT = {"data_format": "channels_last", "dtype": "float32"}
 
 
 class LabelProbe:
-    """A small convolutional classifier of real pictures, without batch normalisation: it took blur for a certain class.
+    """A small convolutional classifier of real images.
+
+    It has no batch normalisation, with which it took blurred images for one certain class.
 
     Args:
-        images: uint8 (n, size, size, channels), n 2 or more.
-        names: of what is to be named, str (n,), two or more different ones.
+        images: uint8 (n, size, size, channels) by row number, n 2 or more.
+        names: what to predict, str (n,), two or more different ones.
     """
 
-    def __init__(self, images: np.ndarray, names: np.ndarray):
+    def __init__(self, images: Rows, names: np.ndarray):
         self.names, classes = np.unique(names, return_inverse=True)
-        self._model = _classifier(min(LARGEST_NAMED, images.shape[1]), images.shape[-1], len(self.names))
+        self.model = _classifier(min(LABEL_SIZE, images.shape[1]), images.shape[-1], len(self.names))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        _train(self._model, loss, images, classes, LABEL_STEPS * STEPS)
+        _train(self.model, loss, images, classes, LABEL_STEPS * STEPS)
 
-    def read(self, pictures: np.ndarray) -> np.ndarray:
-        """Names (n,) of pictures (n, size, size, channels) in [-1, 1]."""
-        return self.names[_read(self._model, pictures).argmax(axis=1)]
+    def read(self, images: Rows) -> np.ndarray:
+        """Names (n,) predicted from images (n, size, size, channels), uint8 or float32 in [-1, 1]."""
+        return self.names[_predict(self.model, images).argmax(axis=1)]
 
 
 class FactorProbe:
-    """A small convolutional regression of the hidden factors of synthetic pictures.
+    """A small convolutional regression of the hidden factors of rendered images.
 
     Args:
-        images: uint8 (n, size, size, channels).
-        factors: of each, all with the same names.
+        images: uint8 (n, size, size, channels) by row number.
+        factors: of each image, all with the same names.
     """
 
-    def __init__(self, images: np.ndarray, factors: list[dict[str, float]]):
+    def __init__(self, images: Rows, factors: list[dict[str, float]]):
         self.names = list(factors[0])
         known = self.values_of(factors)
         self._mean, self.deviation = known.mean(axis=0), known.std(axis=0) + 1e-6
         self.binary = [len(np.unique(column)) <= 2 for column in known.T]
-        self._model = _regression(min(LARGEST, images.shape[1]), images.shape[-1], len(self.names))
-        _train(self._model, "mse", images, (known - self._mean) / self.deviation, FACTOR_STEPS * STEPS)
+        self.model = _regression(min(FACTOR_SIZE, images.shape[1]), images.shape[-1], len(self.names))
+        _train(self.model, "mse", images, (known - self._mean) / self.deviation, FACTOR_STEPS * STEPS)
 
     def values_of(self, factors: list[dict[str, float]]) -> np.ndarray:
         """Factors as float32 (n, number of factors)."""
         return np.array([[values[name] for name in self.names] for values in factors], np.float32)
 
-    def read(self, pictures: np.ndarray) -> np.ndarray:
-        """Factors (n, number of factors) of pictures (n, size, size, channels) in [-1, 1]."""
-        return _read(self._model, pictures) * self.deviation + self._mean
+    def read(self, images: Rows) -> np.ndarray:
+        """Factors (n, number of factors) read from images (n, size, size, channels), uint8 or float32 in [-1, 1]."""
+        return _predict(self.model, images) * self.deviation + self._mean
 
 
 def label_probe(train: Pairs) -> LabelProbe | None:
-    """A reader of the training pairs' labels, or None where there are fewer than two."""
+    """A probe of the training pairs' labels, or None where there are fewer than two."""
     return LabelProbe(train.images, train.labels) if len(set(train.labels)) > 1 else None
 
 
 def factor_probe(train: Pairs) -> FactorProbe | None:
-    """A reader of the training pairs' hidden factors, or None where they have none."""
+    """A probe of the training pairs' hidden factors, or None where they have none."""
     return FactorProbe(train.images, train.factors) if train.factors[0] else None
 
 
-def label_accuracy(
-    reader: LabelProbe, train: Pairs, held_out: Pairs, generated: np.ndarray, shuffled: np.ndarray
-) -> LabelAccuracy:
-    """Lets a reader name generated pictures.
+def label_accuracy(probe: LabelProbe, train: Pairs, held_out: Pairs, generated: Rows, shuffled: Rows) -> LabelAccuracy:
+    """Predicts the labels of generated images with a probe.
 
     Args:
-        reader: of the training pairs' labels.
+        probe: of the training pairs' labels.
         train: the training pairs.
         held_out: the held-out pairs.
-        generated, shuffled: pictures (n, size, size, channels) in [-1, 1] for them, from own and from shuffled sounds.
+        generated, shuffled: images (n, size, size, channels) in [-1, 1], from the pairs' own and from shuffled audio.
 
     Returns:
         The accuracies. Held-out pairs whose label never occurs in training count as wrong.
     """
-    read = [reader.read(images) for images in (generated, shuffled, scaled(held_out.images))]
-    right = [pictures == held_out.labels for pictures in read]
+    read = [probe.read(images) for images in (generated, shuffled, held_out.images)]
+    right = [names == held_out.labels for names in read]
     names, counts = np.unique(train.labels, return_counts=True)
     return LabelAccuracy(
         generated=float(right[0].mean()),
@@ -98,15 +99,15 @@ def label_accuracy(
     )
 
 
-def factor_recovery(reader: FactorProbe, held_out: Pairs, generated: np.ndarray) -> list[FactorRecovery]:
-    """Reads the hidden factors from generated pictures, beside real ones.
+def factor_recovery(probe: FactorProbe, held_out: Pairs, generated: Rows) -> list[FactorRecovery]:
+    """Reads the hidden factors from generated images, and from real ones for comparison.
 
-    Factors with two values are scored by accuracy, the others by R2, the share of their variance that is read.
+    Factors with two values are scored by accuracy, the others by R2, the share of their variance that is explained.
     """
-    truth = reader.values_of(held_out.factors)
-    read = [reader.read(images) for images in (generated, scaled(held_out.images))]
+    truth = probe.values_of(held_out.factors)
+    read = [probe.read(images) for images in (generated, held_out.images)]
     found = []
-    for i, (name, binary) in enumerate(zip(reader.names, reader.binary, strict=True)):
+    for i, (name, binary) in enumerate(zip(probe.names, probe.binary, strict=True)):
         values = [(_accuracy if binary else _r2)(r[:, i], truth[:, i]) for r in read]
         measure = "accuracy" if binary else "R2"
         found.append(FactorRecovery(name=name, measure=measure, generated=values[0], real=values[1]))
@@ -116,17 +117,20 @@ def factor_recovery(reader: FactorProbe, held_out: Pairs, generated: np.ndarray)
 def _classifier(size: int, channels: int, outputs: int) -> keras.Model:
     layers = keras.layers
     moves = [
-        layers.RandomTranslation(0.08, 0.08, fill_mode="nearest"),
-        layers.RandomRotation(0.04, fill_mode="nearest"),
-        layers.RandomZoom(0.12, fill_mode="nearest"),
+        layers.RandomTranslation(0.08, 0.08, fill_mode="nearest", **_LAYOUT),
+        layers.RandomRotation(0.04, fill_mode="nearest", **_LAYOUT),
+        layers.RandomZoom(0.12, fill_mode="nearest", **_LAYOUT),
     ]
     stages = [
         layer
-        # A picture of 16 pixels is 2 a side before the last stage: that one keeps the border.
+        # An image of 16 pixels has 2 per side before the last stage: that one keeps the border.
         for width, padding in ((32, "valid"), (64, "valid"), (64, "same"))
-        for layer in (layers.Conv2D(width, 3, padding=padding, activation="relu"), layers.MaxPooling2D())
+        for layer in (
+            layers.Conv2D(width, 3, padding=padding, activation="relu", **_LAYOUT),
+            layers.MaxPooling2D(**_LAYOUT),
+        )
     ]
-    head = [layers.Flatten(), layers.Dropout(0.5), layers.Dense(outputs)]
+    head = [layers.Flatten(data_format="channels_last"), layers.Dropout(0.5), layers.Dense(outputs, dtype="float32")]
     return keras.Sequential([keras.Input((size, size, channels)), *moves, *stages, *head])
 
 
@@ -135,27 +139,39 @@ def _regression(size: int, channels: int, outputs: int) -> keras.Model:
     stages = [
         layer
         for width in (16, 32, 64)
-        for layer in (layers.Conv2D(width, 3, padding="same", activation="relu"), layers.MaxPooling2D())
+        for layer in (
+            layers.Conv2D(width, 3, padding="same", activation="relu", **_LAYOUT),
+            layers.MaxPooling2D(**_LAYOUT),
+        )
     ]
-    head = [layers.Flatten(), layers.Dropout(0.3), layers.Dense(128, activation="relu"), layers.Dense(outputs)]
+    head = [
+        layers.Flatten(data_format="channels_last"),
+        layers.Dropout(0.3),
+        layers.Dense(128, activation="relu", dtype="float32"),
+        layers.Dense(outputs, dtype="float32"),
+    ]
     return keras.Sequential([keras.Input((size, size, channels)), *stages, *head])
 
 
-def _train(reader: keras.Model, loss: str | keras.losses.Loss, images: np.ndarray, targets: np.ndarray, steps: int):
-    """Trains on 8-bit pictures for about so many steps, with a rate that falls by half a cosine."""
-    n = len(images)
-    epochs = min(MOST_EPOCHS, max(3, round(steps * _BATCH / n)))
+def _train(model: keras.Model, loss: str | keras.losses.Loss, images: Rows, targets: np.ndarray, steps: int) -> None:
+    """Trains on 8-bit images for about `steps` steps, with a rate that falls by half a cosine.
+
+    Of very many images as many are used, spread evenly, as their thumbnails fit `MEMORY_BUDGET`.
+    """
+    size = model.input_shape[1]
+    rows = spread_rows(len(images), MEMORY_BUDGET // (4 * size * size * images.shape[-1]))
+    n = len(rows)
+    epochs = min(MAX_EPOCHS, max(3, round(steps * _BATCH / n)))
     rate = keras.optimizers.schedules.CosineDecay(_RATE, epochs * -(-n // _BATCH), alpha=0.01)
-    reader.compile(keras.optimizers.Adam(rate), loss)
-    reader.fit(_seen_by(reader, scaled(images)), targets, batch_size=_BATCH, epochs=epochs, verbose=0)
+    model.compile(keras.optimizers.Adam(rate), loss)
+    seen = thumbnails_of(images, size, rows)
+    model.fit(seen, np.asarray(targets)[rows], batch_size=_BATCH, epochs=epochs, verbose=0)
 
 
-def _seen_by(reader: keras.Model, pictures: np.ndarray) -> np.ndarray:
-    return thumbnails(pictures, reader.input_shape[1])
-
-
-def _read(reader: keras.Model, images: np.ndarray) -> np.ndarray:
-    return reader.predict(_seen_by(reader, images), verbose=0)
+def _predict(model: keras.Model, images: Rows) -> np.ndarray:
+    size = model.input_shape[1]
+    parts = (thumbnails_of(images, size, rows) for rows in chunks_of(len(images)))
+    return np.concatenate([np.asarray(model.predict(part, verbose=0), np.float32) for part in parts])
 
 
 def _accuracy(read: np.ndarray, truth: np.ndarray) -> float:

@@ -1,50 +1,58 @@
-"""What an evaluation found, as plain data: written to report.json, drawn in report.html, printed by the command."""
+"""What an evaluation found, as plain data."""
 
 import dataclasses
-import json
-import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from keras_a2i.media.json_file import write_json
+from keras_a2i.errors import ModelError
 
-SCHEMA_VERSION = 1
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 2
+COVERS = {
+    "blocks": "other moments of the same sources",
+    "sources": "other sources like these",
+    "sources and seeds": "other sources like these, and other random seeds of the training",
+    "blocks and seeds": "other moments of the same sources, and other random seeds of the training",
+}
+"""What an interval covers, by what was resampled."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MetricInfo:
-    """How a metric is to be read.
+    """How to read a metric.
 
     Attributes:
-        name: its key in `PredictorScores.means`.
+        id: its key in `ContenderScores.means`.
         title: for tables.
         convention: what exactly is computed, in a line.
-        better: "higher", "lower", or "one" where 1 is equal to the real pictures.
-        degenerate: whether it gives nearly the same to everything; never a headline.
+        better: "higher", "lower", or "one" where 1 equals the real images.
+        degenerate: whether it is nearly the same for everything; never a headline.
+        brief: whether the terminal shows it.
     """
 
-    name: str
+    id: str
     title: str
     convention: str
     better: str
     degenerate: bool = False
+    brief: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PredictorScores:
-    """Scores of one predictor over the held-out pairs.
+class ContenderScores:
+    """Scores of one contender over the held-out pairs.
 
     Attributes:
-        name: for tables, such as "mean of the source".
-        kind: "model", "control" (the model with sounds taken away), "baseline" (no sound at all), "sound baseline"
-            (sound, but no model) or "ceiling" (told something of the target itself).
-        explanation: what it does, in a line.
-        means: metric -> mean over the pairs.
-        values: metric -> one value a pair.
+        id, title, kind, explanation: as `Contender`.
+        means: metric id -> mean over the pairs.
+        values: metric id -> one value per pair.
     """
 
-    name: str
+    id: str
+    title: str
     kind: str
     explanation: str
     means: dict[str, float]
@@ -52,23 +60,48 @@ class PredictorScores:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Gain:
-    """How much better the model is than another predictor, pair by pair.
+class Interval:
+    """A 95 % bootstrap interval.
 
     Attributes:
-        against: name of the other predictor.
-        metric: which metric; positive gains are better whatever its direction.
-        mean: over the pairs.
-        low, high: 95 % interval, bootstrapped over blocks of neighbouring pairs of a source.
+        over: what was resampled, one of `COVERS`.
+        n: how many of them there are.
+        low, high: its ends.
         p_value: of no gain, two-sided.
+    """
+
+    over: str
+    n: int
+    low: float
+    high: float
+    p_value: float
+
+    @property
+    def covers(self) -> str:
+        """What the interval covers, in words."""
+        return COVERS[self.over]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gain:
+    """How much better the model is than another contender, pair by pair.
+
+    Attributes:
+        against: id of the other contender.
+        metric: id of the metric; positive gains are better whatever its direction.
+        mean: over the pairs.
+        intervals: from the narrowest claim to the widest.
     """
 
     against: str
     metric: str
     mean: float
-    low: float
-    high: float
-    p_value: float
+    intervals: list[Interval]
+
+    @property
+    def widest(self) -> Interval:
+        """The interval that covers most; what the verdict goes by."""
+        return self.intervals[-1]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,14 +117,22 @@ class Leak:
         """Share of the held-out pairs."""
         return self.count / self.total if self.total else 0.0
 
+    @property
+    def sentence(self) -> str:
+        """The figures in words."""
+        return (
+            f"leak: {self.count:,} of {self.total:,} held-out pairs ({self.share:.0%}) have a training pair of the "
+            f"same source within {self.within:g} s"
+        )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Retrieval:
-    """Whether a generated picture finds its own target among all held-out ones.
+    """Whether a generated image finds its own target among all held-out ones.
 
     Attributes:
         r1, r5: share whose own target is the nearest, or among the five nearest.
-        chance_r1, chance_r5: what guessing gives.
+        chance_r1, chance_r5: the same for guessing.
     """
 
     r1: float
@@ -102,15 +143,15 @@ class Retrieval:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelAccuracy:
-    """Whether a classifier of real training pictures names generated ones by their label.
+    """Whether a probe (a classifier of real training images) predicts the right label from generated images.
 
     Attributes:
-        generated: on generated pictures.
-        shuffled: on pictures generated from shuffled sounds.
-        real: on real held-out pictures: what can be reached.
-        most_frequent: what naming the most frequent label gives.
-        by_label: label -> accuracy on generated pictures.
-        named: id -> the label read from the generated picture, for a recount.
+        generated: accuracy on generated images.
+        shuffled: on images generated from other pairs' audio.
+        real: on real held-out images: what can be reached.
+        most_frequent: of always predicting the most frequent label.
+        by_label: label -> accuracy on generated images.
+        named: id of a pair -> label predicted from its generated image.
     """
 
     generated: float
@@ -123,12 +164,12 @@ class LabelAccuracy:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FactorRecovery:
-    """How well a hidden factor of synthetic pairs is read from the generated pictures by a reader of real ones.
+    """How well a probe of real images reads a hidden factor of rendered pairs from the generated images.
 
     Attributes:
         name: of the factor.
         measure: "accuracy" or "R2".
-        generated, real: on generated and on real held-out pictures.
+        generated, real: on generated and on real held-out images.
     """
 
     name: str
@@ -137,58 +178,83 @@ class FactorRecovery:
     real: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Measure:
-    """One way in which the pictures answer to the sound.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeasureResult:
+    """The value of one entry of `MEASURES`.
 
     Attributes:
-        name: what is measured.
-        value: what the model gives.
-        beside: what to hold it against: chance, shuffled sounds or real pictures, as `explanation` says.
+        id: of the measure.
+        title: for tables.
+        better: "higher", "lower" or "one".
+        value: of the model.
+        reference: what to compare it with: chance, shuffled audio or real images, as `explanation` says.
         explanation: in a few words.
     """
 
-    name: str
+    id: str
+    title: str
+    better: str
     value: float
-    beside: float
+    reference: float
     explanation: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """Who the held-out pairs are, one entry per pair in the order of all values.
+
+    Attributes:
+        ids, labels, sources: their names; labels and sources may be "".
+        times: seconds within the source.
+        ranks: rank of the pair's own target among all, from 1, by the distance to the generated image.
+    """
+
+    ids: list[str]
+    labels: list[str]
+    sources: list[str]
+    times: list[float]
+    ranks: list[float]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Example:
-    """One pair to look at; pictures are uint8 (size, size, channels).
+    """One pair to look at; images are uint8 (size, size, channels).
 
     Attributes:
         id: of the pair.
         group: "best", "median", "worst" or "swapped".
-        score: SSIM of the generated picture.
-        pictures: title -> picture, in the order to show them.
+        score: SSIM of the generated image.
+        images: title -> image, in the order to show them.
     """
 
     id: str
     group: str
     score: float
-    pictures: dict[str, np.ndarray]
+    images: dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Report:
-    """Everything `evaluate` found.
+class ReportData:
+    """Everything that `evaluate` found; `Report` adds how to write it.
 
     Attributes:
         model, records, split: what was evaluated, as given.
         n_pairs, n_sources: held out.
-        verdict: sentences in words, the most important first.
-        level: "good", "nothing" (the sound adds nothing) or "leak" (scores can't be trusted).
+        level: one of `verdict.LEVELS`: "follows", "follows-but", "barely", "not" or "leak".
+        verdict: sentences, the most important first.
         metrics: how to read them.
-        predictors: the model first.
+        contenders: scores of the model, the controls and the baselines; the model first.
         gains: the headline gains first.
-        leak, retrieval, labels, factors: see their classes; None where there are none.
-        measures: how the pictures answer to the sound.
-        paper: name -> (published, measured) under the paper's conventions, for the seed's recipe, else None.
+        leak, retrieval, labels, factors: see their classes; None or empty where there are none.
+        measures: how the images respond to the audio, and how near they are to real ones.
+        skipped: id of a measure -> why it was left out.
+        paper: name -> (published, measured) under the paper's conventions, for its recipe, else None.
         notes: what else a reader must know, such as stand-in data.
+        held_out: who the held-out pairs are.
         examples: pairs to look at; not in report.json.
-        command: what gives this report again.
+        command: what repeats this report.
+        configuration: hash of the recipe, its settings and the records; the same for runs that differ by seed only.
+        environment: machine, threads and backend.
         versions: of the libraries.
     """
 
@@ -197,29 +263,113 @@ class Report:
     split: str
     n_pairs: int
     n_sources: int
-    verdict: list[str]
     level: str
+    verdict: list[str]
     metrics: list[MetricInfo]
-    predictors: list[PredictorScores]
+    contenders: list[ContenderScores]
     gains: list[Gain]
     leak: Leak
-    retrieval: Retrieval
+    retrieval: Retrieval | None
     labels: LabelAccuracy | None
     factors: list[FactorRecovery]
-    measures: list[Measure]
+    measures: list[MeasureResult]
+    skipped: dict[str, str]
     paper: dict[str, tuple[float, float]] | None
     notes: list[str]
+    held_out: HeldOut
     examples: list[Example]
     command: str
+    configuration: str
+    environment: dict[str, str]
     versions: dict[str, str]
 
+    def contender(self, id: str) -> ContenderScores | None:
+        """The scores of the contender with this id, if it was scored."""
+        return next((scores for scores in self.contenders if scores.id == id), None)
+
+    def gain(self, against: str, metric: str = "ssim") -> Gain | None:
+        """The gain over the contender with this id, if there is one."""
+        return next((gain for gain in self.gains if (gain.against, gain.metric) == (against, metric)), None)
+
+    def measure(self, id: str) -> MeasureResult | None:
+        """The result of the measure with this id, if it was computed."""
+        return next((result for result in self.measures if result.id == id), None)
+
+    def pairs(self) -> "pd.DataFrame":
+        """One row per held-out pair.
+
+        Returns:
+            The columns id, label, source, time, each metric of the model by its id, `rank` (of the pair's own target
+            among all held-out ones, 1 is the best) and, where there are labels, `named` (the label that a probe
+            predicts from the generated image). `report.pairs().sort_values("ssim")` puts the worst first.
+        """
+        import pandas as pd
+
+        held_out, model = self.held_out, self.contenders[0]
+        columns: dict[str, Any] = {
+            "id": held_out.ids,
+            "label": held_out.labels,
+            "source": held_out.sources,
+            "time": held_out.times,
+            **model.values,
+            "rank": held_out.ranks,
+        }
+        if self.labels is not None:
+            columns["named"] = [self.labels.named[id] for id in held_out.ids]
+        return pd.DataFrame(columns)
+
+    def confusion(self) -> "pd.DataFrame | None":
+        """How often each label (rows) was predicted as each (columns) from generated images; None without labels."""
+        if self.labels is None or not self.labels.named:
+            return None
+        import pandas as pd
+
+        named = [self.labels.named[id] for id in self.held_out.ids]
+        names = sorted({*self.held_out.labels, *named})
+        table = pd.crosstab(pd.Series(self.held_out.labels, name="label"), pd.Series(named, name="predicted"))
+        return table.reindex(index=names, columns=names, fill_value=0)
+
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the pictures, as JSON holds it."""
+        """Everything but the images, as JSON holds it."""
         values = dataclasses.asdict(dataclasses.replace(self, examples=[]))
         del values["examples"]
         values["leak"]["share"] = self.leak.share
         return values | {"schema_version": SCHEMA_VERSION}
 
-    def write_json(self, path: pathlib.Path) -> None:
-        """Writes report.json, whole or not at all."""
-        write_json(path, json.loads(json.dumps(self.to_dict())))
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Builds a report, without its examples, from `to_dict`'s output.
+
+        Raises:
+            ModelError: if it is no report of this version.
+        """
+        try:
+            values = dict(values)
+            version = values.pop("schema_version")
+            if version != SCHEMA_VERSION:
+                raise ModelError(
+                    f"A report must have schema version {SCHEMA_VERSION}. Received: {version}. Evaluate the model again"
+                )
+            values["leak"] = Leak(**{k: v for k, v in values["leak"].items() if k != "share"})
+            single: dict[str, Any] = {"retrieval": Retrieval, "labels": LabelAccuracy, "held_out": HeldOut}
+            for name, kind in single.items():
+                values[name] = kind(**values[name]) if values[name] is not None else None
+            values["gains"] = [
+                Gain(**gain | {"intervals": [Interval(**interval) for interval in gain["intervals"]]})
+                for gain in values["gains"]
+            ]
+            lists: dict[str, Any] = {
+                "metrics": MetricInfo,
+                "contenders": ContenderScores,
+                "factors": FactorRecovery,
+                "measures": MeasureResult,
+            }
+            for name, kind in lists.items():
+                values[name] = [kind(**entry) for entry in values[name]]
+            if values["paper"] is not None:
+                values["paper"] = {name: (published, here) for name, (published, here) in values["paper"].items()}
+            return cls(**values, examples=[])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, ModelError):
+                raise
+            raise ModelError(f"This is no report of this version: {error!r}. Evaluate the model again") from error

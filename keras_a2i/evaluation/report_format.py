@@ -1,15 +1,14 @@
-"""Text, numbers and tables as the HTML report writes them."""
+"""Numbers and texts as a report shows them."""
 
-import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from keras_a2i.evaluation.report_plots import printable
+BETTER = {"higher": "↑ higher is better", "lower": "↓ lower is better", "one": "→ 1 is best"}
 
 
-def escaped(value: str) -> str:
-    """Text that is safe inside HTML and its attributes."""
-    return html.escape(printable(value))
+def distance(value: float, better: str) -> float:
+    """What is small for a good score: the negative score, the score, or how far it is from 1."""
+    return {"higher": -value, "lower": value, "one": abs(value - 1)}[better]
 
 
 def decimals_for(values: Iterable[float | None]) -> int:
@@ -38,14 +37,8 @@ def percent(share: float) -> str:
     return f"{share * 100:.1f} %" if math.isfinite(share) else "–"
 
 
-def table_of(heads: Sequence[str], rows: Sequence[str], caption: str, narrow: bool = False) -> str:
-    """A table; a head that starts with # is of a column of numbers."""
-    cells = ""
-    for head in heads:
-        style = ' class="number"' if head.startswith("#") else ""
-        cells += f'<th scope="col"{style}>{escaped(head.removeprefix("#"))}</th>' if head else "<td></td>"
-    style = ' class="narrow"' if narrow else ""
-    return (
-        f'<div class="scroll"><table{style}><caption><span>{escaped(caption)}</span></caption>'
-        f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
+def printable(value: object) -> object:
+    """Text without control characters and lone surrogates, which HTML and SVG may not hold; other values unchanged."""
+    if type(value) is not str:
+        return value
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in value)

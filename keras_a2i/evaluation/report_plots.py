@@ -1,23 +1,21 @@
-"""Plots of the report: inline SVG by Matplotlib whose colours follow the page's light or dark style."""
+"""Plots of the report: SVG by Matplotlib, on white whatever the page's style is."""
 
 import contextlib
 import io
-import re
 import textwrap
 import warnings
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_a2i.evaluation.report_data import Gain
+from keras_a2i.evaluation.report_format import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# What Matplotlib draws with; in the page each stands for the CSS variable of its name.
 COLOURS = {
     "ink": "#1b2130",
     "muted": "#566073",
@@ -28,17 +26,17 @@ COLOURS = {
     "model": "#0b62c4",
     "control": "#b3500a",
     "baseline": "#667085",
-    "sound-baseline": "#7a35d6",
+    "audio-baseline": "#7a35d6",
     "ceiling": "#0b7a6e",
 }
 MAX_POINTS = 1500
 MAX_BARS = 40
-# An R2 can be as low as it likes; longer bars are cut.
+# R2 has no lower bound; longer bars are cut.
 LOWEST_BAR = -0.5
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "keras-a2i",
-    # A dollar in somebody's label is no formula.
+    # A dollar in a label is no formula.
     "text.parse_math": False,
     "font.size": 11,
     "axes.labelsize": 11,
@@ -60,13 +58,14 @@ _STYLE = {
 }
 
 
-def printable(text: str) -> str:
-    """Text without what neither HTML nor SVG may hold: control characters, lone surrogates."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+def plot_gains(gains: Sequence[Gain], titles: dict[str, str], metrics: dict[str, str]) -> str:
+    """A forest plot: one panel per metric, a dot and its widest interval per gain; right of the dashed line is better.
 
-
-def plot_gains(gains: Sequence[Gain], titles: dict[str, str], alt: str) -> str:
-    """A forest plot: one panel a metric, a dot and its interval for each gain; right of the dashed line is better."""
+    Args:
+        gains: what to plot.
+        titles: id of a contender -> title.
+        metrics: id of a metric -> title.
+    """
     by_metric: dict[str, list[Gain]] = {}
     for gain in gains:
         by_metric.setdefault(gain.metric, []).append(gain)
@@ -76,22 +75,25 @@ def plot_gains(gains: Sequence[Gain], titles: dict[str, str], alt: str) -> str:
         panels = figure.subplots(len(by_metric), 1, squeeze=False, height_ratios=heights)[:, 0]
         for axes, (metric, group) in zip(panels, by_metric.items(), strict=True):
             for row, gain in enumerate(group):
-                colour = COLOURS["good" if gain.low > 0 else "bad" if gain.high < 0 else "nothing"]
-                axes.plot([gain.low, gain.high], [row, row], color=colour, linewidth=2.5, solid_capstyle="round")
+                interval = gain.widest
+                colour = COLOURS["good" if interval.low > 0 else "bad" if interval.high < 0 else "nothing"]
+                axes.plot(
+                    [interval.low, interval.high], [row, row], color=colour, linewidth=2.5, solid_capstyle="round"
+                )
                 axes.plot([gain.mean], [row], "o", color=colour, markersize=8)
             axes.axvline(0, color=COLOURS["muted"], linewidth=1.2, linestyle="--")
-            axes.set_yticks(range(len(group)), [_wrap(gain.against, 22) for gain in group])
+            axes.set_yticks(range(len(group)), [_wrap(titles.get(gain.against, gain.against), 22) for gain in group])
             axes.set_ylim(len(group) - 0.5, -0.5)
             axes.tick_params(axis="y", length=0)
             axes.grid(axis="y", visible=False)
             axes.margins(x=0.08)
-            axes.set_xlabel(_wrap(f"gain in {titles.get(metric, metric)}, 95 % interval (right is better)", 54))
+            axes.set_xlabel(_wrap(f"gain in {metrics.get(metric, metric)}, 95 % interval (right is better)", 54))
 
-    return _svg("gains", alt, (440, 34 * sum(heights) + 26 * len(heights)), draw)
+    return _svg((440, 34 * sum(heights) + 26 * len(heights)), draw)
 
 
-def plot_distributions(values: dict[str, Sequence[float]], kinds: dict[str, str], xlabel: str, alt: str) -> str:
-    """Cumulative distributions of per-pair scores, one line a predictor."""
+def plot_distributions(values: dict[str, Sequence[float]], kinds: dict[str, str], xlabel: str) -> str:
+    """Cumulative distributions of per-pair scores, one line per contender."""
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
@@ -104,15 +106,15 @@ def plot_distributions(values: dict[str, Sequence[float]], kinds: dict[str, str]
         axes.set(xlabel=_wrap(xlabel, 48), ylabel="share of pairs below", ylim=(0, 1))
         _legend_above(axes)
 
-    return _svg("distributions", alt, (360, 330), draw)
+    return _svg((360, 330), draw)
 
 
-def plot_differences(differences: dict[str, Sequence[float]], kinds: dict[str, str], xlabel: str, alt: str) -> str:
-    """Histograms of the model's advantage pair by pair, one outline a predictor it is compared with."""
+def plot_differences(differences: dict[str, Sequence[float]], kinds: dict[str, str], xlabel: str) -> str:
+    """Histograms of the model's advantage pair by pair, one outline per contender it is compared with."""
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
-        edges = np.histogram_bin_edges(np.concatenate(list(differences.values())), bins=24)
+        edges = np.histogram_bin_edges(np.concatenate(list(differences.values())), bins=24).tolist()
         for (name, values), line in zip(differences.items(), _LINES[1:], strict=False):
             colour = _colour(kinds[name])
             label = _wrap(f"over {name}", 34)
@@ -122,11 +124,11 @@ def plot_differences(differences: dict[str, Sequence[float]], kinds: dict[str, s
         axes.set(xlabel=_wrap(xlabel, 48), ylabel="pairs")
         _legend_above(axes)
 
-    return _svg("differences", alt, (360, 330), draw)
+    return _svg((360, 330), draw)
 
 
-def plot_scatter(other: Sequence[float], model: Sequence[float], xlabel: str, ylabel: str, alt: str) -> str:
-    """Scores pair by pair, the other predictor's across and the model's up; at most `MAX_POINTS`, evenly chosen."""
+def plot_scatter(other: Sequence[float], model: Sequence[float], xlabel: str, ylabel: str) -> str:
+    """Scores pair by pair, the other contender's across and the model's up; at most `MAX_POINTS`, evenly chosen."""
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
@@ -139,25 +141,21 @@ def plot_scatter(other: Sequence[float], model: Sequence[float], xlabel: str, yl
         axes.set(xlim=(low - room, high + room), ylim=(low - room, high + room))
         axes.set(xlabel=_wrap(xlabel, 48), ylabel=_wrap(ylabel, 40), aspect="equal")
 
-    return _svg("scatter", alt, (360, 330), draw)
+    return _svg((360, 330), draw)
 
 
 def plot_bars(
-    name: str,
     labels: Sequence[str],
-    series: dict[str, tuple[str, Sequence[float]]],
+    series: Mapping[str, tuple[str, Sequence[float]]],
     xlabel: str,
-    alt: str,
     marks: dict[str, tuple[str, float]] | None = None,
 ) -> str:
-    """Horizontal bars, a group a label.
+    """Horizontal bars, a group per label.
 
     Args:
-        name: sets this plot's ids apart from other plots' on the page.
         labels: from top to bottom.
-        series: title -> (colour, one value a label).
+        series: title -> (colour, one value per label).
         xlabel: of the value axis.
-        alt: the plot in words.
         marks: title -> (colour, value) of vertical lines.
     """
     marks = marks or {}
@@ -165,7 +163,7 @@ def plot_bars(
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
         width = 0.8 / len(series)
-        shown = []
+        shown: list[Any] = []
         for i, (title, (colour, values)) in enumerate(series.items()):
             rows = np.arange(len(labels)) + (i - (len(series) - 1) / 2) * width
             shown.append(axes.barh(rows, values, width * 0.92, color=COLOURS[colour], label=title))
@@ -179,28 +177,26 @@ def plot_bars(
         _legend_above(axes, handles=shown, ncols=min(2, len(shown)))
 
     rows = len(labels) * len(series)
-    return _svg(
-        name, alt, (440, 90 + 22 * (len(series) + len(marks) + 1) // 2 + (24 if len(series) == 1 else 18) * rows), draw
-    )
+    return _svg((440, 90 + 22 * (len(series) + len(marks) + 1) // 2 + (24 if len(series) == 1 else 18) * rows), draw)
 
 
 _LINES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 
 
 def _colour(kind: str) -> str:
-    return COLOURS[kind.replace(" ", "-")]
+    return COLOURS[kind]
 
 
 def _wrap(text: str, width: int) -> str:
-    return textwrap.fill(printable(text), width)
+    return textwrap.fill(str(printable(text)), width)
 
 
 def _shorten(text: str, length: int) -> str:
-    text = " ".join(printable(text).split())
+    text = " ".join(str(printable(text)).split())
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _legend_above(axes: "Axes", **options: object) -> None:
+def _legend_above(axes: "Axes", **options: Any) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.3, handlelength=2.4, **options)
 
 
@@ -215,40 +211,13 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _svg(name: str, alt: str, size: tuple[float, float], draw: Callable[["Figure"], None]) -> str:
+def _svg(size: tuple[float, float], draw: Callable[["Figure"], None]) -> str:
     buffer = io.StringIO()
     with _style():
         from matplotlib.figure import Figure
 
-        # 72 dots an inch: a point is a pixel of the page.
+        # 72 dots per inch: a point is a pixel of the page.
         figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72, layout="constrained")
         draw(figure)
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _inline(buffer.getvalue(), name, alt, size)
-
-
-def _inline(svg: str, name: str, alt: str, size: tuple[float, float]) -> str:
-    """SVG as HTML holds it: no namespaces, ids that are the page's only ones, CSS variables for colours."""
-    root = ElementTree.fromstring(svg)
-    variables = {colour: f"var(--{title})" for title, colour in COLOURS.items()}
-    for element in root.iter():
-        for child in list(element):
-            if child.tag.endswith(("}metadata", "}style")):
-                element.remove(child)
-        element.tag = element.tag.partition("}")[2]
-        attributes = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
-        for key, value in attributes.items():
-            if key == "id":
-                value = f"{name}-{value}"
-            value = re.sub(r"^#|(?<=url\()#", f"#{name}-", value) if key in ("href", "clip-path") else value
-            attributes[key] = (
-                re.sub("#[0-9a-f]{6}", lambda m: variables.get(m[0], m[0]), value) if key == "style" else value
-            )
-        element.attrib.clear()
-        element.attrib.update(attributes)
-    box = root.attrib["viewBox"]
-    root.attrib.clear()
-    root.attrib.update(
-        {"viewBox": box, "role": "img", "aria-label": printable(alt), "style": f"max-width: {size[0] * 1.3:.0f}px"}
-    )
-    return ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()

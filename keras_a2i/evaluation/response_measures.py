@@ -1,161 +1,234 @@
-"""How the pictures answer to the sound: swapped, louder, drawn again, and in the space of an alignment."""
+"""Measures of how the images respond to the audio: swapped, louder, sampled, and in the space of an alignment."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 
-from keras_a2i.evaluation.baselines import Run, shuffled_rows
-from keras_a2i.evaluation.pairs import Pairs, scaled
-from keras_a2i.evaluation.probes import FactorProbe, LabelProbe
-from keras_a2i.evaluation.report_data import Measure
-from keras_a2i.evaluation.statistics import thumbnails
-
-Sample = Callable[[np.ndarray, int, int], np.ndarray]
-"""(inputs (n, n_inputs), pictures of each, seed) -> pictures (n, pictures of each, size, size, channels)."""
-Embed = Callable[[np.ndarray], np.ndarray]
-"""Inputs or pictures (n, ...) -> unit vectors (n, d)."""
+from keras_a2i.evaluation.contenders import shuffled_rows
+from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
+from keras_a2i.evaluation.pairs import MEMORY_BUDGET, chunks_of, rows_that_fit, scaled, spread_rows
+from keras_a2i.evaluation.pairs import thumbnails as thumbnails_in
+from keras_a2i.evaluation.probes import LabelProbe
 
 GAINS_DB = (-18.0, -12.0, -6.0, 0.0, 6.0)
 GALLERY = 120
 ALIGNED_GALLERY = 100
-N_SAMPLES = 8
 _N_GALLERIES = 20
-_MOST_SOUNDS, _MOST_DRAWN = 64, 256
+_MAX_WAVEFORMS, _MAX_SAMPLED, _MAX_GROUP, _MAX_SOURCES = 64, 256, 2000, 200
 # Half a level of 8 bits in [-1, 1]: less isn't seen in a file.
 _LEAST_CHANGE = 1 / 255
 
-
-def swapped(generated: np.ndarray, held_out: Pairs, seed: int) -> Measure:
-    """Whether a picture drawn from another pair's sound is nearer to that pair's real picture than to the own one.
-
-    Args:
-        generated: pictures (n, size, size, channels) in [-1, 1], from each pair's own sound.
-        held_out: the held-out pairs.
-        seed: of which sound goes to which pair, as the shuffled control's.
-    """
-    donors = shuffled_rows(len(held_out), seed)
-    made, real = _flat(generated)[donors], _flat(scaled(held_out.images))
-    to_own, to_donor = (np.square(made - target).mean(axis=1) for target in (real, real[donors]))
-    # Half of the ties count: a model that gives one picture for everything follows nothing.
-    follows = (to_donor < to_own).mean() + 0.5 * (to_donor == to_own).mean()
-    return Measure("follows a swapped sound", float(follows), 0.5, "nearer to the real picture of the sound it heard")
+_NO_SAMPLES = "the model generates one image of an audio"
+_NO_EMBEDDERS = "the model has no common space of audio and images"
+_NO_WAVEFORM = "the records hold no waveforms"
 
 
-def found_in_galleries(generated: np.ndarray, held_out: Pairs, seed: int) -> Measure:
-    """R@1 of `retrieval`, but among 120 held-out pairs at a time; mean of 20 galleries."""
-    made, real = _flat(generated), _flat(scaled(held_out.images))
-    distances = np.square(real).sum(axis=1) - 2 * made @ real.T
-    rows = list(_galleries(len(held_out), GALLERY, seed))
-    value = np.mean([_first(-distances[np.ix_(part, part)]) for part in rows])
-    n = len(rows[0])
-    return Measure(f"finds its target among {n}", float(value), 1 / n, "R@1 of generated pictures, by squared error")
+@measure("swapped", "follows a swapped audio")
+def swapped(evidence: Evidence) -> Value:
+    """Whether an image of another pair's audio is nearer to that pair's real image than to the own one."""
+    donors = shuffled_rows(len(evidence.held_out), evidence.seed)
+    follows = []
+    for rows in chunks_of(len(donors)):
+        generated, own, donor = (
+            _flat(images)
+            for images in (
+                evidence.generated_thumbnails[donors[rows]],
+                evidence.real_thumbnails[rows],
+                evidence.real_thumbnails[donors[rows]],
+            )
+        )
+        to_own, to_donor = (np.square(generated - target).mean(axis=1) for target in (own, donor))
+        # Half of the ties count: a model that generates one image for everything follows nothing.
+        follows.append((to_donor < to_own) + 0.5 * (to_donor == to_own))
+    return Value(np.concatenate(follows).mean(), 0.5, "share nearer to the real image of the audio it received")
 
 
-def named_sources(
-    train: Pairs, held_out: Pairs, generated: np.ndarray, shuffled: np.ndarray, most: int = 200
-) -> list[Measure]:
-    """A reader of real training pictures names the source of generated ones.
-
-    Returns:
-        The share named rightly beside that on shuffled sounds; a source without training pairs counts as wrong. []
-        where no held-out source occurs in training, there is one or more than `most`, or sources and labels are one.
-    """
-    known = set(train.sources)
-    if not 2 <= len(known) <= most or known.isdisjoint(held_out.sources):
-        return []
-    if len(set(zip(train.sources, train.labels, strict=True))) == len(known) == len(set(train.labels)):
-        return []
-    reader = LabelProbe(train.images, train.sources)
-    right, wrong, real = (
-        float((reader.read(pictures) == held_out.sources).mean())
-        for pictures in (generated, shuffled, scaled(held_out.images))
+@measure("gallery", "finds its target")
+def found_in_galleries(evidence: Evidence) -> Value:
+    """R@1 of generated images among 120 held-out pairs at a time; mean of 20 galleries."""
+    found = []
+    galleries = list(_galleries(len(evidence.held_out), GALLERY, evidence.seed))
+    for rows in galleries:
+        made, real = _flat(evidence.generated_thumbnails[rows]), _flat(evidence.real_thumbnails[rows])
+        found.append(_first(2 * made @ real.T - np.square(real).sum(axis=1)))
+    n = len(galleries[0])
+    return Value(
+        np.mean(found),
+        1 / n,
+        "R@1 of generated images, by squared error; beside it chance",
+        f"finds its target among {n}",
     )
-    return [Measure("shows its own source", right, wrong, f"named by a reader that names {real:.0%} of real ones")]
 
 
-def loudness(run: Run, to_inputs: Run, waveforms: np.ndarray, reader: FactorProbe | None) -> list[Measure]:
-    """How pictures change as the same sounds get louder, from -18 to +6 dB.
+@measure("own-source", "shows its own source")
+def own_source(evidence: Evidence) -> Value | str:
+    """A probe of real training images predicts the source of generated ones; unknown sources count as wrong."""
+    train, held_out = evidence.train, evidence.held_out
+    known = set(train.sources)
+    if not 2 <= len(known) <= _MAX_SOURCES or known.isdisjoint(held_out.sources):
+        return f"it needs 2 to {_MAX_SOURCES} training sources, held-out pairs among them"
+    if len(set(zip(train.sources, train.labels, strict=True))) == len(known) == len(set(train.labels)):
+        return "sources and labels are the same"
+    probe = LabelProbe(train.images, train.sources)
+    right, wrong, real = (
+        float((probe.read(images) == held_out.sources).mean())
+        for images in (evidence.generated, evidence.shuffled, held_out.images)
+    )
+    return Value(right, wrong, f"by a probe that is right for {real:.0%} of real images; beside it shuffled audio")
 
-    Args:
-        run: inputs to pictures.
-        to_inputs: sound (n, n_samples) in [-1, 1] to inputs.
-        waveforms: held-out sounds; up to 64 of them, spread evenly, are heard.
-        reader: of hidden factors, where there are any.
 
-    Returns:
-        The rank correlation of quietness and change of the picture, 0 where no change is large enough to be seen; with
-        a reader, also of gain and mean reading for the factor that changes most.
-    """
-    sounds = waveforms[np.unique(np.linspace(0, len(waveforms) - 1, _MOST_SOUNDS).astype(int))]
-    pictures = [run(to_inputs(np.clip(sounds * 10 ** (gain / 20), -1, 1).astype(np.float32))) for gain in GAINS_DB]
+@measure("quieter", "changes more the quieter")
+def changes_more_the_quieter(evidence: Evidence) -> Value | str:
+    """The rank correlation of quietness and change of the image, 0 where no change is large enough to be seen."""
+    if evidence.held_out.waveforms is None:
+        return _NO_WAVEFORM
+    changes, _ = _at_gains(evidence)
     zero = GAINS_DB.index(0.0)
-    changes = [float(np.abs(drawn - pictures[zero]).mean()) for drawn in pictures[: zero + 1]]
-    seen = max(changes) >= _LEAST_CHANGE
-    order = _rank_correlation(-np.array(GAINS_DB[: zero + 1]), np.array(changes)) if seen else 0.0
-    found = [Measure("changes more the quieter", order, 0.0, f"rank correlation; at -18 dB by {changes[0]:.3f} of 2")]
-    if reader is not None:
-        readings = np.array([reader.read(drawn).mean(axis=0) for drawn in pictures])
-        spread = np.abs(readings[-1] - readings[0]) / reader.deviation
-        most = int(spread.argmax())
-        order = _rank_correlation(np.array(GAINS_DB), readings[:, most])
-        values = ", ".join(f"{value:.2f}" for value in readings[:, most])
-        found.append(Measure(f"louder is more {reader.names[most]}", order, 0.0, f"rank correlation; {values}"))
-    return found
+    order = _rank_correlation(-np.array(GAINS_DB[: zero + 1]), changes[: zero + 1])
+    seen = changes[: zero + 1].max() >= _LEAST_CHANGE
+    return Value(order if seen else 0.0, 0.0, f"rank correlation; at -18 dB by {changes[0]:.3f} of 2")
 
 
-def variety(sample: Sample, held_out: Pairs, labels: LabelProbe | None, seed: int) -> list[Measure]:
-    """How much pictures of one sound differ, and whether they still show the right label.
+@measure("louder", "louder is more")
+def louder_is_more(evidence: Evidence) -> Value | str:
+    """The rank correlation of gain and of the mean of the hidden factor that changes most, as a probe reads it."""
+    if evidence.held_out.waveforms is None:
+        return _NO_WAVEFORM
+    if evidence.factors is None:
+        return "the pairs have no hidden factors"
+    _, readings = _at_gains(evidence)
+    most = int((np.abs(readings[-1] - readings[0]) / evidence.factors.deviation).argmax())
+    order = _rank_correlation(np.array(GAINS_DB), readings[:, most])
+    values = ", ".join(f"{value:.2f}" for value in readings[:, most])
+    return Value(order, 0.0, f"rank correlation; {values}", f"louder is more {evidence.factors.names[most]}")
 
-    Args:
-        sample: draws several pictures of each sound.
-        held_out: the held-out pairs; up to 256 of them, spread evenly, are drawn.
-        labels: a reader of labels, where there are labels.
-        seed: of the draws.
+
+@measure("variety", "variety of samples", better="one")
+def variety(evidence: Evidence) -> Value | str:
+    """Mean distance of two samples of one audio, relative to that of two real images of its label (any two without)."""
+    if evidence.sample is None:
+        return _NO_SAMPLES
+    apart = np.mean([_mean_distance(_flat(samples)) for samples in _samples(evidence)[0]])
+    labels = evidence.held_out.labels
+    groups = [np.flatnonzero(labels == name) for name in np.unique(labels)]
+    distances = [
+        _mean_distance(_flat(evidence.real_thumbnails[rows[spread_rows(len(rows), _MAX_GROUP)]])) for rows in groups
+    ]
+    expected = np.average(distances, weights=[len(rows) for rows in groups])
+    words = f"distance of two samples of one audio {apart:.3f}, of two real images {expected:.3f}"
+    return Value(apart / expected, 1.0, words)
+
+
+@measure("sample-labels", "samples with the right label")
+def sample_labels(evidence: Evidence) -> Value | str:
+    """How many samples a probe names rightly."""
+    if evidence.sample is None:
+        return _NO_SAMPLES
+    if evidence.labels is None:
+        return "the pairs have no labels"
+    _, rows, named = _samples(evidence)
+    labels = evidence.held_out.labels
+    right = np.mean(named == labels[rows, None])
+    reached = (evidence.labels.read(evidence.held_out.images) == labels).mean()
+    return Value(right, reached, "by the probe of labels; beside it real images")
+
+
+@measure("audio-to-image", "audio finds its image")
+def audio_finds_its_image(evidence: Evidence) -> Value | str:
+    """Retrieval of the pair's own real image by its audio among 100 held-out pairs, mean of 20 galleries."""
+    if evidence.embedders is None:
+        return _NO_EMBEDDERS
+    values = [_first(near) for _, near in _aligned_galleries(evidence)]
+    n = min(ALIGNED_GALLERY, len(evidence.held_out))
+    return Value(
+        float(np.mean(values)), 1 / n, "R@1 of the pair itself; beside it chance", f"audio finds its image among {n}"
+    )
+
+
+@measure("image-to-audio", "image finds its audio")
+def image_finds_its_audio(evidence: Evidence) -> Value | str:
+    """Retrieval of the pair's own audio by its real image, as `audio_finds_its_image`."""
+    if evidence.embedders is None:
+        return _NO_EMBEDDERS
+    values = [_first(near.T) for _, near in _aligned_galleries(evidence)]
+    n = min(ALIGNED_GALLERY, len(evidence.held_out))
+    return Value(
+        float(np.mean(values)), 1 / n, "R@1 of the pair itself; beside it chance", f"image finds its audio among {n}"
+    )
+
+
+@measure("audio-to-label", "audio finds an image of its label")
+def audio_finds_its_label(evidence: Evidence) -> Value | str:
+    """How often the image that is nearest to an audio has its label."""
+    if evidence.embedders is None:
+        return _NO_EMBEDDERS
+    names = evidence.held_out.labels
+    if len(set(names)) < 2:
+        return "the pairs have no labels"
+    hits = [(names[rows][near.argmax(axis=1)] == names[rows]).mean() for rows, near in _aligned_galleries(evidence)]
+    chance = np.square(np.unique(names, return_counts=True)[1] / len(names)).sum()
+    n = min(ALIGNED_GALLERY, len(names))
+    return Value(np.mean(hits), chance, f"the nearest among {n}; beside it chance")
+
+
+@shared
+def _at_gains(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+    """For each of `GAINS_DB` the mean change of the images against 0 dB, and the mean readings of the factors."""
+    to_inputs = evidence.to_inputs
+    assert evidence.held_out.waveforms is not None and to_inputs is not None
+    waveforms = evidence.held_out.waveforms[spread_rows(len(evidence.held_out), _MAX_WAVEFORMS)]
+
+    def images_at(gain: float) -> np.ndarray:
+        louder = np.clip(waveforms * 10 ** (gain / 20), -1, 1).astype(np.float32)
+        return evidence.predict_fn(to_inputs(louder))
+
+    before, changes, readings = images_at(0.0), [], []
+    for gain in GAINS_DB:
+        images = images_at(gain)
+        changes.append(float(np.abs(images - before).mean()))
+        readings.append(evidence.factors.read(images).mean(axis=0) if evidence.factors else [])
+    return np.array(changes), np.array(readings)
+
+
+@shared
+def _samples(evidence: Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Samples of at most 256 held-out pairs, spread evenly.
 
     Returns:
-        Mean distance of two of 8 pictures of a sound, relative to that of two real pictures of its label (any two where
-        there are no labels); and how many of them are named rightly, beside real pictures.
+        Thumbnails (n, samples, values), the rows, and the labels that a probe predicts (n, samples) where there is one.
     """
-    rows = np.unique(np.linspace(0, len(held_out) - 1, _MOST_DRAWN).astype(int))
-    drawn = sample(held_out.inputs[rows], N_SAMPLES, seed)
-    apart = np.mean([_mean_distance(_flat(pictures)) for pictures in drawn])
-    real = _flat(scaled(held_out.images))
-    groups = [real[held_out.labels == name] for name in np.unique(held_out.labels)]
-    expected = np.average([_mean_distance(g) for g in groups], weights=[len(g) for g in groups])
-    words = f"distance of two pictures of a sound {apart:.3f}, of two real ones {expected:.3f}"
-    found = [Measure("variety of samples", float(apart / expected), 1.0, words)]
-    if labels is not None:
-        read = labels.read(drawn.reshape(-1, *drawn.shape[2:])).reshape(drawn.shape[:2])
-        right = float((read == held_out.labels[rows, None]).mean())
-        reached = float((labels.read(scaled(held_out.images)) == held_out.labels).mean())
-        found.append(Measure("samples named rightly", right, reached, "beside it real pictures"))
-    return found
+    assert evidence.sample is not None
+    held_out, n = evidence.held_out, evidence.n_samples
+    rows = spread_rows(len(held_out), _MAX_SAMPLED)
+    each = 4 * n * int(np.prod(held_out.images.shape[1:]))
+    small, named = [], []
+    for part in chunks_of(len(rows), max(1, MEMORY_BUDGET // 2 // each)):
+        samples = np.asarray(evidence.sample(held_out.inputs[rows[part]], n, evidence.seed), np.float32)
+        flat = samples.reshape(-1, *samples.shape[2:])
+        small.append(thumbnails_in(flat).reshape(*samples.shape[:2], -1))
+        if evidence.labels is not None:
+            named.append(evidence.labels.read(flat).reshape(samples.shape[:2]))
+    return np.concatenate(small), rows, np.concatenate(named) if named else None
 
 
-def alignment(embed_inputs: Embed, embed_images: Embed, held_out: Pairs, seed: int) -> list[Measure]:
-    """Retrieval between sounds and real pictures among 100 held-out pairs, mean of 20 galleries."""
-    heard, seen = embed_inputs(held_out.inputs), embed_images(scaled(held_out.images))
-    near = heard @ seen.T
-    rows = list(_galleries(len(held_out), ALIGNED_GALLERY, seed))
-    n = len(rows[0])
-    there, back = (np.mean([_first(side[np.ix_(part, part)]) for part in rows]) for side in (near, near.T))
-    found = [
-        Measure(f"sound finds its picture among {n}", float(there), 1 / n, "R@1 of the very pair"),
-        Measure(f"picture finds its sound among {n}", float(back), 1 / n, "R@1 of the very pair"),
-    ]
-    if len(set(held_out.labels)) > 1:
-        names = held_out.labels
-        hits = np.mean([(names[part][near[np.ix_(part, part)].argmax(axis=1)] == names[part]).mean() for part in rows])
-        chance = float(np.square(np.unique(names, return_counts=True)[1] / len(names)).sum())
-        found.append(Measure("sound finds a picture of its label", float(hits), chance, f"the first among {n}"))
-    return found
+@shared
+def _aligned_galleries(evidence: Evidence) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows and similarities (audio, image) of 20 random subsets of 100 held-out pairs."""
+    assert evidence.embedders is not None
+    embed_inputs, embed_images = evidence.embedders
+    held_out = evidence.held_out
+    step = rows_that_fit(held_out.images)
+    audio = np.concatenate([embed_inputs(held_out.inputs[rows]) for rows in chunks_of(len(held_out), step)])
+    images = np.concatenate([embed_images(scaled(held_out.images[rows])) for rows in chunks_of(len(held_out), step)])
+    galleries = _galleries(len(held_out), ALIGNED_GALLERY, evidence.seed)
+    return [(rows, audio[rows] @ images[rows].T) for rows in galleries]
 
 
-def _flat(pictures: np.ndarray) -> np.ndarray:
-    return thumbnails(pictures).reshape(len(pictures), -1).astype(np.float64)
+def _flat(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1).astype(np.float64)
 
 
-def _galleries(n: int, size: int, seed: int):
+def _galleries(n: int, size: int, seed: int) -> Iterator[np.ndarray]:
     """Rows of 20 random subsets; of all where there are no more."""
     random = np.random.default_rng(seed)
     for _ in range(_N_GALLERIES if n > size else 1):
@@ -179,6 +252,8 @@ def _mean_distance(rows: np.ndarray) -> float:
 
 
 def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's, for values of which no two are equal; 0 where `y` doesn't change at all."""
-    ranks = [np.argsort(np.argsort(values)) for values in (x, y)]
-    return 0.0 if np.ptp(y) < 1e-9 else float(np.corrcoef(*ranks)[0, 1])
+    """Spearman's, with ties at their mean rank; 0 where `y` doesn't change at all."""
+    if np.ptp(y) < 1e-9:
+        return 0.0
+    ranks = [(np.sum(v[:, None] > v, axis=1) + np.sum(v[:, None] >= v, axis=1)) / 2 for v in (x, y)]
+    return float(np.corrcoef(*ranks)[0, 1])

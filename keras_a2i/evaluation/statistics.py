@@ -1,14 +1,15 @@
-"""Gains with intervals that respect neighbours in time, leaks between splits, and retrieval."""
+"""Gains with intervals that say what they cover, leaks between splits, and ranks of retrieval."""
 
 import numpy as np
 
-from keras_a2i.evaluation.pairs import Pairs
-from keras_a2i.evaluation.report_data import Gain, Leak, Retrieval
+from keras_a2i.evaluation.pairs import Pairs, chunks_of
+from keras_a2i.evaluation.report_data import Gain, Interval, Leak, Retrieval
 
 N_RESAMPLES = 4000
 BLOCK_PAIRS = 5
+MIN_SOURCES = 6
+"""Held-out sources from which on they are resampled: fewer don't tell how sources differ."""
 LEAK_SECONDS = 2.0
-_THUMBNAIL = 32
 
 
 def source_blocks(pairs: Pairs, length: int = BLOCK_PAIRS) -> list[np.ndarray]:
@@ -21,45 +22,91 @@ def source_blocks(pairs: Pairs, length: int = BLOCK_PAIRS) -> list[np.ndarray]:
     return blocks
 
 
+def units_of(pairs: Pairs) -> dict[str, list[np.ndarray]]:
+    """What to resample, from the narrowest claim to the widest.
+
+    Returns:
+        "blocks": rows of up to 5 neighbouring pairs of a source, where a source has several pairs; "sources": all rows
+        of a source, where there are `MIN_SOURCES` or more.
+    """
+    names, sources = np.unique(pairs.sources, return_inverse=True)
+    whole = [np.flatnonzero(sources == number) for number in range(len(names))]
+    if max(map(len, whole)) == 1:
+        return {"sources": whole}
+    units = {"blocks": source_blocks(pairs)}
+    return units | {"sources": whole} if len(whole) >= MIN_SOURCES else units
+
+
 def paired_gain(
     model: np.ndarray,
     other: np.ndarray,
     better: str,
-    blocks: list[np.ndarray],
+    units: dict[str, list[np.ndarray]],
     *,
     against: str,
     metric: str,
     seed: int = 0,
 ) -> Gain:
-    """The mean gain of the model over another predictor, with a block bootstrap's interval and p-value.
+    """The mean gain of the model over another contender, with bootstrap intervals and p-values.
 
     Args:
         model, other: the metric of each pair.
         better: "higher" or "lower".
-        blocks: rows that are resampled together.
-        against, metric: names, kept in the result.
+        units: for each kind of unit the rows that are resampled together, as from `units_of`.
+        against, metric: ids, kept in the result.
         seed: of the resampling.
 
     Returns:
-        Positive where the model is better. The p-value is the two-sided share of resampled means on the other side of
-        zero, at least 1 / (resamples + 1); where every pair is equal it is 1.
+        Positive where the model is better, with one interval for each kind of unit.
     """
     gains = (model - other) if better == "higher" else (other - model)
-    sums = np.array([gains[rows].sum() for rows in blocks])
-    sizes = np.array([len(rows) for rows in blocks])
-    drawn = np.random.default_rng(seed).integers(0, len(blocks), (N_RESAMPLES, len(blocks)))
-    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    intervals = []
+    for over, rows in units.items():
+        sums = np.array([gains[part].sum() for part in rows])
+        sizes = np.array([len(part) for part in rows])
+        drawn = np.random.default_rng(seed).integers(0, len(rows), (N_RESAMPLES, len(rows)))
+        intervals.append(interval_of(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), over, len(rows)))
+    return Gain(against=against, metric=metric, mean=float(gains.mean()), intervals=intervals)
+
+
+def interval_of(means: np.ndarray, over: str, n: int) -> Interval:
+    """The 95 % interval of resampled means.
+
+    The p-value is the two-sided share of resampled means on the other side of zero, at least 1 / (resamples + 1); where
+    every pair is equal it is 1.
+    """
     low, high = np.quantile(means, [0.025, 0.975])
     tail = min((means <= 0).sum(), (means >= 0).sum())
-    p_value = min(1.0, 2 * (tail + 1) / (N_RESAMPLES + 1))
-    return Gain(
-        against=against,
-        metric=metric,
-        mean=float(gains.mean()),
-        low=float(low),
-        high=float(high),
-        p_value=float(p_value),
+    p_value = min(1.0, 2 * (tail + 1) / (len(means) + 1))
+    return Interval(over=over, n=n, low=float(low), high=float(high), p_value=float(p_value))
+
+
+def gain_over_seeds(sums: np.ndarray, sizes: np.ndarray, over: str, seed: int = 0) -> tuple[float, Interval]:
+    """A mean gain over units (such as sources) and trainings with several seeds, both resampled.
+
+    Args:
+        sums: gains added up, (units, seeds).
+        sizes: how many pairs each sum is of, (units, seeds).
+        over: "sources" or "blocks"; "and seeds" is added where there are several.
+        seed: of the resampling.
+
+    Returns:
+        The mean over the pairs of all trainings, and its interval.
+
+    Reference:
+        Owen, "The pigeonhole bootstrap", 2007: rows and columns are resampled independently.
+    """
+    random, (n_units, n_seeds) = np.random.default_rng(seed), sums.shape
+    units = random.integers(0, n_units, (N_RESAMPLES, n_units))
+    trainings = random.integers(0, n_seeds, (N_RESAMPLES, n_seeds))
+    means = np.array(
+        [
+            sums[np.ix_(rows, columns)].sum() / sizes[np.ix_(rows, columns)].sum()
+            for rows, columns in zip(units, trainings, strict=True)
+        ]
     )
+    interval = interval_of(means, f"{over} and seeds" if n_seeds > 1 else over, n_units)
+    return float(sums.sum() / sizes.sum()), interval
 
 
 def find_leak(train: Pairs, held_out: Pairs, within: float = LEAK_SECONDS) -> Leak:
@@ -78,28 +125,31 @@ def find_leak(train: Pairs, held_out: Pairs, within: float = LEAK_SECONDS) -> Le
     return Leak(within=within, count=count, total=len(held_out))
 
 
-def retrieval(generated: np.ndarray, images: np.ndarray) -> Retrieval:
-    """How often a generated picture's own target is nearest, by squared error of 32 x 32 thumbnails.
+def target_ranks(generated: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """The rank of each generated image's own target among all, from 1, by squared error of thumbnails.
 
     Args:
-        generated: float (n, size, size, channels) in [-1, 1].
-        images: the targets, scaled likewise.
+        generated: thumbnails (n, size, size, channels) in [-1, 1].
+        real: those of the targets.
+
+    Returns:
+        float64 (n,). Of targets at the same distance half count as nearer: one image for everything ranks as guessing.
     """
-    n = len(images)
-    made, real = (thumbnails(pictures).reshape(n, -1).astype(np.float64) for pictures in (generated, images))
-    distances = (real**2).sum(axis=1) - 2 * made @ real.T
-    own = np.diagonal(distances)[:, None]
-    # Half of the ties count: a model that gives one picture for everything must score what guessing does.
-    rank = (distances < own - 1e-9).sum(axis=1) + ((np.abs(distances - own) <= 1e-9).sum(axis=1) - 1) / 2
+    n = len(real)
+    targets = real.reshape(n, -1).astype(np.float64)
+    squares = (targets**2).sum(axis=1)
+    ranks = []
+    for rows in chunks_of(n):
+        distances = squares - 2 * generated[rows].reshape(len(rows), -1).astype(np.float64) @ targets.T
+        own = distances[np.arange(len(rows)), rows][:, None]
+        equal = (np.abs(distances - own) <= 1e-9).sum(axis=1) - 1
+        ranks.append(1 + (distances < own - 1e-9).sum(axis=1) + equal / 2)
+    return np.concatenate(ranks)
+
+
+def retrieval(ranks: np.ndarray) -> Retrieval:
+    """How often a generated image's own target is nearest, from `target_ranks`."""
+    n = len(ranks)
     return Retrieval(
-        r1=float((rank < 1).mean()), r5=float((rank < 5).mean()), chance_r1=1 / n, chance_r5=min(1.0, 5 / n)
+        r1=float((ranks < 2).mean()), r5=float((ranks < 6).mean()), chance_r1=1 / n, chance_r5=min(1.0, 5 / n)
     )
-
-
-def thumbnails(images: np.ndarray, size: int = _THUMBNAIL) -> np.ndarray:
-    """Means over a grid of `size` x `size` cells; smaller pictures come back as they are."""
-    n, height, _, channels = images.shape
-    if height <= size:
-        return images
-    cell = height // size
-    return images.reshape(n, size, cell, size, cell, channels).mean(axis=(2, 4))

@@ -1,0 +1,27 @@
+"""`keras-a2i compare`: several runs side by side."""
+
+import pathlib
+
+import click
+
+
+@click.command("compare")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=pathlib.Path), metavar="RUN...")
+@click.option(
+    "--out",
+    type=click.Path(path_type=pathlib.Path),
+    help="A .html, .csv or .tex (LaTeX) file for the table.",
+)
+def command(runs, out):
+    """Compare evaluated runs: one row per recipe and records, with the spread over seeds.
+
+    RUN is a run folder that holds a report.json, as written by evaluate. Runs that differ only by their seed are
+    replicates and share a row.
+    """
+    from keras_a2i.evaluation.compare import compare
+
+    comparison = compare(runs)
+    click.echo(comparison.render_text())
+    if out:
+        comparison.save(out)
+        click.echo(f"\n{out}")

@@ -1,0 +1,154 @@
+"""A model card: what a run was trained on and how, its scores beside baselines, and its limits, as Markdown."""
+
+import pathlib
+from typing import Any
+
+from keras_a2i.errors import ModelError
+from keras_a2i.evaluation.environment import read_config
+from keras_a2i.evaluation.report import Report, read_report, replace_file
+from keras_a2i.evaluation.report_format import number, percent, printable, signed
+from keras_a2i.evaluation.verdict import LEVELS
+from keras_a2i.models.model_file import ModelMetadata, read_metadata
+
+CARD_NAME = "card.md"
+
+
+def write_card(run: str | pathlib.Path, path: str | pathlib.Path | None = None) -> pathlib.Path:
+    """Writes the model card of a run, whole or not at all.
+
+    Args:
+        run: a run folder that holds a report.json.
+        path: the Markdown file; None is `card.md` in the run folder.
+
+    Returns:
+        The file.
+
+    Raises:
+        ModelError: as `model_card`.
+    """
+    path = pathlib.Path(run) / CARD_NAME if path is None else pathlib.Path(path)
+    replace_file(path, model_card(run))
+    return path
+
+
+def model_card(run: str | pathlib.Path) -> str:
+    """The model card of a run as Markdown.
+
+    Args:
+        run: a run folder that holds a report.json, as `evaluate` writes it.
+
+    Raises:
+        ModelError: if it is no run folder or wasn't evaluated.
+    """
+    run = pathlib.Path(run)
+    config = read_config(run)
+    if config is None:
+        raise ModelError(f"run must be a run folder, as made by fit. Received: {run}")
+    report, metadata = read_report(run), read_metadata(run / "model.keras")
+    parts = [
+        f"# {_text(config['recipe']['name'])} on {_text(pathlib.Path(report.records).name)}",
+        f"**{LEVELS[report.level].heading}**",
+        "\n".join(f"- {_text(sentence)}" for sentence in report.verdict),
+        "## Model and data",
+        _table(("", ""), _facts(config, report, metadata)),
+        "## Scores on held-out pairs",
+        _scores(report),
+        _gains(report),
+        _measures(report),
+        _labels(report),
+        "## Limits",
+        "\n".join(f"- {_text(limit)}" for limit in _limits(report)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _facts(config: dict[str, Any], report: Report, metadata: ModelMetadata | None) -> list[tuple[str, str]]:
+    facts = []
+    if metadata is not None:
+        size, channels = metadata.image.size, metadata.image.channels
+        what = metadata.features.description if metadata.input == "features" else "a waveform"
+        facts.append(
+            ("input", f"{what}, of {metadata.features.duration:g} s of audio at {metadata.features.sample_rate} Hz")
+        )
+        facts.append(("output", f"an image of {size} x {size} pixels, {'grey' if channels == 1 else 'RGB'}"))
+        facts.append(("license", metadata.license or "not stated"))
+    counts = {label: report.held_out.labels.count(label) for label in sorted(set(report.held_out.labels)) if label}
+    facts += [
+        ("recipe", str(config["recipe"]["name"])),
+        ("trained by", str(config.get("command") or "a call of fit")),
+        ("evaluated by", report.command or "a call of evaluate"),
+        ("records", f"{report.records}, fingerprint {str(config.get('fingerprint', ''))[:12]}"),
+        ("held out", f"{report.n_pairs:,} pairs of {report.n_sources:,} sources, split {report.split}"),
+        ("labels held out", ", ".join(f"{label} {n:,}" for label, n in counts.items()) or "none"),
+        ("epochs, batch size, seed", ", ".join(str(config.get(name)) for name in ("epochs", "batch_size", "seed"))),
+        ("configuration", report.configuration),
+        ("evaluated on", ", ".join(f"{name} {value}" for name, value in report.environment.items())),
+        ("versions", ", ".join(f"{name} {version}" for name, version in report.versions.items())),
+    ]
+    return facts
+
+
+def _scores(report: Report) -> str:
+    metrics = [metric for metric in report.metrics if metric.brief and not metric.degenerate]
+    rows = [
+        (contender.title, contender.kind, *(number(contender.means.get(metric.id), 3) for metric in metrics))
+        for contender in report.contenders
+    ]
+    return _table(("", "kind", *(metric.title for metric in metrics)), rows)
+
+
+def _gains(report: Report) -> str:
+    titles = {contender.id: contender.title for contender in report.contenders}
+    sentences = [
+        f"Over {titles.get(gain.against, gain.against)} the model gains SSIM {signed(gain.mean, 3)} "
+        f"[{signed(gain.widest.low, 3)}, {signed(gain.widest.high, 3)}]; the interval covers {gain.widest.covers}."
+        for gain in report.gains[:2]
+    ]
+    return " ".join(_text(sentence) for sentence in sentences)
+
+
+def _measures(report: Report) -> str:
+    rows = [(m.title, number(m.value, 3), number(m.reference, 3), m.explanation) for m in report.measures]
+    if report.retrieval is not None:
+        r = report.retrieval
+        rows.insert(0, ("R@1 among all", number(r.r1, 3), number(r.chance_r1, 3), "finds its target; beside it chance"))
+    return _table(("measure", "model", "reference", "what it is"), rows) if rows else ""
+
+
+def _labels(report: Report) -> str:
+    if report.labels is None:
+        return ""
+    labels, confusion = report.labels, report.confusion()
+    words = (
+        f"A probe of real images predicts the right label for {percent(labels.generated)} of the generated images "
+        f"({percent(labels.real)} of real ones, {percent(labels.shuffled)} with shuffled audio)."
+    )
+    if confusion is None:
+        return words
+    rows = [(str(name), *(str(n) for n in row)) for name, row in confusion.iterrows()]
+    head = ("label \\ predicted", *(str(name) for name in confusion.columns))
+    return f"## Confusion matrix\n\n{words}\n\n{_table(head, rows)}"
+
+
+def _limits(report: Report) -> list[str]:
+    limits = list(report.notes)
+    if report.leak.count:
+        limits.append(f"{report.leak.sentence}: scores for new audio may be lower.")
+    if report.n_sources > 1 or report.leak.count == 0:
+        known = report.gains[0].widest.covers if report.gains else "these pairs only"
+        limits.append(f"The scores hold for {known}; other kinds of audio weren't measured.")
+    if report.skipped:
+        limits.append("Not measured: " + "; ".join(f"{id} ({reason})" for id, reason in report.skipped.items()) + ".")
+    limits.append("The images are predictions of a small model. They don't document what happened.")
+    return limits
+
+
+def _table(head: tuple[str, ...], rows: list[Any]) -> str:
+    lines = ["| " + " | ".join(_text(cell) for cell in cells) + " |" for cells in (head, *rows)]
+    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
+
+
+def _text(value: object) -> str:
+    """Text that Markdown shows as it is, in a table too."""
+    text = " ".join(str(printable(str(value))).split())
+    return "".join("\\" + c if c in "\\`*_[]<>|#" else c for c in text)

@@ -1,0 +1,148 @@
+"""`MEASURES`: one object for each measure of a report, and what a measure can use.
+
+A measure is added by a function with the decorator `measure` in a module that `evaluate` imports.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from keras_a2i.evaluation.contenders import PredictFn
+from keras_a2i.evaluation.pairs import Pairs, Rows, thumbnails_of
+from keras_a2i.evaluation.probes import FactorProbe, LabelProbe
+from keras_a2i.evaluation.report_data import MeasureResult
+
+N_SAMPLES = 8
+T = TypeVar("T")
+SampleFn = Callable[[np.ndarray, int, int], np.ndarray]
+"""(inputs (n, n_inputs), samples per input, seed) -> images (n, samples, size, size, channels) in [-1, 1]."""
+EmbedFn = Callable[[np.ndarray], np.ndarray]
+"""Inputs or images (n, ...) -> unit vectors (n, d)."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evidence:
+    """What measures are computed from.
+
+    Attributes:
+        train, held_out: the pairs.
+        generated, shuffled: images from the pairs' own and from shuffled audio, float32 in [-1, 1], by row number.
+        predict_fn: the model.
+        seed: of galleries, samples and networks.
+        labels, factors: probes of real training images, where there are labels or factors.
+        to_inputs: waveforms to the model's inputs.
+        sample: for a model that generates several images of one audio.
+        n_samples: images per audio.
+        embedders: of inputs and of images into one space, for a model that aligned them.
+        cache: what several measures share, see `shared`.
+    """
+
+    train: Pairs
+    held_out: Pairs
+    generated: Rows
+    shuffled: Rows
+    predict_fn: PredictFn
+    seed: int = 0
+    labels: LabelProbe | None = None
+    factors: FactorProbe | None = None
+    to_inputs: PredictFn | None = None
+    sample: SampleFn | None = None
+    n_samples: int = N_SAMPLES
+    embedders: tuple[EmbedFn, EmbedFn] | None = None
+    cache: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+
+    @functools.cached_property
+    def generated_thumbnails(self) -> np.ndarray:
+        """Thumbnails of the generated images, float32 (n, size, size, channels)."""
+        return thumbnails_of(self.generated)
+
+    @functools.cached_property
+    def real_thumbnails(self) -> np.ndarray:
+        """Thumbnails of the real held-out images."""
+        return thumbnails_of(self.held_out.images)
+
+
+@dataclasses.dataclass(frozen=True)
+class Value:
+    """What a measure's function returns.
+
+    Attributes:
+        value: of the model.
+        reference: what to compare it with.
+        explanation: in a few words.
+        title: in place of the measure's own, where it depends on the pairs.
+    """
+
+    value: float | np.floating
+    reference: float | np.floating
+    explanation: str
+    title: str = ""
+
+
+MeasureFn = Callable[[Evidence], Value | str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """One way in which the images respond to the audio, or are like real ones.
+
+    Attributes:
+        id: what it is found by.
+        title: for tables.
+        better: "higher", "lower" or "one".
+        function: evidence to a `Value`, or to the reason why there is none.
+    """
+
+    id: str
+    title: str
+    better: str
+    function: MeasureFn
+
+
+MEASURES: dict[str, Measure] = {}
+
+
+def measure(id: str, title: str, better: str = "higher") -> Callable[[MeasureFn], MeasureFn]:
+    """Registers a function as a measure; the arguments are those of `Measure`."""
+
+    def register(function: MeasureFn) -> MeasureFn:
+        MEASURES[id] = Measure(id, title, better, function)
+        return function
+
+    return register
+
+
+def shared(function: Callable[[Evidence], T]) -> Callable[[Evidence], T]:
+    """Decorates what several measures use: it is computed once for each evidence."""
+
+    @functools.wraps(function)
+    def once(evidence: Evidence) -> T:
+        if function.__name__ not in evidence.cache:
+            evidence.cache[function.__name__] = function(evidence)
+        return evidence.cache[function.__name__]
+
+    return once
+
+
+def compute_measures(evidence: Evidence) -> tuple[list[MeasureResult], dict[str, str]]:
+    """Every measure of `MEASURES` in its order, and id -> reason for those that were left out."""
+    results, skipped = [], {}
+    for entry in MEASURES.values():
+        found = entry.function(evidence)
+        if isinstance(found, str):
+            skipped[entry.id] = found
+            continue
+        results.append(
+            MeasureResult(
+                id=entry.id,
+                title=found.title or entry.title,
+                better=entry.better,
+                value=float(found.value),
+                reference=float(found.reference),
+                explanation=found.explanation,
+            )
+        )
+    return results, skipped

@@ -1,0 +1,164 @@
+"""Measures of the images by themselves: copies of training images, realism and diversity."""
+
+import keras
+import numpy as np
+
+from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
+from keras_a2i.evaluation.pairs import MEMORY_BUDGET, chunks_of, spread_rows, thumbnails_of
+from keras_a2i.models.image_encoder import image_encoder
+
+N_NEIGHBOURS = 5
+MIN_TRAIN, MIN_HELD_OUT = 40, 20
+_MAX_ROWS = 1000
+N_FEATURES = 64
+FEATURE_STEPS = 400
+_BATCH = 32
+_RATE = 2e-3
+_TOO_FEW = f"it needs {MIN_TRAIN} training and {MIN_HELD_OUT} held-out pairs or more"
+
+
+@measure("memorisation", "memorisation ratio", better="one")
+def memorisation(evidence: Evidence) -> Value | str:
+    """Median distance of generated to the nearest training images, relative to that among training images.
+
+    Distances are root mean squares over thumbnails of 32 pixels. Near 0 the model copies training images. Of very many
+    images a part is used, spread evenly.
+    """
+    if len(evidence.train) < 3:
+        return "it needs three training pairs or more"
+    train = _train_thumbnails(evidence)
+    flat = train.reshape(len(train), -1)
+    own = spread_rows(len(flat), _MAX_ROWS)
+    between = np.median(_nearest_distances(flat[own], flat, leave_out=own))
+    if between == 0:
+        return "most training images have an identical twin"
+    rows = spread_rows(len(evidence.held_out), _MAX_ROWS)
+    generated, real = (
+        np.median(_nearest_distances(images[rows].reshape(len(rows), -1), flat))
+        for images in (evidence.generated_thumbnails, evidence.real_thumbnails)
+    )
+    words = f"nearest training image at {generated:.3f}, among training images {between:.3f}; beside it real images"
+    return Value(generated / between, real / between, words)
+
+
+@measure("density", "density")
+def density(evidence: Evidence) -> Value | str:
+    """How many real held-out images have a generated one as near as their own neighbours, relative to 5 each.
+
+    Features of a small image encoder that is trained on the training images; beside it, training images in place of
+    generated ones.
+
+    Reference:
+        Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models", 2020.
+    """
+    if _too_few(evidence):
+        return _TOO_FEW
+    generated, train = (near.sum() / (N_NEIGHBOURS * near.shape[1]) for near in _neighbourhoods(evidence))
+    return Value(
+        generated, train, f"realism, on an image encoder's features, k = {N_NEIGHBOURS}; beside it real images"
+    )
+
+
+@measure("coverage", "coverage")
+def coverage(evidence: Evidence) -> Value | str:
+    """Share of real held-out images with a generated one as near as their own neighbours; as `density`."""
+    if _too_few(evidence):
+        return _TOO_FEW
+    generated, train = (near.any(axis=1).mean() for near in _neighbourhoods(evidence))
+    return Value(
+        generated, train, f"diversity, on an image encoder's features, k = {N_NEIGHBOURS}; beside it real images"
+    )
+
+
+def neighbourhoods(real: np.ndarray, other: np.ndarray, k: int = N_NEIGHBOURS) -> np.ndarray:
+    """Whether `other` images lie within the distance of a real image's k-th nearest real neighbour.
+
+    Args:
+        real: features (n, d).
+        other: features (m, d).
+        k: number of neighbours, below n.
+
+    Returns:
+        bool (n, m).
+    """
+    among = _distances(real, real)
+    np.fill_diagonal(among, np.inf)
+    radii = np.partition(among, k - 1, axis=1)[:, k - 1]
+    return _distances(real, other) <= radii[:, None]
+
+
+def _too_few(evidence: Evidence) -> bool:
+    return len(evidence.train) < MIN_TRAIN or len(evidence.held_out) < MIN_HELD_OUT
+
+
+@shared
+def _train_thumbnails(evidence: Evidence) -> np.ndarray:
+    images = evidence.train.images
+    each = 4 * int(np.prod(evidence.real_thumbnails.shape[1:]))
+    return thumbnails_of(images, rows=spread_rows(len(images), MEMORY_BUDGET // each))
+
+
+@shared
+def _neighbourhoods(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+    """Of generated and, for comparison, of training images around real held-out ones."""
+    train = _train_thumbnails(evidence)
+    encoder = train_image_encoder(train, evidence.seed)
+    rows = spread_rows(len(evidence.held_out), _MAX_ROWS)
+    real, generated, others = (
+        np.asarray(encoder.predict(images, verbose=0), np.float64)
+        for images in (
+            evidence.real_thumbnails[rows],
+            evidence.generated_thumbnails[rows],
+            train[spread_rows(len(train), len(rows))],
+        )
+    )
+    return neighbourhoods(real, generated), neighbourhoods(real, others)
+
+
+def train_image_encoder(images: np.ndarray, seed: int) -> keras.Model:
+    """Trains the library's image encoder as half of an autoencoder.
+
+    Args:
+        images: float32 (n, size, size, channels) in [-1, 1], size 16 or 32.
+        seed: of the initial weights and the order.
+
+    Returns:
+        A model from images to features (batch, 64).
+    """
+    keras.utils.set_random_seed(seed)
+    layers, (size, channels) = keras.layers, images.shape[2:]
+    encoder = image_encoder(size, channels, N_FEATURES)
+    decoder = [layers.Dense(4 * 4 * 64, activation="relu", dtype="float32"), layers.Reshape((4, 4, 64))]
+    layout = {"strides": 2, "padding": "same", "data_format": "channels_last", "dtype": "float32"}
+    for filters in (32, 16)[: size // 16]:
+        decoder.append(layers.Conv2DTranspose(filters, 4, activation="relu", **layout))
+    decoder.append(layers.Conv2DTranspose(channels, 4, **layout))
+    autoencoder = keras.Sequential([encoder, *decoder])
+    epochs = max(1, round(FEATURE_STEPS * _BATCH / len(images)))
+    rate = keras.optimizers.schedules.CosineDecay(_RATE, epochs * -(-len(images) // _BATCH), alpha=0.01)
+    autoencoder.compile(keras.optimizers.Adam(rate), "mse")
+    fit(autoencoder, images, epochs)
+    return encoder
+
+
+def fit(autoencoder: keras.Model, images: np.ndarray, epochs: int) -> None:
+    """Trains the autoencoder to reproduce the images."""
+    autoencoder.fit(images, images, batch_size=_BATCH, epochs=epochs, verbose=0)
+
+
+def _nearest_distances(images: np.ndarray, known: np.ndarray, leave_out: np.ndarray | None = None) -> np.ndarray:
+    """The root mean square difference of each image (n, d) to its nearest one of `known`, but for row `leave_out`."""
+    found, squares = [], np.square(known).sum(axis=1)
+    for rows in chunks_of(len(images)):
+        distances = squares - 2 * images[rows] @ known.T
+        if leave_out is not None:
+            distances[np.arange(len(rows)), leave_out[rows]] = np.inf
+        # Exact for the nearest one: squares of nearly equal images cancel.
+        found.append(np.square(images[rows] - known[distances.argmin(axis=1)]).mean(axis=1))
+    return np.sqrt(np.concatenate(found))
+
+
+def _distances(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Euclidean distances (n, m)."""
+    squares = np.square(rows).sum(axis=1)[:, None] + np.square(columns).sum(axis=1) - 2 * rows @ columns.T
+    return np.sqrt(np.maximum(squares, 0))

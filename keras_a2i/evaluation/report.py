@@ -1,0 +1,68 @@
+"""The report of an evaluation: its data, and how it is written and read."""
+
+import json
+import pathlib
+
+from keras_a2i.errors import ModelError, UsageError
+from keras_a2i.evaluation.report_data import ReportData
+from keras_a2i.evaluation.report_html import render_html
+from keras_a2i.media.json_file import write_json
+
+JSON_NAME, HTML_NAME, CSV_NAME = "report.json", "report.html", "per_pair.csv"
+
+
+class Report(ReportData):
+    """Everything that `evaluate` found. The attributes are those of `ReportData`."""
+
+    def save(self, path: str | pathlib.Path) -> pathlib.Path:
+        """Writes the report, whole or not at all.
+
+        Args:
+            path: a file that ends in .html, .json or .csv (one row per pair); or a folder, which is made, for
+                report.json, report.html and per_pair.csv.
+
+        Returns:
+            What was written: the file, or report.html in the folder.
+
+        Raises:
+            UsageError: if the path has another suffix.
+        """
+        path = pathlib.Path(path)
+        if path.is_dir() or not path.suffix:
+            path.mkdir(parents=True, exist_ok=True)
+            for name in (JSON_NAME, CSV_NAME, HTML_NAME):
+                self.save(path / name)
+            return path / HTML_NAME
+        if path.suffix == ".json":
+            write_json(path, json.loads(json.dumps(self.to_dict())))
+        elif path.suffix == ".csv":
+            replace_file(path, self.pairs().to_csv(index=False, lineterminator="\n"))
+        elif path.suffix == ".html":
+            replace_file(path, render_html(self))
+        else:
+            raise UsageError(f"path must be a folder or end in .html, .json or .csv. Received: {path}")
+        return path
+
+
+def read_report(path: str | pathlib.Path) -> Report:
+    """Reads a report.json, or the one in a folder; it comes without its examples.
+
+    Raises:
+        ModelError: if there is none, or it isn't a report of this version.
+    """
+    path = pathlib.Path(path)
+    path = path / JSON_NAME if path.is_dir() else path
+    if not path.is_file():
+        raise ModelError(f"There must be a report: evaluate the model first. Received: {path}, which doesn't exist")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} isn't JSON: {error}. Evaluate the model again") from error
+    return Report.from_dict(values)
+
+
+def replace_file(path: pathlib.Path, text: str) -> None:
+    """Writes a text file, whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    temporary.replace(path)
