@@ -157,11 +157,16 @@ def save_model(model: "keras.Model", path: pathlib.Path, metadata: ModelMetadata
     temporary.replace(path)
 
 
-def load_model(path: pathlib.Path) -> "tuple[keras.Model, ModelMetadata]":
+def load_model(
+    path: pathlib.Path, *, input: str | None = None, sample_rate: int | None = None
+) -> "tuple[keras.Model, ModelMetadata]":
     """Reads a `.keras` file, not compiled, with Keras' safe mode on.
 
-    A file without metadata (saved by plain `model.save`) counts as taking the default features if there are as many,
-    else embeddings.
+    The metadata of a file without any (saved by plain `model.save`) is inferred by `default_metadata`.
+
+    Args:
+        path: the file.
+        input, sample_rate: as for `default_metadata`; they count only where the file holds no metadata.
 
     Raises:
         ModelError: if the file isn't a Keras model, or its sizes don't fit its metadata.
@@ -176,27 +181,61 @@ def load_model(path: pathlib.Path) -> "tuple[keras.Model, ModelMetadata]":
         if isinstance(error, KerasA2IError):
             raise
         raise ModelError(f"{path.name} can't be loaded as a Keras model: {error}") from error
-    metadata = read_metadata(path) or default_metadata(model.input_shape, model.output_shape, model.inputs[0].name)
+    metadata = read_metadata(path) or default_metadata(
+        model.input_shape, model.output_shape, model.inputs[0].name, input=input, sample_rate=sample_rate
+    )
     _check_fit(path.name, metadata, model.input_shape, model.output_shape)
     return model, metadata
 
 
-def default_metadata(input_shape: tuple, output_shape: tuple, input_name: str = "features") -> ModelMetadata:
-    """Metadata for a model that carries none: default features or as many numbers as it takes, the picture it gives.
+def default_metadata(
+    input_shape: tuple,
+    output_shape: tuple,
+    input_name: str = "features",
+    *,
+    input: str | None = None,
+    sample_rate: int | None = None,
+) -> ModelMetadata:
+    """Infers the metadata of a model that carries none from its input and its output.
+
+    The input is a waveform if `input` or `sample_rate` says so, if it is named "waveform", or if its length is that of a
+    second at 16 kHz or too long for an embedding. Otherwise it is the default features if there are as many, else an
+    embedding.
+
+    Args:
+        input_shape: (None, n_inputs).
+        output_shape: (None, size, size, channels).
+        input_name: name of the model's input.
+        input: "features" or "waveform", where it is known.
+        sample_rate: Hz of the waveform; None is 16,000.
 
     Raises:
-        ModelError: if it doesn't take feature vectors or doesn't give square pictures.
+        ModelError: if the model doesn't accept vectors or doesn't return square images.
     """
     if len(input_shape) != 2 or len(output_shape) != 4 or output_shape[1] != output_shape[2]:
         raise ModelError(
-            "A model must take features (batch, n_features) and give pictures (batch, size, size, channels). "
-            f"Received: {tuple(input_shape)} and {tuple(output_shape)}"
+            "A model must accept vectors, features (batch, n_features) or waveforms (batch, n_samples), and return images "
+            f"(batch, size, size, channels). Received: {tuple(input_shape)} and {tuple(output_shape)}"
         )
     features, length = FeatureConfig(), input_shape[1]
-    if input_name != "waveform" and length not in (None, features.n_features) and length <= MAX_EMBEDDING:
-        # No sound gives vectors of this length by default: they were made elsewhere.
+    image = ImageConfig(size=int(output_shape[1]), channels=int(output_shape[3]))
+    is_named = sample_rate is not None or input_name == "waveform"
+    is_long = length is not None and (length == features.n_samples or length > MAX_EMBEDDING)
+    is_stated = input == "waveform" and length != features.n_features
+    if input != "features" and (is_named or is_long or is_stated):
+        rate = sample_rate or features.sample_rate
+        duration = (length or features.n_samples) / rate
+        features = FeatureConfig(
+            sample_rate=rate,
+            duration=duration,
+            frame=min(features.frame, duration),
+            hop=min(features.hop, duration),
+        )
+        return ModelMetadata(features=features, image=image, input="waveform")
+    if length not in (None, features.n_features):
+        # No audio yields vectors of this length by default: another model made them.
         features = FeatureConfig(embedding=int(length))
-    return ModelMetadata(features=features, image=ImageConfig(size=int(output_shape[1]), channels=int(output_shape[3])))
+    return ModelMetadata(features=features, image=image)
 
 
 def _check_fit(name: str, metadata: ModelMetadata, input_shape: tuple, output_shape: tuple) -> None:
