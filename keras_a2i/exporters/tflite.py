@@ -1,5 +1,6 @@
 """TFLite files (LiteRT) of built-in operators, one input at a time: float32, float16 weights, or int8."""
 
+import contextlib
 import dataclasses
 import pathlib
 import re
@@ -172,7 +173,9 @@ def convert(
         assert calibration is not None
         largest = _INT16_SCALE if metadata.input == "waveform" else float(np.abs(calibration).max()) / 127
         scales = {"input": (largest, 0), "output": (_IMAGE_SCALE, 0)}
-    module, function = _trace(to_depth_to_space(model), metadata, scales)
+    light = to_depth_to_space(model)
+    with _unrolled(light) if options.quantize == "int8" else contextlib.nullcontext():
+        module, function = _trace(light, metadata, scales)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if options.quantize == "float16":
@@ -183,9 +186,16 @@ def convert(
             content = converter.convert()
             if options.quantize == "int8":
                 assert calibration is not None
+                if any(details["op_name"] == "WHILE" for details in make_interpreter(content)._get_ops_details()):
+                    raise ExportError(
+                        "quantize='int8' needs a model without loops, on which the converter fails. Received: a model with "
+                        "a loop over the time steps. Use 'float16' or 'none'"
+                    )
                 if scales:
                     calibration = to_integers(calibration, *scales["input"], _input_dtype(metadata, scales))
                 content = _quantize(converter, content, model, calibration, options.float_layers or 0)
+    except ExportError:
+        raise
     except (ConverterError, RuntimeError, ValueError) as error:
         foreign = re.search(r"(?:(?:Flex|Custom) ops: |'tf\.)([\w, ]+)", str(error))
         raise ExportError(
@@ -228,6 +238,21 @@ def to_integers(values: np.ndarray, scale: float, zero: int, dtype: Any) -> np.n
     """Converts numbers to the integers of a type that stand for them: number = scale * (integer - zero)."""
     limits = np.iinfo(dtype)
     return np.clip(np.rint(values / scale) + zero, limits.min, limits.max).astype(dtype)
+
+
+@contextlib.contextmanager
+def _unrolled(model: "keras.Model") -> Iterator[None]:
+    """Has recurrent layers traced without a loop, on which the int8 converter crashes."""
+    import keras
+
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN) and not layer.unroll]
+    for layer in layers:
+        layer.unroll = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.unroll = False
 
 
 def _input_dtype(metadata: ModelMetadata, scales: dict[str, tuple[float, int]]) -> type:
@@ -300,7 +325,7 @@ def _float_nodes(content: bytes, model: "keras.Model", float_layers: int) -> lis
     norms = [layer.name for layer in layers if isinstance(layer, wide)]
     interpreter = make_interpreter(content)
     names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
-    results = [names[index] for op in interpreter._get_ops_details() for index in op["outputs"]]
+    results = [names[index] for op in interpreter._get_ops_details() for index in op["outputs"] if index in names]
     first = next((i for i, name in enumerate(results) if _is_of(name, kernels)), 0)
     late = kernels[len(kernels) - float_layers :]
     last = next((i for i, name in enumerate(results) if _is_of(name, late)), len(results))
