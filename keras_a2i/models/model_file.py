@@ -184,7 +184,7 @@ def load_model(
     metadata = read_metadata(path) or default_metadata(
         model.input_shape, model.output_shape, model.inputs[0].name, input=input, sample_rate=sample_rate
     )
-    _check_fit(path.name, metadata, model.input_shape, model.output_shape)
+    check_fit(path.name, metadata, model.input_shape, model.output_shape)
     return model, metadata
 
 
@@ -238,9 +238,10 @@ def default_metadata(
     return ModelMetadata(features=features, image=image)
 
 
-def _check_fit(name: str, metadata: ModelMetadata, input_shape: tuple, output_shape: tuple) -> None:
+def check_fit(name: str, metadata: ModelMetadata, input_shape: tuple, output_shape: tuple) -> None:
+    """Raises a ModelError unless a model of these shapes accepts and returns what its metadata says."""
     wanted = (metadata.n_inputs, metadata.image.shape)
-    received = (input_shape[1], tuple(output_shape[1:]))
+    received = (input_shape[1] or metadata.n_inputs, tuple(output_shape[1:]))
     if wanted != received:
         what = "features" if metadata.input == "features" else "samples"
         raise ModelError(
