@@ -50,15 +50,12 @@ class MissingPackageError(KerasA2IError):
     """
 
     def __init__(self, package: str, extra: str | None, purpose: str):
-        if extra is None:
-            command = "pip install keras-a2i"
-        else:
-            command = f'pip install "{_distribution(extra)}[{extra}]"'
+        command = "pip install keras-a2i" if extra is None else f'pip install "{_distribution(extra)}[{extra}]"'
         super().__init__(f"{purpose} needs the package {package}, which isn't installed. Install it with: {command}")
 
 
 def _distribution(extra: str) -> str:
-    """The installed distribution of this library: the runtime, which doesn't pull TensorFlow, has some of the extras."""
+    """Returns the installed distribution that has an extra: the runtime, without TensorFlow, has some of them."""
     import importlib.metadata
 
     try:

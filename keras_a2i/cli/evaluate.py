@@ -73,7 +73,7 @@ def _extras(predictor, model: pathlib.Path):
     if predictor.metadata.style_units and predictor.can_encode:
 
         def sample(inputs, n, seed):
-            return predictor.sample_latents(predictor.encode_inputs(inputs), n, seed=seed)
+            return predictor.sample(inputs, n, seed=seed)
 
     if (model / "image_encoder.keras").is_file():
         from keras_a2i.serving.search import load_searcher

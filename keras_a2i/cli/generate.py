@@ -49,8 +49,8 @@ _CODEC = "h264"
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier call wrote.")
 @click.option("--strict", is_flag=True, help="Stop at the first file that can't be read.")
 def command(model, audio, out, sheet, video, fps, codec, smooth, samples, temperature, seed, overwrite, strict):
-    """Turn AUDIO files (wav, flac, ogg, mp3; any rate and length) into PNG images, one for each clip, a second unless the
-    model says otherwise. The audio of videos can be used too, which needs pip install "keras-a2i[video]".
+    """Turn AUDIO files (wav, flac, ogg, mp3; any rate and length) into PNG images, one for each clip (a second unless
+    configured otherwise). The audio of videos can be used too, which needs pip install "keras-a2i[video]".
 
     MODEL is a run folder, a .keras file, a SavedModel folder, or a .tflite or .onnx file. The last clip of a file is
     padded with silence. The images of sound.wav are OUT/sound/0000.png and so on, and the contact sheet OUT/sound.png.

@@ -35,19 +35,17 @@ _SECONDS_BETWEEN_LOG_LINES = 10.0
     metavar="mjpeg|FOLDER",
     help="A page for browsers on this machine, or a folder of PNG files.",
 )
-@click.option(
-    "--port", type=click.IntRange(0, 65_535), help="Port of the page (default: 8000; 0 picks a free port)."
-)
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port of the page (default: 8000; 0 picks a free port).")
 @click.option("--seconds", type=float, help="Stop after this many seconds.")
 def command(model, input_, rate, to, port, seconds):
     """Generate RATE images per second of the audio that is captured now, each from its newest clip.
 
-    MODEL is a run folder, a .keras file, a SavedModel folder, or a .tflite or .onnx file. Ctrl-C ends the session with a
-    summary, as do the end of the file and --seconds. Where generating an image takes longer than its time, images are
+    MODEL is a run folder, a .keras file, a SavedModel folder, or a .tflite or .onnx file. Ctrl-C ends the session with
+    a summary, as do the end of the file and --seconds. Where generating an image takes longer than its time, images are
     dropped and counted: nothing is queued.
 
-    Latency is the time from when the newest audio of an image was captured until the image is shown. An image belongs to
-    the middle of its clip: with a clip of a second, to the audio half a second before its newest.
+    Latency is the time from when the newest audio of an image was captured until the image is shown. An image belongs
+    to the middle of its clip: with a clip of a second, to the audio half a second before its newest.
 
     The page is at http://127.0.0.1:PORT/ and isn't reachable from other machines. A microphone needs
     pip install "keras-a2i[live]".

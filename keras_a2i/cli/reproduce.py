@@ -34,7 +34,7 @@ def command(records, out, epochs, seed, overwrite):
 
     fit(records, out, recipe="paper", epochs=epochs, seed=seed, overwrite=overwrite, command=typed, report=say)
     report = evaluate(
-        load(out).predict_features,
+        load(out).predict_inputs,
         records,
         seed=seed,
         model_name=str(out),

@@ -109,9 +109,9 @@ def _norms_to_fold(model: keras.Model) -> dict[int, keras.layers.BatchNormalizat
         if not _is_convertible(layer) or len(followers) != 1:
             continue
         norm = followers[0]
-        if isinstance(norm, keras.layers.BatchNormalization) and norm.scale and norm.center and norm.axis in (-1, 3):
-            if inputs[id(norm)] == 1:
-                norms[id(layer)] = norm
+        is_norm = isinstance(norm, keras.layers.BatchNormalization) and inputs[id(norm)] == 1
+        if is_norm and norm.scale and norm.center and norm.axis in (-1, 3):
+            norms[id(layer)] = norm
     return norms
 
 

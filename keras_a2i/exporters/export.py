@@ -66,8 +66,8 @@ def export(
             images in [-1, 1]; a `.keras` file; or a run folder.
         path: the file or folder to write.
         format: "tflite", "saved-model" or "onnx"; None chooses by the suffix of `path`: .tflite, none, or .onnx.
-        input: "features", or "waveform" for a file whose input is audio: a model of features then gets the feature layers
-            in front. None keeps the model's input.
+        input: "features", or "waveform" for a file whose input is audio: a model of features then gets the feature
+            layers in front. None keeps the model's input.
         sample_rate: Hz of the waveform that a model of your own expects; None is 16,000. A model of this library
             knows its own.
         calibration: real inputs (n, n_inputs) for int8, and to compare on: features, or audio as float in [-1, 1] or

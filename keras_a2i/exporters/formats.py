@@ -60,7 +60,7 @@ class Format(abc.ABC):
     cores: ClassVar[str] = "one core"
     Options: ClassVar[type] = NoOptions
 
-    def check(self, options: Any) -> None:
+    def check(self, options: Any) -> None:  # noqa: B027  Most formats have nothing to check.
         """Raises a UsageError if options exclude each other."""
 
     def needs_calibration(self, options: Any) -> bool:
@@ -163,8 +163,12 @@ def make_options(format: Format, given: Mapping[str, Any]) -> Any:
     fields = {field.name: field for field in dataclasses.fields(format.Options)}
     for name, value in given.items():
         if name not in fields:
-            others = [each.id for each in FORMATS.values() if name in {f.name for f in dataclasses.fields(each.Options)}]
-            where = f"an option of {', '.join(others)} only" if others else f"one of {', '.join(fields) or 'no options'}"
+            others = [
+                each.id for each in FORMATS.values() if name in {f.name for f in dataclasses.fields(each.Options)}
+            ]
+            where = (
+                f"an option of {', '.join(others)} only" if others else f"one of {', '.join(fields) or 'no options'}"
+            )
             raise UsageError(f"{name} must be {where}. Received: {name}={value!r} with format={format.id!r}")
         choices = fields[name].metadata.get("choices")
         if choices and value not in choices:

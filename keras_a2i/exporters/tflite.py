@@ -48,8 +48,10 @@ class TFLiteOptions:
 
 @register
 class TFLiteFormat(Format):
-    """A TFLite file of built-in operators with the signature "serving_default": one "features" or "waveform" (1, n_inputs)
-    to one "image" (1, size, size, channels)."""
+    """A TFLite file of built-in operators with the signature "serving_default".
+
+    It accepts one "features" or "waveform" (1, n_inputs) and returns one "image" (1, size, size, channels).
+    """
 
     id = "tflite"
     title = "TFLite"
@@ -188,8 +190,8 @@ def convert(
                 assert calibration is not None
                 if any(details["op_name"] == "WHILE" for details in make_interpreter(content)._get_ops_details()):
                     raise ExportError(
-                        "quantize='int8' needs a model without loops, on which the converter fails. Received: a model with "
-                        "a loop over the time steps. Use 'float16' or 'none'"
+                        "quantize='int8' needs a model without loops, on which the converter fails. Received: a model "
+                        "with a loop. Use quantize='float16' or 'none'"
                     )
                 if scales:
                     calibration = to_integers(calibration, *scales["input"], _input_dtype(metadata, scales))

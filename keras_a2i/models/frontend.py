@@ -53,8 +53,8 @@ def _on(model: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:
         made[layer.name] = layer(*args, **kwargs)
         return made[layer.name]
 
-    # The same layers in a functional model that isn't compiled: a clone restores what the model was compiled with, which
-    # fails for a loss or a metric that isn't registered.
+    # The same layers in a functional model that isn't compiled: a clone restores what the model was compiled with,
+    # which fails for a loss or a metric that isn't registered.
     plain = keras.Model(model.inputs[0], model.outputs[0])
     keras.models.clone_model(plain, input_tensors=x, clone_function=lambda layer: layer, call_function=call)
     return made[plain.output_names[0]]

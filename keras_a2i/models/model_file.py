@@ -198,8 +198,8 @@ def default_metadata(
 ) -> ModelMetadata:
     """Infers the metadata of a model that carries none from its input and its output.
 
-    The input is a waveform if `input` or `sample_rate` says so, if it is named "waveform", or if its length is that of a
-    second at 16 kHz or too long for an embedding. Otherwise it is the default features if there are as many, else an
+    The input is a waveform if `input` or `sample_rate` says so, if it is named "waveform", or if its length is that of
+    a second at 16 kHz or too long for an embedding. Otherwise it is the default features if there are as many, else an
     embedding.
 
     Args:
@@ -214,7 +214,7 @@ def default_metadata(
     """
     if len(input_shape) != 2 or len(output_shape) != 4 or output_shape[1] != output_shape[2]:
         raise ModelError(
-            "A model must accept vectors, features (batch, n_features) or waveforms (batch, n_samples), and return images "
+            "A model must accept features (batch, n_features) or waveforms (batch, n_samples), and return images "
             f"(batch, size, size, channels). Received: {tuple(input_shape)} and {tuple(output_shape)}"
         )
     features, length = FeatureConfig(), input_shape[1]

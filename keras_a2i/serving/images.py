@@ -33,8 +33,8 @@ def generate_images(
 
     Args:
         model: anything that `as_predictor` accepts: a Predictor, a Keras model, or the path of a model.
-        audio: an audio file or a video; samples, with `sample_rate`; or the model's inputs, such as embeddings or a file
-            of them. As for `Predictor.predict`.
+        audio: an audio file or a video; samples, with `sample_rate`; or the model's inputs, such as embeddings or a
+            file of them. As for `Predictor.predict`.
         folder: where the images go; it is created if it doesn't exist.
         sample_rate: Hz of samples.
         samples: images for each clip, by a model with a style; None generates one.
@@ -103,8 +103,8 @@ def check_image_folder(folder: pathlib.Path, overwrite: bool) -> list[pathlib.Pa
     old = list(folder.glob("[0-9][0-9][0-9][0-9]*.png"))
     if old and not overwrite:
         raise UsageError(
-            f"folder must not hold images of an earlier call. Received: {folder} with {len(old)} of them. Choose another, "
-            "or pass overwrite=True"
+            f"folder must not hold images of an earlier call. Received: {folder} with {len(old)} of them. Choose "
+            "another, or pass overwrite=True"
         )
     return old
 

@@ -25,9 +25,9 @@ _LEVEL_SECONDS = 0.1
 class LiveSession:
     """Generates an image of the newest clip of audio `rate` times per second. Nothing is ever queued.
 
-    A tick that passes while the image before it is still being generated is dropped and counted. The latency of an image
-    runs from when the newest sample of its clip was captured until the output shows the image. The image itself belongs
-    to the middle of the clip, half a clip before that sample.
+    A tick that passes while the image before it is still being generated is dropped and counted. The latency of an
+    image runs from when the newest sample of its clip was captured until the output shows the image. The image itself
+    belongs to the middle of the clip, half a clip before that sample.
 
     Args:
         predictor: the model.

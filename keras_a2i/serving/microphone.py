@@ -91,11 +91,12 @@ class Microphone:
         self._written += len(block)
         # The newest sample written is older than the newest one recorded by what the resampler holds back.
         held_back = self._received / self._rate_in - self._written / self._rate_out
+        assert self._buffer is not None
         self._buffer.write(block, self._last_call - _age(times, n_frames / self._rate_in) - held_back)
 
 
 def _age(times: Any, seconds: float) -> float:
-    """Returns the seconds since the last sample of a block of `seconds` was recorded; 0 if the driver doesn't report it."""
+    """Returns the seconds since the last sample of a block of `seconds` was recorded; 0 where that isn't reported."""
     if times.inputBufferAdcTime <= 0:
         return 0.0
     return float(np.clip(times.currentTime - times.inputBufferAdcTime - seconds, 0, 1))
@@ -121,8 +122,8 @@ def _find_microphone(sounddevice: Any, device: str | int | None) -> dict[str, An
         names = [each["name"] for each in sounddevice.query_devices() if each["max_input_channels"] > 0]
         if not names:
             raise SourceError(
-                "This machine must have a microphone. Received: none that PortAudio finds. Connect one, or use an audio "
-                "file as the input"
+                "This machine must have a microphone. Received: none that PortAudio finds. Connect one, or use an "
+                "audio file as the input"
             ) from error
         wanted = "the default one, which isn't set" if device is None else repr(device)
         raise SourceError(

@@ -13,6 +13,7 @@ import socket
 import socketserver
 import sys
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -115,7 +116,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.page = importlib.resources.files("keras_a2i.serving").joinpath("live.html").read_bytes()
         self._connections: set[socket.socket] = set()
 
-    def process_request(self, request: socket.socket, client_address) -> None:
+    def process_request(self, request: Any, client_address: Any) -> None:
         if len(self._connections) >= MAX_CONNECTIONS:
             # The system accepts so few bytes at once.
             with contextlib.suppress(OSError):
@@ -125,7 +126,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self._connections.add(request)
         super().process_request(request, client_address)
 
-    def shutdown_request(self, request: socket.socket) -> None:
+    def shutdown_request(self, request: Any) -> None:
         self._connections.discard(request)
         super().shutdown_request(request)
 
@@ -135,7 +136,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             with contextlib.suppress(OSError):
                 request.shutdown(socket.SHUT_RDWR)
 
-    def handle_error(self, request: socket.socket, client_address) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         # A viewer that goes away is no error.
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)

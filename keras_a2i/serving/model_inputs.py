@@ -137,8 +137,7 @@ def _check_samples(waveform: np.ndarray) -> np.ndarray:
         waveform = from_pcm16(waveform)
     if waveform.ndim not in (1, 2) or waveform.size == 0 or not np.isfinite(waveform).all():
         raise UsageError(
-            "audio must be finite samples, (n,) or (n, channels), and at least one. "
-            f"Received: shape {waveform.shape}"
+            f"audio must be finite samples, (n,) or (n, channels), and at least one. Received: shape {waveform.shape}"
         )
     if waveform.ndim == 2 and waveform.shape[0] < waveform.shape[1] and waveform.shape[0] <= 8:
         raise UsageError(f"audio must have its channels last, (n, channels). Received: shape {waveform.shape}")

@@ -68,7 +68,7 @@ class Predictor:
     def stream_inputs(
         self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None
     ) -> Iterator[np.ndarray]:
-        """Yields the model's inputs, float32 (n, n_inputs), up to 32 at a time; the arguments are those of `predict`."""
+        """Yields the model's inputs, float32 (n, n_inputs), up to 32 at a time, for the arguments of `predict`."""
         return stream_inputs(audio, self.metadata, sample_rate)
 
     def predict_inputs(self, inputs: np.ndarray) -> np.ndarray:
@@ -165,8 +165,8 @@ class Predictor:
     def _parts(self) -> tuple[PredictFn, PredictFn]:
         if self._encode_fn is None or self._decode_fn is None:
             raise UsageError(
-                "Latent vectors need a model with an encoder and a generator: a run folder, a .keras file of this library "
-                "or an AudioToImage. Received: a model of another format or without them"
+                "Latent vectors need a model with an encoder and a generator: a run folder, a .keras file of this "
+                "library or an AudioToImage. Received: a model of another format or without them"
             )
         return self._encode_fn, self._decode_fn
 
@@ -227,10 +227,10 @@ def as_predictor(
     """Returns a Predictor for anything that can predict.
 
     Args:
-        model: a Predictor; an `AudioToImage` or any Keras model from feature vectors or waveforms to images; a path that
-            `load` accepts; or a function from float32 inputs (batch, n_inputs) to images in [-1, 1].
-        metadata: the configurations of a function or of a Keras model of your own. A Keras model's are inferred from its
-            input and its output where this is None; a function's can't be.
+        model: a Predictor; an `AudioToImage` or any Keras model from feature vectors or waveforms to images; a path
+            that `load` accepts; or a function from float32 inputs (batch, n_inputs) to images in [-1, 1].
+        metadata: the configurations of a function or of a Keras model of your own. A Keras model's are inferred from
+            its input and its output where this is None; a function's can't be.
         input, sample_rate: as for `load`, for a Keras model of your own.
 
     Raises:

@@ -36,7 +36,9 @@ class RingBuffer:
             self._captured_at = captured_at
 
     def newest(self) -> tuple[np.ndarray, float | None]:
-        """Returns a copy of the last samples, float32 (n_samples,), oldest first, and when the newest of them was captured:
-        None before the first one."""
+        """Returns a copy of the last samples, float32 (n_samples,), oldest first, and when the newest was captured.
+
+        The time is None before the first sample.
+        """
         with self._lock:
             return np.concatenate([self._samples[self._next :], self._samples[: self._next]]), self._captured_at

@@ -175,8 +175,8 @@ def load_searcher(run: str | pathlib.Path) -> Searcher:
     if not encoder.is_file():
         missing = "" if run.exists() else ", which doesn't exist"
         raise ModelError(
-            "run must be a run folder whose training aligned audio and images, such as one of the recipe words-aligned: "
-            f"it holds an image_encoder.keras. Received: {run}{missing}"
+            "run must be a run folder whose training aligned audio and images, such as one of the recipe "
+            f"words-aligned: it holds an image_encoder.keras. Received: {run}{missing}"
         )
     try:
         return Searcher(load(run), keras.saving.load_model(encoder, compile=False, safe_mode=True))

@@ -19,7 +19,7 @@ def frame_start(frame: int, fps: Fraction, sample_rate: int) -> int:
 
 
 def clip_start(frame: int, fps: Fraction, sample_rate: int, n_samples: int) -> int:
-    """Returns the first sample of the clip centred on the middle of a frame, rounded to the nearest; may be negative."""
+    """Returns the first sample of the clip centred on a frame's middle, rounded to the nearest; may be negative."""
     middle = Fraction((2 * frame + 1) * sample_rate, 2) / fps
     return math.floor(middle - Fraction(n_samples, 2) + Fraction(1, 2))
 

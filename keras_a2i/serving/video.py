@@ -94,8 +94,8 @@ def generate_video(
 
     Raises:
         SourceError: if the audio can't be read.
-        UsageError: if an option is out of range, the encoder is missing, the model can't be smoothed, `path` is a folder
-            or the audio file itself, or `path` exists and `overwrite` is False.
+        UsageError: if an option is out of range, the encoder is missing, the model can't be smoothed, `path` is a
+            folder or the audio file itself, or `path` exists and `overwrite` is False.
         ModelError: if a path isn't a model.
         MissingPackageError: if PyAV isn't installed.
 

@@ -14,7 +14,7 @@ from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import MissingPackageError, SourceError
 from keras_a2i.media.audio import open_audio, stream_audio, stream_clips
 from keras_a2i.serving import predictor
-from keras_a2i.serving.video import write_video
+from keras_a2i.serving.video import generate_video
 
 QUIETER = FeatureConfig(sample_rate=16_000)
 
@@ -86,7 +86,7 @@ def test_videos_without_sound_are_named(tmp_path):
 def test_a_video_of_a_video_has_its_sound_in_stereo(tmp_path):
     sound = tone(2, 44_100, 2)
     path = write_clip(tmp_path / "a.mov", at(10, 2), sound, rate=44_100, sound_codec="pcm_s16le")
-    summary = write_video(Loudness(), path, tmp_path / "out.mp4", fps=25)
+    summary = generate_video(Loudness(), path, tmp_path / "out.mp4", fps=25)
     assert summary.frames == 50
     _, pictures, _, heard, rate, start = decode(tmp_path / "out.mp4")
     assert len(pictures) == 50 and rate == 44_100 and heard.shape[1] == 2

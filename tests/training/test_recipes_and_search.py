@@ -122,10 +122,11 @@ def test_sounds_find_pictures_and_pictures_find_sounds(aligned, tones):
     searcher = load_searcher(aligned)
     pictures, sounds = ([tones / f"{i}.{kind}" for i in range(36, 48)] for kind in ("png", "wav"))
     for query in (36, 37):
-        matches, failed = searcher.find_images(tones / f"{query}.wav", pictures)
-        assert not failed and [int(m.path.stem) % 2 for m in matches[:6]] == [query % 2] * 6
+        result = searcher.find_images(tones / f"{query}.wav", pictures)
+        matches = result.matches
+        assert not result.skipped and [int(m.path.stem) % 2 for m in matches[:6]] == [query % 2] * 6
         assert matches[0].similarity >= matches[-1].similarity + 0.1
-        matches, _ = searcher.find_audio(tones / f"{query}.png", sounds)
+        matches = searcher.find_audio(tones / f"{query}.png", sounds).matches
         assert [int(m.path.stem) % 2 for m in matches[:6]] == [query % 2] * 6
     vectors = searcher.embed_images(np.zeros((3, 16, 16, 1), np.float32))
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
@@ -145,11 +146,11 @@ def test_search_on_the_command_line(aligned, tones, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{aligned}", "{tones}/pairs.csv", "{tones}"], "The query must be a .wav"),
+        (["{aligned}", "{tones}/pairs.csv", "{tones}"], "query must be a .wav"),
         (["{aligned}", "{tones}/none.wav", "{tones}"], "which doesn't exist"),
-        (["{aligned}", "{tones}/1.png", "{tones}", "--sheet", "x.png"], "A sheet shows pictures that a sound found"),
-        (["{aligned}", "{tones}/1.wav", "{tones}/pairs.csv"], "to search among. Received: none"),
-        (["{styled}", "{tones}/1.wav", "{tones}/1.png"], "whose training aligned sounds and pictures"),
+        (["{aligned}", "{tones}/1.png", "{tones}", "--sheet", "x.png"], "sheet must be left out where the query is an image"),
+        (["{aligned}", "{tones}/1.wav", "{tones}/pairs.csv"], "to search through. Received: none"),
+        (["{styled}", "{tones}/1.wav", "{tones}/1.png"], "whose training aligned audio and images"),
         (["no_run", "{tones}/1.wav", "{tones}/1.png"], "Received: no_run, which doesn't exist"),
     ],
 )
@@ -160,7 +161,7 @@ def test_searches_that_cannot_be_are_refused(arguments, message, aligned, styled
 
 def test_nothing_that_can_be_read_is_said(aligned, tmp_path, tones):
     (tmp_path / "broken.png").write_bytes(b"nothing")
-    with pytest.raises(UsageError, match=r"None of the 1 files could be read"):
+    with pytest.raises(UsageError, match=r"a file that can be read. Received: 1 files"):
         load_searcher(aligned).find_images(tones / "1.wav", [tmp_path / "broken.png"])
     (tmp_path / "image_encoder.keras").write_bytes(b"nothing")
     (tmp_path / "model.keras").write_bytes((aligned / "model.keras").read_bytes())
@@ -171,14 +172,13 @@ def test_nothing_that_can_be_read_is_said(aligned, tmp_path, tones):
 def test_samples_differ_and_stay_with_their_label(styled, records):
     predictor = load(styled)
     (sounds, images), *_ = load_records(records, "val", features="waveform")
-    latents = predictor.encode_inputs(sounds.numpy())
-    drawn = predictor.sample_latents(latents, 4, seed=1)
+    drawn = predictor.sample(sounds.numpy(), 4, seed=1)
     assert drawn.shape == (12, 4, 16, 16, 1)
-    np.testing.assert_array_equal(drawn, predictor.sample_latents(latents, 4, seed=1))
+    np.testing.assert_array_equal(drawn, predictor.sample(sounds.numpy(), 4, seed=1))
     assert np.abs(drawn[:, 0] - drawn[:, 1]).mean() > 0.01
     usual = predictor.predict_inputs(sounds.numpy())
-    np.testing.assert_allclose(predictor.sample_latents(latents, 2, temperature=0)[:, 1], usual, atol=1e-6)
-    wider = predictor.sample_latents(latents, 4, temperature=2, seed=1)
+    np.testing.assert_allclose(predictor.sample(sounds.numpy(), 2, temperature=0)[:, 1], usual, atol=1e-6)
+    wider = predictor.sample(sounds.numpy(), 4, temperature=2, seed=1)
     assert wider.std(axis=1).mean() > drawn.std(axis=1).mean()
     bright = images.numpy().mean(axis=(1, 2, 3)) > 0
     means = drawn.mean(axis=(2, 3, 4))
@@ -188,15 +188,15 @@ def test_samples_differ_and_stay_with_their_label(styled, records):
 def test_samples_on_the_command_line(styled, aligned, tones, tmp_path):
     found = run("generate", styled, tones / "1.wav", "--out", tmp_path, "--samples", "3", "--temperature", "1.5")
     assert found.exit_code == 0, found.output
-    assert "3 pictures" in found.output
+    assert "3 images" in found.output
     assert sorted(p.name for p in (tmp_path / "1").iterdir()) == ["0000-1.png", "0000-2.png", "0000-3.png"]
     assert (tmp_path / "1.png").is_file()
     again = run("generate", styled, tones / "1.wav", "--out", tmp_path, "--samples", "2", "--overwrite")
     assert again.exit_code == 0 and len(list((tmp_path / "1").iterdir())) == 2
     for arguments, message in (
-        ([aligned, "--samples", "2"], "This model draws one picture of a sound: its recipe 'words-aligned'"),
-        ([styled, "--temperature", "1"], "--temperature goes with --samples"),
-        ([styled, "--video", "--samples", "2"], "A video shows one picture a frame"),
+        ([aligned, "--samples", "2"], "samples need a model with a style"),
+        ([styled, "--temperature", "1"], "--temperature must be left out without --samples"),
+        ([styled, "--video", "--samples", "2"], "--samples must be left out with --video"),
     ):
         model, *options = arguments
         refused = run("generate", model, tones / "2.wav", "--out", tmp_path / "other", *options)
