@@ -41,10 +41,25 @@ class ExportError(KerasA2IError):
 
 
 class MissingPackageError(KerasA2IError):
-    """An optional package is needed; the message names the extra that installs it."""
+    """An optional package is needed; the message names what installs it.
 
-    def __init__(self, package: str, extra: str, purpose: str):
-        super().__init__(
-            f"{purpose} needs the package {package}, which isn't installed. "
-            f'Install it with: pip install "keras-a2i[{extra}]"'
-        )
+    Args:
+        package: name of the package.
+        extra: of this library, which installs it; None for a package of the full installation, such as TensorFlow.
+        purpose: what the package is needed for, the beginning of the sentence.
+    """
+
+    def __init__(self, package: str, extra: str | None, purpose: str):
+        command = "pip install keras-a2i" if extra is None else f'pip install "{_distribution(extra)}[{extra}]"'
+        super().__init__(f"{purpose} needs the package {package}, which isn't installed. Install it with: {command}")
+
+
+def _distribution(extra: str) -> str:
+    """Returns the installed distribution that has an extra: the runtime, without TensorFlow, has some of them."""
+    import importlib.metadata
+
+    try:
+        runtime = importlib.metadata.metadata("keras-a2i-runtime")
+    except importlib.metadata.PackageNotFoundError:
+        return "keras-a2i"
+    return "keras-a2i-runtime" if extra in (runtime.get_all("Provides-Extra") or []) else "keras-a2i"

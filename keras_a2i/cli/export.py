@@ -1,83 +1,83 @@
-"""`keras-a2i export`: a trained model for serving."""
+"""`keras-a2i export`: writes a trained model for serving. The options of the formats are read from their registry."""
 
+import dataclasses
 import pathlib
 
 import click
 
-from keras_a2i.errors import UsageError
+from keras_a2i.cli.flag_names import flag_names
+from keras_a2i.exporters.formats import FORMATS
 
-_SUFFIXES = {".tflite": "tflite", ".onnx": "onnx", "": "saved-model"}
+
+def _with_format_options(command: click.Command) -> click.Command:
+    for format in FORMATS.values():
+        for field in dataclasses.fields(format.Options):
+            flag = f"--{field.name.replace('_', '-')}"
+            text = f"{format.title} only. {field.metadata['help']}"
+            if field.default is False:
+                option = click.Option([flag], is_flag=True, default=None, help=text)
+            elif field.metadata["choices"]:
+                option = click.Option([flag], type=click.Choice(field.metadata["choices"]), help=text)
+            else:
+                option = click.Option([flag], type=int, help=text)
+            command.params.append(option)
+    return command
 
 
+@_with_format_options
 @click.command("export")
 @click.argument("model", metavar="RUN", type=click.Path(path_type=pathlib.Path))
 @click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="The file or folder to write.")
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["tflite", "saved-model", "onnx"]),
-    help="By default what --out says: .tflite, .onnx, or a SavedModel folder for a name without suffix.",
+    type=click.Choice(list(FORMATS)),
+    help="Default: by the suffix of --out, "
+    + ", ".join(f"{format.suffix or 'none'} for {format.id}" for format in FORMATS.values())
+    + ".",
 )
 @click.option(
     "--input",
     "input_",
     type=click.Choice(["features", "waveform"]),
-    help="What the file takes; waveform puts the feature layers inside (default: what the model takes).",
+    help="The input of the export; waveform puts the feature layers inside (default: the model's input).",
 )
 @click.option(
-    "--quantize",
-    type=click.Choice(["none", "float16", "int8"]),
-    default="none",
-    show_default=True,
-    help="TFLite only. int8 takes its ranges from records.",
+    "--sample-rate", type=int, help="Sample rate in Hz of the waveform, for a Keras model of your own (default: 16000)."
 )
-@click.option("--integer-io", is_flag=True, help="With int8: integers in (int16 sound, int8 features) and out.")
 @click.option(
     "--records",
     type=click.Path(path_type=pathlib.Path),
     help="Records to compare and calibrate on (default: the run's own).",
 )
 @click.option("--license", "license_", metavar="TEXT", help="A licence to write into the file, such as CC-BY-4.0.")
-@click.option("--allow-flex", is_flag=True, help="Admit TensorFlow's own operators, which few runtimes hold.")
-@click.option("--overwrite", is_flag=True, help="Replace what stands at --out.")
-def command(model, out, format_, input_, quantize, integer_io, records, license_, allow_flex, overwrite):
+@click.option("--overwrite", is_flag=True, help="Replace an earlier export at --out.")
+def command(model, out, format_, input_, sample_rate, records, license_, overwrite, **options):
     """Write the model of RUN (a run folder or .keras file) as TFLite, SavedModel or ONNX.
 
-    What was written is read back and compared with the Keras model on real pairs, where records are known, before it
-    counts as done. TFLite files use built-in operators only and take one window of sound or feature vector at a time.
+    The export is read back and compared with the Keras model, on real pairs where records are known, or nothing is left
+    behind. TFLite files use built-in operators only and accept one clip of audio or one feature vector at a time.
     """
     from keras_a2i.exporters.export import export
-    from keras_a2i.exporters.runtime import operators
 
-    format_ = format_ or _SUFFIXES.get(out.suffix)
-    if format_ is None:
-        raise UsageError(f"Name the --format, or an --out in .tflite or .onnx, or without suffix. Received: {out}")
-    done = export(
-        model,
-        out,
-        format=format_,
-        input=input_,
-        quantize=quantize,
-        integer_io=integer_io,
-        allow_flex=allow_flex,
-        records=records,
-        license=license_,
-        overwrite=overwrite,
-    )
-    found = done.agreement
-    cores = "all cores" if format_ == "saved-model" else "one core"
-    latency = f", {found.latency * 1e3:.2f} ms a picture on {cores}" if found else ""
-    click.echo(f"{done.path}: {done.size / 1e6:.2f} MB{latency}")
-    if found:
-        click.echo(
-            f"beside the Keras model on {done.compared_on}: differs by at most {found.max:.2g}, mean {found.mean:.2g} "
-            f"on [-1, 1], SSIM {found.ssim:.4f}"
+    with flag_names(path="--out", calibration="--records"):
+        done = export(
+            model,
+            out,
+            format=format_,
+            input=input_,
+            sample_rate=sample_rate,
+            records=records,
+            license=license_,
+            overwrite=overwrite,
+            **{name: value for name, value in options.items() if value is not None},
         )
-    else:
-        click.echo("not compared with the Keras model: no runtime here holds TensorFlow's own operators")
-    if done.float_layers:
-        click.echo(f"the last {done.float_layers} kernels stay in float32: all in int8 differed too much")
-    if format_ == "tflite":
-        names = operators(out)
-        built_in = not any(name.startswith("Flex") for name in names)
-        click.echo(f"operators{', all built in' if built_in else ''}: {', '.join(names)}")
+    found = done.agreement
+    cores = FORMATS[done.format].cores
+    click.echo(f"{done.path}: {done.size / 1e6:.2f} MB, {found.latency * 1e3:.2f} ms per image on {cores}")
+    click.echo(
+        f"compared with the Keras model on {done.compared_on}: differences of at most {found.max:.2g}, mean "
+        f"{found.mean:.2g} on [-1, 1], SSIM {found.ssim:.4f}"
+    )
+    for note in done.notes:
+        click.echo(note)

@@ -1,53 +1,33 @@
-"""`keras-a2i search`: the pictures that go with a sound, the sounds that go with a picture."""
+"""`keras-a2i search`: finds the images that go with audio, or the audio that goes with an image."""
 
 import pathlib
 
 import click
 
-from keras_a2i.errors import UsageError
+from keras_a2i.cli.flag_names import flag_names
 
 
 @click.command("search")
 @click.argument("run", type=click.Path(path_type=pathlib.Path))
 @click.argument("query", type=click.Path(path_type=pathlib.Path))
 @click.argument("among", nargs=-1, required=True, type=click.Path(exists=True, path_type=pathlib.Path))
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many to show.")
-@click.option("--sheet", type=click.Path(path_type=pathlib.Path), help="Draw the pictures found to this PNG file.")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Number of matches to show.")
+@click.option(
+    "--sheet", type=click.Path(path_type=pathlib.Path), help="Write the images found to this PNG file, as a sheet."
+)
 def command(run, query, among, top, sheet):
-    """Find what goes with QUERY: the nearest pictures AMONG files and folders for a sound, the nearest sounds for a
-    picture.
+    """Find the nearest images to the audio file QUERY, or the nearest audio files to the image QUERY, AMONG files and
+    folders.
 
-    RUN is the run folder of a training that aligned both, such as one of the recipe words-aligned. A sound of several
-    seconds is searched for as a whole, and found by its best second.
+    RUN is the run folder of a training that aligned audio and images, such as one of the recipe words-aligned. An audio
+    query of several seconds is searched for as a whole; audio is found by its best second.
     """
-    from keras_a2i.serving.search import PICTURES, SOUNDS, candidates, load_searcher
+    from keras_a2i.serving.search import IMAGE_SUFFIXES, search
 
-    suffix = query.suffix.lower()
-    if suffix not in PICTURES + SOUNDS:
-        raise UsageError(f"The query must be a {', '.join(SOUNDS + PICTURES)} file. Received: {query}")
-    if not query.is_file():
-        raise UsageError(f"The query must be a file. Received: {query}, which doesn't exist")
-    is_audio = suffix in SOUNDS
-    if sheet and not is_audio:
-        raise UsageError(f"A sheet shows pictures that a sound found. Received: --sheet with the picture {query}")
-    files = candidates(among, PICTURES if is_audio else SOUNDS)
-    searcher = load_searcher(run)
-    matches, failed = (searcher.find_images if is_audio else searcher.find_audio)(query, files)
-    for sentence in failed:
+    with flag_names():
+        result = search(run, query, among, top=top, sheet=sheet)
+    for sentence in result.skipped:
         click.echo(f"skipped: {sentence}", err=True)
-    for match in matches[:top]:
-        where = "" if is_audio else f"  at {match.time:g} s"
+    for match in result.matches:
+        where = "" if match.path.suffix.lower() in IMAGE_SUFFIXES else f"  at {match.time:g} s"
         click.echo(f"{match.similarity:6.3f}  {match.path}{where}")
-    if sheet:
-        _draw_sheet(sheet, matches[:top], searcher.predictor.metadata.image)
-
-
-def _draw_sheet(sheet: pathlib.Path, matches, image) -> None:
-    import numpy as np
-
-    from keras_a2i.media.image import read_image, save_png
-    from keras_a2i.media.sheet import draw_sheet
-
-    pictures = np.stack([read_image(match.path, image) for match in matches])
-    sheet.parent.mkdir(parents=True, exist_ok=True)
-    save_png(draw_sheet([pictures], captions=[f"{match.similarity:.2f}" for match in matches]), sheet)

@@ -17,7 +17,6 @@ from keras_a2i.evaluation.report_sections import table
 from keras_a2i.evaluation.scoring import METRICS
 from keras_a2i.evaluation.statistics import BLOCK_PAIRS, MIN_SOURCES, gain_over_seeds
 from keras_a2i.evaluation.verdict import LEVELS
-from keras_a2i.models.recipes import DESCRIPTIVE
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.resplit import read_keys, resplit
 from keras_a2i.sources.pair import PairKey
@@ -221,17 +220,16 @@ def _train(config: RunConfig, folder: pathlib.Path, seed: int, tell: Callable[[s
     run_folder = folder / f"run-seed-{seed}"
     tell("training")
     if RunFolder(run_folder).exists:
-        fit(folder / "records", run_folder, resume=True)
+        fit(folder / "records", run_folder, resume=True, verbose=0)
         return run_folder
-    overrides = {name: value for name, value in config.recipe.items() if name not in DESCRIPTIVE}
     fit(
         folder / "records",
         run_folder,
-        recipe=config.recipe["name"],
-        overrides=overrides,
+        recipe=Recipe.from_dict(config.recipe),
         seed=seed,
         epochs=config.epochs,
         batch_size=config.batch_size,
+        verbose=0,
     )
     return run_folder
 

@@ -1,4 +1,4 @@
-"""How far what was exported is from the Keras model, and how fast it runs."""
+"""How far an export is from the Keras model that it was made from, and how fast it is."""
 
 import dataclasses
 import time
@@ -7,17 +7,8 @@ import keras
 import numpy as np
 
 from keras_a2i.errors import ExportError
-from keras_a2i.exporters.runtime import Run
+from keras_a2i.exporters.formats import Limits, PredictFn
 from keras_a2i.metrics import ssim
-
-LIMITS = {
-    "saved-model": {"max": 1e-5},
-    "onnx": {"max": 1e-4},
-    "tflite": {"max": 1e-4},
-    "tflite float16": {"mean": 2e-3},
-    "tflite int8": {"mean": 0.02, "ssim": 0.97},
-}
-"""What an export may differ from the Keras model, on pictures in [-1, 1]: at most "max" and "mean", at least "ssim"."""
 
 _N_TIMED = 50
 _N_WARM = 5
@@ -25,13 +16,13 @@ _N_WARM = 5
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """An export beside the Keras model, on the same inputs.
+    """The comparison of an export with its Keras model on the same inputs.
 
     Attributes:
-        count: inputs compared.
-        max, mean: absolute differences of pictures in [-1, 1].
-        ssim: mean SSIM of its pictures to the Keras model's (Gaussian window).
-        latency: median seconds for one picture, on one core for TFLite.
+        count: number of inputs.
+        max, mean: absolute differences of images in [-1, 1].
+        ssim: mean SSIM of both models' images (Gaussian window).
+        latency: median seconds for one image.
     """
 
     count: int
@@ -41,44 +32,48 @@ class Agreement:
     latency: float
 
 
-def compare(model: keras.Model, run: Run, inputs: np.ndarray, kind: str) -> Agreement:
-    """Compares an export with the model it was made from.
+def compare(model: keras.Model, predict: PredictFn, inputs: np.ndarray, limits: Limits) -> Agreement:
+    """Compares an export with the model that it was made from.
 
     Args:
         model: the Keras model.
-        run: the export.
+        predict: the export.
         inputs: float32 (n, n_inputs).
-        kind: a key of `LIMITS`.
+        limits: how far the images may be apart.
 
     Raises:
-        ExportError: if it differs by more than its kind may.
+        ExportError: if they are further apart.
     """
-    real = model.predict(inputs, batch_size=32, verbose=0)
-    made = run(inputs)
-    difference = np.abs(made - real)
+    expected = model.predict(inputs, batch_size=32, verbose=0)
+    images = predict(inputs)
+    difference = np.abs(images - expected)
     found = Agreement(
         count=len(inputs),
         max=float(difference.max()),
         mean=float(difference.mean()),
-        ssim=float(np.mean(keras.ops.convert_to_numpy(ssim(real, made)))),
-        latency=_latency(run, inputs[:1]),
+        ssim=float(np.mean(keras.ops.convert_to_numpy(ssim(expected, images)))),
+        latency=_latency(predict, inputs[:1]),
     )
-    for name, limit in LIMITS[kind].items():
-        value = getattr(found, name)
-        within = value >= limit if name == "ssim" else value <= limit
-        if not within:
-            what = f"an SSIM of at least {limit}" if name == "ssim" else f"{name} differences of at most {limit:g}"
-            raise ExportError(
-                f"The exported model must agree with the Keras model: {what}. Received: {value:.2g} on {len(inputs)} "
-                "inputs; nothing was written"
-            )
+    # Written so that NaN is refused too.
+    if not found.max <= limits.max or not found.mean <= limits.mean:
+        name, limit = ("max", limits.max) if not found.max <= limits.max else ("mean", limits.mean)
+        _refuse(f"{name} differences of at most {limit:g}", getattr(found, name), found.count)
+    if not found.ssim >= limits.ssim:
+        _refuse(f"an SSIM of at least {limits.ssim}", found.ssim, found.count)
     return found
 
 
-def _latency(run: Run, one: np.ndarray) -> float:
+def _refuse(rule: str, value: float, count: int) -> None:
+    raise ExportError(
+        f"The exported model must agree with the Keras model: {rule}. Received: {value:.2g} on {count} inputs. "
+        "Nothing was written"
+    )
+
+
+def _latency(predict: PredictFn, one: np.ndarray) -> float:
     times = []
     for _ in range(_N_WARM + _N_TIMED):
         start = time.perf_counter()
-        run(one)
+        predict(one)
         times.append(time.perf_counter() - start)
     return float(np.median(times[_N_WARM:]))

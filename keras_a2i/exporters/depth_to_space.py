@@ -1,12 +1,17 @@
-"""The form of a model that is computed at the edge: sub-pixel convolutions in place of transposed ones.
+"""A model with its transposed convolutions rewritten as sub-pixel convolutions, for inference on a CPU core.
 
-TFLite runs a strided transposed convolution several times slower than the convolution, `depth_to_space` and crop that
-are its equal. Batch normalisation goes into the kernels on the way.
+TFLite runs a strided transposed convolution several times slower than the equal convolution, `depth_to_space` and crop.
+Batch normalisation is folded into the kernels on the way.
 """
+
+import itertools
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+
+from keras_a2i.exporters.inference_model import is_graph, to_graph
 
 
 class DepthToSpaceConv2D(keras.layers.Layer):
@@ -45,55 +50,81 @@ class DepthToSpaceConv2D(keras.layers.Layer):
 
 
 def to_depth_to_space(model: keras.Model) -> keras.Model:
-    """A model that gives the same pictures with no transposed convolution in it.
+    """Returns a model for inference that computes the same images without transposed convolutions.
 
     Args:
-        model: a functional model; it is left as it is, and its other layers are shared.
+        model: a functional model, with functional or sequential models among its layers where the user built it so; it
+            stays as it is, and the new model shares its other layers.
 
     Returns:
-        A functional model for inference. Transposed convolutions of another shape than kernel = 2 x stride, even stride
-        and "same" padding stay.
+        A functional model. Transposed convolutions of another shape than kernel = 2 x stride, even stride and "same"
+        padding on square maps stay, as do models within it that have code of their own.
     """
-    folded: dict[str, keras.layers.BatchNormalization] = {}
-    for layer in model.layers:
-        if _is_convertible(layer) and (norm := _only_follower(layer)) is not None:
-            folded[layer.name] = norm
-    skipped = {norm.name for norm in folded.values()}
+    model = to_graph(model)
+    norms = _norms_to_fold(model)
+    skipped = {id(norm) for norm in norms.values()}
 
-    def convert(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if layer.name in skipped:
+    def convert(layer: Any) -> Any:
+        if id(layer) in skipped:
             return keras.layers.Identity(name=layer.name)
-        if not _is_convertible(layer):
-            return layer
-        return DepthToSpaceConv2D(*_fold(layer, folded.get(layer.name)), layer.strides[0], name=layer.name)
+        if is_graph(layer) and len(layer.inputs) == len(layer.outputs) == 1:
+            return to_depth_to_space(layer)
+        if _is_convertible(layer):
+            return DepthToSpaceConv2D(*_fold(layer, norms.get(id(layer))), layer.strides[0], name=layer.name)
+        return layer
 
-    # Arguments of the layer replaced (mask, training) mean nothing to the one in its place.
-    return keras.models.clone_model(model, clone_function=convert, call_function=lambda layer, *args, **_: layer(*args))
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        # Arguments of a replaced layer, such as training, mean nothing to the layer in its place.
+        replaced = isinstance(layer, DepthToSpaceConv2D | keras.layers.Identity)
+        return layer(*args) if replaced else layer(*args, **kwargs)
+
+    return keras.models.clone_model(model, clone_function=convert, call_function=call)
 
 
-def _is_convertible(layer: keras.layers.Layer) -> bool:
+def _is_convertible(layer: Any) -> bool:
     if not isinstance(layer, keras.layers.Conv2DTranspose) or layer.data_format != "channels_last":
         return False
     stride = layer.strides[0]
     plain = layer.activation is keras.activations.linear and layer.dilation_rate in (1, (1, 1)) and layer.use_bias
     square = layer.strides == (stride, stride) and layer.kernel_size == (2 * stride, 2 * stride)
-    return plain and square and stride % 2 == 0 and layer.padding == "same"
+    if not (plain and square and stride % 2 == 0 and layer.padding == "same"):
+        return False
+    maps = [node.input_tensors[0].shape for node in layer._inbound_nodes]
+    return all(len(shape) == 4 and shape[1] == shape[2] is not None for shape in maps)
 
 
-def _only_follower(layer: keras.layers.Layer) -> keras.layers.BatchNormalization | None:
-    """The batch normalisation that alone takes a layer's output, or None."""
-    # A layer that stands in several models has a node in each.
-    followers = {node.operation for node in layer._outbound_nodes}
-    one = followers.pop() if len(followers) == 1 else None
-    return one if isinstance(one, keras.layers.BatchNormalization) and one.scale and one.center else None
+def _norms_to_fold(model: keras.Model) -> dict[int, keras.layers.BatchNormalization]:
+    """The batch normalisation of every convertible layer whose output goes nowhere else, by the layer's identity."""
+    users: dict[int, list] = {}
+    inputs: dict[int, int] = {}
+    for node in itertools.chain.from_iterable(model._nodes_by_depth.values()):
+        for tensor in node.input_tensors:
+            users.setdefault(id(tensor._keras_history.operation), []).append(node.operation)
+            inputs[id(node.operation)] = inputs.get(id(node.operation), 0) + 1
+    for tensor in model.outputs:
+        users.setdefault(id(tensor._keras_history.operation), []).append(None)
+    norms = {}
+    for layer in model.layers:
+        followers = users.get(id(layer), [])
+        if not _is_convertible(layer) or len(followers) != 1:
+            continue
+        norm = followers[0]
+        is_norm = isinstance(norm, keras.layers.BatchNormalization) and inputs[id(norm)] == 1
+        if is_norm and norm.scale and norm.center and norm.axis in (-1, 3):
+            norms[id(layer)] = norm
+    return norms
 
 
 def _fold(
     layer: keras.layers.Conv2DTranspose, norm: keras.layers.BatchNormalization | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias with the normalisation that follows worked in."""
-    kernel, bias = layer.kernel.numpy().astype(np.float64), layer.bias.numpy().astype(np.float64)
+    """Returns the kernel and bias of a layer with the normalisation that follows it folded in."""
+    kernel, bias = ops.convert_to_numpy(layer.kernel).astype(np.float64), ops.convert_to_numpy(layer.bias)
     if norm is None:
         return kernel, bias
-    gain = norm.gamma.numpy() / np.sqrt(norm.moving_variance.numpy().astype(np.float64) + norm.epsilon)
-    return kernel * gain[:, None], (bias - norm.moving_mean.numpy()) * gain + norm.beta.numpy()
+    gamma, beta, mean, variance = (
+        ops.convert_to_numpy(variable).astype(np.float64)
+        for variable in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
+    )
+    gain = gamma / np.sqrt(variance + norm.epsilon)
+    return kernel * gain[:, None], (bias - mean) * gain + beta

@@ -1,15 +1,14 @@
-"""A Keras model of features as an ONNX file, by tf2onnx."""
+"""ONNX files with any batch size, written by tf2onnx and run by ONNX Runtime."""
 
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_a2i.errors import ExportError, MissingPackageError
-from keras_a2i.exporters.depth_to_space import to_depth_to_space
-from keras_a2i.exporters.runtime import Run
-from keras_a2i.exporters.tflite import quiet
-from keras_a2i.models.model_file import METADATA_NAME, ModelMetadata
+from keras_a2i.errors import ExportError, MissingPackageError, ModelError
+from keras_a2i.exporters.formats import Format, Limits, NoOptions, PredictFn, register
+from keras_a2i.exporters.quiet import quiet
+from keras_a2i.models.model_file import METADATA_NAME, ModelMetadata, default_metadata
 
 if TYPE_CHECKING:
     import keras
@@ -17,73 +16,116 @@ if TYPE_CHECKING:
 OPSET = 17
 
 
-def write_onnx(model: "keras.Model", path: pathlib.Path, metadata: ModelMetadata) -> None:
-    """Writes a model with any batch size, the input "features" and the output "image", its metadata inside.
+@register
+class OnnxFormat(Format):
+    """An ONNX file with the input "features" or "waveform" and the output "image"."""
 
-    Raises:
-        ExportError: if the model takes sound, or holds what ONNX can't.
-        MissingPackageError: without tf2onnx.
-    """
-    if metadata.input == "waveform":
-        raise ExportError(
-            "An ONNX file takes features, not sound: the converter writes the Fourier transform as an operator that "
-            "ONNX doesn't have. Export a model of features with --input features, or sound as TFLite or SavedModel"
+    id = "onnx"
+    title = "ONNX"
+    suffix = ".onnx"
+
+    def limits(self, options: NoOptions) -> Limits:
+        """Differences of at most 1e-4."""
+        return Limits(max=1e-4)
+
+    def write(
+        self,
+        model: "keras.Model",
+        path: pathlib.Path,
+        metadata: ModelMetadata,
+        options: NoOptions,
+        calibration: np.ndarray | None = None,
+    ) -> None:
+        """Writes the file, its metadata in a property of the model."""
+        try:
+            import onnx
+            import tf2onnx
+        except ImportError:
+            raise MissingPackageError("tf2onnx", "onnx", "Writing ONNX") from None
+        import tensorflow as tf
+        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+        from keras_a2i.exporters.depth_to_space import to_depth_to_space
+
+        light = to_depth_to_space(model)
+        serve = tf.function(
+            lambda inputs: tf.cast(light(inputs, training=False), tf.float32),
+            input_signature=[tf.TensorSpec((None, metadata.n_inputs), tf.float32, name=metadata.input)],
         )
-    try:
-        import onnx
-        import tf2onnx
-    except ImportError:
-        raise MissingPackageError("tf2onnx", "onnx", "Writing ONNX") from None
-    import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+        try:
+            with quiet():
+                frozen = convert_variables_to_constants_v2(serve.get_concrete_function())
+                proto, _ = tf2onnx.convert.from_graph_def(
+                    frozen.graph.as_graph_def(),
+                    input_names=[frozen.inputs[0].name],
+                    output_names=[frozen.outputs[0].name],
+                    opset=OPSET,
+                )
+                # The converter doesn't notice operators that ONNX lacks, and neither does the checker.
+                foreign = {node.op_type for node in proto.graph.node if not onnx.defs.has(node.op_type, node.domain)}
+                if foreign:
+                    raise ExportError(_foreign_message(foreign, metadata))
+                _rename(proto.graph, {frozen.inputs[0].name: metadata.input, frozen.outputs[0].name: "image"})
+                onnx.helper.set_model_props(proto, {METADATA_NAME: metadata.to_json()})
+                onnx.checker.check_model(proto)
+        except ExportError:
+            raise
+        except (ValueError, RuntimeError, KeyError, NotImplementedError, onnx.checker.ValidationError) as error:
+            raise ExportError(
+                f"The model must consist of ONNX operators. The converter reports: {error}. Export it as tflite or "
+                "saved-model"
+            ) from error
+        path.write_bytes(proto.SerializeToString())
 
-    light = to_depth_to_space(model)
-    serve = tf.function(
-        lambda features: tf.cast(light(features, training=False), tf.float32),
-        input_signature=[tf.TensorSpec((None, metadata.n_inputs), tf.float32, name="features")],
-    )
-    try:
-        with quiet():
-            frozen = convert_variables_to_constants_v2(serve.get_concrete_function())
-            names = {frozen.inputs[0].name: "features", frozen.outputs[0].name: "image"}
-            proto, _ = tf2onnx.convert.from_graph_def(
-                frozen.graph.as_graph_def(),
-                input_names=[frozen.inputs[0].name],
-                output_names=[frozen.outputs[0].name],
-                opset=OPSET,
+    def can_load(self, path: pathlib.Path) -> bool:
+        """Whether a path is a file that ends in .onnx."""
+        return path.suffix.lower() == self.suffix and path.is_file()
+
+    def load(self, path: pathlib.Path, threads: int = 1) -> tuple[PredictFn, ModelMetadata]:
+        """Loads a file for CPU cores; one without metadata counts as accepting features."""
+        try:
+            import onnxruntime
+        except ImportError:
+            raise MissingPackageError("onnxruntime", "onnx", "Running an ONNX file") from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        try:
+            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # The runtime's errors have no common class of their own.
+        except Exception as error:
+            raise ModelError(f"{path.name} can't be loaded as an ONNX model: {error}") from error
+        inputs = {each.name: each.shape for each in session.get_inputs()}
+        outputs = {each.name: each.shape for each in session.get_outputs()}
+        held = session.get_modelmeta().custom_metadata_map.get(METADATA_NAME)
+        metadata = ModelMetadata.from_json(held) if held else None
+        name = metadata.input if metadata else "features"
+        if list(inputs) != [name] or "image" not in outputs:
+            raise ModelError(
+                f"{path.name} must have the input {name} and the output image. "
+                f"Received: {', '.join(inputs)} and {', '.join(outputs)}"
             )
-            _rename(proto.graph, names)
-            onnx.helper.set_model_props(proto, {METADATA_NAME: metadata.to_json()})
-            onnx.checker.check_model(proto)
-    except (ValueError, RuntimeError, KeyError, NotImplementedError, onnx.checker.ValidationError) as error:
-        raise ExportError(f"The model must be made of what ONNX holds. The converter says: {error}") from error
-    path.write_bytes(proto.SerializeToString())
+
+        def predict(values: np.ndarray) -> np.ndarray:
+            return session.run(["image"], {name: values})[0]
+
+        return predict, metadata or default_metadata(tuple(inputs[name]), tuple(outputs["image"]))
+
+    def is_export(self, path: pathlib.Path) -> bool:
+        """Whether a file ends in .onnx and holds the metadata of an export."""
+        return self.can_load(path) and METADATA_NAME.encode() in path.read_bytes()
 
 
-def _rename(graph: "object", names: dict[str, str]) -> None:
-    """Gives values of a graph other names, wherever they stand."""
+def _foreign_message(foreign: set[str], metadata: ModelMetadata) -> str:
+    hint = "Export it as tflite or saved-model"
+    if metadata.input == "waveform":
+        hint = f"ONNX has no Fourier transform for audio: {hint}, or a model of features with input='features'"
+    return f"The model must consist of ONNX operators. Received: {', '.join(sorted(foreign))}. {hint}"
+
+
+def _rename(graph: Any, names: dict[str, str]) -> None:
+    """Renames values of a graph wherever they are used."""
     for value in (*graph.input, *graph.output):
         value.name = names.get(value.name, value.name)
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
-
-
-def load_onnx(path: pathlib.Path) -> Run:
-    """A function from features to pictures for an ONNX file, on one core.
-
-    Raises:
-        MissingPackageError: without onnxruntime.
-    """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MissingPackageError("onnxruntime", "onnx", "Reading ONNX back") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-    def run(features: np.ndarray) -> np.ndarray:
-        return session.run(["image"], {"features": features})[0]
-
-    return run

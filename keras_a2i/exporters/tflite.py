@@ -1,72 +1,185 @@
-"""A Keras model as the bytes of a `.tflite` file: float32, float16 weights, or int8."""
+"""TFLite files (LiteRT) of built-in operators, one input at a time: float32, float16 weights, or int8."""
 
 import contextlib
 import dataclasses
-import logging
-import os
 import pathlib
 import re
-import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_a2i.errors import ExportError
-from keras_a2i.exporters.depth_to_space import to_depth_to_space
-from keras_a2i.exporters.runtime import make_interpreter, to_integers
-from keras_a2i.models.model_file import ModelMetadata
+from keras_a2i.errors import ExportError, MissingPackageError, ModelError, UsageError
+from keras_a2i.exporters.formats import Format, Limits, PredictFn, option, register
+from keras_a2i.exporters.quiet import quiet
+from keras_a2i.models.model_file import ModelMetadata, default_metadata, embed_metadata, read_metadata
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-QUANTIZATIONS = ("none", "float16", "int8")
+SIGNATURE = "serving_default"
+MAX_FLOAT_LAYERS = 4
+_MARK = b"TFL3"
+_INT16_SCALE = 1 / 32_768
+_IMAGE_SCALE = 1 / 127
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TFLiteOptions:
-    """How a `.tflite` file is made.
+    """Options of a `.tflite` file.
 
     Attributes:
-        quantize: "none", "float16" (weights) or "int8" (weights and what is computed with them; the front end and layer
-            normalisations stay in float32).
-        float_layers: with "int8", so many kernels at the end, and what follows them, stay in float32 too.
-        integer_io: the picture as int8, features as int8 and sound as int16 samples; with "int8" only.
-        allow_flex: operators of TensorFlow itself where TFLite has none.
-        calibration: real inputs (n, n_inputs) that "int8" takes its ranges from.
+        quantize: "none", "float16" (weights), or "int8" (weights and activations; the front end and layer
+            normalisations stay in float32). "int8" takes its ranges from calibration inputs.
+        integer_io: with "int8": int8 images, int8 features and int16 audio samples in place of float32.
+        float_layers: with "int8": number of kernels at the end that stay in float32, with everything after them; None
+            is the smallest number from 0 to 4 with which the file agrees with the Keras model.
     """
 
-    quantize: str = "none"
-    float_layers: int = 0
-    integer_io: bool = False
-    allow_flex: bool = False
-    calibration: np.ndarray | None = None
+    quantize: str = option(
+        "none", "Weights in float16, or int8 arithmetic calibrated on records.", ("none", "float16", "int8")
+    )
+    integer_io: bool = option(False, "With int8: integer inputs (int16 audio, int8 features) and int8 images.")
+    float_layers: int | None = option(
+        None, "With int8: number of last kernels that stay in float32 (default: as few as agree with the Keras model)."
+    )
 
 
-def convert(model: "keras.Model", metadata: ModelMetadata, options: TFLiteOptions) -> tuple[bytes, ModelMetadata]:
+@register
+class TFLiteFormat(Format):
+    """A TFLite file of built-in operators with the signature "serving_default".
+
+    It accepts one "features" or "waveform" (1, n_inputs) and returns one "image" (1, size, size, channels).
+    """
+
+    id = "tflite"
+    title = "TFLite"
+    suffix = ".tflite"
+    Options = TFLiteOptions
+
+    def check(self, options: TFLiteOptions) -> None:
+        """Refuses the options of int8 for another quantisation."""
+        for name in ("integer_io", "float_layers"):
+            value = getattr(options, name)
+            if value not in (False, None) and options.quantize != "int8":
+                raise UsageError(
+                    f"{name} must be left out unless quantize='int8'. "
+                    f"Received: {name}={value!r} with quantize={options.quantize!r}"
+                )
+        if options.float_layers is not None and options.float_layers < 0:
+            raise UsageError(f"float_layers must be 0 or more. Received: float_layers={options.float_layers}")
+
+    def needs_calibration(self, options: TFLiteOptions) -> bool:
+        """With int8."""
+        return options.quantize == "int8"
+
+    def attempts(self, options: TFLiteOptions) -> Iterator[TFLiteOptions]:
+        """With int8, more and more of the last kernels stay in float32: they hold a hundredth of the weights, and an
+        error in them is seen directly."""
+        if options.quantize != "int8" or options.float_layers is not None:
+            yield options
+            return
+        for number in range(MAX_FLOAT_LAYERS + 1):
+            yield dataclasses.replace(options, float_layers=number)
+
+    def limits(self, options: TFLiteOptions) -> Limits:
+        """By the quantisation: a maximum of 1e-4 for float32, a mean of 0.002 for float16, and a mean of 0.02 with an
+        SSIM of 0.97 for int8."""
+        return {
+            "none": Limits(max=1e-4),
+            "float16": Limits(mean=2e-3),
+            "int8": Limits(mean=0.02, ssim=0.97),
+        }[options.quantize]
+
+    def write(
+        self,
+        model: "keras.Model",
+        path: pathlib.Path,
+        metadata: ModelMetadata,
+        options: TFLiteOptions,
+        calibration: np.ndarray | None = None,
+    ) -> None:
+        """Writes the file, its metadata in an archive behind the model."""
+        content, metadata = convert(model, metadata, options, calibration)
+        path.write_bytes(content)
+        embed_metadata(path, metadata)
+
+    def can_load(self, path: pathlib.Path) -> bool:
+        """Whether a path is a file that ends in .tflite."""
+        return path.suffix.lower() == self.suffix and path.is_file()
+
+    def load(self, path: pathlib.Path, threads: int = 1) -> tuple[PredictFn, ModelMetadata]:
+        """Loads a file by LiteRT, without TensorFlow; integer inputs and outputs are converted from and to float32."""
+        metadata = read_metadata(path)
+        name = metadata.input if metadata else "features"
+        try:
+            runner = make_interpreter(path, threads).get_signature_runner(SIGNATURE)
+            inputs, outputs = runner.get_input_details()[name], runner.get_output_details()["image"]
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise ModelError(f"{path.name} isn't a TFLite model with the signature {name} -> image: {error}") from error
+        metadata = metadata or default_metadata(tuple(inputs["shape"]), tuple(outputs["shape"]))
+        scales = metadata.quantization
+
+        def predict(values: np.ndarray) -> np.ndarray:
+            if "input" in scales:
+                values = to_integers(values, *scales["input"], inputs["dtype"])
+            # The runner reuses its output buffer.
+            images = np.concatenate([runner(**{name: row[None]})["image"].copy() for row in values])
+            if "output" in scales:
+                scale, zero = scales["output"]
+                images = (images.astype(np.float32) - zero) * np.float32(scale)
+            return images
+
+        return predict, metadata
+
+    def is_export(self, path: pathlib.Path) -> bool:
+        """Whether a file is a TFLite model, whatever its name."""
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(8)[4:] == _MARK
+
+    def notes(self, path: pathlib.Path, options: TFLiteOptions) -> list[str]:
+        """Names the operators, and the kernels that int8 left in float32."""
+        notes = [f"operators, all built in: {', '.join(operators(path))}"]
+        if options.float_layers:
+            notes.insert(0, f"the last {options.float_layers} kernels stay in float32: int8 differed too much in them")
+        return notes
+
+
+def convert(
+    model: "keras.Model", metadata: ModelMetadata, options: TFLiteOptions, calibration: np.ndarray | None = None
+) -> tuple[bytes, ModelMetadata]:
     """Converts a model to the form that is fastest on a CPU core.
 
     Args:
-        model: from features or sound to pictures.
+        model: a functional model from features or a waveform to images.
         metadata: of the model.
-        options: of the file.
+        options: of the file, `float_layers` being a number with "int8".
+        calibration: real inputs (n, n_inputs) for "int8".
 
     Returns:
         The file's bytes and its metadata, with the scales of integers.
 
     Raises:
-        ExportError: if the model can't be made of built-in operators.
+        ExportError: if the model can't be expressed in built-in operators.
     """
     import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 
-    scales = {"input": _input_scale(metadata, options), "output": (1 / 127, 0)} if options.integer_io else {}
-    module, function = _trace(to_depth_to_space(model), metadata, scales)
+    from keras_a2i.exporters.depth_to_space import to_depth_to_space
+
+    scales: dict[str, tuple[float, int]] = {}
+    if options.integer_io:
+        assert calibration is not None
+        largest = _INT16_SCALE if metadata.input == "waveform" else float(np.abs(calibration).max()) / 127
+        scales = {"input": (largest, 0), "output": (_IMAGE_SCALE, 0)}
+    light = to_depth_to_space(model)
+    with _unrolled(light) if options.quantize == "int8" else contextlib.nullcontext():
+        module, function = _trace(light, metadata, scales)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if options.allow_flex:
-        converter.target_spec.supported_ops.append(tf.lite.OpsSet.SELECT_TF_OPS)
     if options.quantize == "float16":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
@@ -74,14 +187,80 @@ def convert(model: "keras.Model", metadata: ModelMetadata, options: TFLiteOption
         with quiet():
             content = converter.convert()
             if options.quantize == "int8":
-                content = _quantize(converter, content, model, scales, options)
+                assert calibration is not None
+                if any(details["op_name"] == "WHILE" for details in make_interpreter(content)._get_ops_details()):
+                    raise ExportError(
+                        "quantize='int8' needs a model without loops, on which the converter fails. Received: a model "
+                        "with a loop. Use quantize='float16' or 'none'"
+                    )
+                if scales:
+                    calibration = to_integers(calibration, *scales["input"], _input_dtype(metadata, scales))
+                content = _quantize(converter, content, model, calibration, options.float_layers or 0)
+    except ExportError:
+        raise
     except (ConverterError, RuntimeError, ValueError) as error:
         foreign = re.search(r"(?:(?:Flex|Custom) ops: |'tf\.)([\w, ]+)", str(error))
         raise ExportError(
-            f"The model must be made of built-in TFLite operators. Received: {foreign[1] if foreign else error}. "
-            "--allow-flex admits TensorFlow's own operators, which few runtimes hold"
+            f"The model must consist of built-in TFLite operators. Received: {foreign[1] if foreign else error}. "
+            "Replace the layers that need others, or export it as saved-model"
         ) from error
     return content, dataclasses.replace(metadata, quantization=scales)
+
+
+def operators(path: pathlib.Path) -> list[str]:
+    """Names of the operators that a `.tflite` file uses, sorted."""
+    return sorted({details["op_name"] for details in _interpreter(path, 1)._get_ops_details()} - {"DELEGATE"})
+
+
+def make_interpreter(model: pathlib.Path | bytes, threads: int = 1) -> Any:
+    """Returns an interpreter of a `.tflite` file or of its content, ready to run.
+
+    Raises:
+        MissingPackageError: if neither LiteRT nor TensorFlow is installed.
+    """
+    interpreter = _interpreter(model, threads)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def _interpreter(model: pathlib.Path | bytes, threads: int) -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        try:
+            import tensorflow as tf
+        except ImportError:
+            raise MissingPackageError("ai-edge-litert", "edge", "Running a .tflite file") from None
+        Interpreter = tf.lite.Interpreter
+    source = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
+    return Interpreter(**source, num_threads=threads)
+
+
+def to_integers(values: np.ndarray, scale: float, zero: int, dtype: Any) -> np.ndarray:
+    """Converts numbers to the integers of a type that stand for them: number = scale * (integer - zero)."""
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(values / scale) + zero, limits.min, limits.max).astype(dtype)
+
+
+@contextlib.contextmanager
+def _unrolled(model: "keras.Model") -> Iterator[None]:
+    """Has recurrent layers traced without a loop, on which the int8 converter crashes."""
+    import keras
+
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN) and not layer.unroll]
+    for layer in layers:
+        layer.unroll = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.unroll = False
+
+
+def _input_dtype(metadata: ModelMetadata, scales: dict[str, tuple[float, int]]) -> type:
+    if not scales:
+        return np.float32
+    return np.int16 if metadata.input == "waveform" else np.int8
 
 
 def _trace(
@@ -89,11 +268,10 @@ def _trace(
 ) -> "tuple[tf.Module, Any]":
     import tensorflow as tf
 
-    # Weights as constants: the converter leaves Keras 3's variables unread otherwise, and pictures come out as NaN.
+    # Weights as constants: the converter leaves Keras 3's variables unread otherwise, and images come out as NaN.
     trainable = [variable.numpy() for variable in model.trainable_variables]
     others = [variable.numpy() for variable in model.non_trainable_variables]
-    integer = tf.int16 if metadata.input == "waveform" else tf.int8
-    dtype = integer if scales else tf.float32
+    dtype = tf.as_dtype(_input_dtype(metadata, scales))
 
     @tf.function(input_signature=[tf.TensorSpec((1, metadata.n_inputs), dtype, name=metadata.input)])
     def serve(inputs):
@@ -113,77 +291,64 @@ def _trace(
     return module, serve.get_concrete_function()
 
 
-def _input_scale(metadata: ModelMetadata, options: TFLiteOptions) -> tuple[float, int]:
-    """Scale and zero point of integer inputs: 16-bit samples, or features up to the largest that was seen."""
-    if metadata.input == "waveform":
-        return 1 / 32_768, 0
-    return float(np.abs(options.calibration).max()) / 127, 0
-
-
 def _quantize(
-    converter: Any,
-    content: bytes,
-    model: "keras.Model",
-    scales: dict[str, tuple[float, int]],
-    options: TFLiteOptions,
+    converter: Any, content: bytes, model: "keras.Model", calibration: np.ndarray, float_layers: int
 ) -> bytes:
-    """The int8 form of a converted model; `content` is its float32 form."""
+    """Returns the int8 form of a converted model; `content` is its float32 form."""
     import tensorflow as tf
 
-    inputs = to_integers(options.calibration, *scales["input"]) if scales else options.calibration
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([row[None]] for row in inputs)
+    converter.representative_dataset = lambda: ([row[None]] for row in calibration)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, *converter.target_spec.supported_ops]
-    # The converter itself quantises everything or nothing; the debugger's quantiser takes a list of exceptions.
+    # The converter itself quantises everything or nothing; the debugger's quantiser accepts a list of exceptions.
     debugger = tf.lite.experimental.QuantizationDebugger(
         converter=converter,
         debug_dataset=converter.representative_dataset,
         debug_options=tf.lite.experimental.QuantizationDebugOptions(
-            denylisted_nodes=_float_nodes(content, model, options.float_layers)
+            denylisted_nodes=_float_nodes(content, model, float_layers)
         ),
     )
     return bytes(debugger.get_nondebug_quantized_model())
 
 
 def _float_nodes(content: bytes, model: "keras.Model", float_layers: int) -> list[str]:
-    """Results that stay in float32: all before the first kernel, layer normalisations and what prepares mel frames, and
-    all from a late kernel on.
+    """Names the results that stay in float32: all before the first kernel, those of layer normalisations and of the
+    layers that prepare mel frames, and all from one of the last kernels on.
 
-    Powers of sound span ten decades and the squares of a normalisation three: int8 has two.
+    Spectral power spans about ten orders of magnitude and the squares of a normalisation three; int8 covers two.
     """
     import keras
 
     from keras_a2i.layers import CepstralNormalization, TimeAlign
 
-    kernels = [layer.name for layer in model.layers if getattr(layer, "kernel", None) is not None]
+    layers = list(_leaf_layers(model))
+    kernels = [layer.name for layer in layers if getattr(layer, "kernel", None) is not None]
     wide = (keras.layers.LayerNormalization, TimeAlign, CepstralNormalization)
-    norms = [layer.name for layer in model.layers if isinstance(layer, wide)]
+    norms = [layer.name for layer in layers if isinstance(layer, wide)]
     interpreter = make_interpreter(content)
     names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
-    results = [names[index] for op in interpreter._get_ops_details() for index in op["outputs"]]
+    results = [names[index] for op in interpreter._get_ops_details() for index in op["outputs"] if index in names]
     first = next((i for i, name in enumerate(results) if _is_of(name, kernels)), 0)
     late = kernels[len(kernels) - float_layers :]
     last = next((i for i, name in enumerate(results) if _is_of(name, late)), len(results))
     return results[:first] + [name for name in results[first:last] if _is_of(name, norms)] + results[last:]
 
 
+def _leaf_layers(model: "keras.Model") -> "Iterator[keras.layers.Layer]":
+    """Yields the layers of a model and of the models within it."""
+    import keras
+
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaf_layers(layer)
+        else:
+            yield layer
+
+
 def _is_of(result: str, layers: list[str]) -> bool:
-    """Whether a result of the graph (scopes joined by semicolons, repeated ones numbered) is of one of the layers."""
-    scopes = [part.split("/")[0] for part in result.split(";")]
+    """Whether a result of the graph belongs to one of the layers.
+
+    Results are named by scopes, "model/layer/op"; fused ones are joined by semicolons, repeated ones numbered.
+    """
+    scopes = {scope for part in result.split(";") for scope in part.split("/")[:-1] or [part]}
     return any(re.fullmatch(rf"{re.escape(layer)}(_\d+)?", scope) for layer in layers for scope in scopes)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps what converters log and warn of from the terminal."""
-    saved = os.dup(2)
-    with pathlib.Path(os.devnull).open("w") as null, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        os.dup2(null.fileno(), 2)
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(logging.NOTSET)
-            os.dup2(saved, 2)
-            os.close(saved)

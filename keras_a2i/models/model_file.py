@@ -167,11 +167,16 @@ def _without_compilation(model: "keras.Model") -> "keras.Model":
     return copy
 
 
-def load_model(path: pathlib.Path) -> "tuple[keras.Model, ModelMetadata]":
+def load_model(
+    path: pathlib.Path, *, input: str | None = None, sample_rate: int | None = None
+) -> "tuple[keras.Model, ModelMetadata]":
     """Reads a `.keras` file, not compiled, with Keras' safe mode on.
 
-    A file without metadata (saved by plain `model.save`) is taken for a model of the default features if their number
-    fits, else of embeddings.
+    The metadata of a file without any (saved by plain `model.save`) is inferred by `default_metadata`.
+
+    Args:
+        path: the file.
+        input, sample_rate: as for `default_metadata`; they count only where the file holds no metadata.
 
     Raises:
         ModelError: if the file isn't a Keras model, or its sizes don't fit its metadata.
@@ -190,45 +195,79 @@ def load_model(path: pathlib.Path) -> "tuple[keras.Model, ModelMetadata]":
         if isinstance(error, KerasA2IError):
             raise
         raise ModelError(f"{path.name} can't be loaded as a Keras model: {error}") from error
-    metadata = read_metadata(path) or metadata_of(model)
-    _check_fit(path.name, metadata, model.input_shape, model.output_shape)
+    metadata = read_metadata(path) or metadata_of(model, input=input, sample_rate=sample_rate)
+    check_fit(path.name, metadata, model.input_shape, model.output_shape)
     return model, metadata
 
 
-def metadata_of(model: "keras.Model") -> ModelMetadata:
-    """Returns the metadata of a model without a file: its own, or a guess from its shapes.
+def metadata_of(model: "keras.Model", *, input: str | None = None, sample_rate: int | None = None) -> ModelMetadata:
+    """Returns the metadata of a model in memory: its own, or what `default_metadata` infers from its shapes.
 
     Raises:
-        ModelError: if its input isn't a batch of vectors, or its output isn't a batch of square images.
+        ModelError: if the model doesn't accept vectors or doesn't return square images.
     """
     own = getattr(model, "metadata", None)
     if isinstance(own, ModelMetadata):
         return own
-    return default_metadata(model.input_shape, model.output_shape, model.inputs[0].name)
+    return default_metadata(
+        model.input_shape, model.output_shape, model.inputs[0].name, input=input, sample_rate=sample_rate
+    )
 
 
-def default_metadata(input_shape: tuple, output_shape: tuple, input_name: str = "features") -> ModelMetadata:
-    """Returns metadata for a model without any: default features, or embeddings if the length of its input differs.
+def default_metadata(
+    input_shape: tuple,
+    output_shape: tuple,
+    input_name: str = "features",
+    *,
+    input: str | None = None,
+    sample_rate: int | None = None,
+) -> ModelMetadata:
+    """Infers the metadata of a model that carries none from its input and its output.
+
+    The input is a waveform if `input` or `sample_rate` says so, if it is named "waveform", or if its length is that of
+    a second at 16 kHz or too long for an embedding. Otherwise it is the default features if there are as many, else an
+    embedding.
+
+    Args:
+        input_shape: (None, n_inputs).
+        output_shape: (None, size, size, channels).
+        input_name: name of the model's input.
+        input: "features" or "waveform", where it is known.
+        sample_rate: Hz of the waveform; None is 16,000.
 
     Raises:
-        ModelError: if its input isn't a batch of vectors, or its output isn't a batch of square images.
+        ModelError: if the model doesn't accept vectors or doesn't return square images.
     """
     if len(input_shape) != 2 or len(output_shape) != 4 or output_shape[1] != output_shape[2]:
         raise ModelError(
-            "A model must map features (batch, n_features) or waveforms (batch, n_samples) to images (batch, size, "
-            f"size, channels). Received: {tuple(input_shape)} and {tuple(output_shape)}"
+            "A model must accept features (batch, n_features) or waveforms (batch, n_samples), and return images "
+            f"(batch, size, size, channels). Received: {tuple(input_shape)} and {tuple(output_shape)}"
         )
     features, length = FeatureConfig(), input_shape[1]
-    kind = "waveform" if input_name == "waveform" or length == features.n_samples else "features"
-    if kind == "features" and length not in (None, features.n_features) and length <= MAX_EMBEDDING:
-        features = FeatureConfig(embedding=int(length))
     image = ImageConfig(size=int(output_shape[1]), channels=int(output_shape[3]))
-    return ModelMetadata(features=features, image=image, input=kind)
+    is_named = sample_rate is not None or input_name == "waveform"
+    is_long = length is not None and (length == features.n_samples or length > MAX_EMBEDDING)
+    is_stated = input == "waveform" and length != features.n_features
+    if input != "features" and (is_named or is_long or is_stated):
+        rate = sample_rate or features.sample_rate
+        duration = (length or features.n_samples) / rate
+        features = FeatureConfig(
+            sample_rate=rate,
+            duration=duration,
+            frame=min(features.frame, duration),
+            hop=min(features.hop, duration),
+        )
+        return ModelMetadata(features=features, image=image, input="waveform")
+    if length not in (None, features.n_features):
+        # No audio yields vectors of this length by default: another model made them.
+        features = FeatureConfig(embedding=int(length))
+    return ModelMetadata(features=features, image=image)
 
 
-def _check_fit(name: str, metadata: ModelMetadata, input_shape: tuple, output_shape: tuple) -> None:
+def check_fit(name: str, metadata: ModelMetadata, input_shape: tuple, output_shape: tuple) -> None:
+    """Raises a ModelError unless a model of these shapes accepts and returns what its metadata says."""
     wanted = (metadata.n_inputs, metadata.image.shape)
-    received = (input_shape[1], tuple(output_shape[1:]))
+    received = (input_shape[1] or metadata.n_inputs, tuple(output_shape[1:]))
     if wanted != received:
         what = "features" if metadata.input == "features" else "samples"
         raise ModelError(

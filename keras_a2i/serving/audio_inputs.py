@@ -1,4 +1,4 @@
-"""Sound as it is heard: what a live session hears from, and a file played at real speed."""
+"""The audio of a live session: the protocol of its sources, and a file played at real speed."""
 
 import itertools
 import pathlib
@@ -15,37 +15,37 @@ BLOCK_SECONDS = 0.02
 
 
 class AudioInput(Protocol):
-    """What a live session hears.
+    """A source of audio for a live session.
 
     Attributes:
         name: of the file or microphone, for people.
-        overflows: how often sound was lost because it wasn't taken in time.
+        overflows: how often audio was lost because it wasn't read in time.
     """
 
     name: str
     overflows: int
 
     def start(self, buffer: RingBuffer) -> None:
-        """Begins to write sound at the model's sample rate into the buffer, from another thread."""
+        """Begins to write audio at the model's sample rate into the buffer, from another thread."""
 
     def is_finished(self) -> bool:
-        """Whether the last sound was written; raises a SourceError if it broke off."""
+        """Whether the audio was written to its end; raises a SourceError if it broke off."""
 
     def stop(self) -> None:
         """Ends the writing; nothing is written after it."""
 
 
 class FileInput:
-    """A sound file at the speed it would be heard: a block arrives when its last sample would have been heard.
+    """An audio file at real speed: a block arrives when its last sample would have been played.
 
     Args:
         path: wav, flac, ogg or mp3 of any rate and length, or a video.
-        sample_rate: Hz to give.
+        sample_rate: Hz of the audio to write.
         now: a clock, in seconds.
-        sleep: waits for some seconds of that clock.
+        sleep: waits for a number of seconds of that clock.
 
     Raises:
-        SourceError: if the file can't be read as sound.
+        SourceError: if the file can't be read as audio.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class FileInput:
         self._sample_rate, self._now, self._sleep = sample_rate, now, sleep
         n = max(1, round(BLOCK_SECONDS * sample_rate))
         blocks = cut_clips(stream_audio(path, sample_rate), n, pad=False)
-        # Reading the first one here refuses a bad file before anything is drawn.
+        # Reading the first one here refuses a bad file before anything is generated.
         self._blocks = itertools.chain(list(itertools.islice(blocks, 1)), blocks)
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
@@ -68,7 +68,7 @@ class FileInput:
 
     def start(self, buffer: RingBuffer) -> None:
         """Begins to play."""
-        self._thread = threading.Thread(target=self._play, args=(buffer, self._now()), name="sound", daemon=True)
+        self._thread = threading.Thread(target=self._play, args=(buffer, self._now()), name="audio", daemon=True)
         self._thread.start()
 
     def is_finished(self) -> bool:
@@ -86,11 +86,11 @@ class FileInput:
             self._thread.join()
 
     def _play(self, buffer: RingBuffer, start: float) -> None:
-        heard = 0
+        played = 0
         try:
             for block in self._blocks:
-                heard += len(block)
-                due = start + heard / self._sample_rate
+                played += len(block)
+                due = start + played / self._sample_rate
                 while not self._stopping and (wait := due - self._now()) > 0:
                     self._sleep(wait)
                 if self._stopping:

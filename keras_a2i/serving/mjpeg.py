@@ -1,4 +1,4 @@
-"""Live pictures in a browser of this machine: a page, its numbers and the pictures as a stream of JPEGs."""
+"""Live images in a browser of this machine: a page, its numbers and the images as a stream of JPEGs."""
 
 import contextlib
 import dataclasses
@@ -13,6 +13,7 @@ import socket
 import socketserver
 import sys
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -22,10 +23,10 @@ from keras_a2i.serving.live_status import LiveStatus
 
 HOST = "127.0.0.1"
 MAX_CONNECTIONS = 64
-# A page on the web can give its own name this machine's address; its name still stands in the Host header.
+# A page on the web can resolve its own name to this machine's address; the Host header still holds that name.
 _OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.IGNORECASE)
 _SECONDS_TO_ANSWER = 10
-# What the system holds for a viewer that doesn't read would reach it late: a few pictures at most.
+# What the system buffers for a viewer that doesn't read would reach it late: a few images at most.
 _SEND_BUFFER = 16_384
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -37,14 +38,14 @@ _HEADERS = {
 
 
 class MjpegServer:
-    """Serves live pictures to browsers of this machine, and to nobody else.
+    """Serves live images to browsers of this machine, and to nobody else.
 
-    `/` is a page with the picture, the sound's level and the session's numbers; `/stream` the pictures as
-    multipart/x-mixed-replace; `/picture.jpg` the newest one; `/status.json` the numbers. Each viewer gets the newest
-    picture it can take; what it was too slow for is never sent, and never kept.
+    `/` is a page with the image, the audio's level and the session's numbers; `/stream` the images as
+    multipart/x-mixed-replace; `/image.jpg` the newest one; `/status.json` the numbers. Every viewer receives the newest
+    image when it is ready for one; what it was too slow for is neither sent nor kept.
 
     Args:
-        port: 1 to 65535, or 0 for any that is free.
+        port: 1 to 65535, or 0 for any free one.
 
     Raises:
         UsageError: if the port is in use, not allowed or out of range.
@@ -61,15 +62,11 @@ class MjpegServer:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="mjpeg", daemon=True)
         self._thread.start()
 
-    def show(self, picture: np.ndarray, status: LiveStatus) -> None:
-        """Encodes a picture once, for all viewers."""
+    def show(self, image: np.ndarray, status: LiveStatus) -> None:
+        """Encodes an image once, for all viewers."""
         buffer = io.BytesIO()
-        to_pillow(picture).save(buffer, "JPEG", quality=92, subsampling=0)
+        to_pillow(image).save(buffer, "JPEG", quality=92, subsampling=0)
         self._latest.put(buffer.getvalue(), json.dumps(dataclasses.asdict(status)).encode())
-
-    def attend(self) -> bool:
-        """The server answers in threads of its own."""
-        return True
 
     def close(self) -> None:
         """Ends all connections, joins the threads and frees the port."""
@@ -81,7 +78,7 @@ class MjpegServer:
 
 
 class _Latest:
-    """The newest picture and numbers, and the waiting for newer ones."""
+    """The newest image and numbers, and the waiting for newer ones."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -96,7 +93,7 @@ class _Latest:
             self._changed.notify_all()
 
     def after(self, number: int) -> tuple[int, bytes] | None:
-        """Waits for a picture later than `number`; returns its number and itself, or None at the end."""
+        """Waits for an image later than `number`; returns its number and the image, or None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._number > number)
             return None if self._closed else (self._number, self.jpeg)
@@ -119,9 +116,9 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.page = importlib.resources.files("keras_a2i.serving").joinpath("live.html").read_bytes()
         self._connections: set[socket.socket] = set()
 
-    def process_request(self, request: socket.socket, client_address) -> None:
+    def process_request(self, request: Any, client_address: Any) -> None:
         if len(self._connections) >= MAX_CONNECTIONS:
-            # The system takes so few bytes at once.
+            # The system accepts so few bytes at once.
             with contextlib.suppress(OSError):
                 request.sendall(b"HTTP/1.1 503 Too many viewers\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             self.shutdown_request(request)
@@ -129,7 +126,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self._connections.add(request)
         super().process_request(request, client_address)
 
-    def shutdown_request(self, request: socket.socket) -> None:
+    def shutdown_request(self, request: Any) -> None:
         self._connections.discard(request)
         super().shutdown_request(request)
 
@@ -139,7 +136,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             with contextlib.suppress(OSError):
                 request.shutdown(socket.SHUT_RDWR)
 
-    def handle_error(self, request: socket.socket, client_address) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         # A viewer that goes away is no error.
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
@@ -165,14 +162,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer("text/html; charset=utf-8", self.server.page)
         elif path == "/status.json":
             self._answer("application/json", latest.status)
-        elif path == "/picture.jpg" and latest.jpeg:
+        elif path == "/image.jpg" and latest.jpeg:
             self._answer("image/jpeg", latest.jpeg)
-        elif path == "/picture.jpg":
-            self.send_error(503, explain="There is no picture yet.")
+        elif path == "/image.jpg":
+            self.send_error(503, explain="There is no image yet.")
         elif path == "/stream":
             self._stream()
         else:
-            self.send_error(404, explain="There are /, /stream, /picture.jpg and /status.json.")
+            self.send_error(404, explain="There are /, /stream, /image.jpg and /status.json.")
 
     def _answer(self, kind: str, content: bytes) -> None:
         self._start(kind)
@@ -182,16 +179,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _stream(self) -> None:
         self.close_connection = True
-        self._start("multipart/x-mixed-replace; boundary=picture")
+        self._start("multipart/x-mixed-replace; boundary=image")
         self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(b"--picture\r\n")
+        self.wfile.write(b"--image\r\n")
         number = 0
         while (newest := self.server.latest.after(number)) is not None:
             number, jpeg = newest
-            # The boundary follows at once: browsers show a picture when they have seen its end.
+            # The boundary follows at once: browsers show an image when they have received its end.
             header = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg)
-            self.wfile.write(header + jpeg + b"\r\n--picture\r\n")
+            self.wfile.write(header + jpeg + b"\r\n--image\r\n")
 
     def _start(self, kind: str) -> None:
         self.send_response(200)
@@ -203,11 +200,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return "keras-a2i"
 
     def log_message(self, format: str, *args) -> None:
-        """Says nothing: the terminal shows the session's numbers."""
+        """Logs nothing: the terminal shows the session's numbers."""
 
 
-def _port_message(port: int, error: Exception) -> str:
+def _port_message(port: int, error: OSError | OverflowError) -> str:
     if isinstance(error, OverflowError):
-        return f"port must lie between 0 and 65535. Received: {port}"
-    what = "is in use by another program" if error.errno == errno.EADDRINUSE else f"can't be used: {error.strerror}"
-    return f"Port {port} {what}. Choose another with --port, or let --port 0 find a free one"
+        return f"port must be between 0 and 65535. Received: port={port}"
+    if error.errno == errno.EADDRINUSE:
+        reason = "another program uses it"
+    else:
+        reason = f"the system refuses it: {error.strerror}"
+    return f"port must be free. Received: port={port}, but {reason}. Choose another, or 0 for any free one"

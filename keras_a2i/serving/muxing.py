@@ -1,8 +1,8 @@
-"""Writing a video file: pictures and the sound they were drawn from, in step (PyAV)."""
+"""Writing a video file: images and the audio that they were generated from, in step (PyAV)."""
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from fractions import Fraction
 from typing import Any
 
@@ -22,12 +22,12 @@ _THREADS = "2"
 
 @dataclasses.dataclass(frozen=True)
 class Codec:
-    """What a video is encoded with.
+    """The encoders of a video and their settings.
 
     Attributes:
         container: FFmpeg's name of the container, which is the file's suffix too.
         video, audio: FFmpeg's names of the encoders.
-        rates: Hz that sound may have, ascending.
+        rates: sample rates in Hz that the audio may have, ascending.
         video_options, container_options: their settings.
     """
 
@@ -43,7 +43,7 @@ CODECS = {
     # The index goes to the front, so that a browser plays the file while it loads.
     "h264": Codec(
         *("mp4", "libx264", "aac", _AAC_RATES),
-        {"recipe": "veryfast", "crf": "18"},
+        {"preset": "veryfast", "crf": "18"},
         {"movflags": "+faststart"},
     ),
     "vp9": Codec(
@@ -68,14 +68,14 @@ def import_av() -> Any:
 
 
 def find_codec(name: str) -> Codec:
-    """The codec of that name, if this machine has its encoders.
+    """Returns the codec of a name, if this machine has its encoders.
 
     Raises:
         UsageError: if the name isn't one of `CODECS`, or this build of PyAV has no such encoder.
         MissingPackageError: if PyAV isn't installed.
     """
     if name not in CODECS:
-        raise UsageError(f"codec must be one of {', '.join(CODECS)}. Received: {name!r}")
+        raise UsageError(f"codec must be one of {', '.join(CODECS)}. Received: codec={name!r}")
     av, codec = import_av(), CODECS[name]
     for encoder in (codec.video, codec.audio):
         try:
@@ -83,34 +83,34 @@ def find_codec(name: str) -> Codec:
         except av.codec.codec.UnknownCodecError:
             other = next(each for each in CODECS if each != name)
             raise UsageError(
-                f"The codec {name} needs a build of PyAV with the encoder {encoder}. Received: PyAV {av.__version__} "
-                f"without it. Try --codec {other}"
+                f"codec={name!r} needs a build of PyAV with the encoder {encoder}. Received: PyAV {av.__version__} "
+                f"without it. Try codec={other!r}"
             ) from None
     return codec
 
 
 class VideoWriter:
-    """Writes a video file; sound is read along with the pictures, so that memory stays bounded.
+    """Writes a video file; the audio is read along with the images, so that memory stays bounded.
 
-    Sound keeps its rate where the encoder takes it and goes to the next higher one otherwise; mono and stereo stay what
-    they are, more channels are mixed to mono.
+    The audio keeps its sample rate where the encoder accepts it and is resampled to the next higher one otherwise; mono
+    and stereo stay as they are, more channels are mixed to mono.
 
     Args:
         path: the file; the suffix doesn't matter.
         codec: from `find_codec`.
-        size: pixels a side.
-        fps: frames a second.
-        sound: a file that `open_audio` reads.
+        size: side length in pixels.
+        fps: frames per second.
+        audio: a file that `open_audio` reads.
     """
 
-    def __init__(self, path: pathlib.Path, codec: Codec, size: int, fps: Fraction, sound: pathlib.Path):
+    def __init__(self, path: pathlib.Path, codec: Codec, size: int, fps: Fraction, audio: pathlib.Path):
         self._av = av = import_av()
         self._fps, self._frames, self._samples = fps, 0, 0
-        with open_audio(sound) as file:
+        with open_audio(audio) as file:
             rate, channels = file.samplerate, 2 if file.channels == 2 else 1
         self._rate = next((each for each in codec.rates if each >= rate), codec.rates[-1])
         self._layout = "stereo" if channels == 2 else "mono"
-        self._sound = _stream_channels(sound, channels, self._rate)
+        self._blocks = _stream_channels(audio, channels, self._rate)
         self._container = av.open(f"file:{path}", "w", format=codec.container, options=codec.container_options)
         self._video = self._add_video(codec, size)
         self._audio = self._container.add_stream(codec.audio, rate=self._rate, layout=self._layout)
@@ -124,38 +124,38 @@ class VideoWriter:
         video.pix_fmt = "yuv420p"
         context = video.codec_context
         context.time_base = 1 / self._fps
-        # Said in the file: what players assume about colours depends on the player.
+        # Written into the file: what players assume about colours depends on the player.
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _LIMITED
         return video
 
-    def write(self, pictures: np.ndarray) -> None:
-        """Adds frames, uint8 (n, size, size, 3), and the sound that is heard with them."""
-        for picture in pictures:
-            frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    def write(self, images: np.ndarray) -> None:
+        """Adds frames, uint8 (n, size, size, 3), and the audio that plays with them."""
+        for image in images:
+            frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             frame = self._reformatter.reformat(
                 frame, format="yuv420p", dst_colorspace="ITU709", src_color_range="JPEG", dst_color_range="MPEG"
             )
             frame.pts, frame.time_base = self._frames, 1 / self._fps
             self._container.mux(self._video.encode(frame))
             self._frames += 1
-        self._write_sound(self._frames * self._rate / self._fps)
+        self._write_audio(self._frames * self._rate / self._fps)
 
     def close(self, complete: bool = True) -> None:
-        """Writes what is left and closes the file; without `complete` it is closed as it is."""
+        """Writes the rest and closes the file; without `complete` the file is closed as it is."""
         try:
             if complete:
-                self._write_sound(None)
+                self._write_audio(None)
                 self._container.mux(self._video.encode(None))
                 self._container.mux(self._audio.encode(None))
         finally:
-            self._sound.close()
+            self._blocks.close()
             self._container.close()
 
-    def _write_sound(self, until: Fraction | None) -> None:
-        """Writes sound up to the sample `until` or a block beyond; None for all."""
+    def _write_audio(self, until: Fraction | None) -> None:
+        """Writes audio up to the sample `until` or a block beyond; None writes all."""
         while until is None or self._samples < until:
-            block = next(self._sound, None)
+            block = next(self._blocks, None)
             if block is None:
                 return
             frame = self._av.AudioFrame.from_ndarray(block.reshape(1, -1), format="flt", layout=self._layout)
@@ -164,7 +164,7 @@ class VideoWriter:
             self._samples += len(block)
 
 
-def _stream_channels(path: pathlib.Path, channels: int, new_rate: int) -> Iterator[np.ndarray]:
-    """Yields a file's sound as float32 (n, channels) in [-1, 1], n >= 1; of one channel it is the mean of all."""
+def _stream_channels(path: pathlib.Path, channels: int, new_rate: int) -> Generator[np.ndarray, None, None]:
+    """Yields a file's audio as float32 (n, channels) in [-1, 1], n >= 1; one channel is the mean of all."""
     with open_audio(path) as file:
         yield from (block for block in file.blocks(new_rate, channels) if len(block))

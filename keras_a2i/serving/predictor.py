@@ -1,91 +1,78 @@
-"""One facade over every model format: sound or features in, pictures out."""
+"""One interface to a model of any format: audio or features in, images or latent vectors out."""
 
-import itertools
 import pathlib
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_a2i.errors import ModelError, SourceError, UsageError
-from keras_a2i.exporters.runtime import load_saved_model, load_tflite
-from keras_a2i.features.mfcc import mfcc
-from keras_a2i.media.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, resample, stream_audio, to_mono
-from keras_a2i.media.clips import cut_clips
-from keras_a2i.media.conversion import from_int16, to_int16
-from keras_a2i.models.model_file import ModelMetadata, load_model
-from keras_a2i.sources.vectors import VECTOR_SUFFIXES, checked_parts, read_vectors
+from keras_a2i.errors import MissingPackageError, ModelError, UsageError
+from keras_a2i.exporters.formats import FORMATS, PredictFn
+from keras_a2i.models.model_file import ModelMetadata, check_fit, default_metadata, load_model
+from keras_a2i.serving.model_inputs import BATCH, check_inputs, stream_inputs
 
 if TYPE_CHECKING:
     import keras
 
-BATCH = 32
-Run = Callable[[np.ndarray], np.ndarray]
+MAX_TEMPERATURE = 4.0
 
 
 class Predictor:
-    """A loaded model with the feature and image configurations it was made for.
+    """A model with the configurations of its input and its images.
 
     Args:
-        run: float32 inputs (batch, n_inputs) to pictures (batch, size, size, channels) in [-1, 1].
-        metadata: what it takes and gives.
-        encode: the first half of `run`, inputs to latent vectors (batch, n_latent); None where it can't be cut in two.
-        generate: the second half, latent vectors to pictures.
+        predict_fn: float32 inputs (batch, n_inputs) to images (batch, size, size, channels) in [-1, 1].
+        metadata: the model's configurations.
+        encode_fn: inputs to latent vectors (batch, latent_dim); None if the model doesn't give them.
+        decode_fn: latent vectors to images.
+        model: the Keras model behind it, or None.
+
+    Attributes:
+        metadata: the model's configurations.
+        model: the Keras model, or None for other formats and functions.
     """
 
-    def __init__(self, run: Run, metadata: ModelMetadata, encode: Run | None = None, generate: Run | None = None):
-        self._run, self._encode, self._generate = run, encode, generate
-        self.metadata = metadata
+    def __init__(
+        self,
+        predict_fn: PredictFn,
+        metadata: ModelMetadata,
+        *,
+        encode_fn: PredictFn | None = None,
+        decode_fn: PredictFn | None = None,
+        model: "keras.Model | None" = None,
+    ):
+        self._predict_fn, self._encode_fn, self._decode_fn = predict_fn, encode_fn, decode_fn
+        self.metadata, self.model = metadata, model
 
-    def predict(self, sound: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
-        """Pictures for sound, a sound file, features or embeddings.
-
-        Sound gives one picture for each window (a second unless configured otherwise), the last filled with silence.
-
-        Args:
-            sound: a sound file; or samples (n,) or (n, channels), float in [-1, 1] or int16, at least one; or, without
-                a sample rate, features (batch, n_features). For a model of embeddings: vectors (batch, n) or (n,), or a
-                `.npy` or `.npz` file of them.
-            sample_rate: of the samples, 1,000 to 768,000 Hz.
-
-        Returns:
-            float32 (n_frames, size, size, channels) in [-1, 1].
-
-        Raises:
-            UsageError: if the sound is empty, not finite or has its channels first, the rate is out of range,
-                features have another length than the model takes, or a model of embeddings is given sound.
-            SourceError: if the file can't be read as sound, or as vectors of the model's length.
-        """
-        if isinstance(sound, str | pathlib.Path):
-            return np.concatenate(list(self.stream_file(sound)))
-        if sample_rate is None:
-            return self.predict_features(sound)
-        self.metadata.require_audio(f"samples at {sample_rate} Hz")
-        return self.predict_clips(self._cut(_check_sound(np.asarray(sound)), sample_rate))
-
-    def predict_features(self, features: np.ndarray) -> np.ndarray:
-        """Pictures for feature vectors.
+    def predict(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
+        """Generates one image for each clip of audio (a second unless configured otherwise), or for each input.
 
         Args:
-            features: (batch, n_features); a single embedding may be (n_features,).
+            audio, sample_rate: as for `stream_inputs` in `keras_a2i.serving.model_inputs`: a file; samples with their
+                sample rate; or, without one, the model's inputs, such as features (batch, n_features).
 
         Returns:
-            float32 (batch, size, size, channels) in [-1, 1].
+            float32 (n, size, size, channels) in [-1, 1].
 
         Raises:
-            UsageError: if the features have another length or aren't finite, or the model takes sound itself.
+            UsageError: if an array or the rate is out of range, or a model of embeddings is given audio.
+            SourceError: if a file can't be read.
         """
-        features = np.asarray(features, dtype=np.float32)
-        if self.metadata.input != "features":
-            raise UsageError(
-                f"This model takes sound, not features: give predict a sample_rate. Received: shape {features.shape}"
-            )
-        if self.metadata.features.embedding and features.ndim == 1:
-            features = features[None]
-        return self.predict_inputs(features)
+        return self._join(self.stream(audio, sample_rate), self.metadata.image.shape)
+
+    def stream(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> Iterator[np.ndarray]:
+        """Yields what `predict` returns, up to 32 images at a time; of a file, in constant memory."""
+        yield from map(self._predict_fn, self.stream_inputs(audio, sample_rate))
+
+    def stream_inputs(
+        self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None
+    ) -> Iterator[np.ndarray]:
+        """Yields the model's inputs, float32 (n, n_inputs), up to 32 at a time, for the arguments of `predict`."""
+        return stream_inputs(audio, self.metadata, sample_rate)
 
     def predict_inputs(self, inputs: np.ndarray) -> np.ndarray:
-        """Pictures for what the model itself takes, as records hold it: features or sound, by `metadata.input`.
+        """Generates images for the model's inputs as records hold them: features or clips, by `metadata.input`.
 
         Args:
             inputs: float32 (batch, n_inputs).
@@ -96,213 +83,224 @@ class Predictor:
         Raises:
             UsageError: if the inputs have another length or aren't finite.
         """
-        wanted = self.metadata.n_inputs
-        if inputs.ndim != 2 or inputs.shape[1] != wanted or not np.isfinite(inputs).all():
-            raise UsageError(f"{self._name_inputs()} must be finite, (batch, {wanted}). Received: shape {inputs.shape}")
-        return self._in_batches(self._run, inputs, self.metadata.image.shape)
-
-    def predict_clips(self, windows: np.ndarray) -> np.ndarray:
-        """Pictures for windows of sound.
-
-        Args:
-            windows: float32 (n, n_samples) in [-1, 1] at the model's sample rate.
-
-        Returns:
-            float32 (n, size, size, channels) in [-1, 1].
-        """
-        return self._in_batches(lambda part: self._run(self._inputs(part)), windows, self.metadata.image.shape)
-
-    def _name_inputs(self) -> str:
-        if self.metadata.input != "features":
-            return "Windows of sound"
-        config = self.metadata.features
-        return f"This model takes {config.description}: they" if config.embedding else "Features"
+        return self._in_batches(self._predict_fn, check_inputs(inputs, self.metadata), self.metadata.image.shape)
 
     @property
     def can_encode(self) -> bool:
-        """Whether it gives latent vectors."""
-        return self._encode is not None
+        """Whether the model gives latent vectors: a run folder, a `.keras` file or an `AudioToImage` does."""
+        return self._encode_fn is not None and self._decode_fn is not None
 
-    def encode_clips(self, windows: np.ndarray) -> np.ndarray:
-        """Latent vectors, float32 (n, n_latent), for windows of sound (n, n_samples).
-
-        Raises:
-            UsageError: if the model's format doesn't give them: a run folder and a `.keras` file do.
-        """
-        self._check_halves()
-        return self._in_batches(lambda part: self._encode(self._inputs(part)), windows, (0,))
-
-    def encode_inputs(self, inputs: np.ndarray) -> np.ndarray:
-        """Latent vectors, float32 (n, n_latent), for what the model itself takes (n, n_inputs); as `encode_clips`."""
-        self._check_halves()
-        return self._in_batches(self._encode, inputs, (0,))
-
-    def generate_latents(self, latents: np.ndarray) -> np.ndarray:
-        """Pictures, float32 (n, size, size, channels), for latent vectors of `encode_clips`."""
-        return self._in_batches(self._generate, latents, self.metadata.image.shape)
-
-    def sample_latents(
-        self, latents: np.ndarray, n_samples: int, *, temperature: float = 1.0, seed: int = 0
-    ) -> np.ndarray:
-        """Several pictures of each latent vector, with a style that is drawn from a normal distribution.
+    def encode(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
+        """Computes the latent vector of each clip of audio or of each input.
 
         Args:
-            latents: (n, n_latent) of `encode_clips` or `encode_inputs`.
-            n_samples: pictures of each, from 1.
-            temperature: standard deviation of the style, 0 to 4; 0 gives the picture of `predict` each time.
-            seed: of the draws; the same styles are drawn for every vector.
+            audio, sample_rate: as for `predict`.
 
         Returns:
-            float32 (n, n_samples, size, size, channels) in [-1, 1].
+            float32 (n, latent_dim).
 
         Raises:
-            UsageError: if the model has no style, or an argument is out of range.
+            UsageError: as `predict`, or if the model doesn't give latent vectors.
+            SourceError: if a file can't be read.
         """
+        encode_fn, _ = self._parts()
+        return self._join(map(encode_fn, self.stream_inputs(audio, sample_rate)), (0,))
+
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """Generates images, float32 (n, size, size, channels) in [-1, 1], for latent vectors (n, latent_dim)."""
+        _, decode_fn = self._parts()
+        latents = np.asarray(latents, np.float32)
+        if latents.ndim != 2 or not np.isfinite(latents).all():
+            raise UsageError(f"latents must be finite, (n, latent_dim). Received: shape {latents.shape}")
+        return self._in_batches(decode_fn, latents, self.metadata.image.shape)
+
+    def sample(
+        self,
+        audio: np.ndarray | str | pathlib.Path,
+        n: int,
+        temperature: float = 1.0,
+        seed: int = 0,
+        *,
+        sample_rate: int | None = None,
+    ) -> np.ndarray:
+        """Generates several images for each clip of audio or each input, with styles from a normal distribution.
+
+        Args:
+            audio, sample_rate: as for `predict`.
+            n: images for each clip, 1 or more.
+            temperature: standard deviation of the style, 0 to 4; 0 returns the image of `predict` every time.
+            seed: random seed; the same styles are used for every clip.
+
+        Returns:
+            float32 (n_clips, n, size, size, channels) in [-1, 1].
+
+        Raises:
+            UsageError: as `encode`, or if the model has no style or an argument is out of range.
+            SourceError: if a file can't be read.
+        """
+        self.check_sampling(n, temperature)
         units = self.metadata.style_units
-        if not units:
-            raise UsageError(
-                f"This model draws one picture of a sound: its recipe {self.metadata.recipe!r} learns no style. Train "
-                "one that does, such as words-adversarial, or leave samples and temperature out"
-            )
-        if n_samples < 1 or not 0 <= temperature <= 4:
-            raise UsageError(
-                "samples must be 1 or more and temperature lie between 0 and 4. "
-                f"Received: samples={n_samples}, temperature={temperature}"
-            )
-        styles = temperature * np.random.default_rng(seed).standard_normal((n_samples, units))
-        drawn = []
+        latents = self.encode(audio, sample_rate)
+        styles = temperature * np.random.default_rng(seed).standard_normal((n, units))
+        images = []
         for style in styles.astype(np.float32):
             latents = latents.copy()
             latents[:, -units:] = style
-            drawn.append(self.generate_latents(latents))
-        return np.stack(drawn, axis=1)
+            images.append(self.decode(latents))
+        return np.stack(images, axis=1)
 
-    def stream_file(self, path: str | pathlib.Path) -> Iterator[np.ndarray]:
-        """Pictures for a sound file, a batch at a time, in constant memory.
-
-        Args:
-            path: wav, flac, ogg or mp3 of any rate and length, or a video, whose sound is heard; for a model of
-                embeddings, as for `open_vectors`.
-
-        Yields:
-            float32 (n, size, size, channels), one picture for each window of sound or each vector.
-
-        Raises:
-            SourceError: if the file can't be read as sound.
-            UsageError: if a model of embeddings is given a sound file.
-        """
-        if self.metadata.features.embedding:
-            vectors = self.open_vectors(path)
-            yield from map(self.predict_inputs, checked_parts(vectors, pathlib.Path(path).name, BATCH))
-            return
-        for windows in self.stream_clips(path):
-            yield self.predict_clips(windows)
-
-    def stream_clips(self, path: str | pathlib.Path) -> Iterator[np.ndarray]:
-        """Windows of a sound file, float32 (n, n_samples), up to 32 at a time; as `stream_file`."""
-        self.metadata.require_audio(str(path))
-        config = self.metadata.features
-        windows = cut_clips(stream_audio(pathlib.Path(path), config.sample_rate), config.n_samples)
-        while batch := list(itertools.islice(windows, BATCH)):
-            yield np.stack(batch)
-
-    def open_vectors(self, path: str | pathlib.Path) -> np.ndarray:
-        """Vectors of a file for a model of embeddings, (n, n_features), as they lie on the disk.
-
-        Args:
-            path: a `.npy` file with one vector (n_features,) or many (n, n_features), or a `.npz` file: its array
-                "embeddings", or all of its arrays.
-
-        Raises:
-            SourceError: if the file can't be read, or its vectors aren't of the model's length.
-            UsageError: if it is another file, such as sound.
-        """
-        path, wanted = pathlib.Path(path), self.metadata.features
-        if path.suffix.lower() not in VECTOR_SUFFIXES:
-            self.metadata.require_audio(str(path))
-        vectors = read_vectors(path)
-        if vectors.shape[1] != wanted.embedding:
-            raise SourceError(
-                f"This model takes {wanted.description}. Received: {path.name} with vectors of {vectors.shape[1]}"
-            )
-        return vectors
-
-    def _check_halves(self) -> None:
-        if not self.can_encode:
+    def check_sampling(self, n: int, temperature: float) -> None:
+        """Raises a UsageError unless `sample` accepts these arguments."""
+        if not self.metadata.style_units:
             raise UsageError(
-                "Latent vectors must come from a run folder or a .keras file with a layer named latent. Received: a "
-                "model of another format or without that layer"
+                "samples need a model with a style, such as the recipes words-adversarial and words-variational train. "
+                f"Received: a model of the recipe {self.metadata.recipe!r} without one"
             )
-
-    def _cut(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-        """Consecutive windows (n_frames, n_samples) of a sound, at least one, the last filled with silence."""
-        if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+        if n < 1 or not 0 <= temperature <= MAX_TEMPERATURE:
             raise UsageError(
-                f"sample_rate must lie between {MIN_SAMPLE_RATE} and {MAX_SAMPLE_RATE} Hz. Received: {sample_rate}"
+                f"samples must be 1 or more, and temperature between 0 and {MAX_TEMPERATURE:g}. "
+                f"Received: samples={n}, temperature={temperature}"
             )
-        config = self.metadata.features
-        sound = np.clip(resample(to_mono(waveform), sample_rate, config.sample_rate), -1, 1)
-        return np.stack(list(cut_clips([sound], config.n_samples)) or [np.zeros(config.n_samples, np.float32)])
 
-    def _inputs(self, windows: np.ndarray) -> np.ndarray:
-        self.metadata.require_audio("windows of sound")
-        # Records hold 16-bit sound and its features: a model must hear here what it heard in training.
-        sound = from_int16(to_int16(windows))
-        return sound if self.metadata.input == "waveform" else mfcc(sound, self.metadata.features)
+    def _parts(self) -> tuple[PredictFn, PredictFn]:
+        if self._encode_fn is None or self._decode_fn is None:
+            raise UsageError(
+                "Latent vectors need a model with an encoder and a generator: a run folder, a .keras file of this "
+                "library or an AudioToImage. Received: a model of another format or without them"
+            )
+        return self._encode_fn, self._decode_fn
+
+    @classmethod
+    def _in_batches(cls, function: PredictFn, inputs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        return cls._join((function(inputs[i : i + BATCH]) for i in range(0, len(inputs), BATCH)), shape)
 
     @staticmethod
-    def _in_batches(run: Run, inputs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        parts = [run(inputs[i : i + BATCH]) for i in range(0, len(inputs), BATCH)]
+    def _join(batches: Iterator[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+        parts = list(batches)
         return np.concatenate(parts) if parts else np.zeros((0, *shape), np.float32)
 
 
-def _check_sound(waveform: np.ndarray) -> np.ndarray:
-    """Floating-point samples (n,) or (n, channels), or a UsageError."""
-    if waveform.dtype == np.int16:
-        waveform = from_int16(waveform)
-    if waveform.ndim not in (1, 2) or waveform.size == 0 or not np.isfinite(waveform).all():
-        raise UsageError(
-            f"Sound must be finite samples (n,) or (n, channels), at least one. Received: shape {waveform.shape}"
-        )
-    if waveform.ndim == 2 and waveform.shape[0] < waveform.shape[1] and waveform.shape[0] <= 8:
-        raise UsageError(f"Sound has its channels last, (n, channels). Received: shape {waveform.shape}")
-    return waveform
-
-
-def load(path: str | pathlib.Path) -> Predictor:
+def load(path: str | pathlib.Path, *, input: str | None = None, sample_rate: int | None = None) -> Predictor:
     """Loads a model of any format.
 
     Args:
-        path: a run folder, a `.keras` file, a SavedModel folder or a `.tflite` file.
+        path: a run folder, a `.keras` file, a SavedModel folder, or a `.tflite` or `.onnx` file. A `.tflite` or `.onnx`
+            file is loaded without TensorFlow and Keras.
+        input: "features" or "waveform", for a `.keras` file of your own that holds no configurations.
+        sample_rate: Hz of such a model's waveform; None is 16,000.
 
     Raises:
         ModelError: if it is none of these, or can't be loaded.
+        MissingPackageError: if a package that the format needs isn't installed.
+
+    Example:
+        >>> import keras_a2i as a2i
+        >>> images = a2i.load("model.tflite").predict("song.wav")  # doctest: +SKIP
     """
     path = pathlib.Path(path)
     if (path / "model.keras").is_file():
         path = path / "model.keras"
     if path.suffix == ".keras" and path.is_file():
-        return _from_keras(*load_model(path))
-    if path.suffix == ".tflite" and path.is_file():
-        return Predictor(*load_tflite(path))
-    if (path / "saved_model.pb").is_file():
-        return Predictor(*load_saved_model(path))
+        try:
+            model, metadata = load_model(path, input=input, sample_rate=sample_rate)
+        except ModuleNotFoundError as error:
+            raise _missing_tensorflow(error, path) from error
+        return _from_keras(model, metadata)
+    for format in FORMATS.values():
+        if format.can_load(path):
+            try:
+                return Predictor(*format.load(path))
+            except ModuleNotFoundError as error:
+                raise _missing_tensorflow(error, path) from error
     if (path / "config.json").is_file():
-        raise ModelError(f"The run in {path} has no model.keras yet: go on training it with keras-a2i fit --resume")
+        raise ModelError(f"The run in {path} has no model.keras yet. Resume its training first")
     what = "doesn't exist" if not path.exists() else "is something else"
     raise ModelError(
-        f"A model is a run folder, a .keras file, a SavedModel folder or a .tflite file. Received: {path}, which {what}"
+        "A model must be a run folder, a .keras file, a SavedModel folder, or a .tflite or .onnx file. "
+        f"Received: {path}, which {what}"
     )
 
 
+def as_predictor(
+    model: Any, metadata: ModelMetadata | None = None, *, input: str | None = None, sample_rate: int | None = None
+) -> Predictor:
+    """Returns a Predictor for anything that can predict.
+
+    Args:
+        model: a Predictor; an `AudioToImage` or any Keras model from feature vectors or waveforms to images; a path
+            that `load` accepts; or a function from float32 inputs (batch, n_inputs) to images in [-1, 1].
+        metadata: the configurations of a function or of a Keras model of your own. A Keras model's are inferred from
+            its input and its output where this is None; a function's can't be.
+        input, sample_rate: as for `load`, for a Keras model of your own.
+
+    Raises:
+        UsageError: if `metadata` is None for a function, or `model` is something else.
+        ModelError: if a path can't be loaded, or a Keras model's input or output doesn't fit.
+    """
+    if isinstance(model, Predictor):
+        return model
+    if isinstance(model, str | pathlib.Path):
+        return load(model, input=input, sample_rate=sample_rate)
+    # Nobody can have made a Keras model without importing Keras.
+    if "keras" in sys.modules and isinstance(model, sys.modules["keras"].Model):
+        return _from_keras(model, metadata or _infer_metadata(model, input, sample_rate))
+    if not callable(model):
+        raise UsageError(
+            f"model must be a Predictor, a Keras model, a path or a function. Received: {type(model).__name__}"
+        )
+    if metadata is None:
+        raise UsageError(
+            "metadata must be given with a function, whose inputs and images aren't known otherwise. Received: "
+            f"{getattr(model, '__name__', type(model).__name__)} without metadata"
+        )
+    return Predictor(lambda inputs: np.asarray(model(inputs), np.float32), metadata)
+
+
+def _infer_metadata(model: "keras.Model", input: str | None, sample_rate: int | None) -> ModelMetadata:
+    known = getattr(model, "metadata", None)
+    if isinstance(known, ModelMetadata):
+        return known
+    try:
+        shapes, name = (model.input_shape, model.output_shape), model.inputs[0].name
+    except (AttributeError, ValueError, TypeError, IndexError):
+        raise UsageError(
+            "metadata must be given with a Keras model whose input isn't defined yet. "
+            f"Received: {type(model).__name__}. Build it, or make it a functional model: keras.Model(inputs, outputs)"
+        ) from None
+    return default_metadata(*shapes, name, input=input, sample_rate=sample_rate)
+
+
 def _from_keras(model: "keras.Model", metadata: ModelMetadata) -> Predictor:
-    from keras_a2i.models.latent_split import LATENT, split_at_latent
+    try:
+        shapes = model.input_shape, model.output_shape
+    except (AttributeError, ValueError):
+        pass
+    else:
+        check_fit(model.name, metadata, *shapes)
+    encoder, generator = _split(model)
+    return Predictor(
+        _predict_fn(model),
+        metadata,
+        encode_fn=_predict_fn(encoder) if encoder is not None else None,
+        decode_fn=_predict_fn(generator) if generator is not None else None,
+        model=model,
+    )
 
-    if not any(layer.name == LATENT for layer in model.layers):
-        return Predictor(_run(model), metadata)
-    encoder, generator = split_at_latent(model)
-    return Predictor(_run(model), metadata, _run(encoder), _run(generator))
+
+def _split(model: "keras.Model") -> "tuple[keras.Model | None, keras.Model | None]":
+    """Returns the encoder and the generator of a model that has both."""
+    import keras
+
+    encoder, generator = getattr(model, "encoder", None), getattr(model, "generator", None)
+    if isinstance(encoder, keras.Model) and isinstance(generator, keras.Model):
+        return encoder, generator
+    return None, None
 
 
-def _run(model: "keras.Model") -> Run:
+def _predict_fn(model: "keras.Model") -> PredictFn:
     return lambda inputs: np.asarray(model.predict_on_batch(inputs), np.float32)
+
+
+def _missing_tensorflow(error: ModuleNotFoundError, path: pathlib.Path) -> Exception:
+    package = (error.name or "").partition(".")[0]
+    return MissingPackageError(package, None, f"Loading {path.name}") if package in ("keras", "tensorflow") else error

@@ -1,4 +1,4 @@
-"""Sounds and pictures in one space: which picture goes with a sound, which sound with a picture."""
+"""Search across audio and images, by a run that embeds both in one space."""
 
 import dataclasses
 import pathlib
@@ -8,26 +8,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_a2i.errors import ModelError, SourceError, UsageError
-from keras_a2i.media.conversion import from_uint8
-from keras_a2i.media.image import read_image
+from keras_a2i.media.image import read_image, save_png
+from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.serving.predictor import Predictor, load
 
 if TYPE_CHECKING:
     import keras
 
-PICTURES = (".png", ".jpg", ".jpeg")
-SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 _BATCH = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """Something that was found.
+    """A file that was found.
 
     Attributes:
         path: the file.
         similarity: cosine of the angle to the query, -1 to 1.
-        time: seconds into a sound file where its best window begins; 0 for a picture.
+        time: seconds into an audio file at which its best clip begins; 0 for an image.
     """
 
     path: pathlib.Path
@@ -35,74 +35,130 @@ class Match:
     time: float = 0.0
 
 
+@dataclasses.dataclass(frozen=True)
+class SearchResult:
+    """The result of a search.
+
+    Attributes:
+        matches: the files found, the best first.
+        skipped: sentences about files that can't be read.
+    """
+
+    matches: list[Match]
+    skipped: list[str]
+
+
 class Searcher:
-    """Embeds sounds and pictures by a run that aligned them (a recipe with the objective alignment).
+    """Embeds audio and images by a run that aligned both, such as one of the recipe words-aligned.
 
     Args:
         predictor: of the run.
-        image_encoder: pictures (batch, size, size, channels) in [-1, 1] to vectors.
+        image_encoder: images (batch, size, size, channels) in [-1, 1] to vectors.
     """
 
     def __init__(self, predictor: Predictor, image_encoder: "keras.Model"):
         self.predictor = predictor
-        self._picture_encoder = image_encoder
-        self._units = predictor.metadata.style_units
+        self._image_encoder = image_encoder
+        # The style at the end of a latent vector says nothing about the audio.
+        self._n_content = -predictor.metadata.style_units or None
 
     def embed_inputs(self, inputs: np.ndarray) -> np.ndarray:
-        """Unit vectors (n, d) for what the model takes (n, n_inputs)."""
-        return self._of_latents(self.predictor.encode_inputs(inputs))
+        """Returns unit vectors (n, d) for the model's inputs (n, n_inputs)."""
+        return _unit(self.predictor.encode(inputs)[:, : self._n_content])
 
-    def embed_clips(self, windows: np.ndarray) -> np.ndarray:
-        """Unit vectors (n, d) for windows of sound (n, n_samples)."""
-        return self._of_latents(self.predictor.encode_clips(windows))
+    def embed_images(self, images: np.ndarray) -> np.ndarray:
+        """Returns unit vectors (n, d) for images (n, size, size, channels) in [-1, 1]."""
+        parts = [images[i : i + _BATCH] for i in range(0, len(images), _BATCH)]
+        vectors = [np.asarray(self._image_encoder.predict_on_batch(part), np.float32) for part in parts]
+        return _unit(np.concatenate(vectors)[:, : self._n_content])
 
-    def embed_images(self, pictures: np.ndarray) -> np.ndarray:
-        """Unit vectors (n, d) for pictures (n, size, size, channels) in [-1, 1]."""
-        parts = [pictures[i : i + _BATCH] for i in range(0, len(pictures), _BATCH)]
-        vectors = [np.asarray(self._picture_encoder.predict_on_batch(part), np.float32) for part in parts]
-        return _unit(np.concatenate(vectors)[:, : self._n_content()])
-
-    def find_images(self, sound: pathlib.Path, among: Iterable[pathlib.Path]) -> tuple[list[Match], list[str]]:
-        """Ranks pictures by their similarity to a sound, its windows averaged.
-
-        Returns:
-            The matches, the best first, and sentences about pictures that can't be read.
+    def find_images(self, audio: pathlib.Path, among: Iterable[pathlib.Path]) -> SearchResult:
+        """Ranks images by their similarity to an audio file, the mean of its clips.
 
         Raises:
-            SourceError: if the sound can't be read.
-            UsageError: if no picture can be read.
+            SourceError: if the audio can't be read.
+            UsageError: if no image can be read.
         """
-        query = _unit(np.concatenate([self.embed_clips(w) for w in self.predictor.stream_clips(sound)]).mean(axis=0))
-        found, failed = [], []
+        clips = self.predictor.stream_inputs(audio)
+        query = _unit(np.concatenate([self.embed_inputs(batch) for batch in clips]).mean(axis=0))
+        found, skipped = [], []
         for path in among:
             try:
-                vector = self.embed_images(_load_picture(path, self.predictor.metadata.image)[None])[0]
+                found.append(Match(path, float(self._embed_file(path) @ query)))
             except SourceError as error:
-                failed.append(str(error))
-                continue
-            found.append(Match(path, float(vector @ query)))
-        return _ranked(found, failed)
+                skipped.append(str(error))
+        return _ranked(found, skipped)
 
-    def find_audio(self, picture: pathlib.Path, among: Iterable[pathlib.Path]) -> tuple[list[Match], list[str]]:
-        """Ranks sound files by the similarity of their best window to a picture; as `find_images`."""
-        query = self.embed_images(_load_picture(picture, self.predictor.metadata.image)[None])[0]
+    def find_audio(self, image: pathlib.Path, among: Iterable[pathlib.Path]) -> SearchResult:
+        """Ranks audio files by the similarity of their best clip to an image; it raises what `find_images` does."""
+        query = self._embed_file(image)
         duration = self.predictor.metadata.features.duration
-        found, failed = [], []
+        found, skipped = [], []
         for path in among:
             try:
-                windows = self.predictor.stream_clips(path)
-                near = np.concatenate([self.embed_clips(part) @ query for part in windows])
+                clips = self.predictor.stream_inputs(path)
+                similarities = np.concatenate([self.embed_inputs(batch) @ query for batch in clips])
             except SourceError as error:
-                failed.append(str(error))
+                skipped.append(str(error))
                 continue
-            found.append(Match(path, float(near.max()), float(near.argmax()) * duration))
-        return _ranked(found, failed)
+            found.append(Match(path, float(similarities.max()), float(similarities.argmax()) * duration))
+        return _ranked(found, skipped)
 
-    def _n_content(self) -> int | None:
-        return -self._units if self._units else None
+    def _embed_file(self, path: pathlib.Path) -> np.ndarray:
+        image = read_image(path, self.predictor.metadata.image)
+        return self.embed_images(image[None].astype(np.float32) * np.float32(2 / 255) - 1)[0]
 
-    def _of_latents(self, latents: np.ndarray) -> np.ndarray:
-        return _unit(latents[:, : self._n_content()])
+
+def search(
+    run: str | pathlib.Path | Searcher,
+    query: str | pathlib.Path,
+    among: Iterable[str | pathlib.Path],
+    *,
+    top: int | None = None,
+    sheet: str | pathlib.Path | None = None,
+) -> SearchResult:
+    """Finds the images that are nearest to an audio file, or the audio files nearest to an image.
+
+    Args:
+        run: the run folder of a training that aligned audio and images, such as one of the recipe words-aligned; or a
+            `Searcher`, which saves loading it for every search.
+        query: a wav, flac, ogg or mp3 file, searched for by the mean of its clips; or a png or jpg file.
+        among: files, and folders that are searched through: images for audio, audio for an image.
+        top: how many matches to return; None returns all.
+        sheet: a PNG file for a contact sheet of the images found.
+
+    Returns:
+        The matches, the best first, and the files that couldn't be read. An audio file is found by its best clip.
+
+    Raises:
+        UsageError: if `query` isn't such a file, there is nothing to search among or none of it can be read, or a sheet
+            is asked for where the query is an image.
+        SourceError: if the query can't be read.
+        ModelError: if `run` isn't a run that aligned audio and images.
+
+    Example:
+        >>> import keras_a2i as a2i
+        >>> a2i.search("run", "bark.wav", ["photos"], top=3).matches  # doctest: +SKIP
+    """
+    query = pathlib.Path(query)
+    suffix = query.suffix.lower()
+    if suffix not in IMAGE_SUFFIXES + AUDIO_SUFFIXES or not query.is_file():
+        missing = "" if query.exists() else ", which doesn't exist"
+        raise UsageError(
+            f"query must be a {', '.join(AUDIO_SUFFIXES + IMAGE_SUFFIXES)} file. Received: {query}{missing}"
+        )
+    is_audio = suffix in AUDIO_SUFFIXES
+    if sheet is not None and not is_audio:
+        raise UsageError(f"sheet must be left out where the query is an image, which finds audio. Received: {query}")
+    files = candidates(map(pathlib.Path, among), IMAGE_SUFFIXES if is_audio else AUDIO_SUFFIXES)
+    searcher = run if isinstance(run, Searcher) else load_searcher(run)
+    result = (searcher.find_images if is_audio else searcher.find_audio)(query, files)
+    result = dataclasses.replace(result, matches=result.matches[:top])
+    if sheet is not None:
+        images = np.stack([read_image(match.path, searcher.predictor.metadata.image) for match in result.matches])
+        captions = [f"{match.similarity:.2f}" for match in result.matches]
+        save_png(draw_sheet([images], captions=captions), pathlib.Path(sheet))
+    return result
 
 
 def load_searcher(run: str | pathlib.Path) -> Searcher:
@@ -118,8 +174,8 @@ def load_searcher(run: str | pathlib.Path) -> Searcher:
     if not encoder.is_file():
         missing = "" if run.exists() else ", which doesn't exist"
         raise ModelError(
-            "A search needs a run folder whose training aligned sounds and pictures, such as one of the recipe "
-            f"words-aligned: it holds a image_encoder.keras. Received: {run}{missing}"
+            "run must be a run folder whose training aligned audio and images, such as one of the recipe "
+            f"words-aligned: it holds an image_encoder.keras. Received: {run}{missing}"
         )
     try:
         return Searcher(load(run), keras.saving.load_model(encoder, compile=False, safe_mode=True))
@@ -130,28 +186,24 @@ def load_searcher(run: str | pathlib.Path) -> Searcher:
 
 
 def candidates(places: Iterable[pathlib.Path], suffixes: tuple[str, ...]) -> list[pathlib.Path]:
-    """Files of a kind: those named, and all below the folders named.
+    """Returns the files of a kind among the given files and below the given folders.
 
     Raises:
         UsageError: if there is none.
     """
-    found = []
+    found: list[pathlib.Path] = []
     for place in places:
         files = sorted(place.rglob("*")) if place.is_dir() else [place]
         found += [path for path in files if path.suffix.lower() in suffixes]
     if not found:
-        raise UsageError(f"There must be a {', '.join(suffixes)} file to search among. Received: none")
+        raise UsageError(f"among must hold at least one {', '.join(suffixes)} file to search through. Received: none")
     return found
 
 
-def _ranked(found: list[Match], failed: list[str]) -> tuple[list[Match], list[str]]:
+def _ranked(found: list[Match], skipped: list[str]) -> SearchResult:
     if not found:
-        raise UsageError(f"None of the {len(failed)} files could be read: {failed[0]}")
-    return sorted(found, key=lambda match: -match.similarity), failed
-
-
-def _load_picture(path: pathlib.Path, config) -> np.ndarray:
-    return from_uint8(read_image(path, config))
+        raise UsageError(f"among must hold a file that can be read. Received: {len(skipped)} files. {skipped[0]}")
+    return SearchResult(sorted(found, key=lambda match: -match.similarity), skipped)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""A window of sound that slides along a file, a step for each frame of a video, and smoothing over frames.
+"""The clip of audio for every frame of a video, and smoothing over frames.
 
-Positions are computed from the frame's number in whole numbers, so that nothing drifts however long the sound is.
+Positions are computed from the frame's number in exact fractions, so that nothing drifts however long the audio is.
 """
 
 import itertools
@@ -12,17 +12,17 @@ import numpy as np
 
 from keras_a2i.media.clips import cut_clips_at
 
-# Beyond so many standard deviations a Gaussian adds less than 0.3 %.
+# Beyond three standard deviations a Gaussian adds less than 0.3 %.
 _REACH = 3
 
 
 def frame_start(frame: int, fps: Fraction, sample_rate: int) -> int:
-    """The sample, rounded to the nearest, at which a frame begins to be shown."""
+    """Returns the sample, rounded to the nearest, at which a frame begins to be shown."""
     return math.floor(Fraction(frame * sample_rate) / fps + Fraction(1, 2))
 
 
 def clip_start(frame: int, fps: Fraction, sample_rate: int, n_samples: int) -> int:
-    """The first sample of the window centred on the middle of a frame, rounded to the nearest; may be negative."""
+    """Returns the first sample of the clip centred on a frame's middle, rounded to the nearest; may be negative."""
     middle = Fraction((2 * frame + 1) * sample_rate, 2) / fps
     return math.floor(middle - Fraction(n_samples, 2) + Fraction(1, 2))
 
@@ -30,16 +30,16 @@ def clip_start(frame: int, fps: Fraction, sample_rate: int, n_samples: int) -> i
 def slide_clips(
     blocks: Iterable[np.ndarray], sample_rate: int, n_samples: int, fps: Fraction, batch_size: int
 ) -> Iterator[np.ndarray]:
-    """Cuts a sound into one window for each frame, with silence before its beginning and after its end.
+    """Cuts audio into one clip for each frame, padded with silence before its beginning and after its end.
 
-    Frame k is shown from k/fps to (k+1)/fps. There are as many frames as begin before the sound ends, at least one.
+    Frame k is shown from k/fps to (k+1)/fps. There are as many frames as begin before the audio ends, at least one.
 
     Args:
-        blocks: the sound in pieces (n,), float32 in [-1, 1]; held no longer than a window needs it.
-        sample_rate: Hz of the sound.
-        n_samples: samples a window holds.
-        fps: frames a second.
-        batch_size: windows yielded together.
+        blocks: the audio in consecutive blocks (n,), float32 in [-1, 1]; held no longer than a clip needs it.
+        sample_rate: Hz of the audio.
+        n_samples: length of a clip.
+        fps: frames per second.
+        batch_size: number of clips yielded together.
 
     Yields:
         float32 (n, n_samples), n = `batch_size` but for the last batch.
@@ -55,9 +55,9 @@ def slide_clips(
 
 
 def smooth_frames(batches: Iterable[np.ndarray], sigma: float) -> Iterator[np.ndarray]:
-    """Weighs each frame's values with its neighbours' by a Gaussian: symmetric, so nothing is delayed.
+    """Averages every frame's values with its neighbours' by a Gaussian: symmetric, so nothing is delayed.
 
-    It looks ahead by three standard deviations. At both ends the weights of the frames that exist add up to one.
+    It needs frames up to three standard deviations ahead. At both ends the weights of the frames that exist sum to one.
 
     Args:
         batches: values of consecutive frames (n, n_values), such as latent vectors.
@@ -67,10 +67,12 @@ def smooth_frames(batches: Iterable[np.ndarray], sigma: float) -> Iterator[np.nd
         float32 (n, n_values) of the same frames in the same order; no batch is larger than the largest received.
     """
     reach = math.ceil(_REACH * sigma)
-    held, first, done, batch_size = None, 0, 0, 1
+    held: np.ndarray | None = None
+    first, done, batch_size = 0, 0, 1
 
     def smooth(stop: int) -> np.ndarray:
-        """The frames from `done` up to `stop`, from what is held."""
+        """Returns the frames from `done` up to `stop`, from what is held."""
+        assert held is not None
         distance = np.arange(first, first + len(held)) - np.arange(done, stop)[:, None]
         weights = np.where(np.abs(distance) <= reach, np.exp(-0.5 * (distance / sigma) ** 2), 0.0)
         weights /= weights.sum(axis=1, keepdims=True)

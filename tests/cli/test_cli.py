@@ -158,15 +158,15 @@ def test_reproduce_trains_the_paper_s_recipe_and_says_what_differs(run, folder, 
 def test_export_and_generate_with_the_exported_file(run, folder):
     result = keras_a2i("export", "run", "--out", "model.tflite", cwd=folder)
     assert result.returncode == 0, result.stderr
-    assert "operators, all built in:" in result.stdout and "differs by at most" in result.stdout
-    assert "pairs of rec: " in result.stdout and "ms a picture on one core" in result.stdout
+    assert "operators, all built in:" in result.stdout and "differences of at most" in result.stdout
+    assert "pairs of rec: " in result.stdout and "ms per image on one core" in result.stdout
     rng = np.random.default_rng(1)
     soundfile.write(folder / "long.flac", rng.uniform(-0.1, 0.1, (100_000, 2)), 44_100)
     pictures = {}
     for model in ("run", "model.tflite"):
         result = keras_a2i("generate", model, "long.flac", "0.wav", "3.wav", "--out", f"by-{model}", cwd=folder)
         assert result.returncode == 0, result.stderr
-        assert "long: 3 pictures" in result.stdout and "skipped: 3.wav can't be read as audio" in result.stderr
+        assert "long: 3 images" in result.stdout and "skipped: 3.wav can't be read as audio" in result.stderr
         names = sorted(p.name for p in (folder / f"by-{model}" / "long").iterdir())
         assert names == ["0000.png", "0001.png", "0002.png"]
         assert Image.open(folder / f"by-{model}" / "long.png").size[0] > 128
@@ -196,14 +196,18 @@ def test_export_and_generate_with_the_exported_file(run, folder):
         (["fit", "rec", "--out", "y", "--set", "epohcs=3"], 2, "Did you mean 'epochs'?"),
         (["fit", "rec", "--out", "y", "--set", "epochs"], 2, "--set takes NAME=VALUE"),
         (["fit", "rec", "--out", "run"], 2, "holds a run. Go on with --resume"),
-        (["generate", "nowhere", "0.wav", "--out", "z"], 1, "A model is a run folder"),
-        (["generate", "run", "3.wav", "--out", "z"], 1, "None of the 1 sound files could be read"),
-        (["generate", "run", "0.wav", "sub/0.wav", "--out", "pairs.csv"], 2, "must go into a folder"),
+        (["generate", "nowhere", "0.wav", "--out", "z"], 1, "A model must be a run folder"),
+        (["generate", "run", "3.wav", "--out", "z"], 1, "None of the 1 audio files could be read"),
+        (["generate", "run", "0.wav", "sub/0.wav", "--out", "pairs.csv"], 2, "--out must be a folder"),
         (["generate", "run", "0.wav", "sub/0.wav", "--out", "z"], 2, "must have different names"),
-        (["export", "run", "--out", "pairs.csv", "--format", "tflite"], 2, "exists already"),
+        (["export", "run", "--out", "pairs.csv", "--format", "tflite"], 2, "path must not exist. Received: pairs.csv"),
         (["export", "run", "--out", "m.pb", "--format", "coreml"], 2, "'coreml' is not one of"),
-        (["export", "run", "--out", "m.pb"], 2, "Name the --format"),
-        (["export", "run", "--out", "run", "--format", "saved-model", "--overwrite"], 2, "Only an earlier export"),
+        (["export", "run", "--out", "m.pb"], 2, "path must end in the suffix of a format"),
+        (
+            ["export", "run", "--out", "run", "--format", "saved-model", "--overwrite"],
+            2,
+            "an earlier export, which overwrite=True replaces",
+        ),
         (["build-records", "pairs.csv", "--out", "run"], 2, "out must be a new or empty folder"),
         (["fit", "rec", "--out", "rec"], 2, "must go into a new or empty folder"),
         (["fit", "rec", "--out", "none", "--resume"], 1, "which doesn't exist"),
@@ -225,7 +229,7 @@ def test_generate_doesn_t_mix_pictures_of_two_calls(run, folder, within):
     stale = folder / "mixed" / "0" / "0007.png"
     stale.write_bytes(b"of another sound")
     result = within(*args, cwd=folder)
-    assert result.returncode == 2 and "holds pictures of an earlier call" in result.stderr
+    assert result.returncode == 2 and "must not hold images of an earlier call" in result.stderr
     assert within(*args, "--overwrite", cwd=folder).returncode == 0
     assert [path.name for path in (folder / "mixed" / "0").iterdir()] == ["0000.png"]
 

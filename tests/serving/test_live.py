@@ -1,4 +1,4 @@
-"""Live pictures: the newest sound wins, drops are counted, memory is bounded, the page is for this machine alone."""
+"""Live images: the newest audio wins, drops are counted, memory is bounded, the page is for this machine alone."""
 
 import http.client
 import io
@@ -21,16 +21,16 @@ from keras_a2i.models.model_file import ModelMetadata, save_model
 from keras_a2i.models.network import encoder_generator
 from keras_a2i.serving.audio_inputs import FileInput
 from keras_a2i.serving.live import LiveSession, check_rate
-from keras_a2i.serving.live_status import Latencies, LiveStatus, RecentImages, audio_level
+from keras_a2i.serving.live_status import MAX_KEPT, LiveStatus, Timings, audio_level
 from keras_a2i.serving.microphone import Microphone
 from keras_a2i.serving.mjpeg import MjpegServer
-from keras_a2i.serving.outputs import ImageFolder, Window
+from keras_a2i.serving.outputs import ImageFolder
 from keras_a2i.serving.predictor import Predictor
 from keras_a2i.serving.ring_buffer import RingBuffer
 
 RATE = 16_000
 STATUS = LiveStatus(
-    source="s", window=1.0, seconds=1.0, pictures=3, dropped=0, overflows=0,
+    source="s", clip=1.0, seconds=1.0, images=3, dropped=0, overflows=0,
     images_per_second=None, latency_median=None, latency_p95=None, level=-90.0,
 )  # fmt: skip
 
@@ -50,7 +50,7 @@ class Clock:
 
 
 class Tape:
-    """A sound whose sample number is its value, written up to now whenever the session asks."""
+    """Audio whose sample number is its value, written up to now whenever the session asks."""
 
     name, overflows = "tape", 0
 
@@ -75,16 +75,13 @@ class Frames:
     where = "memory"
 
     def __init__(self, clock=None, seconds=0.0):
-        self.pictures, self.statuses, self.clock, self.seconds = [], [], clock, seconds
+        self.images, self.statuses, self.clock, self.seconds = [], [], clock, seconds
 
-    def show(self, picture, status):
-        self.pictures.append(picture)
+    def show(self, image, status):
+        self.images.append(image)
         self.statuses.append(status)
         if self.clock:
             self.clock.time += self.seconds
-
-    def attend(self):
-        return True
 
     def close(self):
         pass
@@ -93,56 +90,52 @@ class Frames:
 def newest_sample_predictor(seen):
     metadata = ModelMetadata(features=FeatureConfig(), image=ImageConfig(size=16), input="waveform")
 
-    def run(windows):
-        seen.append(windows[0, [0, -1]].copy())
-        return np.zeros((len(windows), 16, 16, 3), np.float32)
+    def predict(clips):
+        seen.append(clips[0, [0, -1]].copy())
+        return np.zeros((len(clips), 16, 16, 3), np.float32)
 
-    return Predictor(run, metadata)
+    return Predictor(predict, metadata)
 
 
-def session(seconds=3.0, drawing=0.0, rate=10.0):
+def session(seconds=3.0, generating=0.0, rate=10.0):
     clock, seen = Clock(), []
-    output = Frames(clock, drawing)
+    output = Frames(clock, generating)
     live = LiveSession(
         newest_sample_predictor(seen), Tape(clock, seconds), output, rate, now=clock.now, sleep=clock.sleep
     )
     return live, output, seen
 
 
-def test_every_tick_draws_the_newest_window():
+def test_live_session_uses_the_newest_clip_at_every_tick():
     live, _, seen = session()
     live.run()
     status = live.status()
-    assert (status.pictures, status.dropped) == (31, 0) and status.seconds == pytest.approx(3.0)
-    # The first window was silence to warm up, the next ones end where the sound was heard to.
+    assert (status.images, status.dropped) == (31, 0) and status.seconds == pytest.approx(3.0)
+    # The first clip was silence to warm up, the next ones end where the audio was captured to.
     newest = np.array([last for _, last in seen[1:]]) * 1e6
     np.testing.assert_allclose(newest[1:], np.arange(1, 31) * 1600 - 1, atol=30)
     assert seen[5][0] == 0 and seen[-1][0] * 1e6 == pytest.approx(32_000, abs=30)
-    assert live.latencies.percentile(50) == pytest.approx(0, abs=1e-3)
+    assert live.timings.percentile(50) == pytest.approx(0, abs=1e-3)
 
 
-def test_what_takes_too_long_drops_ticks_and_queues_nothing():
-    live, *_ = session(seconds=10.0, drawing=0.25)
+def test_live_session_that_is_too_slow_drops_ticks_and_queues_nothing():
+    live, *_ = session(seconds=10.0, generating=0.25)
     live.run()
     status = live.status()
-    assert status.pictures + status.dropped == pytest.approx(100, abs=3) and status.dropped > 55
+    assert status.images + status.dropped == pytest.approx(100, abs=3) and status.dropped > 55
     assert status.images_per_second == pytest.approx(4, rel=0.05)
-    assert live.latencies.percentile(50) == pytest.approx(0.25, rel=0.02)
-    assert live.latencies.max == pytest.approx(0.25, rel=0.02)
+    assert live.timings.percentile(50) == pytest.approx(0.25, rel=0.02)
+    assert live.timings.max == pytest.approx(0.25, rel=0.02)
 
 
-def test_a_session_ends_after_its_seconds_by_stop_and_by_its_viewer():
+def test_live_session_ends_after_its_seconds_and_by_stop():
     live, *_ = session(seconds=100.0)
     live.run(seconds=2.0)
-    assert live.status().seconds == pytest.approx(2.0) and live.status().pictures == 20
+    assert live.status().seconds == pytest.approx(2.0) and live.status().images == 20
     live, output, _ = session(seconds=100.0)
-    output.show = lambda picture, status: live.stop()
+    output.show = lambda image, status: live.stop()
     live.run()
-    assert live.status().pictures == 1 and live._source.stopped
-    live, output, _ = session(seconds=100.0)
-    output.attend = lambda: len(output.pictures) < 4
-    live.run()
-    assert len(output.pictures) == 4
+    assert live.status().images == 1 and live._source.stopped
     reports = []
     live, *_ = session(seconds=5.0)
     live.run(report=reports.append)
@@ -150,66 +143,67 @@ def test_a_session_ends_after_its_seconds_by_stop_and_by_its_viewer():
 
 
 @pytest.mark.parametrize("rate", [0.0, 61.0, float("nan")])
-def test_rates_that_can_t_be(rate):
-    with pytest.raises(UsageError, match=r"rate must lie between 0.1 and 60 pictures a second. Received"):
+def test_check_rate_out_of_range_is_refused(rate):
+    with pytest.raises(UsageError, match=r"rate must be between 0.1 and 60 images per second. Received: rate="):
         check_rate(rate)
 
 
-def test_a_ring_keeps_the_newest_whatever_the_blocks():
+def test_ring_buffer_keeps_the_newest_samples_of_any_blocks():
     ring, rng = RingBuffer(1000), np.random.default_rng(0)
     assert ring.newest()[1] is None and not ring.newest()[0].any()
-    sound = rng.normal(size=20_000).astype(np.float32)
+    samples = rng.normal(size=20_000).astype(np.float32)
     at = 0
-    while at < len(sound):
-        block = sound[at : at + rng.integers(0, 2500)]
+    while at < len(samples):
+        block = samples[at : at + rng.integers(0, 2500)]
         at += len(block)
         ring.write(block, at / 10)
-        kept, heard_at = ring.newest()
-        expected = sound[max(0, at - 1000) : at]
+        kept, captured_at = ring.newest()
+        expected = samples[max(0, at - 1000) : at]
         np.testing.assert_array_equal(kept[len(kept) - len(expected) :], expected)
-        assert heard_at is None or heard_at == at / 10
+        assert captured_at is None or captured_at == at / 10
 
 
-def test_percentiles_in_fixed_memory_are_numpy_s():
-    seconds = np.random.default_rng(0).lognormal(-4, 1, 20_000)
-    found = Latencies()
-    for value in seconds:
-        found.add(value)
+def test_timings_percentiles_equal_numpy_in_fixed_memory():
+    seconds = np.random.default_rng(0).lognormal(-4, 1, MAX_KEPT + 5_000)
+    timings = Timings()
+    assert timings.percentile(50) is None and timings.per_second is None and timings.count == 0
+    for i, value in enumerate(seconds):
+        timings.add(i / 20, value)
     for percent in (50, 95, 99):
-        assert found.percentile(percent) == pytest.approx(np.percentile(seconds, percent), rel=0.011)
-    assert found.max == seconds.max() and found.count == 20_000 and Latencies().percentile(50) == 0
-    recent = RecentImages()
-    for i in range(500):
-        recent.add(i / 20, 0.001 * i)
-    assert recent.per_second == pytest.approx(20) and recent.milliseconds(50) == pytest.approx(449.5)
+        assert timings.percentile(percent) == pytest.approx(np.percentile(seconds[-MAX_KEPT:], percent))
+        assert timings.percentile(percent, recent=True) == pytest.approx(np.percentile(seconds[-100:], percent))
+    assert timings.max == seconds.max() and timings.count == MAX_KEPT + 5_000
+    assert timings.per_second == pytest.approx(20)
+    timings.add(1e6, None)
+    assert timings.count == MAX_KEPT + 5_000
     assert audio_level(np.full(10, 0.1)) == pytest.approx(-20) and audio_level(np.zeros(3)) == -90
 
 
-def test_a_file_is_heard_at_real_speed(tmp_path):
+def test_file_input_plays_at_real_speed(tmp_path):
     rng = np.random.default_rng(0)
-    sound = rng.uniform(-0.5, 0.5, 4000).astype(np.float32)
-    soundfile.write(tmp_path / "sound.wav", sound, RATE, subtype="FLOAT")
+    samples = rng.uniform(-0.5, 0.5, 4000).astype(np.float32)
+    soundfile.write(tmp_path / "sound.wav", samples, RATE, subtype="FLOAT")
     clock, ring, written = Clock(), RingBuffer(4000), []
     source = FileInput(tmp_path / "sound.wav", RATE, clock.now, clock.sleep)
     write = ring.write
-    ring.write = lambda block, heard_at: (written.append((len(block), heard_at, clock.time)), write(block, heard_at))
+    ring.write = lambda block, at: (written.append((len(block), at, clock.time)), write(block, at))
     source.start(ring)
     source._thread.join()
     assert source.is_finished() and source.name == "sound.wav"
-    np.testing.assert_array_equal(ring.newest()[0], sound)
+    np.testing.assert_array_equal(ring.newest()[0], samples)
     assert [n for n, *_ in written] == [320] * 12 + [160]
-    assert all(heard == pytest.approx(100 + 0.02 * (i + 1)) for i, (_, heard, _) in enumerate(written[:-1]))
-    assert all(now >= heard - 1e-9 for _, heard, now in written)
+    assert all(at == pytest.approx(100 + 0.02 * (i + 1)) for i, (_, at, _) in enumerate(written[:-1]))
+    assert all(now >= at - 1e-9 for _, at, now in written)
     source.stop()
-    (tmp_path / "bad.wav").write_bytes(b"no sound")
-    with pytest.raises(SourceError, match=r"bad.wav can't be read as audio"):
+    (tmp_path / "bad.wav").write_bytes(b"no audio")
+    with pytest.raises(SourceError, match=r"bad.wav can't be read as sound"):
         FileInput(tmp_path / "bad.wav", RATE)
 
 
-def test_a_sound_that_breaks_off_is_said(tmp_path):
-    sound = np.zeros(200_000, np.float32)
-    sound[190_000] = np.nan
-    soundfile.write(tmp_path / "sound.wav", sound, RATE, subtype="FLOAT")
+def test_file_input_that_breaks_off_raises_in_is_finished(tmp_path):
+    samples = np.zeros(200_000, np.float32)
+    samples[190_000] = np.nan
+    soundfile.write(tmp_path / "sound.wav", samples, RATE, subtype="FLOAT")
     clock = Clock()
     source = FileInput(tmp_path / "sound.wav", RATE, clock.now, clock.sleep)
     source.start(RingBuffer(100))
@@ -231,36 +225,36 @@ def get(server, path, **headers):
     return connection, connection.getresponse()
 
 
-def test_the_page_its_numbers_and_its_pictures(server):
-    _, answer = get(server, "/picture.jpg")
+def test_server_serves_the_page_its_numbers_and_its_images(server):
+    _, answer = get(server, "/image.jpg")
     assert answer.status == 503
-    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    picture[:] = np.linspace(0, 255, 32, dtype=np.uint8)[:, None, None]
-    server.show(picture, STATUS)
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    image[:] = np.linspace(0, 255, 32, dtype=np.uint8)[:, None, None]
+    server.show(image, STATUS)
     _, answer = get(server, "/")
     page = answer.read().decode()
     assert answer.status == 200 and "keras-a2i live" in page and "http" not in page.replace("http-equiv", "")
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     _, answer = get(server, "/status.json")
     assert json.loads(answer.read()) == {**vars(STATUS)}
-    _, answer = get(server, "/picture.jpg")
+    _, answer = get(server, "/image.jpg")
     shown = np.asarray(Image.open(io.BytesIO(answer.read())), int)
-    assert np.abs(shown - picture).mean() < 2
+    assert np.abs(shown - image).mean() < 2
     _, answer = get(server, "/elsewhere")
     assert answer.status == 404
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example"])
-def test_a_page_of_another_name_gets_nothing(server, host):
+def test_server_refuses_another_host_name(server, host):
     server.show(np.zeros((16, 16, 3), np.uint8), STATUS)
-    for path in ("/", "/stream", "/picture.jpg", "/status.json"):
+    for path in ("/", "/stream", "/image.jpg", "/status.json"):
         _, answer = get(server, path, Host=host)
         assert answer.status == 403
     _, answer = get(server, "/", Host="localhost:1")
     assert answer.status == 200
 
 
-def test_a_stream_sends_every_viewer_the_newest_picture(server):
+def test_stream_sends_every_viewer_the_newest_image(server):
     server.show(np.zeros((16, 16, 3), np.uint8), STATUS)
     viewers = [get(server, "/stream") for _ in range(3)]
     gone, _ = viewers.pop()
@@ -281,7 +275,7 @@ def read_part(answer):
     return np.asarray(Image.open(io.BytesIO(answer.read(length))))
 
 
-def test_a_slow_viewer_is_sent_what_is_newest_and_holds_nobody_up(server):
+def test_slow_viewer_receives_the_newest_image_and_blocks_nobody(server):
     rng = np.random.default_rng(0)
     server.show(np.zeros((256, 256, 3), np.uint8), STATUS)
     _, slow = get(server, "/stream")
@@ -295,15 +289,17 @@ def test_a_slow_viewer_is_sent_what_is_newest_and_holds_nobody_up(server):
     assert parts < 40
 
 
-def test_closing_frees_the_port_and_ends_streams():
+def test_server_close_frees_the_port_and_ends_streams():
     server = MjpegServer(0)
     server.show(np.zeros((16, 16, 3), np.uint8), STATUS)
     viewer, _ = get(server, "/stream")
     before = threading.active_count()
     with pytest.raises(
-        UsageError, match=rf"Port {server.port} is in use by another program. Choose another with --port"
+        UsageError, match=rf"port must be free. Received: port={server.port}, but another program uses it"
     ):
         MjpegServer(server.port)
+    with pytest.raises(UsageError, match=r"port must be between 0 and 65535. Received: port=70000"):
+        MjpegServer(70_000)
     server.close()
     assert threading.active_count() < before
     viewer.close()
@@ -312,35 +308,20 @@ def test_closing_frees_the_port_and_ends_streams():
         again.bind(("127.0.0.1", server.port))
 
 
-def test_pictures_in_a_folder_are_numbered_and_never_mixed(tmp_path):
+def test_image_folder_numbers_images_and_never_mixes_sessions(tmp_path):
     folder = ImageFolder(tmp_path / "live")
     for shade in (0, 128):
         folder.show(np.full((16, 16, 1), shade, np.uint8), STATUS)
     assert [path.name for path in sorted((tmp_path / "live").iterdir())] == ["000000.png", "000001.png"]
-    with pytest.raises(UsageError, match=r"holds pictures of an earlier call"):
+    with pytest.raises(UsageError, match=r"path must not hold images of an earlier session"):
         ImageFolder(tmp_path / "live")
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(UsageError, match=r"must go into a folder. Received: the file"):
+    with pytest.raises(UsageError, match=r"path must be a folder. Received: the file"):
         ImageFolder(tmp_path / "file")
 
 
-def test_a_window_needs_tkinter_and_a_display(monkeypatch):
-    tkinter = types.SimpleNamespace(TclError=RuntimeError)
-
-    def refuse(**options):
-        raise RuntimeError("no display name")
-
-    tkinter.Tk = refuse
-    monkeypatch.setitem(sys.modules, "tkinter", tkinter)
-    with pytest.raises(UsageError, match=r"A window needs a display: no display name. .* --to mjpeg"):
-        Window()
-    monkeypatch.setitem(sys.modules, "tkinter", None)
-    with pytest.raises(UsageError, match=r"A window needs Python's tkinter"):
-        Window()
-
-
 class FakeSounddevice(types.SimpleNamespace):
-    """A microphone of 44.1 kHz that calls back when it is told."""
+    """A microphone of 44.1 kHz whose callback the tests call."""
 
     class PortAudioError(Exception):
         pass
@@ -369,7 +350,7 @@ def microphones(monkeypatch):
     return fake
 
 
-def test_a_microphone_of_another_rate_is_resampled_and_counts_what_is_lost(microphones):
+def test_microphone_of_another_rate_is_resampled_and_counts_overflows(microphones):
     clock, ring = Clock(), RingBuffer(RATE)
     microphone = Microphone(RATE, now=clock.now)
     microphone.start(ring)
@@ -378,31 +359,31 @@ def test_a_microphone_of_another_rate_is_resampled_and_counts_what_is_lost(micro
     for i, block in enumerate(np.split(tone[:, None], 100)):
         clock.time += 0.02
         microphones.callback(block, len(block), times, types.SimpleNamespace(input_overflow=i == 7))
-    heard, heard_at = ring.newest()
-    assert np.abs(np.fft.rfft(heard)).argmax() == 1000 and np.abs(heard).max() == pytest.approx(0.5, abs=0.01)
-    assert microphone.overflows == 1 and clock.time - 0.2 < heard_at <= clock.time
+    samples, captured_at = ring.newest()
+    assert np.abs(np.fft.rfft(samples)).argmax() == 1000 and np.abs(samples).max() == pytest.approx(0.5, abs=0.01)
+    assert microphone.overflows == 1 and clock.time - 0.2 < captured_at <= clock.time
     assert not microphone.is_finished()
     clock.time += 6
-    with pytest.raises(SourceError, match=r"USB mic has given no sound for 5 s. Is it still connected"):
+    with pytest.raises(SourceError, match=r"USB mic has recorded no audio for 5 s. Is it still connected"):
         microphone.is_finished()
     microphone.stop()
 
 
-def test_microphones_that_aren_t_there(microphones, monkeypatch):
-    with pytest.raises(SourceError, match=r"The microphone must be one of USB mic, .* Received: 'other'"):
+def test_microphone_that_is_missing_or_busy_is_refused(microphones, monkeypatch):
+    with pytest.raises(SourceError, match=r"device must match exactly one microphone of USB mic. Received: 'other'"):
         Microphone(RATE, "other")
     microphones.InputStream = lambda **options: (_ for _ in ()).throw(microphones.PortAudioError("busy"))
     with pytest.raises(SourceError, match=r"USB mic can't be opened: busy. Another program may be using it"):
         Microphone(RATE)
     microphones.devices = []
-    with pytest.raises(SourceError, match=r"must have a microphone. Received: none that PortAudio knows"):
+    with pytest.raises(SourceError, match=r"must have a microphone. Received: none that PortAudio finds"):
         Microphone(RATE)
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(MissingPackageError, match=r'sounddevice, which isn\'t installed. .* "keras-a2i\[live\]"'):
         Microphone(RATE)
 
 
-def test_the_command_plays_a_file_and_ends_in_good_order_on_a_signal(tmp_path):
+def test_live_command_plays_a_file_and_ends_with_a_summary_on_a_signal(tmp_path):
     save_model(
         encoder_generator("tiny", image_size=16), tmp_path / "m.keras", ModelMetadata(image=ImageConfig(size=16))
     )
@@ -414,7 +395,7 @@ def test_the_command_plays_a_file_and_ends_in_good_order_on_a_signal(tmp_path):
         [*live, "--input", tmp_path / "short.wav", "--to", tmp_path / "png"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert "pictures in 1." in done.stdout and "latency from sound to picture: median" in done.stdout
+    assert "images in 1." in done.stdout and "latency from audio to image: median" in done.stdout
     assert 2 <= len(list((tmp_path / "png").iterdir())) <= 12
     process = subprocess.Popen(
         [*live, "--input", tmp_path / "long.wav", "--port", "0"],
@@ -427,8 +408,14 @@ def test_the_command_plays_a_file_and_ends_in_good_order_on_a_signal(tmp_path):
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 0 and "long.wav to http://127.0.0.1:" in out
-    mistakes = [(["--rate", "0"], "rate must lie"), (["--seconds", "0"], "seconds must be more than 0")]
-    mistakes += [(["--to", "x", "--port", "1"], "--port goes with --to mjpeg")]
+    mistakes = [
+        (
+            ["--rate", "0"],
+            "rate must be between 0.1 and 60 images per second. Received: rate=0. On the command line: --rate",
+        ),
+        (["--seconds", "0"], "--seconds must be more than 0"),
+    ]
+    mistakes += [(["--to", "x", "--port", "1"], "--port must be left out unless --to is mjpeg")]
     for words, sentence in mistakes:
         done = subprocess.run([*live, *words], capture_output=True, text=True)
         assert done.returncode == 2 and sentence in done.stderr and "Traceback" not in done.stderr

@@ -5,30 +5,30 @@ import numpy as np
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.models.model_file import ModelMetadata
-from keras_a2i.serving import predictor
+from keras_a2i.serving.predictor import Predictor
 
 SHORT = FeatureConfig(duration=0.05, frame=0.05, hop=0.05)
 
 
-class Loudness:
-    """A stand-in for a model: dark pictures for quiet windows, light ones for loud ones; the latent is the loudness."""
-
-    stream_file = predictor.Predictor.stream_file
-    stream_clips = predictor.Predictor.stream_clips
+class Loudness(Predictor):
+    """A stand-in for a model: dark images for quiet clips, light ones for loud ones; the latent is the loudness."""
 
     def __init__(self, size=16, channels=3, features=SHORT):
-        self.metadata = ModelMetadata(features=features, image=ImageConfig(size=size, channels=channels))
+        image = ImageConfig(size=size, channels=channels)
+        super().__init__(
+            lambda clips: self.show(self.measure(clips)),
+            ModelMetadata(features=features, image=image, input="waveform"),
+            encode_fn=lambda clips: self.measure(clips),
+            decode_fn=lambda latents: self.show(latents),
+        )
 
-    def predict_clips(self, windows):
-        return self.generate_latents(self.encode_clips(windows))
+    def measure(self, clips):
+        assert clips.dtype == np.float32 and clips.shape[1] == self.metadata.features.n_samples
+        return np.abs(clips).max(axis=1, keepdims=True)
 
-    def encode_clips(self, windows):
-        assert windows.dtype == np.float32 and windows.shape[1] == self.metadata.features.n_samples
-        return np.abs(windows).max(axis=1, keepdims=True)
-
-    def generate_latents(self, latents):
-        pictures = np.tile(latents[:, :, None, None], (1, *self.metadata.image.shape))
-        return (1.6 * pictures - 0.8).astype(np.float32)
+    def show(self, latents):
+        images = np.tile(latents[:, :, None, None], (1, *self.metadata.image.shape))
+        return (1.6 * images - 0.8).astype(np.float32)
 
 
 def decode(path):

@@ -284,9 +284,7 @@ def test_loss_not_finite_raises(records, tmp_path):
         def on_train_batch_begin(self, batch, logs=None):
             self.model.trainable_variables[0].assign(self.model.trainable_variables[0] * np.nan)
 
-    with pytest.raises(
-        KerasA2IError, match=r"loss must stay finite. Received: nan in epoch 1. Lower learning_rate"
-    ):
+    with pytest.raises(KerasA2IError, match=r"loss must stay finite. Received: nan in epoch 1. Lower learning_rate"):
         train(records, tmp_path / "run", settings=settings, callbacks=[Poison()])
 
 

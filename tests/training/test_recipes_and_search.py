@@ -20,7 +20,7 @@ from keras_a2i.models.objective_weights import ObjectiveWeights
 from keras_a2i.models.recipes import RECIPES, get_recipe
 from keras_a2i.objectives import ImageAutoencoder, Perceptual
 from keras_a2i.records.build import build_records
-from keras_a2i.records.records import Records
+from keras_a2i.records.dataset import load_records
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.serving.predictor import load
 from keras_a2i.serving.search import load_searcher
@@ -122,10 +122,11 @@ def test_sounds_find_pictures_and_pictures_find_sounds(aligned, tones):
     searcher = load_searcher(aligned)
     pictures, sounds = ([tones / f"{i}.{kind}" for i in range(36, 48)] for kind in ("png", "wav"))
     for query in (36, 37):
-        matches, failed = searcher.find_images(tones / f"{query}.wav", pictures)
-        assert not failed and [int(m.path.stem) % 2 for m in matches[:6]] == [query % 2] * 6
+        result = searcher.find_images(tones / f"{query}.wav", pictures)
+        matches = result.matches
+        assert not result.skipped and [int(m.path.stem) % 2 for m in matches[:6]] == [query % 2] * 6
         assert matches[0].similarity >= matches[-1].similarity + 0.1
-        matches, _ = searcher.find_audio(tones / f"{query}.png", sounds)
+        matches = searcher.find_audio(tones / f"{query}.png", sounds).matches
         assert [int(m.path.stem) % 2 for m in matches[:6]] == [query % 2] * 6
     vectors = searcher.embed_images(np.zeros((3, 16, 16, 1), np.float32))
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
@@ -145,11 +146,14 @@ def test_search_on_the_command_line(aligned, tones, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{aligned}", "{tones}/pairs.csv", "{tones}"], "The query must be a .wav"),
+        (["{aligned}", "{tones}/pairs.csv", "{tones}"], "query must be a .wav"),
         (["{aligned}", "{tones}/none.wav", "{tones}"], "which doesn't exist"),
-        (["{aligned}", "{tones}/1.png", "{tones}", "--sheet", "x.png"], "A sheet shows pictures that a sound found"),
-        (["{aligned}", "{tones}/1.wav", "{tones}/pairs.csv"], "to search among. Received: none"),
-        (["{styled}", "{tones}/1.wav", "{tones}/1.png"], "whose training aligned sounds and pictures"),
+        (
+            ["{aligned}", "{tones}/1.png", "{tones}", "--sheet", "x.png"],
+            "sheet must be left out where the query is an image",
+        ),
+        (["{aligned}", "{tones}/1.wav", "{tones}/pairs.csv"], "to search through. Received: none"),
+        (["{styled}", "{tones}/1.wav", "{tones}/1.png"], "whose training aligned audio and images"),
         (["no_run", "{tones}/1.wav", "{tones}/1.png"], "Received: no_run, which doesn't exist"),
     ],
 )
@@ -160,7 +164,7 @@ def test_searches_that_cannot_be_are_refused(arguments, message, aligned, styled
 
 def test_nothing_that_can_be_read_is_said(aligned, tmp_path, tones):
     (tmp_path / "broken.png").write_bytes(b"nothing")
-    with pytest.raises(UsageError, match=r"None of the 1 files could be read"):
+    with pytest.raises(UsageError, match=r"a file that can be read. Received: 1 files"):
         load_searcher(aligned).find_images(tones / "1.wav", [tmp_path / "broken.png"])
     (tmp_path / "image_encoder.keras").write_bytes(b"nothing")
     (tmp_path / "model.keras").write_bytes((aligned / "model.keras").read_bytes())
@@ -170,15 +174,14 @@ def test_nothing_that_can_be_read_is_said(aligned, tmp_path, tones):
 
 def test_samples_differ_and_stay_with_their_label(styled, records):
     predictor = load(styled)
-    (sounds, images), *_ = Records(records).dataset("val", input="waveform")
-    latents = predictor.encode_inputs(sounds.numpy())
-    drawn = predictor.sample_latents(latents, 4, seed=1)
+    (sounds, images), *_ = load_records(records, "val", features="waveform")
+    drawn = predictor.sample(sounds.numpy(), 4, seed=1)
     assert drawn.shape == (12, 4, 16, 16, 1)
-    np.testing.assert_array_equal(drawn, predictor.sample_latents(latents, 4, seed=1))
+    np.testing.assert_array_equal(drawn, predictor.sample(sounds.numpy(), 4, seed=1))
     assert np.abs(drawn[:, 0] - drawn[:, 1]).mean() > 0.01
     usual = predictor.predict_inputs(sounds.numpy())
-    np.testing.assert_allclose(predictor.sample_latents(latents, 2, temperature=0)[:, 1], usual, atol=1e-6)
-    wider = predictor.sample_latents(latents, 4, temperature=2, seed=1)
+    np.testing.assert_allclose(predictor.sample(sounds.numpy(), 2, temperature=0)[:, 1], usual, atol=1e-6)
+    wider = predictor.sample(sounds.numpy(), 4, temperature=2, seed=1)
     assert wider.std(axis=1).mean() > drawn.std(axis=1).mean()
     bright = images.numpy().mean(axis=(1, 2, 3)) > 0
     means = drawn.mean(axis=(2, 3, 4))
@@ -188,15 +191,15 @@ def test_samples_differ_and_stay_with_their_label(styled, records):
 def test_samples_on_the_command_line(styled, aligned, tones, tmp_path):
     found = run("generate", styled, tones / "1.wav", "--out", tmp_path, "--samples", "3", "--temperature", "1.5")
     assert found.exit_code == 0, found.output
-    assert "3 pictures" in found.output
+    assert "3 images" in found.output
     assert sorted(p.name for p in (tmp_path / "1").iterdir()) == ["0000-1.png", "0000-2.png", "0000-3.png"]
     assert (tmp_path / "1.png").is_file()
     again = run("generate", styled, tones / "1.wav", "--out", tmp_path, "--samples", "2", "--overwrite")
     assert again.exit_code == 0 and len(list((tmp_path / "1").iterdir())) == 2
     for arguments, message in (
-        ([aligned, "--samples", "2"], "This model draws one picture of a sound: its recipe 'words-aligned'"),
-        ([styled, "--temperature", "1"], "--temperature goes with --samples"),
-        ([styled, "--video", "--samples", "2"], "A video shows one picture a frame"),
+        ([aligned, "--samples", "2"], "samples need a model with a style"),
+        ([styled, "--temperature", "1"], "--temperature must be left out without --samples"),
+        ([styled, "--video", "--samples", "2"], "--samples must be left out with --video"),
     ):
         model, *options = arguments
         refused = run("generate", model, tones / "2.wav", "--out", tmp_path / "other", *options)
@@ -247,6 +250,24 @@ def test_what_looks_at_pictures_learns_first_and_is_held_still_after():
     after = autoencoder.encoder.get_weights()
     assert all(np.abs(a - b).max() > 1e-5 for a, b in zip(before, after, strict=True))
     assert not objective.trainable_variables and generator.trainable_variables
+
+
+def test_neighbours_come_one_after_the_other(tones, tmp_path):
+    rows = ["audio,image,source,time", *(f"{i}.wav,{i}.png,s{i // 12},{i % 12}" for i in range(24))]
+    (tones / "times.csv").write_text("\n".join(rows))
+    folder = build(tones, tmp_path / "records", "times.csv", SplitSpec(kind="block", val_fraction=0.0))
+    batches = list(load_records(folder, batch_size=8, neighbours=True).as_numpy_iterator())
+    shades = np.rint((np.concatenate([y for _, y in batches]).mean(axis=(1, 2, 3)) + 1) * 127.5).astype(int)
+    numbers = np.where(shades < 128, shades - 20, shades - 200)
+    assert len(numbers) == 24
+    firsts, seconds = numbers[0::2], numbers[1::2]
+    expected = np.where(firsts % 12 == 11, firsts - 1, firsts + 1)
+    np.testing.assert_array_equal(seconds, expected)
+    assert len(set(firsts)) == 12
+    with pytest.raises(UsageError, match="batches of even size"):
+        load_records(folder, batch_size=7, neighbours=True)
+    with pytest.raises(UsageError, match="Received: neighbours with cache=False"):
+        load_records(folder, batch_size=8, cache=False, neighbours=True)
 
 
 def test_presets_are_listed_and_shown():

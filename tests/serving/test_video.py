@@ -1,4 +1,4 @@
-"""Videos of sound files: every frame hears its own moment, pictures and sound stay in step, no half file is left."""
+"""Videos of audio files: every frame shows its own moment, images and audio stay in step, no half file is left."""
 
 import dataclasses
 import itertools
@@ -20,7 +20,7 @@ from keras_a2i.models.model_file import ModelMetadata, save_model
 from keras_a2i.models.network import encoder_generator
 from keras_a2i.serving import muxing, predictor
 from keras_a2i.serving.sliding import clip_start, frame_start, slide_clips, smooth_frames
-from keras_a2i.serving.video import Flicker, stream_frames, write_video
+from keras_a2i.serving.video import Flicker, generate_video, stream_frames
 
 NTSC = Fraction(30_000, 1001)
 
@@ -42,7 +42,7 @@ def in_blocks(sound, lengths):
 
 @pytest.mark.parametrize("fps", [Fraction(1), Fraction(25), NTSC, Fraction(60)])
 @pytest.mark.parametrize(("n_samples", "total"), [(16_000, 50_000), (800, 31_999), (801, 16_000), (16_000, 1)])
-def test_windows_are_centred_on_the_middle_of_their_frame(fps, n_samples, total):
+def test_slide_clips_are_centred_on_the_middle_of_their_frame(fps, n_samples, total):
     sound = np.random.default_rng(0).uniform(-1, 1, total).astype(np.float32)
     batches = list(slide_clips(in_blocks(sound, [1, 0, 700, 9_000]), 16_000, n_samples, fps, 7))
     windows = np.concatenate(batches)
@@ -56,7 +56,7 @@ def test_windows_are_centred_on_the_middle_of_their_frame(fps, n_samples, total)
         np.testing.assert_array_equal(window, padded[start : start + n_samples])
 
 
-def test_positions_don_t_drift_and_agree_with_records():
+def test_clip_start_does_not_drift_and_agrees_with_records():
     for k in (0, 1, 90_000, 10_000_000):
         assert clip_start(k, Fraction(1), 16_000, 16_000) == k * 16_000 == frame_start(k, Fraction(1), 16_000)
         middle = (2 * k + 1) * 1001 * 44_100 / 60_000
@@ -64,7 +64,7 @@ def test_positions_don_t_drift_and_agree_with_records():
     assert frame_start(108_000, NTSC, 16_000) == 3603.6 * 16_000
 
 
-def test_sound_is_held_no_longer_than_a_window_needs_it():
+def test_slide_clips_holds_audio_no_longer_than_a_clip_needs_it():
     blocks = (np.zeros(65_536, np.float32) for _ in range(200))
     tracemalloc.start()
     count = sum(len(batch) for batch in slide_clips(blocks, 16_000, 16_000, Fraction(5), 32))
@@ -74,7 +74,7 @@ def test_sound_is_held_no_longer_than_a_window_needs_it():
 
 
 @pytest.mark.parametrize(("n", "sigma"), [(100, 2.5), (7, 5.0), (1, 1.0), (64, 0.1)])
-def test_smoothing_is_scipy_s_gaussian_with_renormalised_edges(n, sigma):
+def test_smooth_frames_equals_scipy_gaussian_with_renormalised_edges(n, sigma):
     values = np.random.default_rng(1).normal(size=(n, 3)).astype(np.float32)
     smoothed = list(smooth_frames(in_blocks(values, [4, 1, 9]) if n > 14 else [values], sigma))
     reach = int(np.ceil(3 * sigma))
@@ -86,7 +86,7 @@ def test_smoothing_is_scipy_s_gaussian_with_renormalised_edges(n, sigma):
     np.testing.assert_allclose(np.concatenate(smoothed), expected, atol=1e-6)
 
 
-def test_smoothing_looks_ahead_no_further_than_it_must_and_keeps_batches_small():
+def test_smooth_frames_reads_ahead_no_further_than_needed_and_keeps_batches_small():
     received = []
 
     def batches():
@@ -103,12 +103,12 @@ def test_smoothing_looks_ahead_no_further_than_it_must_and_keeps_batches_small()
 
 
 def test_flicker_is_the_mean_absolute_change():
-    pictures = np.random.default_rng(2).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
+    images = np.random.default_rng(2).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
     flicker = Flicker()
     assert flicker.value == 0
-    for part in (pictures[:1], pictures[1:6], pictures[6:]):
+    for part in (images[:1], images[1:6], images[6:]):
         flicker.add(part)
-    assert flicker.value == pytest.approx(np.abs(np.diff(pictures.astype(int), axis=0)).mean() / 255)
+    assert flicker.value == pytest.approx(np.abs(np.diff(images.astype(int), axis=0)).mean() / 255)
 
 
 @pytest.mark.parametrize(
@@ -122,10 +122,10 @@ def test_flicker_is_the_mean_absolute_change():
         ("vp9", 60.0, 48_000, 6),
     ],
 )
-def test_a_click_is_heard_where_it_is_seen(tmp_path, codec, fps, rate, channels):
+def test_generate_video_shows_a_click_when_it_plays(tmp_path, codec, fps, rate, channels):
     times = (0.51, 1.73, 3.37)
     sound = write_clicks(tmp_path / "clicks.wav", times, 3.83, rate, channels)
-    summary = write_video(Loudness(), sound, tmp_path / "video", fps=fps, codec=codec)
+    summary = generate_video(Loudness(), sound, tmp_path / "video", fps=fps, codec=codec)
     about, pictures, shown, heard, heard_rate, start = decode(tmp_path / "video")
     exact = NTSC if fps == 29.97003 else Fraction(fps)
     assert about == (("h264", "aac", "yuv420p") if codec == "h264" else ("vp9", "opus", "yuv420p"))
@@ -145,11 +145,11 @@ def test_a_click_is_heard_where_it_is_seen(tmp_path, codec, fps, rate, channels)
             assert seen == int(time * 25)
 
 
-def test_both_channels_and_loudness_are_kept(tmp_path):
+def test_generate_video_keeps_both_channels_and_loudness(tmp_path):
     rate, n = 44_100, 44_100
     left, right = (0.5 * np.sin(2 * np.pi * f * np.arange(n) / rate) for f in (440, 1_000))
     soundfile.write(tmp_path / "two.flac", np.stack([left, right], axis=1), rate)
-    write_video(Loudness(), tmp_path / "two.flac", tmp_path / "two.mp4")
+    generate_video(Loudness(), tmp_path / "two.flac", tmp_path / "two.mp4")
     heard = decode(tmp_path / "two.mp4")[3][:n]
     for i, channel in enumerate((left, right)):
         assert np.corrcoef(heard[4_000:40_000, i], channel[4_000:40_000])[0, 1] > 0.999
@@ -158,29 +158,29 @@ def test_both_channels_and_loudness_are_kept(tmp_path):
 
 @pytest.mark.parametrize("codec", ["h264", "vp9"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_colours_are_the_model_s(tmp_path, codec, channels):
+def test_generate_video_keeps_the_colours_of_the_model(tmp_path, codec, channels):
     colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [200, 120, 40], [128, 128, 128], [0, 0, 0]])[
         :, :channels
     ]
 
     class Colours(Loudness):
-        def predict_clips(self, windows):
-            picked = colours[np.rint(np.abs(windows).max(axis=1) * 10).astype(int)]
+        def show(self, latents):
+            picked = colours[np.rint(latents[:, 0] * 10).astype(int)]
             return np.tile(picked[:, None, None] / 127.5 - 1, (1, 32, 32, 1)).astype(np.float32)
 
-    # 25 frames of each, told by a loudness of 0, 0.1, 0.2 ... in their windows.
+    # 25 frames of each colour, chosen by a loudness of 0, 0.1, 0.2 ... of their clips.
     soundfile.write(tmp_path / "steps.wav", np.repeat(np.arange(6) / 10, 16_000), 16_000, subtype="FLOAT")
-    write_video(Colours(32, channels), tmp_path / "steps.wav", tmp_path / "steps", codec=codec)
+    generate_video(Colours(32, channels), tmp_path / "steps.wav", tmp_path / "steps", codec=codec)
     pictures = decode(tmp_path / "steps")[1][12::25]
     assert pictures.shape == (6, 32, 32, 3)
     expected = np.broadcast_to(colours, (6, 3))[:, None, None]
     assert np.abs(pictures.astype(int) - expected).max() <= 4
 
 
-def test_smoothing_calms_and_doesn_t_delay(tmp_path):
+def test_generate_video_smoothing_reduces_flicker_without_delay(tmp_path):
     sound = write_clicks(tmp_path / "clicks.wav", (2.0,))
-    rough = write_video(Loudness(), sound, tmp_path / "rough.mp4")
-    smooth = write_video(Loudness(), sound, tmp_path / "smooth.mp4", smooth=0.2)
+    rough = generate_video(Loudness(), sound, tmp_path / "rough.mp4")
+    smooth = generate_video(Loudness(), sound, tmp_path / "smooth.mp4", smooth=0.2)
     assert rough.frames == smooth.frames == 100 and rough.seconds == 4.0
     assert 0 < smooth.flicker < 0.5 * rough.flicker
     plain, calm = (
@@ -190,7 +190,7 @@ def test_smoothing_calms_and_doesn_t_delay(tmp_path):
     assert centres[0] == pytest.approx(centres[1], abs=0.01)
 
 
-def test_a_real_model_s_video_shows_its_pictures(tmp_path, capsys):
+def test_generate_video_of_a_real_model_shows_its_images(tmp_path, capsys):
     keras.utils.set_random_seed(0)
     save_model(
         encoder_generator("tiny", image_size=16, normalization=(np.zeros(104), np.full(104, 225.0))),
@@ -204,6 +204,8 @@ def test_a_real_model_s_video_shows_its_pictures(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "noise.mp4: 20 frames, 2 s in" in out and "times real time), flicker" in out and "20/20 frames" in err
     model = predictor.load(tmp_path / "model.keras")
+    with pytest.raises(UsageError, match=r"path must not exist. Received: .*noise.mp4. Choose another"):
+        generate_video(model, tmp_path / "noise.wav", tmp_path / "out" / "noise.mp4")
     expected = np.concatenate(list(stream_frames(model, tmp_path / "noise.wav", Fraction(10), 0.1)))
     _, pictures, shown, *_ = decode(tmp_path / "out" / "noise.mp4")
     # Colours of neighbouring pixels are shared, brightness isn't.
@@ -225,7 +227,7 @@ def generate(tmp_path, monkeypatch):
     return lambda *args: command.main(["model", *args], standalone_mode=False)
 
 
-def test_files_that_can_t_be_read_are_named_counted_and_skipped(generate, tmp_path, capsys):
+def test_generate_command_names_counts_and_skips_unreadable_files(generate, tmp_path, capsys):
     (tmp_path / "b.wav").write_bytes(b"not sound")
     (tmp_path / "c.raw").write_bytes(bytes(1000))
     late = np.zeros(200_000, np.float32)
@@ -239,40 +241,48 @@ def test_files_that_can_t_be_read_are_named_counted_and_skipped(generate, tmp_pa
         "skipped: b.wav can't be read",
         "skipped: c.raw can't be",
         "d.wav with NaN",
-        "3 of 4 sound files skipped",
+        "3 of 4 audio files skipped",
     ):
         assert text in err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.webm"]
     with pytest.raises(SourceError, match=r"b.wav can't be read as audio"):
         generate(*names, "--out", "strict", "--video", "--strict")
-    with pytest.raises(KerasA2IError, match="None of the 1 sound files could be read"):
+    with pytest.raises(KerasA2IError, match="None of the 1 audio files could be read"):
         generate("b.wav", "--out", "strict", "--video")
 
 
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (["--fps", "25"], "--fps goes with --video. Received: --fps without it"),
-        (["--codec", "vp9"], "--codec goes with --video"),
-        (["--smooth", "0"], "--smooth goes with --video"),
-        (["--video", "--sheet"], "A sheet is drawn of pictures, not of a video. Received: --video and --sheet"),
+        (["--fps", "25"], "--fps must be left out without --video. Received: --fps without it"),
+        (["--codec", "vp9"], "--codec must be left out without --video"),
+        (["--smooth", "0"], "--smooth must be left out without --video"),
+        (["--video", "--sheet"], "--sheet must be left out with --video, .* Received: --video and --sheet"),
         (["--video", "--no-sheet"], "Received: --video and --no-sheet"),
-        (["--video", "--fps", "0.5"], "fps must lie between 1 and 60 frames a second. Received: 0.5"),
-        (["--video", "--fps", "nan"], "fps must lie between 1 and 60 frames a second. Received: nan"),
-        (["--video", "--smooth", "-1"], "smooth must lie between 0 and 10 seconds. Received: -1"),
-        (["--video", "--out", "a.wav"], "Videos must go into a folder. Received: the file a.wav"),
+        (
+            ["--video", "--fps", "0.5"],
+            "fps must be between 1 and 60 frames per second. Received: fps=0.5. On the command line: --fps",
+        ),
+        (["--video", "--fps", "nan"], "fps must be between 1 and 60 frames per second. Received: fps=nan"),
+        (
+            ["--video", "--smooth", "-1"],
+            "smooth must be between 0 and 10 seconds. Received: smooth=-1. On the command line: --smooth",
+        ),
+        (["--video", "--out", "a.wav"], "--out must be a folder. Received: the file a.wav"),
     ],
 )
-def test_options_that_don_t_fit_are_refused(generate, tmp_path, args, sentence):
+def test_generate_command_with_bad_options_is_refused(generate, tmp_path, args, sentence):
     with pytest.raises(UsageError, match=sentence):
         generate("a.wav", *([] if "--out" in args else ["--out", "out"]), *args)
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
-def test_an_earlier_video_is_replaced_only_when_asked(generate, tmp_path):
+def test_generate_video_replaces_an_earlier_file_only_when_asked(generate, tmp_path):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"mine")
-    with pytest.raises(UsageError, match=r"a.mp4 exists already. Choose another --out, or --overwrite it"):
+    with pytest.raises(
+        UsageError, match=r"must not exist. Received: a.mp4. .* overwrite=True. On the command line: --out, --overwrite"
+    ):
         generate("a.wav", "--out", ".", "--video")
     assert path.read_bytes() == b"mine"
     generate("a.wav", "--out", ".", "--video", "--overwrite")
@@ -280,15 +290,15 @@ def test_an_earlier_video_is_replaced_only_when_asked(generate, tmp_path):
     (tmp_path / "a.wav").rename(path)
     for folder in (".", "folder"):
         (tmp_path / "folder" / "a.mp4").mkdir(parents=True, exist_ok=True)
-        with pytest.raises(UsageError, match="A video can't replace a folder or its own sound"):
+        with pytest.raises(UsageError, match="path must not be a folder or the audio file itself"):
             generate("a.mp4", "--out", folder, "--video", "--overwrite")
 
 
-@pytest.mark.parametrize("where", ["predict_clips", "write"])
-def test_what_breaks_off_leaves_no_half_file_and_the_earlier_one(tmp_path, monkeypatch, where):
+@pytest.mark.parametrize("where", ["show", "write"])
+def test_generate_video_that_breaks_off_keeps_the_earlier_file_only(tmp_path, monkeypatch, where):
     sound, path = write_clicks(tmp_path / "a.wav", (), 10.0), tmp_path / "a.mp4"
     path.write_bytes(b"mine")
-    target = Loudness if where == "predict_clips" else muxing.VideoWriter
+    target = Loudness if where == "show" else muxing.VideoWriter
     whole, calls = getattr(target, where), []
 
     def interrupted(self, *args):
@@ -299,24 +309,24 @@ def test_what_breaks_off_leaves_no_half_file_and_the_earlier_one(tmp_path, monke
 
     monkeypatch.setattr(target, where, interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write_video(Loudness(), sound, path)
+        generate_video(Loudness(), sound, path, overwrite=True)
     assert path.read_bytes() == b"mine" and sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "a.wav"]
 
 
-def test_a_model_without_latent_vectors_can_t_be_smoothed(tmp_path):
+def test_generate_video_smoothing_without_latent_vectors_is_refused(tmp_path):
     model = predictor.Predictor(lambda x: np.zeros((len(x), 16, 16, 3)), ModelMetadata(image=ImageConfig(size=16)))
     sound = write_clicks(tmp_path / "a.wav", ())
-    with pytest.raises(UsageError, match=r"Latent vectors must come from a run folder or a \.keras file"):
-        write_video(model, sound, tmp_path / "a.mp4", smooth=0.1)
+    with pytest.raises(UsageError, match=r"Latent vectors need a model with an encoder and a generator"):
+        generate_video(model, sound, tmp_path / "a.mp4", smooth=0.1)
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
-def test_missing_encoders_and_packages_are_named(generate, tmp_path, monkeypatch):
+def test_generate_video_without_encoder_or_package_names_it(generate, tmp_path, monkeypatch):
     without = dataclasses.replace(muxing.CODECS["h264"], video="libnonesuch")
     monkeypatch.setitem(muxing.CODECS, "h264", without)
-    with pytest.raises(UsageError, match=r"with the encoder libnonesuch.* Try --codec vp9"):
+    with pytest.raises(UsageError, match=r"with the encoder libnonesuch.* Try codec='vp9'"):
         generate("a.wav", "--out", "out", "--video")
-    with pytest.raises(UsageError, match=r"codec must be one of h264, vp9\. Received: 'av1'"):
+    with pytest.raises(UsageError, match=r"codec must be one of h264, vp9\. Received: codec='av1'"):
         muxing.find_codec("av1")
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingPackageError, match=r'Writing video files needs .* pip install "keras-a2i\[video\]"'):
@@ -324,8 +334,8 @@ def test_missing_encoders_and_packages_are_named(generate, tmp_path, monkeypatch
     assert not (tmp_path / "out").exists()
 
 
-def test_without_video_pictures_are_what_they_were(generate, tmp_path, capsys):
+def test_generate_command_without_video_writes_images(generate, tmp_path, capsys):
     generate("a.wav", "--out", "out", "--no-sheet")
     count = -(-102 // 5)
-    assert capsys.readouterr().out == f"out/a: {count} pictures\n"
+    assert capsys.readouterr().out == f"out/a: {count} images\n"
     assert len(list((tmp_path / "out" / "a").iterdir())) == count and not (tmp_path / "out" / "a.png").exists()

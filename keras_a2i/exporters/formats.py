@@ -1,0 +1,178 @@
+"""What a format that models are exported to must define, and the registry of all formats."""
+
+import abc
+import dataclasses
+import math
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from keras_a2i.errors import UsageError
+from keras_a2i.models.model_file import ModelMetadata
+
+if TYPE_CHECKING:
+    import keras
+
+PredictFn = Callable[[np.ndarray], np.ndarray]
+"""A function from float32 inputs (batch, n_inputs) to float32 images (batch, size, size, channels) in [-1, 1]."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How far the images of an export may be from those of the Keras model, on [-1, 1].
+
+    Attributes:
+        max, mean: the largest absolute difference, and the largest mean of the absolute differences.
+        ssim: the smallest mean SSIM.
+    """
+
+    max: float = math.inf
+    mean: float = math.inf
+    ssim: float = -math.inf
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NoOptions:
+    """The options of a format that has none."""
+
+
+def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
+    """A field of a format's options, with the text and the choices that the command line shows for it."""
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+
+
+class Format(abc.ABC):
+    """A file or folder format that a model can be exported to.
+
+    Attributes:
+        id: the name by which `export` knows the format.
+        title: the name that people know it by.
+        suffix: of the file's name, such as ".tflite"; "" for a folder.
+        cores: what the latency is measured on, in words.
+        Options: a frozen dataclass of the format's own options, whose fields are made by `option`.
+    """
+
+    id: ClassVar[str]
+    title: ClassVar[str]
+    suffix: ClassVar[str]
+    cores: ClassVar[str] = "one core"
+    Options: ClassVar[type] = NoOptions
+
+    def check(self, options: Any) -> None:  # noqa: B027  Most formats have nothing to check.
+        """Raises a UsageError if options exclude each other."""
+
+    def needs_calibration(self, options: Any) -> bool:
+        """Whether `write` needs real inputs to take ranges from."""
+        return False
+
+    def attempts(self, options: Any) -> Iterator[Any]:
+        """Yields options to try in turn until what was written agrees with the Keras model."""
+        yield options
+
+    @abc.abstractmethod
+    def limits(self, options: Any) -> Limits:
+        """How far the images may be from those of the Keras model."""
+
+    @abc.abstractmethod
+    def write(
+        self,
+        model: "keras.Model",
+        path: pathlib.Path,
+        metadata: ModelMetadata,
+        options: Any,
+        calibration: np.ndarray | None,
+    ) -> None:
+        """Writes a model with its metadata.
+
+        Args:
+            model: a functional model that isn't compiled.
+            path: a path that doesn't exist.
+            metadata: of the model.
+            options: an `Options`.
+            calibration: real inputs (n, n_inputs) where `needs_calibration` says so, else None.
+
+        Raises:
+            ExportError: if the model can't be expressed in the format.
+            MissingPackageError: if a package that the format needs isn't installed.
+        """
+
+    @abc.abstractmethod
+    def can_load(self, path: pathlib.Path) -> bool:
+        """Whether a path looks like this format, judged by its name and kind alone."""
+
+    @abc.abstractmethod
+    def load(self, path: pathlib.Path) -> tuple[PredictFn, ModelMetadata]:
+        """Loads what `write` wrote.
+
+        Raises:
+            ModelError: if it can't be loaded.
+            MissingPackageError: if a package that the format needs isn't installed.
+        """
+
+    @abc.abstractmethod
+    def is_export(self, path: pathlib.Path) -> bool:
+        """Whether a file or folder is an export in this format, so that a new one may replace it."""
+
+    def notes(self, path: pathlib.Path, options: Any) -> list[str]:
+        """Sentences about what was written, for people."""
+        return []
+
+
+FORMATS: dict[str, Format] = {}
+"""Every format by its id."""
+
+
+def register(cls: type[Format]) -> type[Format]:
+    """Adds a format to `FORMATS`."""
+    FORMATS[cls.id] = cls()
+    return cls
+
+
+def find_format(format: str | None, path: pathlib.Path) -> Format:
+    """Returns the format of an id, or of a path's suffix where the id is None.
+
+    Raises:
+        UsageError: if there is no such format.
+    """
+    if format is None:
+        found = next((each for each in FORMATS.values() if each.suffix == path.suffix.lower()), None)
+        if found is None:
+            suffixes = ", ".join(f"{each.suffix or 'no suffix'} ({each.id})" for each in FORMATS.values())
+            raise UsageError(
+                f"path must end in the suffix of a format: {suffixes}. Received: {path}. Choose such a name, or pass "
+                "format=..."
+            )
+        return found
+    if format not in FORMATS:
+        raise UsageError(f"format must be one of {', '.join(FORMATS)}. Received: format={format!r}")
+    return FORMATS[format]
+
+
+def make_options(format: Format, given: Mapping[str, Any]) -> Any:
+    """Returns the `Options` of a format.
+
+    Args:
+        format: the format.
+        given: options by name.
+
+    Raises:
+        UsageError: if the format has no such option, a value isn't one of the choices, or options exclude each other.
+    """
+    fields = {field.name: field for field in dataclasses.fields(format.Options)}
+    for name, value in given.items():
+        if name not in fields:
+            others = [
+                each.id for each in FORMATS.values() if name in {f.name for f in dataclasses.fields(each.Options)}
+            ]
+            where = (
+                f"an option of {', '.join(others)} only" if others else f"one of {', '.join(fields) or 'no options'}"
+            )
+            raise UsageError(f"{name} must be {where}. Received: {name}={value!r} with format={format.id!r}")
+        choices = fields[name].metadata.get("choices")
+        if choices and value not in choices:
+            raise UsageError(f"{name} must be one of {', '.join(choices)}. Received: {name}={value!r}")
+    options = format.Options(**given)
+    format.check(options)
+    return options

@@ -1,0 +1,39 @@
+"""The graph of a user's Keras model, without what it was compiled with."""
+
+from typing import Any
+
+import keras
+from keras.src.models import Functional
+
+from keras_a2i.errors import UsageError
+
+
+def is_graph(layer: Any) -> bool:
+    """Whether a layer or model is computed by its graph of layers alone: a functional or a built sequential model."""
+    if isinstance(layer, keras.Sequential):
+        return layer.built and type(layer).call is keras.Sequential.call
+    return isinstance(layer, Functional) and type(layer).call is Functional.call
+
+
+def to_graph(model: keras.Model) -> keras.Model:
+    """Returns a functional model with the layers of a model, not compiled.
+
+    Cloning a compiled model restores its loss and its metrics, which fails for those that aren't registered.
+
+    Args:
+        model: a functional or a built sequential model with one input and one output.
+
+    Raises:
+        UsageError: if it is something else.
+    """
+    if not is_graph(model):
+        raise UsageError(
+            f"model must be a functional model, or a sequential one that is built. Received: {type(model).__name__}. "
+            "Call it on a keras.Input, and pass keras.Model(inputs, outputs)"
+        )
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise UsageError(
+            "model must have one input and one output. "
+            f"Received: {len(model.inputs)} inputs and {len(model.outputs)} outputs"
+        )
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)

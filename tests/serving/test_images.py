@@ -1,0 +1,93 @@
+"""Images of audio files in folders: names, sheets, samples, and what is never mixed or lost."""
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+from support.loudness_model import Loudness
+
+from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.errors import SourceError, UsageError
+from keras_a2i.media.sheet import to_uint8
+from keras_a2i.models.model_file import ModelMetadata
+from keras_a2i.serving.images import generate_images
+from keras_a2i.serving.model_inputs import count_inputs
+from keras_a2i.serving.predictor import Predictor
+
+
+@pytest.fixture
+def audio(tmp_path):
+    """Half a second of rising noise, ten clips of the stand-in model."""
+    samples = np.random.default_rng(0).uniform(-1, 1, 8_000) * np.linspace(0, 1, 8_000)
+    soundfile.write(tmp_path / "a.wav", samples, 16_000)
+    return tmp_path / "a.wav"
+
+
+def read(path):
+    return np.asarray(Image.open(path))
+
+
+def test_generate_images_writes_what_predict_returns_and_a_sheet(audio, tmp_path):
+    calls = []
+    paths = generate_images(Loudness(), audio, tmp_path / "new" / "a", progress=lambda *args: calls.append(args))
+    assert [path.name for path in paths] == [f"{i:04d}.png" for i in range(10)]
+    np.testing.assert_array_equal([read(path) for path in paths], to_uint8(Loudness().predict(audio)))
+    assert read(tmp_path / "new" / "a.png").shape[1] > 8 * 128 and calls == [(10, 10)]
+    samples, rate = soundfile.read(audio)
+    again = generate_images(Loudness(), samples, tmp_path / "b", sample_rate=rate, sheet=False)
+    np.testing.assert_array_equal([read(path) for path in again], [read(path) for path in paths])
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_generate_images_replaces_an_earlier_call_only_when_asked(audio, tmp_path):
+    folder = tmp_path / "a"
+    generate_images(Loudness(), audio, folder)
+    (folder / "mine.png").write_bytes(b"mine")
+    (folder / "0099.png").write_bytes(b"stale")
+    with pytest.raises(
+        UsageError, match=r"folder must not hold images of an earlier call. Received: .*a with 11 of them"
+    ):
+        generate_images(Loudness(), audio, folder)
+    (tmp_path / "broken.wav").write_bytes(b"no audio")
+    with pytest.raises(SourceError, match=r"broken.wav can't be read"):
+        generate_images(Loudness(), tmp_path / "broken.wav", folder, overwrite=True)
+    assert (folder / "0099.png").exists(), "What can't be replaced stays."
+    generate_images(Loudness(), audio, folder, overwrite=True)
+    assert (folder / "mine.png").exists() and not (folder / "0099.png").exists()
+    with pytest.raises(UsageError, match=r"folder must be a folder. Received: the file"):
+        generate_images(Loudness(), audio, audio)
+
+
+def test_generate_images_with_samples_numbers_them(audio, tmp_path):
+    metadata = ModelMetadata(
+        features=FeatureConfig(duration=0.25), image=ImageConfig(size=16), input="waveform", style_units=1
+    )
+
+    def decode(latents):
+        return np.tile(np.tanh(latents[:, 1])[:, None, None, None], (1, 16, 16, 3)).astype(np.float32)
+
+    model = Predictor(
+        lambda clips: np.zeros((len(clips), 16, 16, 3), np.float32),
+        metadata,
+        encode_fn=lambda clips: np.zeros((len(clips), 2), np.float32),
+        decode_fn=decode,
+    )
+    paths = generate_images(model, audio, tmp_path / "s", samples=3, temperature=0.5, seed=7)
+    assert [path.name for path in paths] == [f"000{i}-{j}.png" for i in range(2) for j in (1, 2, 3)]
+    styles = 0.5 * np.random.default_rng(7).standard_normal(3)
+    expected = to_uint8(np.tanh(styles.astype(np.float32)))
+    np.testing.assert_array_equal([read(path)[0, 0, 0] for path in paths], np.tile(expected, 2))
+    with pytest.raises(UsageError, match="samples must be 1 or more, and temperature between 0 and 4"):
+        generate_images(model, audio, tmp_path / "t", samples=0)
+    with pytest.raises(UsageError, match="samples need a model with a style"):
+        generate_images(Loudness(), audio, tmp_path / "t", samples=2)
+    assert not (tmp_path / "t").exists()
+
+
+def test_count_inputs_of_audio_vectors_and_unreadable_files(audio, tmp_path):
+    assert count_inputs(audio, Loudness().metadata) == 10 and count_inputs(audio, Loudness().metadata, 0.04) == 13
+    (tmp_path / "broken.wav").write_bytes(b"no audio")
+    assert count_inputs(tmp_path / "broken.wav", Loudness().metadata) == 1
+    np.save(tmp_path / "v.npy", np.zeros((7, 12), np.float32))
+    metadata = ModelMetadata(features=FeatureConfig(embedding=12), image=ImageConfig(size=16))
+    assert count_inputs(tmp_path / "v.npy", metadata) == 7

@@ -1,0 +1,340 @@
+"""The Predictor: the same images from every format, for files, samples, features and vectors."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import python_speech_features
+import soundfile
+import soxr
+import tensorflow as tf
+
+from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.errors import ExportError, ModelError, SourceError, UsageError
+from keras_a2i.exporters import FORMATS
+from keras_a2i.exporters.export import export
+from keras_a2i.exporters.formats import Limits
+from keras_a2i.exporters.tflite import operators
+from keras_a2i.features.mfcc import mfcc
+from keras_a2i.models.model_file import ModelMetadata, load_model, read_metadata, save_model
+from keras_a2i.models.network import encoder_generator
+from keras_a2i.serving.model_inputs import clip_inputs
+from keras_a2i.serving.predictor import Predictor, as_predictor, load
+
+METADATA = ModelMetadata(
+    features=FeatureConfig(),
+    image=ImageConfig(size=16),
+    recipe="tiny",
+    feature_mean=(1.0,) * 104,
+    feature_std=(15.0,) * 104,
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    model = encoder_generator("tiny", image_size=16, normalization=(np.ones(104), np.full(104, 225.0)))
+    rng = np.random.default_rng(0)
+    for variable in model.variables:
+        if "moving" in variable.path:
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+    return model
+
+
+@pytest.fixture(scope="module")
+def paths(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "run").mkdir()
+    save_model(model, folder / "run" / "model.keras", METADATA)
+    export(folder / "run", folder / "model.tflite", format="tflite")
+    export(folder / "run" / "model.keras", folder / "saved", format="saved-model")
+    export(folder / "run", folder / "model.onnx")
+    return {
+        "run": folder / "run",
+        "keras": folder / "run" / "model.keras",
+        "tflite": folder / "model.tflite",
+        "saved-model": folder / "saved",
+        "onnx": folder / "model.onnx",
+    }
+
+
+@pytest.mark.parametrize("name", ["run", "keras", "tflite", "saved-model", "onnx"])
+def test_load_of_every_format_predicts_the_same_images_and_keeps_metadata(paths, model, name):
+    predictor = load(paths[name])
+    assert predictor.metadata == METADATA
+    features = np.random.default_rng(1).normal(1, 15, (40, 104)).astype(np.float32)
+    np.testing.assert_allclose(predictor.predict(features), model.predict(features, verbose=0), atol=1e-4)
+    np.testing.assert_array_equal(predictor.predict_inputs(features), predictor.predict(features))
+    assert [len(images) for images in predictor.stream(features)] == [32, 8]
+    assert (predictor.model is not None) == predictor.can_encode == (name in ("run", "keras"))
+
+
+def test_tflite_file_runs_in_tensorflow_interpreter_with_built_in_operators(paths, model):
+    interpreter = tf.lite.Interpreter(str(paths["tflite"]))
+    runner = interpreter.get_signature_runner("serving_default")
+    features = np.full((1, 104), 3.0, np.float32)
+    np.testing.assert_allclose(runner(features=features)["image"], model.predict(features, verbose=0), atol=1e-4)
+    used = operators(paths["tflite"])
+    assert "CONV_2D" in used and not any(name.startswith(("Flex", "CUSTOM", "VAR", "READ")) for name in used)
+
+
+def test_saved_model_has_a_named_signature(paths):
+    signature = tf.saved_model.load(str(paths["saved-model"])).signatures["serving_default"]
+    assert signature(features=tf.zeros((3, 104)))["image"].shape == (3, 16, 16, 3)
+
+
+def test_keras_file_with_metadata_is_an_ordinary_keras_file(paths, model):
+    features = np.ones((2, 104), np.float32)
+    loaded = keras.saving.load_model(paths["keras"])
+    np.testing.assert_array_equal(loaded.predict(features, verbose=0), model.predict(features, verbose=0))
+
+
+def test_keras_file_without_metadata_has_default_features(model, tmp_path):
+    model.save(tmp_path / "plain.keras")
+    assert read_metadata(tmp_path / "plain.keras") is None
+    assert load(tmp_path / "plain.keras").metadata == ModelMetadata(image=ImageConfig(size=16))
+
+
+def test_predict_of_samples_uses_the_features_of_records(paths, model):
+    rng = np.random.default_rng(2)
+    waveform = rng.uniform(-0.5, 0.5, 40_000).astype(np.float32)
+    images = load(paths["run"]).predict(waveform, 16_000)
+    assert images.shape == (3, 16, 16, 3)
+    pcm = np.pad(np.rint(waveform * 32768), (0, 48_000 - 40_000)).reshape(3, 16_000)
+    features = [python_speech_features.mfcc(np.pad(w, (0, 2000)), 16_000, 0.25, 0.125, nfft=4096).ravel() for w in pcm]
+    expected = model.predict(np.array(features, np.float32), verbose=0)
+    np.testing.assert_allclose(images, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "rate", "count"),
+    [
+        (np.zeros(1), 16_000, 1),
+        (np.zeros(16_000, np.int16), 16_000, 1),
+        (np.ones((44_100 * 2 + 10, 2)), 44_100, 3),
+        (np.tile([1.0, -1.0], 48_000), 96_000, 1),
+        (np.zeros((800, 6)), 8_000, 1),
+    ],
+)
+def test_predict_of_any_rate_length_and_channels_is_finite(paths, waveform, rate, count):
+    images = load(paths["tflite"]).predict(waveform, rate)
+    assert images.shape == (count, 16, 16, 3) and np.isfinite(images).all() and np.abs(images).max() <= 1
+
+
+def test_predict_of_stereo_uses_the_mean_and_int16_is_scaled(paths):
+    predictor = load(paths["run"])
+    rng = np.random.default_rng(3)
+    pcm = rng.integers(-20_000, 20_000, (16_000, 2), dtype=np.int16)
+    mono = pcm.astype(np.float64).mean(axis=1) / 32768
+    np.testing.assert_allclose(predictor.predict(pcm, 16_000), predictor.predict(mono, 16_000), atol=1e-5)
+
+
+def test_stream_of_a_file_equals_predict_of_its_samples(paths, tmp_path):
+    rate = 22_050
+    samples = np.random.default_rng(4).uniform(-0.5, 0.5, rate * 70 + 123).astype(np.float32)
+    soundfile.write(tmp_path / "long.wav", samples, rate, subtype="FLOAT")
+    predictor = load(paths["run"])
+    streamed = list(predictor.stream(tmp_path / "long.wav"))
+    assert [len(part) for part in streamed] == [32, 32, 7]
+    whole = predictor.predict(soxr.resample(samples, rate, 16_000), 16_000)
+    # The stream resampler rounds differently in the last bits; sixteen-bit steps make that visible in places.
+    np.testing.assert_allclose(np.concatenate(streamed), whole, atol=0.02)
+
+
+def test_predict_of_file_samples_clips_and_features_agree(paths, tmp_path):
+    rng = np.random.default_rng(5)
+    pcm = rng.integers(-9000, 9000, 40_000, dtype=np.int16)
+    soundfile.write(tmp_path / "sound.wav", pcm, 16_000)
+    predictor = load(paths["run"])
+    by_file = predictor.predict(tmp_path / "sound.wav")
+    np.testing.assert_array_equal(by_file, predictor.predict(str(tmp_path / "sound.wav")))
+    np.testing.assert_allclose(by_file, predictor.predict(pcm, 16_000), atol=1e-5)
+    clips = np.pad(pcm, (0, 8000)).reshape(3, 16_000).astype(np.float32) / 32_768
+    np.testing.assert_allclose(by_file, predictor.predict(clip_inputs(clips, METADATA)), atol=1e-5)
+    features = mfcc(clips, METADATA.features)
+    np.testing.assert_allclose(by_file, predictor.predict(features), atol=1e-5)
+    latents = predictor.encode(pcm, 16_000)
+    np.testing.assert_allclose(latents, predictor.encode(tmp_path / "sound.wav"), atol=1e-4)
+    np.testing.assert_allclose(by_file, predictor.decode(latents), atol=1e-5)
+
+
+def test_encode_and_sample_of_other_formats_are_refused(paths):
+    features = np.zeros((1, 104), np.float32)
+    for name in ("tflite", "saved-model"):
+        with pytest.raises(
+            UsageError, match=r"Latent vectors need a model with an encoder and a generator: a run folder"
+        ):
+            load(paths[name]).encode(features)
+    with pytest.raises(UsageError, match=r"samples need a model with a style.* of the recipe 'tiny' without one"):
+        load(paths["run"]).sample(features, 2)
+    with pytest.raises(UsageError, match=r"latents must be finite, \(n, latent_dim\). Received: shape \(7,\)"):
+        load(paths["run"]).decode(np.zeros(7))
+
+
+@pytest.mark.parametrize("waveform", [np.array([0.0, np.nan]), np.zeros(0), np.zeros((2, 2, 2))])
+def test_predict_of_bad_samples_is_refused(paths, waveform):
+    with pytest.raises(UsageError, match=r"audio must be finite samples, \(n,\) or \(n, channels\)"):
+        load(paths["run"]).predict(waveform, 16_000)
+
+
+def test_predict_of_channels_first_or_a_bad_rate_is_refused(paths):
+    with pytest.raises(
+        UsageError, match=r"audio must have its channels last, \(n, channels\). Received: shape \(2, 44100\)"
+    ):
+        load(paths["run"]).predict(np.zeros((2, 44_100)), 44_100)
+    with pytest.raises(UsageError, match=r"sample_rate must be between 1000 and 768000 Hz. Received: sample_rate=0"):
+        load(paths["run"]).predict(np.zeros(100), 0)
+
+
+def test_predict_of_bad_features_is_refused(paths):
+    for features in (np.zeros((2, 103)), np.full((1, 104), np.inf), np.zeros(104)):
+        with pytest.raises(
+            UsageError, match=r"inputs of this model must be finite features, \(batch, 104\). Received: shape"
+        ):
+            load(paths["run"]).predict(features)
+    with pytest.raises(SourceError, match="doesn't exist"):
+        list(load(paths["run"]).stream("nowhere.wav"))
+
+
+def test_load_of_something_else_is_refused(tmp_path, model):
+    with pytest.raises(ModelError, match=r"A model must be a run folder, .* which doesn't exist"):
+        load(tmp_path / "nothing")
+    with pytest.raises(ModelError, match="which is something else"):
+        load(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"has no model.keras yet"):
+        load(tmp_path)
+    for name in ("broken.keras", "broken.tflite"):
+        (tmp_path / name).write_bytes(b"not a model")
+        with pytest.raises(ModelError, match=name):
+            load(tmp_path / name)
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    (saved / "saved_model.pb").write_bytes(b"not a model")
+    with pytest.raises(ModelError, match="isn't a SavedModel"):
+        load(saved)
+    dense = keras.Sequential([keras.Input((104,)), keras.layers.Dense(3)])
+    dense.save(tmp_path / "dense.keras")
+    with pytest.raises(ModelError, match=r"must accept features .* and return images"):
+        load(tmp_path / "dense.keras")
+    save_model(model, tmp_path / "other.keras", ModelMetadata(image=ImageConfig(size=32)))
+    with pytest.raises(ModelError, match=r"104 features .*\(32, 32, 3\)"):
+        load_model(tmp_path / "other.keras")
+
+
+def test_load_of_a_model_with_code_in_it_is_refused(tmp_path):
+    inputs = keras.Input((104,))
+    x = keras.layers.Lambda(lambda x: keras.ops.zeros((1, 16, 16, 3)), output_shape=(16, 16, 3))(inputs)
+    keras.Model(inputs, x).save(tmp_path / "lambda.keras")
+    with pytest.raises(ModelError, match="can't be loaded as a Keras model"):
+        load(tmp_path / "lambda.keras")
+
+
+def test_export_replaces_only_exports_when_asked_and_leaves_nothing_behind(model, tmp_path, monkeypatch):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"mine")
+    with pytest.raises(
+        UsageError, match=r"path must not exist. Received: .*model.tflite. Choose another, or pass overwrite=True"
+    ):
+        export(model, path)
+    for format in ("tflite", "saved-model"):
+        with pytest.raises(UsageError, match=r"path must be free or an earlier export"):
+            export(model, path, format=format, overwrite=True)
+        with pytest.raises(UsageError, match=r"path must be free or an earlier export"):
+            export(model, tmp_path, format=format, overwrite=True)
+    with pytest.raises(UsageError, match="path must end in a name"):
+        export(model, ".", overwrite=True)
+    path.unlink()
+    export(model, path)
+    before = path.read_bytes()
+    monkeypatch.setattr(FORMATS["tflite"], "limits", lambda options: Limits(max=-1.0))
+    with pytest.raises(ExportError, match="must agree with the Keras model"):
+        export(model, path, overwrite=True)
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["model.tflite"]
+    monkeypatch.undo()
+    done = export(model, path, overwrite=True)
+    assert done.size == path.stat().st_size > 100_000 and done.agreement.max <= 1e-4
+    with pytest.raises(UsageError, match="format must be one of onnx, saved-model, tflite"):
+        export(model, path, format="coreml")
+
+
+def test_export_of_an_operator_that_is_not_built_in_is_refused(tmp_path):
+    inputs = keras.Input((104,), name="features")
+
+    @keras.saving.register_keras_serializable("tests")
+    class Betainc(keras.layers.Layer):
+        def call(self, x):
+            return tf.reshape(tf.math.betainc(x[:, :48], x[:, :48], x[:, :48]), (-1, 4, 4, 3))
+
+    x = keras.layers.UpSampling2D(4)(Betainc()(inputs))
+    with pytest.raises(ExportError, match="must consist of built-in TFLite operators"):
+        export(keras.Model(inputs, x), tmp_path / "model.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+def test_read_metadata_of_another_version_is_refused(model, tmp_path):
+    path = tmp_path / "model.keras"
+    save_model(model, path, METADATA)
+    import zipfile
+
+    values = json.loads(METADATA.to_json()) | {"schema_version": 99}
+    with zipfile.ZipFile(tmp_path / "future.tflite", "w") as archive:
+        archive.writestr("keras_a2i.json", json.dumps(values))
+    with pytest.raises(ModelError, match=r"schema version 1. Received: 99"):
+        read_metadata(tmp_path / "future.tflite")
+
+
+def test_as_predictor_of_anything_that_predicts(paths, model, tmp_path):
+    features = np.random.default_rng(1).normal(1, 15, (3, 104)).astype(np.float32)
+    expected = model.predict(features, verbose=0)
+    sequential = keras.Sequential(
+        [keras.Input((104,)), keras.layers.Dense(768, "tanh"), keras.layers.Reshape((16, 16, 3))]
+    )
+    sequential.compile("adam", loss=lambda real, images: keras.ops.mean(images))
+    for anything, wanted in (
+        (load(paths["run"]), expected),
+        (str(paths["run"]), expected),
+        (paths["tflite"], expected),
+        (model, expected),
+        (sequential, sequential.predict(features, verbose=0)),
+    ):
+        predictor = as_predictor(anything)
+        np.testing.assert_allclose(predictor.predict(features), wanted, atol=1e-4)
+        assert as_predictor(predictor) is predictor
+    by_function = as_predictor(lambda inputs: np.zeros((len(inputs), 16, 16, 3)), METADATA)
+    assert by_function.predict(features).dtype == np.float32 and by_function.model is None
+    assert as_predictor(model, METADATA).metadata == METADATA and as_predictor(sequential).model is sequential
+
+
+def test_as_predictor_of_something_else_is_refused():
+    with pytest.raises(
+        UsageError, match=r"model must be a Predictor, a Keras model, a path or a function. Received: int"
+    ):
+        as_predictor(3)
+    with pytest.raises(UsageError, match=r"metadata must be given with a function.* Received: zeros without metadata"):
+        as_predictor(np.zeros)
+    with pytest.raises(UsageError, match=r"metadata must be given with a Keras model whose input isn't defined yet"):
+        as_predictor(keras.Sequential([keras.layers.Dense(3)]))
+    dense = keras.Sequential([keras.Input((104,)), keras.layers.Dense(768), keras.layers.Reshape((16, 16, 3))])
+    with pytest.raises(ModelError, match=r"104 features .*\(32, 32, 3\)"):
+        as_predictor(dense, ModelMetadata(image=ImageConfig(size=32)))
+
+
+def test_sample_replaces_the_style_and_decodes():
+    metadata = ModelMetadata(image=ImageConfig(size=16, channels=1), style_units=2)
+    styles = []
+
+    def decode(latents):
+        styles.append(latents.copy())
+        return np.tile(latents.sum(axis=1)[:, None, None, None], (1, 16, 16, 1))
+
+    predictor = Predictor(decode, metadata, encode_fn=lambda x: np.tile(x[:, :1], (1, 3)), decode_fn=decode)
+    images = predictor.sample(np.ones((2, 104), np.float32), 3, temperature=2.0, seed=5)
+    expected = 2 * np.random.default_rng(5).standard_normal((3, 2))
+    assert images.shape == (2, 3, 16, 16, 1)
+    np.testing.assert_allclose(np.array(styles)[:, 0], np.pad(expected, ((0, 0), (1, 0)), constant_values=1), rtol=1e-6)
+    np.testing.assert_allclose(images[:, :, 0, 0, 0], np.tile(1 + expected.sum(axis=1), (2, 1)), rtol=1e-5)
+    for n, temperature in ((0, 1.0), (1, -0.1), (1, 4.1), (1, float("nan"))):
+        with pytest.raises(UsageError, match=r"samples must be 1 or more, and temperature between 0 and 4. Received"):
+            predictor.sample(np.ones((2, 104), np.float32), n, temperature)
