@@ -12,6 +12,9 @@ from keras_a2i.version import __version__
 
 if TYPE_CHECKING:
     from keras_a2i import layers, losses, metrics, models, objectives, sources
+    from keras_a2i.evaluation.card import write_card
+    from keras_a2i.evaluation.compare import compare
+    from keras_a2i.evaluation.evaluate import evaluate
     from keras_a2i.exporters.export import export
     from keras_a2i.models.audio_to_image import AudioToImage
     from keras_a2i.models.frontend import with_frontend
@@ -23,25 +26,35 @@ if TYPE_CHECKING:
     from keras_a2i.records.inspection import inspect
     from keras_a2i.records.records import Records
     from keras_a2i.records.splits import SplitSpec
-    from keras_a2i.serving.predictor import load
+    from keras_a2i.serving.images import generate_images
+    from keras_a2i.serving.predictor import Predictor, load
+    from keras_a2i.serving.search import search
+    from keras_a2i.serving.video import generate_video
     from keras_a2i.sources.open_sources import open_sources
     from keras_a2i.training.fit import fit
 
 _MODULES = {
     "AudioToImage": "models.audio_to_image",
     "Augmentation": "records.augmentation",
+    "Predictor": "serving.predictor",
     "Recipe": "recipes.recipe",
     "Records": "records.records",
     "SplitSpec": "records.splits",
     "build_records": "records.build",
+    "compare": "evaluation.compare",
     "encoder_generator": "recipes.encoder_generator",
+    "evaluate": "evaluation.evaluate",
     "export": "exporters.export",
     "fit": "training.fit",
+    "generate_images": "serving.images",
+    "generate_video": "serving.video",
     "get_recipe": "recipes",
     "inspect": "records.inspection",
     "load": "serving.predictor",
     "open_sources": "sources.open_sources",
+    "search": "serving.search",
     "with_frontend": "models.frontend",
+    "write_card": "evaluation.card",
 }
 _ROOMS = ("layers", "losses", "metrics", "models", "objectives", "sources")
 
@@ -51,14 +64,19 @@ __all__ = [
     "FeatureConfig",
     "ImageConfig",
     "KerasA2IError",
+    "Predictor",
     "Recipe",
     "Records",
     "SplitSpec",
     "__version__",
     "build_records",
+    "compare",
     "encoder_generator",
+    "evaluate",
     "export",
     "fit",
+    "generate_images",
+    "generate_video",
     "get_recipe",
     "inspect",
     "layers",
@@ -68,8 +86,10 @@ __all__ = [
     "models",
     "objectives",
     "open_sources",
+    "search",
     "sources",
     "with_frontend",
+    "write_card",
 ]
 
 

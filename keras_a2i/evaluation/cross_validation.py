@@ -17,6 +17,7 @@ from keras_a2i.evaluation.report_sections import table
 from keras_a2i.evaluation.scoring import METRICS
 from keras_a2i.evaluation.statistics import BLOCK_PAIRS, MIN_SOURCES, gain_over_seeds
 from keras_a2i.evaluation.verdict import LEVELS
+from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.resplit import read_keys, resplit
 from keras_a2i.sources.pair import PairKey

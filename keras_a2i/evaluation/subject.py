@@ -12,7 +12,7 @@ from keras_a2i.evaluation.contenders import PredictFn
 from keras_a2i.evaluation.environment import configuration_hash, read_config
 from keras_a2i.evaluation.measures import EmbedFn, SampleFn
 from keras_a2i.records.manifest import Manifest
-from keras_a2i.serving.predictor import Predictor, load
+from keras_a2i.serving.predictor import Predictor, as_predictor, load
 
 if TYPE_CHECKING:
     import keras
@@ -60,6 +60,9 @@ def open_subject(model: Any, manifest: Manifest, input: str | None = None) -> Su
     if isinstance(model, Predictor):
         return _of_predictor(model, manifest, "")
     if hasattr(model, "predict_on_batch"):
+        own = getattr(model, "metadata", None)
+        if own is not None and (own.input == "features" or manifest.waveform):
+            return _of_predictor(as_predictor(model), manifest, model.name)
         return _of_keras_model(model, manifest, input)
     if not callable(model):
         raise UsageError(f"model must be a path, a model or a function. Received: {model!r}")
@@ -84,7 +87,7 @@ def _of_predictor(predictor: Predictor, manifest: Manifest, name: str) -> Subjec
     if metadata.style_units and predictor.can_encode:
 
         def sample_fn(inputs: np.ndarray, n: int, seed: int) -> np.ndarray:
-            return predictor.sample_latents(predictor.encode_inputs(inputs), n, seed=seed)
+            return predictor.sample(inputs, n, seed=seed)
 
     return Subject(
         name=name,
