@@ -21,6 +21,7 @@ ROOMS = [
     {"models"},
     {"losses", "metrics"},
     {"objectives"},
+    {"recipes"},
     {"training"},
     {"exporters"},
     {"serving"},
@@ -130,7 +131,7 @@ def loaded_after(code):
         "import keras_a2i.cli.main",
         "from keras_a2i.cli import build_records, fit, inspect, export, generate, quickstart",
         "import keras_a2i.records.build, keras_a2i.sources, keras_a2i.sources.open_sources, keras_a2i.sources.video",
-        "from keras_a2i.models.recipes import RECIPES",
+        "from keras_a2i.recipes import describe_recipe, recipe_names",
     ],
 )
 def test_importing_doesn_t_load_tensorflow(code):

@@ -5,6 +5,7 @@ both hold the metadata in the same way; a SavedModel folder holds it as a file.
 """
 
 import dataclasses
+import importlib
 import json
 import pathlib
 import zipfile
@@ -183,9 +184,8 @@ def load_model(
     """
     import keras
 
-    from keras_a2i import models
-
     # Keras can only read classes that are registered: importing them does that.
+    models = importlib.import_module("keras_a2i.models")
     for name in models.__all__:
         getattr(models, name)
 

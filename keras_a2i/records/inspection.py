@@ -10,7 +10,8 @@ import numpy as np
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import RecordsError
 from keras_a2i.media.conversion import from_int16
-from keras_a2i.media.sheet import draw_sheet, save_png
+from keras_a2i.media.image import save_png
+from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.records import Records, as_records
 
