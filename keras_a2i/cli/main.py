@@ -8,7 +8,7 @@ import traceback
 
 import click
 
-from keras_a2i.errors import KerasA2IError
+from keras_a2i.errors import KerasA2IError, MissingPackageError
 from keras_a2i.version import __version__
 
 _COMMANDS = {
@@ -26,6 +26,9 @@ _COMMANDS = {
     "live": "generate images from a microphone or a file in real time",
     "export": "export a trained model to one file or folder for serving",
 }
+
+# What keras-a2i-runtime, the installation without TensorFlow, lacks.
+_FULL_INSTALLATION = ("tensorflow", "keras", "pandas", "matplotlib", "google_crc32c", "jinja2")
 
 
 class _LazyGroup(click.Group):
@@ -101,6 +104,12 @@ def main() -> None:
             traceback.print_exc()
         click.echo(f"Error: {error}", err=True)
         status = error.exit_status
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if debug or package not in _FULL_INSTALLATION:
+            raise
+        click.echo(f"Error: {MissingPackageError(package, None, 'This command')}", err=True)
+        status = 1
     except BrokenPipeError:
         # The reader of the output (head, less) has finished.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

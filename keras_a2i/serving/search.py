@@ -167,8 +167,6 @@ def load_searcher(run: str | pathlib.Path) -> Searcher:
     Raises:
         ModelError: if it is something else.
     """
-    import keras
-
     run = pathlib.Path(run)
     encoder = run / "image_encoder.keras"
     if not encoder.is_file():
@@ -177,11 +175,12 @@ def load_searcher(run: str | pathlib.Path) -> Searcher:
             "run must be a run folder whose training aligned audio and images, such as one of the recipe "
             f"words-aligned: it holds an image_encoder.keras. Received: {run}{missing}"
         )
+    predictor = load(run)
+    import keras
+
     try:
-        return Searcher(load(run), keras.saving.load_model(encoder, compile=False, safe_mode=True))
+        return Searcher(predictor, keras.saving.load_model(encoder, compile=False, safe_mode=True))
     except (ValueError, OSError, TypeError, KeyError) as error:
-        if isinstance(error, ModelError):
-            raise
         raise ModelError(f"{encoder} can't be loaded as a Keras model: {error}") from error
 
 
