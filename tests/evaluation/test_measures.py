@@ -48,9 +48,7 @@ def test_own_source_is_measured_where_sources_are_known(monkeypatch):
     real = real_of(held_out)
     assert measured("own-source", real, held_out, train=train) == "sources and labels are the same"
     train, held_out = (dataclasses.replace(p, labels=np.array([""] * len(p))) for p in (train, held_out))
-    evidence = dataclasses.replace(
-        evidence_of(real, held_out, train), shuffled=np.transpose(real, (0, 2, 1, 3))
-    )
+    evidence = dataclasses.replace(evidence_of(real, held_out, train), shuffled=np.transpose(real, (0, 2, 1, 3)))
     found = MEASURES["own-source"].function(evidence)
     assert found.value > 0.95 and found.reference < 0.05 and "of real images" in found.explanation
     elsewhere = dataclasses.replace(held_out, sources=np.array(["new"] * 60))
