@@ -162,7 +162,7 @@ def _labels(report: ReportData) -> tuple[Block, ...]:
     if confusion is not None and len(confusion) <= MAX_CONFUSION_LABELS:
         columns = [Column("label"), *(Column(str(name), True) for name in confusion.columns)]
         rows: list[Sequence[Cell | str]] = [
-            (str(name), *(Cell(str(n), style="best" if name == other else "") for other, n in row.items()))
+            (str(name), *(Cell(str(n), style="diagonal" if name == other else "") for other, n in row.items()))
             for name, row in confusion.iterrows()
         ]
         blocks.append(table(columns, rows, "Confusion matrix: the true label (rows) and the predicted one (columns)."))

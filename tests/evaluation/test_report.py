@@ -1,0 +1,173 @@
+"""Reports: saved by suffix, read again, as a table of pairs; compared, and as a model card."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from sklearn.metrics import confusion_matrix
+from support.made_up_report import LABELS, N_PAIRS, make_report
+
+from keras_a2i.cli.main import cli
+from keras_a2i.errors import ModelError, UsageError
+from keras_a2i.evaluation.card import model_card
+from keras_a2i.evaluation.compare import compare
+from keras_a2i.evaluation.environment import configuration_hash, describe_environment
+from keras_a2i.evaluation.report import read_report
+
+
+@pytest.fixture(scope="module")
+def report():
+    return make_report(examples=[])
+
+
+def test_save_writes_by_suffix_and_into_folders(report, tmp_path):
+    assert report.save(tmp_path / "all") == tmp_path / "all" / "report.html"
+    assert sorted(p.name for p in (tmp_path / "all").iterdir()) == ["per_pair.csv", "report.html", "report.json"]
+    for name in ("a.html", "a.json", "a.csv"):
+        assert report.save(tmp_path / name).read_bytes() != b""
+    assert (tmp_path / "a.json").read_text() == (tmp_path / "all" / "report.json").read_text()
+    with pytest.raises(UsageError, match=r"path must be a folder or end in .html, .json or .csv. Received: .*a.pdf"):
+        report.save(tmp_path / "a.pdf")
+
+
+def test_report_read_again_is_equal(report, tmp_path):
+    report.save(tmp_path / "report.json")
+    again = read_report(tmp_path)
+    assert again.to_dict() == report.to_dict() and again.gains == report.gains and again.paper == report.paper
+    assert again.contender("shuffled").kind == "control" and again.measure("swapped").value == 0.874
+    assert again.gain("shuffled").mean == 0.1103 and again.gain("shuffled", "mse").mean == -0.0121
+    assert again.gain("nobody") is again.contender("nobody") is again.measure("nothing") is None
+
+
+def test_read_report_names_what_is_wrong(report, tmp_path):
+    with pytest.raises(ModelError, match=r"evaluate the model first. Received: .*report.json, which doesn't exist"):
+        read_report(tmp_path)
+    (tmp_path / "report.json").write_text("{")
+    with pytest.raises(ModelError, match="isn't JSON"):
+        read_report(tmp_path)
+    (tmp_path / "report.json").write_text(json.dumps(report.to_dict() | {"schema_version": 1}))
+    with pytest.raises(ModelError, match="must have schema version 2. Received: 1"):
+        read_report(tmp_path)
+    (tmp_path / "report.json").write_text(json.dumps({"schema_version": 2}))
+    with pytest.raises(ModelError, match="no report of this version"):
+        read_report(tmp_path)
+
+
+def test_pairs_has_one_row_per_held_out_pair(report, tmp_path):
+    pairs = report.pairs()
+    assert list(pairs.columns) == [
+        *("id", "label", "source", "time", "ssim", "mse", "sharpness", "hss", "rank", "named")
+    ]
+    assert len(pairs) == N_PAIRS and pairs["ssim"].tolist() == report.contenders[0].values["ssim"]
+    assert pairs.loc[7, ["id", "label", "source", "time", "rank", "named"]].tolist() == [
+        *("surf@7", "barrel", "surf-0", 7.0, 1.0, "calm")
+    ]
+    report.save(tmp_path / "pairs.csv")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "pairs.csv"), pairs)
+    assert "named" not in dataclasses.replace(report, labels=None).pairs()
+
+
+def test_confusion_equals_scikit_learn(report):
+    confusion, pairs = report.confusion(), report.pairs()
+    names = sorted(LABELS)
+    assert list(confusion.index) == list(confusion.columns) == names
+    np.testing.assert_array_equal(confusion, confusion_matrix(pairs["label"], pairs["named"], labels=names))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two seeds of one recipe, and another recipe, each with a run's config.json and a report."""
+    home = tmp_path_factory.mktemp("runs")
+    for name, recipe, seed in (("a0", "words", 0), ("a1", "words", 1), ("b0", "feat_ures", 0)):
+        (home / name).mkdir()
+        config = {"recipe": {"name": recipe, "epochs": 3}, "fingerprint": "f" * 64, "epochs": 3, "batch_size": 8}
+        config |= {"seed": seed, "command": f"keras-a2i fit rec --seed {seed}", "records": "rec"}
+        (home / name / "config.json").write_text(json.dumps(config))
+        report = make_report(seed, examples=[], configuration=configuration_hash(config))
+        report.save(home / name / "report.json")
+    return home
+
+
+def test_configuration_hash_ignores_the_seed_alone():
+    config = {"recipe": {"name": "words"}, "fingerprint": "f", "epochs": 3, "batch_size": 8, "seed": 0}
+    assert configuration_hash(config) == configuration_hash(config | {"seed": 1, "command": "x"})
+    for change in ({"epochs": 4}, {"recipe": {"name": "paper"}}, {"fingerprint": "g"}, {"batch_size": 9}):
+        assert configuration_hash(config | change) != configuration_hash(config)
+    assert len(configuration_hash(config)) == 12
+    assert int(describe_environment()["threads"]) >= 1
+
+
+def test_compare_takes_seeds_as_replicates(runs):
+    comparison = compare([runs / name for name in ("a0", "b0", "a1")])
+    frame = comparison.to_frame()
+    assert frame["name"].tolist() == ["words on surf", "feat_ures on surf"] and frame["n_runs"].tolist() == [2, 1]
+    values = [read_report(runs / name).contenders[0].means["ssim"] for name in ("a0", "a1")]
+    assert frame["ssim"][0] == pytest.approx(np.mean(values))
+    assert frame["ssim_std"][0] == pytest.approx(np.std(values, ddof=1)) and np.isnan(frame["ssim_std"][1])
+    assert frame["gain_over_shuffled"][0] == pytest.approx(0.1103) and frame["r1"][1] == pytest.approx(0.1417)
+    assert "hss" not in frame
+    text = comparison.render_text()
+    assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in text and "words on surf" in text
+
+
+def test_compare_command_writes_html_csv_and_latex(runs, tmp_path):
+    args = ["compare", *(str(runs / name) for name in ("a0", "a1", "b0"))]
+    for suffix in ("html", "csv", "tex"):
+        result = CliRunner().invoke(cli, [*args, "--out", str(tmp_path / f"t.{suffix}")], catch_exceptions=False)
+        assert result.exit_code == 0 and "words on surf" in result.output
+    page = (tmp_path / "t.html").read_text()
+    assert "words on surf" in page and "://" not in page and "<script" not in page
+    assert pd.read_csv(tmp_path / "t.csv")["n_runs"].tolist() == [2, 1]
+    latex = (tmp_path / "t.tex").read_text()
+    assert latex.startswith(r"\begin{tabular}{lrrrr") and r"feat\_ures on surf & 1 &" in latex and r"$\pm$" in latex
+    columns = latex.splitlines()[2].count("&")
+    assert all(line.count(" & ") == columns for line in latex.splitlines() if line.startswith(("words", "feat")))
+
+
+@pytest.mark.parametrize(
+    ("runs_given", "out", "message"),
+    [([], None, "at least one run folder"), (["nowhere"], None, "evaluate the model first")],
+)
+def test_compare_names_what_is_wrong(runs_given, out, message, tmp_path):
+    with pytest.raises((UsageError, ModelError), match=message):
+        compare([tmp_path / name for name in runs_given])
+
+
+def test_compare_refuses_an_unknown_suffix(runs, tmp_path):
+    with pytest.raises(UsageError, match=r"path must end in one of .html, .csv, .tex. Received: .*t.xlsx"):
+        compare([runs / "a0"]).save(tmp_path / "t.xlsx")
+
+
+def test_card_holds_command_data_scores_confusion_and_limits(runs):
+    card = model_card(runs / "a0")
+    assert card.startswith("# words on surf\n")
+    for text in (
+        *("keras-a2i fit rec --seed 0", "keras-a2i evaluate runs/surf-default", "120 pairs of 6 sources"),
+        *("breaking 30", "| mean of the source | baseline |", "## Confusion matrix", "| calm | 0 | 0 | 30 | 0 |"),
+        *("## Limits", "made-up stand-in", "the interval covers other sources like these", "Not measured: variety"),
+        "The images follow the audio",
+    ):
+        assert text.replace("_", "\\_") in card, text
+    rows = [line for line in card.splitlines() if line.startswith("| ")]
+    assert all(line.endswith(" |") for line in rows)
+
+
+def test_card_escapes_markdown(runs, tmp_path):
+    evil = "<b>|`*[x](y)\n# head"
+    report = make_report(examples=[], notes=[evil], command=evil)
+    (tmp_path / "config.json").write_text((runs / "a0" / "config.json").read_text())
+    report.save(tmp_path / "report.json")
+    card = model_card(tmp_path)
+    assert "<b>" not in card.replace("\\<b\\>", "") and "\n# head" not in card
+    assert "\\<b\\>\\|\\`\\*\\[x\\](y) \\# head" in card
+
+
+def test_card_command_writes_beside_the_run(runs, tmp_path):
+    result = CliRunner().invoke(cli, ["card", str(runs / "b0")], catch_exceptions=False)
+    assert result.exit_code == 0 and result.output.strip() == str(runs / "b0" / "card.md")
+    assert (runs / "b0" / "card.md").read_text() == model_card(runs / "b0")
+    with pytest.raises(ModelError, match=r"run must be a run folder, as made by fit. Received: "):
+        model_card(tmp_path)
