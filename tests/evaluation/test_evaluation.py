@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from keras_a2i.evaluation.pairs import scaled
 from keras_a2i.evaluation.probes import LabelProbe
-from keras_a2i.media.sheet import draw_sheet, to_uint8
+from keras_a2i.media.conversion import to_uint8
+from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.training.val_scores import score_images
 
 

@@ -8,7 +8,7 @@ from support.loudness_model import Loudness
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError, UsageError
-from keras_a2i.media.sheet import to_uint8
+from keras_a2i.media.conversion import to_uint8
 from keras_a2i.models.model_file import ModelMetadata
 from keras_a2i.serving.images import generate_images
 from keras_a2i.serving.model_inputs import count_inputs
