@@ -1,8 +1,9 @@
-"""The command: the whole way on real files, help without TensorFlow, one sentence for every mistake."""
+"""The command: every step on files, help without TensorFlow, one sentence for every mistake."""
 
 import csv
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from PIL import Image
 from keras_a2i.cli import main
 from keras_a2i.cli.fit import parse_settings
 from keras_a2i.errors import UsageError
+from keras_a2i.recipes import recipe_names
 
 
 def keras_a2i(*args, cwd=None):
@@ -41,19 +43,19 @@ def within(monkeypatch, capsys):
 
 @pytest.fixture
 def untrained(monkeypatch):
-    """Readers don't learn: for tests that don't look at what they say."""
+    """Probes are not trained, for tests that do not use their results."""
     monkeypatch.setattr("keras_a2i.evaluation.probes._train", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder of 24 sounds and pictures with a pairs.csv, two of them unusable."""
+    """A folder of 24 clips and images with a pairs.csv, two of them unusable."""
     path = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     rows = []
     for i in range(24):
-        sound = 0.3 * np.sin(2 * np.pi * (300 + 200 * (i % 4)) * np.arange(8_000) / 8_000)
-        soundfile.write(path / f"{i}.wav", sound, 8_000)
+        tone = 0.3 * np.sin(2 * np.pi * (300 + 200 * (i % 4)) * np.arange(8_000) / 8_000)
+        soundfile.write(path / f"{i}.wav", tone, 8_000)
         shade = np.full((28, 28), 60 * (i % 4) + 20, np.uint8) + rng.integers(0, 9, (28, 28), dtype=np.uint8)
         Image.fromarray(shade).save(path / f"{i}.png")
         rows.append((f"{i}.wav", f"{i}.png", str(i % 4), f"speaker{i % 3}"))
@@ -73,13 +75,25 @@ def run(folder):
     )  # fmt: skip
     assert built.returncode == 0, built.stderr
     fitted = keras_a2i(
-        "fit", "rec", "--out", "run", "--recipe", "tiny", "--epochs", 2, "--set", "learning_rate=0.002", cwd=folder
+        "fit",
+        "rec",
+        "--out",
+        "run",
+        "--recipe",
+        "features",
+        "--size",
+        "tiny",
+        "--epochs",
+        2,
+        "--set",
+        "learning_rate=0.002",
+        cwd=folder,
     )
     assert fitted.returncode == 0, fitted.stderr
     return built, fitted
 
 
-def test_build_records_counts_and_names_what_it_skipped(run, folder):
+def test_build_records_counts_and_names_skipped_inputs(run, folder):
     built, _ = run
     assert "rec: 14 train, 8 val pairs from 3 sources" in built.stdout
     assert "skipped: 2" in built.stdout
@@ -90,7 +104,7 @@ def test_build_records_counts_and_names_what_it_skipped(run, folder):
     assert len(manifest["dropped"]) == 2 and str(folder) not in json.dumps(manifest)
 
 
-def test_inspect_prints_what_there_is_to_know_and_draws_a_sheet(run, folder, within):
+def test_inspect_prints_figures_and_writes_a_sheet(run, folder, within):
     result = within("inspect", "rec", "--sheet", "sheet.png", cwd=folder)
     assert result.returncode == 0, result.stderr
     for text in ("14 train, 8 val", "near-duplicates", "silent clips      0", "in two splits     0", "labels: 4"):
@@ -110,29 +124,29 @@ def test_inspect_finds_damage(run, folder, tmp_path):
     assert result.returncode == 1 and f"damaged: {shard.name} has a different sha256" in result.stdout
 
 
-def test_fit_reports_epochs_and_leaves_a_run(run, folder):
+def test_fit_reports_epochs_and_writes_a_run(run, folder):
     _, fitted = run
-    assert "epoch 2/2" in fitted.stderr and "val_ssim" in fitted.stderr and "parameters, batch 64" in fitted.stderr
+    assert "epoch 2/2" in fitted.stderr and "val_ssim" in fitted.stderr and "parameters, batch size 64" in fitted.stderr
     assert "run/model.keras: trained in" in fitted.stdout
     config = json.loads((folder / "run" / "config.json").read_text())
     assert config["recipe"]["learning_rate"] == 0.002 and config["epochs"] == 2
     assert (folder / "run" / "samples" / "epoch_0002.png").is_file()
 
 
-def test_fit_goes_on(run, folder, tmp_path):
+def test_fit_resume_with_more_epochs(run, folder, tmp_path):
     import shutil
 
     shutil.copytree(folder / "run", tmp_path / "run")
     result = keras_a2i("fit", folder / "rec", "--out", tmp_path / "run", "--resume", "--epochs", 3)
     assert result.returncode == 0, result.stderr
-    assert "3 epochs from epoch 3" in result.stderr and "epoch 3/3" in result.stderr
+    assert "3 epochs, resumed at epoch 3" in result.stderr and "epoch 3/3" in result.stderr
 
 
 @pytest.mark.usefixtures("untrained")
-def test_evaluate_prints_and_writes_what_the_scores_mean(run, folder, within):
+def test_evaluate_prints_and_writes_the_report(run, folder, within):
     result = within("evaluate", "run", "rec", cwd=folder)
     assert result.returncode == 0, result.stderr
-    for text in ("8 held-out pairs of 1 sources", "sounds shuffled", "finds its own target", "is degenerate"):
+    for text in ("8 held-out pairs of 1 sources", "shuffled"):
         assert text in result.stdout
     report = json.loads((folder / "run" / "report.json").read_text())
     assert report["command"] == "keras-a2i evaluate run rec" and report["verdict"][0] in result.stdout
@@ -145,14 +159,16 @@ def test_baselines_need_no_model(run, folder, within):
     assert "14 train, 8 held out" in result.stdout and "label mean" in result.stdout
 
 
-@pytest.mark.usefixtures("untrained")
-def test_reproduce_trains_the_paper_s_recipe_and_says_what_differs(run, folder, within):
-    result = within("reproduce", "rec", "--out", "paper", "--epochs", 1, cwd=folder)
-    assert result.returncode == 0, result.stderr
-    assert "published" in result.stdout and "0.463" in result.stdout and "stand-ins" in result.stdout
-    config = json.loads((folder / "paper" / "config.json").read_text())
-    assert config["recipe"]["name"] == "paper" and config["recipe"]["learning_rate"] == 0.0625
-    assert json.loads((folder / "paper" / "report.json").read_text())["paper"]["MSE x 64"][0] == 4.239
+def test_recipes_are_listed_and_shown(within, tmp_path):
+    listed = within("recipes", cwd=tmp_path)
+    assert listed.returncode == 0 and all(name in listed.stdout for name in recipe_names())
+    assert "sharp images of what happens around a microphone" in listed.stdout
+    shown = within("recipes", "words", cwd=tmp_path)
+    assert re.search(r"^encoder.channels +24,48,96,96,128$", shown.stdout, re.M)
+    assert re.search(r"^shuffle_within_label +true$", shown.stdout, re.M)
+    assert re.search(r"^labels +6.0$", shown.stdout, re.M)
+    refused = within("recipes", "word", cwd=tmp_path)
+    assert refused.returncode == 2 and "Did you mean 'words'?" in refused.stderr
 
 
 def test_export_and_generate_with_the_exported_file(run, folder):
@@ -192,10 +208,10 @@ def test_export_and_generate_with_the_exported_file(run, folder):
         (["build-records", "pairs.csv", "--out", "x", "--strict"], 1, "stops because strict=True"),
         (["build-records", "0.png", "--out", "x"], 1, "An image needs its audio"),
         (["inspect", "nowhere"], 1, "A records folder must hold a records.json"),
-        (["fit", "rec", "--out", "y", "--recipe", "sead"], 2, "Did you mean 'seed'?"),
+        (["fit", "rec", "--out", "y", "--recipe", "papper"], 2, "Did you mean 'paper'?"),
         (["fit", "rec", "--out", "y", "--set", "epohcs=3"], 2, "Did you mean 'epochs'?"),
-        (["fit", "rec", "--out", "y", "--set", "epochs"], 2, "--set takes NAME=VALUE"),
-        (["fit", "rec", "--out", "run"], 2, "holds a run. Go on with --resume"),
+        (["fit", "rec", "--out", "y", "--set", "epochs"], 2, "--set must be given NAME=VALUE"),
+        (["fit", "rec", "--out", "run"], 2, "holds a run already. Resume it"),
         (["generate", "nowhere", "0.wav", "--out", "z"], 1, "A model must be a run folder"),
         (["generate", "run", "3.wav", "--out", "z"], 1, "None of the 1 audio files could be read"),
         (["generate", "run", "0.wav", "sub/0.wav", "--out", "pairs.csv"], 2, "--out must be a folder"),
@@ -209,12 +225,12 @@ def test_export_and_generate_with_the_exported_file(run, folder):
             "an earlier export, which overwrite=True replaces",
         ),
         (["build-records", "pairs.csv", "--out", "run"], 2, "out must be a new or empty folder"),
-        (["fit", "rec", "--out", "rec"], 2, "must go into a new or empty folder"),
+        (["fit", "rec", "--out", "rec"], 2, "must be written to a new or empty folder"),
         (["fit", "rec", "--out", "none", "--resume"], 1, "which doesn't exist"),
         (["quickstart", "--out", "rec"], 2, "exists already"),
     ],
 )
-def test_a_mistake_ends_in_one_sentence(run, folder, args, status, sentence, within):
+def test_mistake_ends_in_one_sentence(run, folder, args, status, sentence, within):
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != "x"}
     result = within(*args, cwd=folder)
     assert (result.returncode, result.stdout) == (status, "")
@@ -223,7 +239,7 @@ def test_a_mistake_ends_in_one_sentence(run, folder, args, status, sentence, wit
     assert after == before
 
 
-def test_generate_doesn_t_mix_pictures_of_two_calls(run, folder, within):
+def test_generate_does_not_mix_images_of_two_calls(run, folder, within):
     args = ("generate", "run", "0.wav", "--out", "mixed")
     assert within(*args, cwd=folder).returncode == 0
     stale = folder / "mixed" / "0" / "0007.png"
@@ -234,7 +250,7 @@ def test_generate_doesn_t_mix_pictures_of_two_calls(run, folder, within):
     assert [path.name for path in (folder / "mixed" / "0").iterdir()] == ["0000.png"]
 
 
-def test_a_build_that_is_complete_says_so(run, folder, within):
+def test_build_records_of_a_complete_build(run, folder, within):
     args = ("pairs.csv", "--out", "rec", "--image-size", 16, "--split", "source", "--holdout", "speaker1")
     result = within("build-records", *args, cwd=folder)
     assert result.returncode == 0 and "complete already" in result.stdout
@@ -245,7 +261,7 @@ def test_debug_shows_the_traceback(folder):
     assert result.returncode == 1 and "Traceback" in result.stderr and "Error: A records folder" in result.stderr
 
 
-def test_help_answers_at_once_for_every_command():
+def test_help_of_every_command_is_fast():
     commands = list(main._COMMANDS)
     result = keras_a2i("--help")
     assert all(command in result.stdout for command in commands)
@@ -257,15 +273,16 @@ def test_help_answers_at_once_for_every_command():
         assert result.returncode == 0 and "Usage: keras-a2i" in result.stdout
 
 
-def test_settings_are_read_by_what_they_look_like():
+def test_parse_settings_types():
     settings = parse_settings(("a=1", "b=0.5", "c=true", "d=cosine", "e=8,4"))
-    assert settings == {"a": 1, "b": 0.5, "c": True, "d": "cosine", "e": [8, 4]}
-    with pytest.raises(UsageError, match=r"--set takes NAME=VALUE. Received: 'a'"):
+    assert settings == {"a": 1, "b": 0.5, "c": True, "d": "cosine", "e": (8, 4)}
+    with pytest.raises(UsageError, match=r"--set must be given NAME=VALUE. Received: 'a'"):
         parse_settings(("a",))
 
 
 @pytest.mark.usefixtures("untrained")
-def test_the_quickstart_goes_all_the_way(tmp_path, monkeypatch):
+@pytest.mark.training
+def test_quickstart_runs_every_step(tmp_path, monkeypatch):
     from click.testing import CliRunner
 
     from keras_a2i.cli import quickstart
@@ -276,14 +293,14 @@ def test_the_quickstart_goes_all_the_way(tmp_path, monkeypatch):
     out = tmp_path / "quickstart"
     result = CliRunner().invoke(quickstart.command, ["--out", str(out)], catch_exceptions=False)
     assert result.exit_code == 0
-    for text in ("[5/5]", "training mean", "sounds shuffled", "Next, with videos of your own"):
+    for text in ("[5/5]", "training mean", "shuffled", "Next, with your own videos"):
         assert text in result.output
     for name in ("held_out.png", "records/records.json", "run/model.keras", "run/report.html", "model.tflite"):
         assert (out / name).is_file(), name
     assert pathlib.Path(out / "held_out.png").stat().st_size > 5_000
 
 
-def test_progress_says_rate_and_rest_and_short_work_says_little(capsys, monkeypatch):
+def test_progress_line_shows_rate_and_remaining_time(capsys, monkeypatch):
     from keras_a2i.cli import progress
 
     now = [0.0]

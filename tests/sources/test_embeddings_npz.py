@@ -7,7 +7,7 @@ from support.vector_files import FEATURES, IMAGE, read_all
 
 from keras_a2i.errors import SourceError
 from keras_a2i.records.build import build_records
-from keras_a2i.records.dataset import read_examples
+from keras_a2i.records.records import Records
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.sources.embeddings_npz import EmbeddingsNpzSource
 
@@ -26,10 +26,10 @@ def test_archive_of_vectors_and_images_is_built(tmp_path):
     assert manifest.counts == {"train": 5, "val": 2}
     assert manifest.dropped == [["v.npz:5", "v.npz:5 holds NaN or infinite numbers"]]
     assert source.describe() == {"kind": "embeddings", "name": "v.npz", "has_audio": False}
-    (batch,) = read_examples(tmp_path / "rec", "val").as_numpy_iterator()
-    np.testing.assert_array_equal(batch["features"], vectors[6:])
-    assert (batch["image"] == COLOURS[kinds[6:]][:, None, None]).all()
-    assert batch["label"].tolist() == [b"2", b"3"] and batch["time"].tolist() == [3.0, 3.5]
+    held_out = Records(tmp_path / "rec").decoded("val")
+    np.testing.assert_array_equal(held_out.features, vectors[6:])
+    assert (held_out.images == COLOURS[kinds[6:]][:, None, None]).all()
+    assert held_out.labels.tolist() == ["2", "3"] and held_out.times.tolist() == [3.0, 3.5]
     # Images by their paths, relative to the archive.
     Image.new("L", (16, 16), 7).save(tmp_path / "a.png")
     np.savez(tmp_path / "p.npz", embeddings=vectors[:3], images=np.array(["a.png", "../a.png", "b.png"]))
