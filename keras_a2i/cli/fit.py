@@ -81,7 +81,7 @@ def command(records, out, settings, size, input_, no_augment, cache, **options):
         records,
         out,
         settings=_all_settings(settings, size, input_, no_augment),
-        cache={"auto": "auto", "always": True, "never": False}[cache],
+        cache=_CACHE[cache],
         callbacks=[lines],
         verbose=0,
         progress=_report_stage,
@@ -92,6 +92,9 @@ def command(records, out, settings, size, input_, no_augment, cache, **options):
         click.echo("All epochs were done already: nothing was trained. --epochs N trains longer", err=True)
     click.echo(f"{out / 'model.keras'}: trained in {format_seconds(time.monotonic() - started)}")
     click.echo(f"Look at {out / 'samples'}, then run: keras-a2i generate {out} FILE --out images")
+
+
+_CACHE: dict[str, str | bool] = {"auto": "auto", "always": True, "never": False}
 
 
 def _all_settings(

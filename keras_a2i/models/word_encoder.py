@@ -52,8 +52,9 @@ class WordEncoder(Encoder):
         frames, latents = mel(x), []
         for i in range(self.ensemble):
             end = f"_{chr(ord('a') + i)}" if i else ""
-            trim = {"quiet_db": 40.0, "tilt_db": 12.0} if i % 2 else {}
-            y = TimeAlign(_FRAMES, jitter=0.08, warp=0.1, name=f"aligned{end}", **trim)(frames)
+            quiet_db, tilt_db = (40.0, 12.0) if i % 2 else (30.0, 0.0)
+            align = TimeAlign(_FRAMES, quiet_db=quiet_db, tilt_db=tilt_db, jitter=0.08, warp=0.1, name=f"aligned{end}")
+            y = align(frames)
             y = FrameAugmentation(f_min=mel.f_min, f_max=mel.f_max, noise_snr_db=5.0, name=f"augmented{end}")(y)
             y = CepstralNormalization(name=f"standardised{end}")(y)
             prefix = f"encoder{end}"

@@ -7,6 +7,7 @@ Command: python tools/benchmark_quality.py OUT --digits pairs.csv --only digits/
 
 import dataclasses
 
+from keras_a2i.models import ResidualGenerator, WordEncoder
 from keras_a2i.recipes.words import RECIPE as WORDS
 
 RECIPE = dataclasses.replace(
@@ -14,8 +15,8 @@ RECIPE = dataclasses.replace(
     name="words-aligned",
     batch_size=64,
     # Audio and images share one vector, which is also what the generator receives.
-    encoder=dataclasses.replace(WORDS.encoder, ensemble=1),
-    generator=dataclasses.replace(WORDS.generator, label_sharpness=0.0),
+    encoder=WordEncoder(channels=(24, 48, 96, 96, 128), latent_dim=64, ensemble=1, dropout=0.3),
+    generator=ResidualGenerator(channels=(96, 48, 32, 24, 16), base_channels=96, label_sharpness=0.0),
     objectives={"mse": 1.0, "labels": 6.0, "contrastive": 2.0},
     autoencoder_epochs=20,
 )

@@ -43,7 +43,7 @@ class HeldOutScores(keras.callbacks.Callback):
         scores = [score_images(self._images[part], self._predict_fn(self._inputs[part]), at_once) for part in parts]
         means = np.concatenate(scores, axis=1).mean(axis=1, dtype=np.float64).tolist()
         values = self._losses() | dict(zip(SCORES, means, strict=True))
-        logs |= {f"val_{name}": float(value) for name, value in values.items()}
+        _values(logs).update({f"val_{name}": float(value) for name, value in values.items()})
 
     def _losses(self) -> dict[str, float]:
         """The losses of the objectives; a `TrainingModel` validates without drawing random numbers."""
@@ -68,7 +68,7 @@ class History(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         row: dict[str, float] = {"epoch": epoch + 1, "seconds": round(time.perf_counter() - self._start, 3)}
-        row |= {name: float(value) for name, value in logs.items()}
+        row |= {name: float(value) for name, value in _values(logs).items()}
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self.rows.append(row)
         self._folder.write_history(self.rows)
@@ -150,6 +150,12 @@ class Checkpoint(keras.callbacks.Callback):
         self._snapshot = epoch, [_value(variable) for variable in all_variables(self.model)], self._state_of()
 
 
+def _values(logs: dict[str, float] | None) -> dict[str, float]:
+    """The logs of an epoch, which Keras always passes."""
+    assert logs is not None
+    return logs
+
+
 def all_variables(model: keras.Model) -> list[keras.Variable]:
     """Returns everything that training changes: weights, states of random numbers, and the optimizer's variables."""
     return [*model.variables, *model.optimizer.variables]
@@ -186,6 +192,7 @@ class BestWeights(keras.callbacks.Callback):
         self.best, self.best_epoch = best, best_epoch
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        logs = _values(logs)
         if self._monitor not in logs:
             raise UsageError(
                 f"monitor must be one of {', '.join(name for name in logs if name.startswith('val_'))}. "

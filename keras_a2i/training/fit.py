@@ -93,7 +93,7 @@ def fit(
     """
     records = records if isinstance(records, Records) else Records(records)
     folder = RunFolder(out)
-    given = {
+    given: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,
         "seed": seed,

@@ -74,21 +74,8 @@ def run(folder):
         "--holdout", "speaker1", "--workers", 1, cwd=folder,
     )  # fmt: skip
     assert built.returncode == 0, built.stderr
-    fitted = keras_a2i(
-        "fit",
-        "rec",
-        "--out",
-        "run",
-        "--recipe",
-        "features",
-        "--size",
-        "tiny",
-        "--epochs",
-        2,
-        "--set",
-        "learning_rate=0.002",
-        cwd=folder,
-    )
+    options = ("--size", "tiny", "--epochs", 2, "--set", "learning_rate=0.002")
+    fitted = keras_a2i("fit", "rec", "--out", "run", "--recipe", "features", *options, cwd=folder)
     assert fitted.returncode == 0, fitted.stderr
     return built, fitted
 
