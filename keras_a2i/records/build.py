@@ -152,6 +152,7 @@ def _plan(sources: list[Source], features: FeatureConfig | None, image: ImageCon
     parts: list[tuple[Source, Unit]] = []
     dropped: list[Dropped] = []
     found: list[FeatureConfig] = []
+    image = _agree("image", image, sources) or ImageConfig()
     for source in sources:
         plan = source.plan()
         parts += [(source, unit) for unit in plan.units]
@@ -169,7 +170,7 @@ def _plan(sources: list[Source], features: FeatureConfig | None, image: ImageCon
         dropped=dropped,
         keys=keys,
         features=found[0] if found else features or FeatureConfig(),
-        image=_agree("image", image, sources) or ImageConfig(),
+        image=image,
     )
 
 
