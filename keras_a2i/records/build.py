@@ -148,6 +148,8 @@ def _open(
 
 
 def _plan(sources: list[Source], features: FeatureConfig | None, image: ImageConfig | None) -> _Plan:
+    image = _agree("image", image, sources) or ImageConfig()
+    features = _agree("features", features, sources) or FeatureConfig()
     parts: list[tuple[Source, Unit]] = []
     dropped: list[Dropped] = []
     found: list[FeatureConfig] = []
@@ -156,7 +158,7 @@ def _plan(sources: list[Source], features: FeatureConfig | None, image: ImageCon
         parts += [(source, unit) for unit in plan.units]
         dropped += plan.dropped
         if plan.units:
-            found.append(plan.features or _agree("features", features, [source]) or FeatureConfig())
+            found.append(plan.features or features)
     if len(set(found)) > 1:
         kinds = " and ".join(dict.fromkeys(config.description for config in found))
         raise UsageError(f"All sources must have features of one kind. Received: {kinds}. Build separate records")
@@ -167,8 +169,8 @@ def _plan(sources: list[Source], features: FeatureConfig | None, image: ImageCon
         parts=parts,
         dropped=dropped,
         keys=keys,
-        features=found[0] if found else features or FeatureConfig(),
-        image=_agree("image", image, sources) or ImageConfig(),
+        features=found[0] if found else features,
+        image=image,
     )
 
 
