@@ -14,9 +14,8 @@ from typing import Any, TypeVar
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import RecordsError, UsageError
-from keras_a2i.media.json_file import write_json
 from keras_a2i.records.lock import LOCK_FILE, folder_lock
-from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, Manifest, PairCounts, Shard
+from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, Manifest, PairCounts, Shard, write_json
 from keras_a2i.records.pool import Progress, Tally, run_tasks
 from keras_a2i.records.splits import SplitSpec, assign_splits
 from keras_a2i.records.task import Task
@@ -149,16 +148,17 @@ def _open(
 
 
 def _plan(sources: list[Source], features: FeatureConfig | None, image: ImageConfig | None) -> _Plan:
+    image = _agree("image", image, sources) or ImageConfig()
+    features = _agree("features", features, sources) or FeatureConfig()
     parts: list[tuple[Source, Unit]] = []
     dropped: list[Dropped] = []
     found: list[FeatureConfig] = []
-    image = _agree("image", image, sources) or ImageConfig()
     for source in sources:
         plan = source.plan()
         parts += [(source, unit) for unit in plan.units]
         dropped += plan.dropped
         if plan.units:
-            found.append(plan.features or _agree("features", features, [source]) or FeatureConfig())
+            found.append(plan.features or features)
     if len(set(found)) > 1:
         kinds = " and ".join(dict.fromkeys(config.description for config in found))
         raise UsageError(f"All sources must have features of one kind. Received: {kinds}. Build separate records")
@@ -169,7 +169,7 @@ def _plan(sources: list[Source], features: FeatureConfig | None, image: ImageCon
         parts=parts,
         dropped=dropped,
         keys=keys,
-        features=found[0] if found else features or FeatureConfig(),
+        features=found[0] if found else features,
         image=image,
     )
 
