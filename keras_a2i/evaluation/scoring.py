@@ -81,7 +81,7 @@ METRICS: tuple[tuple[MetricInfo, Callable[[Any, Any], Any]], ...] = (
             convention="Pearson correlation of joint 8 x 8 x 8 colour histograms",
             better="higher",
         ),
-        lambda y, p: metrics.histogram_similarity(y, p, convention="joint_pearson"),
+        lambda y, p: metrics.histogram_similarity(y, p, convention="joint"),
     ),
     (
         MetricInfo(

@@ -35,9 +35,7 @@ class Adversarial(Objective):
 
     id = "adversarial"
 
-    def __init__(
-        self, weight: float = 1.0, start: float = 0.0, smoothness: float = 0.1, seed: int = 0, **kwargs: Any
-    ):
+    def __init__(self, weight: float = 1.0, start: float = 0.0, smoothness: float = 0.1, seed: int = 0, **kwargs: Any):
         super().__init__(weight, **kwargs)
         self.start, self.smoothness, self.seed = start, smoothness, seed
         self.discriminator: Any = None
@@ -80,6 +78,4 @@ def _discriminator(image_size: int, channels: int, n_content: int) -> keras.Mode
     audio_embedding = layers.Dense(_EMBEDDING_DIM, use_bias=False, name="audio_embedding")(content)
     unconditional = layers.Dense(1, name="unconditional")(image_embedding)
     conditional = layers.Dot(axes=-1, name="conditional")([image_embedding, audio_embedding])
-    return keras.Model(
-        [image, content], layers.Add(name="realism")([unconditional, conditional]), name="discriminator"
-    )
+    return keras.Model([image, content], layers.Add(name="realism")([unconditional, conditional]), name="discriminator")

@@ -17,7 +17,9 @@ from keras_a2i.objectives.spectrum import _rolled
 def test_mean_squared_error_is_the_loss_of_the_paper():
     real, generated = random_images(seed=1), random_images(seed=2)
     expected = 64 * np.mean((real - generated) ** 2)
-    assert float(MeanSquaredError(batch_size=64).loss(train_state(real, generated))) == pytest.approx(expected, rel=1e-6)
+    assert float(MeanSquaredError(batch_size=64).loss(train_state(real, generated))) == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 def test_multi_scale_ssim_is_the_mean_of_tensorflow_ssim_over_the_scales_that_fit():
