@@ -94,7 +94,7 @@ METRICS: dict[str, ReportMetric] = {
             convention="Pearson correlation of joint 8 x 8 x 8 colour histograms",
             better="higher",
             brief=False,
-            function=lambda y, p: metrics.histogram_similarity(y, p, convention="joint_pearson"),
+            function=lambda y, p: metrics.histogram_similarity(y, p, convention="joint"),
         ),
         ReportMetric(
             id="ssim_uniform",

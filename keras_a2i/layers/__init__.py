@@ -1,4 +1,4 @@
-"""Layers from sound to features and from latent vectors to pictures, run alike in training and in exported files."""
+"""Keras layers for audio features, latent vectors and images, the same in training and in exported files."""
 
 from keras_a2i.layers.cepstral_normalization import CepstralNormalization
 from keras_a2i.layers.depth_to_space import DepthToSpace, DepthToSpaceInitializer

@@ -1,4 +1,4 @@
-"""Frames without what belongs to the speaker and the microphone rather than to what is said."""
+"""Cepstral mean and variance normalization of log-mel frames."""
 
 from typing import Any
 
@@ -8,31 +8,38 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("keras_a2i")
 class CepstralNormalization(keras.layers.Layer):
-    """Two views of log-mel frames, each standardised by the sound's own statistics.
+    """Two views of log-mel frames, each normalized by the statistics of the clip, against speaker and microphone.
 
-    The first keeps the shape of the spectrum: mean 0 and deviation 1 over the whole sound. The second is what changes:
-    mean 0 and deviation about 1 of each band over time (as cepstral mean and variance normalisation, in bands).
+    The first keeps the shape of the spectrum: mean 0 and standard deviation 1 over the whole clip. The second keeps the
+    changes: mean 0 and standard deviation about 1 of every band over time.
 
     Args:
-        **kwargs: name of the layer.
+        dtype: dtype or policy of the output. The layer computes in float32, which is the default whatever the global
+            policy is.
+        **kwargs: other arguments of a Keras layer.
 
-    Call with float32 (batch, frames, bands). Returns float32 (batch, frames, bands, 2).
+    Call with float (batch, frames, bands). Returns (batch, frames, bands, 2).
+
+    Reference:
+        Viikki and Laurila, "Cepstral domain segmental feature vector normalization for noise robust speech
+        recognition", 1998; here on mel bands.
     """
 
-    def __init__(self, **kwargs: Any):
-        super().__init__(**(kwargs | {"dtype": "float32", "trainable": False}))
+    def __init__(self, *, dtype: Any = "float32", **kwargs: Any):
+        super().__init__(dtype=dtype or "float32", **({"autocast": False} | kwargs))
 
     def call(self, frames: Any) -> Any:
-        shape = _standardised(frames, (1, 2), 0.1)
-        change = _standardised(frames, (1,), 0.5)
-        return ops.stack([shape, change], axis=-1)
+        frames = ops.cast(frames, "float32")
+        shape = _normalized(frames, (1, 2), 0.1)
+        change = _normalized(frames, (1,), 0.5)
+        return ops.cast(ops.stack([shape, change], axis=-1), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return *input_shape, 2
 
 
-def _standardised(frames: Any, axes: tuple[int, ...], least: float) -> Any:
+def _normalized(frames: Any, axes: tuple[int, ...], floor: float) -> Any:
     centred = frames - ops.mean(frames, axis=axes, keepdims=True)
-    # Silence has no deviation, and a root no gradient there.
+    # Silence has no deviation, where the gradient of a square root is infinite.
     deviation = ops.sqrt(ops.mean(ops.square(centred), axis=axes, keepdims=True) + 1e-6)
-    return centred / (deviation + least)
+    return centred / (deviation + floor)

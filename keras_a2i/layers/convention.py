@@ -1,4 +1,4 @@
-"""How others compute mel features, to the last constant: what a front end's convention stands for."""
+"""The conventions of mel features: how other libraries compute them, to the last constant."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,20 +7,20 @@ import numpy as np
 
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import ConfigError
-from keras_a2i.features.mel import htk_filters, psf_filters, slaney_filters
+from keras_a2i.features.mel import htk_filters, psf_filters
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Convention:
-    """The parts of a front end that go without saying where it comes from.
+    """Constants and default settings of a library's mel features.
 
     Attributes:
-        reference: whose numbers these are.
+        reference: the library, and what sets it apart.
         filters: mel filters (n_fft // 2 + 1, n_mels) from sample_rate, n_fft, n_mels, f_min, f_max.
-        hann: whether windows are periodic Hann windows, else rectangular.
+        hann: True for periodic Hann windows, False for rectangular ones.
         power: 2 for the power spectrum, 1 for magnitudes.
-        frame_length, hop_length: default lengths.
-        in_seconds: whether these are seconds, else samples.
+        frame_length, hop_length: defaults, in seconds if `in_seconds`, else in samples.
+        in_seconds: unit of the lengths.
         n_mels, n_mfcc, lifter, preemphasis, f_min, f_max: defaults; an `f_max` of None is half the sample rate.
     """
 
@@ -58,7 +58,7 @@ CONVENTIONS = {
         f_max=None,
     ),
     "htk": Convention(
-        reference="tf.signal: magnitudes, HTK's mel scale, log(x + 1e-6)",
+        reference="tf.signal: Hann windows, magnitudes, the mel scale of HTK, log(x + 1e-6)",
         filters=htk_filters,
         hann=True,
         power=1,
@@ -72,30 +72,15 @@ CONVENTIONS = {
         f_min=80.0,
         f_max=7600.0,
     ),
-    "librosa": Convention(
-        reference="librosa.feature: centred windows, Slaney's mel scale, decibels within 80 of the loudest",
-        filters=slaney_filters,
-        hann=True,
-        power=2,
-        frame_length=2048,
-        hop_length=512,
-        in_seconds=False,
-        n_mels=128,
-        n_mfcc=20,
-        lifter=0,
-        preemphasis=0.0,
-        f_min=0.0,
-        f_max=None,
-    ),
 }
 
 
 def get_convention(name: str) -> Convention:
-    """The convention of a name.
+    """Returns the convention of that name.
 
     Raises:
         ConfigError: if there is none.
     """
     if name not in CONVENTIONS:
-        raise ConfigError(f"The convention must be one of {', '.join(CONVENTIONS)}. Received: {name!r}")
+        raise ConfigError(f"convention must be one of {', '.join(CONVENTIONS)}. Received: convention={name!r}")
     return CONVENTIONS[name]

@@ -1,4 +1,4 @@
-"""Channels into pixels."""
+"""Channels rearranged into pixels, and a matching initializer."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from keras_a2i.errors import UsageError
 
 @keras.saving.register_keras_serializable("keras_a2i")
 class DepthToSpace(keras.layers.Layer):
-    """Each pixel's channels as a block of scale x scale pixels, row by row (`tf.nn.depth_to_space`).
+    """Rearranges the channels of every pixel into a block of scale x scale pixels (`tf.nn.depth_to_space`).
 
     Args:
-        scale: pixels a side of a block, 2 or more.
-        **kwargs: name of the layer.
+        scale: height and width of a block in pixels, from 2.
+        **kwargs: other arguments of a Keras layer.
 
-    Call with float (batch, height, width, scale^2 x channels). Returns (batch, scale x height, scale x width,
-    channels).
+    Call with float (batch, height, width, scale^2 x channels), whatever Keras' global image data format is. Returns
+    (batch, scale x height, scale x width, channels).
 
     Raises:
-        UsageError: if `scale` is below 2 or the channels can't be shared out.
+        UsageError: if `scale` isn't a whole number from 2, or the channels aren't a multiple of its square.
 
     Reference:
         Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel convolutional neural
@@ -39,7 +39,7 @@ class DepthToSpace(keras.layers.Layer):
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            # One operation of TFLite, where the transposition below is several.
+            # One operation in TFLite, instead of several for the transposition.
             return tf.nn.depth_to_space(x, s)
         x = ops.reshape(x, (-1, height, width, s, s, channels // s**2))
         return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, s * height, s * width, channels // s**2))
@@ -47,20 +47,20 @@ class DepthToSpace(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, height, width, channels = input_shape
         if channels % self.scale**2:
-            raise UsageError(f"The channels must be a multiple of {self.scale**2}. Received: {channels}")
+            raise UsageError(f"The number of channels must be a multiple of {self.scale**2}. Received: {channels}")
         return batch, height * self.scale, width * self.scale, channels // self.scale**2
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "scale": self.scale}
+        return super().get_config() | {"scale": self.scale}
 
 
 @keras.saving.register_keras_serializable("keras_a2i")
 class DepthToSpaceInitializer(keras.initializers.Initializer):
-    """The same kernel for all pixels of a block, so that a new `DepthToSpace` enlarges without a checkerboard.
+    """One kernel for all pixels of a block, so that an untrained `DepthToSpace` enlarges without a checkerboard.
 
     Args:
-        scale: that of the layer.
-        kernel_initializer: draws the kernel of one pixel; None is Glorot's uniform one.
+        scale: scale of the `DepthToSpace` layer that follows.
+        kernel_initializer: initializer of the kernel of one pixel; None is `GlorotUniform`.
 
     Reference:
         Aitken et al., "Checkerboard artifact free sub-pixel convolution", 2017 (ICNR).

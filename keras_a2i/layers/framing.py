@@ -1,4 +1,4 @@
-"""Sound cut into overlapping windows, in the ways of the three conventions."""
+"""A waveform cut into overlapping frames."""
 
 import math
 from typing import Any
@@ -10,39 +10,36 @@ from keras_a2i.errors import ConfigError
 
 
 def frame_count(n_samples: int, frame_length: int, hop_length: int, convention: str) -> int:
-    """Frames that a sound has.
+    """Returns the number of frames of a waveform.
 
     Raises:
-        ConfigError: if "htk" is given less than a window.
+        ConfigError: if the convention is "htk" and the waveform is shorter than a frame.
     """
     if convention == "psf":
         return max(1, math.ceil(n_samples / hop_length))
-    if convention == "librosa":
-        return 1 + n_samples // hop_length
     if n_samples < frame_length:
         raise ConfigError(
-            f"Sound must be at least a window long, {frame_length} samples. Received: {n_samples} samples"
+            f"The waveform must have at least {frame_length} samples, the length of a frame. "
+            f"Received: {n_samples} samples"
         )
     return 1 + (n_samples - frame_length) // hop_length
 
 
-def frame(x: Any, n_frames: int, frame_length: int, hop_length: int, convention: str, preemphasis: float = 0.0) -> Any:
-    """Windows (batch, n_frames, frame_length) of sound (batch, n_samples).
+def frame(x: Any, n_frames: int, frame_length: int, hop_length: int, preemphasis: float = 0.0) -> Any:
+    """Returns the frames (batch, n_frames, frame_length) of a waveform, which is cut or padded with zeros to fit.
 
     Args:
         x: float32 (batch, n_samples).
-        n_frames: as `frame_count` says.
-        frame_length: samples of a window.
-        hop_length: samples from one window to the next.
-        convention: where windows begin and what fills them, as `LogMel`.
-        preemphasis: coefficient of a first-order high pass over the filled-up sound.
+        n_frames: number of frames, as `frame_count` returns it.
+        frame_length: samples of a frame.
+        hop_length: samples from one frame to the next.
+        preemphasis: coefficient of a first-order high pass over the padded waveform.
     """
-    before = frame_length // 2 if convention == "librosa" else 0
     length = (n_frames - 1) * hop_length + frame_length
     # Blocks of the common divisor are copied whole: far fewer indices than samples.
     block = math.gcd(frame_length, hop_length)
-    x = x[:, : max(0, length - before)]
-    x = ops.pad(x, ((0, 0), (before, length - before - x.shape[1])))
+    x = x[:, :length]
+    x = ops.pad(x, ((0, 0), (0, length - x.shape[1])))
     if preemphasis:
         x = x - preemphasis * ops.pad(x[:, :-1], ((0, 0), (1, 0)))
     blocks = ops.reshape(x, (-1, length // block, block))

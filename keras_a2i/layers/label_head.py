@@ -1,4 +1,4 @@
-"""Logits of labels from the vectors of one encoder or of several."""
+"""Logits of labels from the latent vectors of one encoder or of an ensemble."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from keras_a2i.errors import UsageError
 
 @keras.saving.register_keras_serializable("keras_a2i")
 class LabelHead(keras.layers.Layer):
-    """A dense layer of its own for each of the vectors of an ensemble, which lie one after the other.
+    """One dense layer for each of the concatenated latent vectors of an ensemble.
 
     Args:
-        n_labels: how many, 2 or more.
-        ensemble: number of vectors, 1 or more.
-        **kwargs: name of the layer.
+        n_labels: number of labels, from 2.
+        ensemble: number of vectors, from 1.
+        **kwargs: other arguments of a Keras layer.
 
     Call with float (batch, ensemble x n). Returns logits (batch, ensemble, n_labels).
 
     Raises:
-        UsageError: if an argument is out of range, or the vectors aren't of one length.
+        UsageError: if an argument is out of range, or the vectors differ in length.
     """
 
     def __init__(self, n_labels: int, ensemble: int = 1, **kwargs: Any):
@@ -39,7 +39,7 @@ class LabelHead(keras.layers.Layer):
         self.n_inputs = input_shape[-1]
         if self.n_inputs % self.ensemble:
             raise UsageError(
-                f"The {self.ensemble} vectors of an ensemble must be of one length. Received: {self.n_inputs} numbers"
+                f"The length of the input must be a multiple of ensemble={self.ensemble}. Received: {self.n_inputs}"
             )
         for head in self.heads:
             head.build((None, self.n_inputs // self.ensemble))

@@ -1,4 +1,4 @@
-"""From what a sound says to what its label looks like: a decision between the labels."""
+"""A latent vector replaced by a learned prototype of its label."""
 
 from typing import Any
 
@@ -11,21 +11,21 @@ from keras_a2i.layers.label_head import LabelHead
 
 @keras.saving.register_keras_serializable("keras_a2i")
 class LabelPrototypes(keras.layers.Layer):
-    """Puts a learnt prototype of each label in place of a vector, mixed by how likely the vector says each.
+    """Classifies a latent vector, and replaces it by the learned prototypes of the labels, weighted by probability.
 
-    A generator that draws from the vector itself learns from sounds that it has heard, which say their label clearly.
-    One that lies between two labels, as of a new speaker, would be drawn as neither. Here the shares are sharpened:
-    the likelier label is drawn, and only where two are nearly as likely a mixture. Where the vector is that of an
-    ensemble, the geometric mean of its members' probabilities decides.
+    A generator is trained on audio of known speakers, whose labels are clear. The embedding of an unseen speaker often
+    falls between two classes and would produce an image of neither. Here the probabilities are sharpened: the output
+    is the prototype of the likeliest label, or a mixture if two labels are nearly equally likely. An ensemble
+    classifies by the geometric mean of its members' probabilities.
 
-    No gradient passes: the decision is taught by whoever compares `head`'s logits with labels, not by pictures.
+    No gradient reaches the input or the classifier: `head` is trained on labels (`LabelCrossentropy`), not on images.
 
     Args:
-        n_labels: how many, 2 or more.
-        sharpness: power that the probabilities are raised to, above 0.
-        ensemble: number of vectors in one, 1 or more.
-        style_units: numbers at the end that pass as they are, 0 or more.
-        **kwargs: name of the layer.
+        n_labels: number of labels, from 2.
+        sharpness: exponent of the probabilities, above 0.
+        ensemble: number of concatenated vectors, from 1.
+        style_units: numbers at the end of the input that are passed through, from 0.
+        **kwargs: other arguments of a Keras layer.
 
     Call with float (batch, ensemble x n + style_units). Returns (batch, n + style_units).
 
@@ -61,10 +61,10 @@ class LabelPrototypes(keras.layers.Layer):
     def call(self, vector: Any) -> Any:
         n = self.head.n_inputs
         logits = ops.cast(ops.stop_gradient(self.head(vector[:, :n])), "float32")
-        likely = ops.mean(ops.log_softmax(logits), axis=1)
-        shares = ops.cast(ops.softmax(self.sharpness * likely), vector.dtype)
-        drawn = ops.matmul(shares, ops.cast(self.prototypes, vector.dtype))
-        return ops.concatenate([drawn, vector[:, n:]], axis=-1) if self.style_units else drawn
+        log_probabilities = ops.mean(ops.log_softmax(logits), axis=1)
+        weights = ops.cast(ops.softmax(self.sharpness * log_probabilities), vector.dtype)
+        prototype = ops.matmul(weights, ops.cast(self.prototypes, vector.dtype))
+        return ops.concatenate([prototype, vector[:, n:]], axis=-1) if self.style_units else prototype
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         n = input_shape[-1] - self.style_units

@@ -1,4 +1,4 @@
-"""Room in the latent vector for what the sound doesn't say."""
+"""Room in the latent vector for the style: the variation that the audio doesn't determine."""
 
 from typing import Any
 
@@ -10,18 +10,18 @@ from keras_a2i.errors import UsageError
 
 @keras.saving.register_keras_serializable("keras_a2i")
 class LatentPad(keras.layers.Layer):
-    """Puts zeros after a latent vector: the mean of a style that is drawn from a normal distribution.
+    """Appends zeros to a latent vector: the mean of a style that is sampled from a normal distribution.
 
-    What is given the vector with other numbers in their place draws another picture of the same sound.
+    With other numbers in their place, the generator returns another image of the same audio.
 
     Args:
-        units: how many, 1 or more.
-        **kwargs: name of the layer.
+        units: number of zeros, from 1.
+        **kwargs: other arguments of a Keras layer.
 
     Call with float (batch, n). Returns (batch, n + units).
 
     Raises:
-        UsageError: if `units` is below 1.
+        UsageError: if `units` isn't a whole number from 1.
     """
 
     def __init__(self, units: int, **kwargs: Any):
@@ -37,4 +37,4 @@ class LatentPad(keras.layers.Layer):
         return input_shape[0], input_shape[1] + self.units
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "units": self.units}
+        return super().get_config() | {"units": self.units}

@@ -1,4 +1,4 @@
-"""Sound to mel-frequency cepstral coefficients as a Keras layer."""
+"""Mel-frequency cepstral coefficients of a waveform as a Keras layer."""
 
 from typing import Any, Self
 
@@ -14,17 +14,17 @@ from keras_a2i.layers.log_mel import LogMel, safe_log
 
 @keras.saving.register_keras_serializable("keras_a2i")
 class MFCC(LogMel):
-    """Mel-frequency cepstral coefficients of sound, equal to those of a reference.
+    """Mel-frequency cepstral coefficients of a waveform, equal to those of a reference library.
 
     Args:
-        sample_rate: of the sound, Hz.
-        n_mfcc: coefficients a frame, at most `n_mels`; None takes the convention's: 13, 13, 20.
-        convention: "psf" (python_speech_features' `mfcc` on 16-bit samples, to 1e-3; what records hold), "htk"
-            (tf.signal, to 1e-5) or "librosa" (`librosa.feature.mfcc`, to 1e-3).
-        lifter: length of the sine lifter, 0 for none; None takes 22 for "psf", 0 for the others.
+        sample_rate: sample rate of the waveform in Hz.
+        n_mfcc: coefficients per frame, at most `n_mels`; None is 13.
+        convention: "psf" (python_speech_features' `mfcc` on 16-bit samples, to 1e-3; the features of records) or "htk"
+            (tf.signal, to 1e-5).
+        lifter: length of the sine lifter, 0 for none; None is 22 for "psf", 0 for "htk".
         **kwargs: the other arguments of `LogMel`.
 
-    Call with float (batch, n_samples) in [-1, 1]. Returns float32 (batch, n_frames, n_mfcc).
+    Call with float (batch, n_samples) in [-1, 1]. Returns (batch, n_frames, n_mfcc).
 
     Raises:
         ConfigError: as `LogMel`, or if `n_mfcc` or `lifter` is out of range.
@@ -54,30 +54,23 @@ class MFCC(LogMel):
 
     @classmethod
     def from_features(cls, config: FeatureConfig, **kwargs: Any) -> Self:
-        """The layer that gives the features of a configuration as records hold them ("psf")."""
+        """Returns the layer that computes the features of records with that configuration ("psf")."""
         return super().from_features(config, n_mfcc=config.n_mfcc, lifter=config.lifter, **kwargs)
 
     def call(self, waveform: Any) -> Any:
-        power = self._power(waveform)
-        log_mel = self._log_mel(power)
+        spectrum = self._spectrum(waveform)
+        log_mel = self._log_mel(spectrum)
+        matrix = cepstral_matrix(self.n_mels, self.n_mfcc, self.lifter, orthonormal=self.convention == "psf")
+        cepstra = ops.convert_to_tensor(matrix.astype(np.float32))
         if self.convention == "psf":
-            energy = safe_log(ops.sum(power, axis=-1, keepdims=True))
-            return ops.concatenate([energy, self._cepstra(log_mel)[..., 1:]], axis=-1)
-        # Apart from the mean, the numbers that are summed up are small: silence keeps three more digits.
-        mean = ops.mean(log_mel, axis=-1, keepdims=True)
-        return self._cepstra(log_mel - mean) + mean * self._matrix().sum(axis=0).astype(np.float32)
-
-    def _cepstra(self, log_mel: Any) -> Any:
-        return ops.matmul(log_mel, ops.convert_to_tensor(self._matrix().astype(np.float32)))
-
-    def _matrix(self) -> np.ndarray:
-        return cepstral_matrix(
-            self.n_mels,
-            self.n_mfcc,
-            self.lifter,
-            orthonormal=self.convention != "htk",
-            lifter_from=1 if self.convention == "librosa" else 0,
-        )
+            energy = safe_log(ops.sum(spectrum, axis=-1, keepdims=True))
+            found = ops.concatenate([energy, ops.matmul(log_mel, cepstra)[..., 1:]], axis=-1)
+        else:
+            # Without their mean, the summands are small: silence keeps three more digits.
+            mean = ops.mean(log_mel, axis=-1, keepdims=True)
+            sums = ops.convert_to_tensor(matrix.sum(axis=0).astype(np.float32))
+            found = ops.matmul(log_mel - mean, cepstra) + mean * sums
+        return ops.cast(found, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return *super().compute_output_shape(input_shape)[:2], self.n_mfcc

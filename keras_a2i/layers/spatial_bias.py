@@ -1,4 +1,4 @@
-"""What lies at each place of a map, whatever the input."""
+"""A learned bias at every position of a feature map."""
 
 from typing import Any
 
@@ -7,16 +7,18 @@ import keras
 
 @keras.saving.register_keras_serializable("keras_a2i")
 class SpatialBias(keras.layers.Layer):
-    """Adds a learnt map: scenery that doesn't move needn't be drawn from the latent vector each time.
+    """Adds a learned, input-independent bias to every spatial position.
+
+    Static background need not be encoded in the latent vector then. The bias starts as zeros.
 
     Args:
-        **kwargs: name of the layer.
+        **kwargs: arguments of a Keras layer.
 
-    Call with float (batch, height, width, channels); the same comes out. The map begins as zeros.
+    Call with float (batch, height, width, channels); returns the same shape.
     """
 
     def build(self, input_shape: tuple) -> None:
-        self.canvas = self.add_weight(shape=input_shape[1:], initializer="zeros", name="canvas")
+        self.canvas = self.add_weight(shape=tuple(input_shape[1:]), initializer="zeros", name="canvas")
 
     def call(self, x: Any) -> Any:
         return x + self.canvas

@@ -1,4 +1,4 @@
-"""The loud part of a sound, stretched to a fixed number of frames."""
+"""The loud part of a clip, stretched to a fixed number of frames."""
 
 import math
 from typing import Any
@@ -13,24 +13,27 @@ _EDGE = 0.01
 
 @keras.saving.register_keras_serializable("keras_a2i")
 class TimeAlign(keras.layers.Layer):
-    """Cuts out what is loud of log-mel frames and stretches it to so many frames.
+    """Cuts the loud part out of log-mel frames and stretches it to a fixed number of frames.
 
-    A word, a knock or a bark then begins and ends where every other does, fast or slow, early or late. What lies
-    less than `quiet_db` below the loudest frame counts; the cut is a frame outside its first and last hundredth. Values
-    are relative to the loudest of the sound and at least `floor_db` below it.
+    All words, knocks or barks then begin and end alike, whether fast or slow, early or late. A frame is loud if it is
+    less than `quiet_db` below the loudest; the cut lies one frame outside the first and last hundredth of the summed
+    loudness. Values are relative to the loudest of the clip and at least `floor_db` below it.
 
     Args:
-        n_frames: frames that come out, 2 or more.
-        floor_db: how far below the loudest value the quietest may lie, above 0.
-        quiet_db: how far below the loudest frame one still counts, above 0.
-        tilt_db: added to the highest band where loudness is judged, less to those below, so that an s counts for more.
-        jitter: in training, both ends move by up to this share of the length.
-        warp: in training, time inside is bent by up to this share of the length.
-        seed: of the random numbers.
-        **kwargs: name of the layer.
+        n_frames: number of output frames, from 2.
+        floor_db: dB from the loudest value down to the lowest that is returned, above 0.
+        quiet_db: dB from the loudest frame down to the quietest that counts as loud, above 0.
+        tilt_db: dB added to the highest band when loudness is measured, and proportionally less to lower bands, so that
+            an s counts for more.
+        jitter: in training, both ends are moved by up to this fraction of the length, 0 up to below 0.5.
+        warp: in training, time inside is warped by up to this fraction of the length, 0 up to below 0.5.
+        seed: seed of the random numbers; None is a random one.
+        dtype: dtype or policy of the output. The layer computes in float32, which is the default whatever the global
+            policy is.
+        **kwargs: other arguments of a Keras layer.
 
-    Call with log-magnitude mel frames (batch, frames, n_mels), natural logarithm. Returns float32
-    (batch, n_frames, n_mels), natural logarithm of power, between -floor_db / 4.34 and 0.
+    Call with log-magnitude mel frames (batch, frames, n_mels), natural logarithm. Returns (batch, n_frames, n_mels),
+    natural logarithm of power, between -floor_db / 4.34 and 0.
 
     Raises:
         ConfigError: if an argument is out of range.
@@ -46,9 +49,10 @@ class TimeAlign(keras.layers.Layer):
         jitter: float = 0.0,
         warp: float = 0.0,
         seed: int | None = None,
+        dtype: Any = "float32",
         **kwargs: Any,
     ):
-        super().__init__(**(kwargs | {"dtype": "float32", "trainable": False}))
+        super().__init__(dtype=dtype or "float32", **({"autocast": False} | kwargs))
         if not (n_frames >= 2 and min(floor_db, quiet_db) > 0 and 0 <= jitter < 0.5 and 0 <= warp < 0.5):
             raise ConfigError(
                 "n_frames must be 2 or more, floor_db and quiet_db above 0, jitter and warp in [0, 0.5). Received: "
@@ -56,37 +60,39 @@ class TimeAlign(keras.layers.Layer):
             )
         self.quiet_db, self.tilt_db = quiet_db, tilt_db
         self.n_frames, self.floor_db, self.jitter, self.warp, self.seed = n_frames, floor_db, jitter, warp, seed
-        self._random = keras.random.SeedGenerator(seed)
+        self._seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, frames: Any, training: bool = False) -> Any:
-        power = 2.0 * frames
-        power -= ops.max(power, axis=(1, 2), keepdims=True)
+        power = 2.0 * ops.cast(frames, "float32")
+        power = power - ops.max(power, axis=(1, 2), keepdims=True)
         first, last = self._ends(power)
-        share = ops.reshape(ops.linspace(0.0, 1.0, self.n_frames), (1, -1))
+        share = ops.reshape(ops.linspace(0.0, 1.0, self.n_frames, dtype="float32"), (1, -1))
         if training and self.jitter:
             length = last - first
-            first += length * self._uniform(ops.shape(frames)[0], 1, self.jitter)
-            last += length * self._uniform(ops.shape(frames)[0], 1, self.jitter)
+            first = first + length * self._uniform(ops.shape(frames)[0], 1, self.jitter)
+            last = last + length * self._uniform(ops.shape(frames)[0], 1, self.jitter)
         if training and self.warp:
             knots = self._uniform(ops.shape(frames)[0], 4, self.warp)
             share = share + ops.squeeze(interpolate(knots[..., None], 3.0 * share), -1)
         places = ops.clip(first + (last - first) * share, 0.0, frames.shape[1] - 1.0)
-        return interpolate(ops.maximum(power, -self.floor_db * math.log(10) / 10), places)
+        found = interpolate(ops.maximum(power, -self.floor_db * math.log(10) / 10), places)
+        return ops.cast(found, self.compute_dtype)
 
     def _ends(self, power: Any) -> tuple[Any, Any]:
-        """Frames between which the sound is loud, two (batch, 1)."""
-        tilt = ops.linspace(0.0, self.tilt_db * math.log(10) / 10, power.shape[2])
+        """Returns the numbers of the first and the last loud frame, (batch, 1) each."""
+        tilt = ops.linspace(0.0, self.tilt_db * math.log(10) / 10, power.shape[2], dtype="float32")
         level = ops.logsumexp(power + tilt, axis=2) * (10 / math.log(10))
         loud = ops.relu(level - ops.max(level, axis=1, keepdims=True) + self.quiet_db)
-        # Counted by a product with a triangle: a running sum isn't an operator of every runtime.
+        # A cumulative sum as a product with a triangular matrix: not every runtime has an operator for it.
         n = loud.shape[1]
-        so_far = ops.matmul(loud, ops.triu(ops.ones((n, n)))) / ops.sum(loud, axis=1, keepdims=True)
-        first = ops.sum(ops.cast(so_far < _EDGE, "float32"), axis=1, keepdims=True) - 1.0
-        last = ops.sum(ops.cast(so_far < 1 - _EDGE, "float32"), axis=1, keepdims=True) + 1.0
+        triangle = ops.triu(ops.ones((n, n), dtype="float32"))
+        cumulative = ops.matmul(loud, triangle) / ops.sum(loud, axis=1, keepdims=True)
+        first = ops.sum(ops.cast(cumulative < _EDGE, "float32"), axis=1, keepdims=True) - 1.0
+        last = ops.sum(ops.cast(cumulative < 1 - _EDGE, "float32"), axis=1, keepdims=True) + 1.0
         return first, last
 
     def _uniform(self, batch: Any, count: int, bound: float) -> Any:
-        return keras.random.uniform((batch, count), -bound, bound, seed=self._random)
+        return keras.random.uniform((batch, count), -bound, bound, dtype="float32", seed=self._seed_generator)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape[0], self.n_frames, input_shape[2]
@@ -97,7 +103,7 @@ class TimeAlign(keras.layers.Layer):
 
 
 def interpolate(frames: Any, places: Any) -> Any:
-    """Values (batch, n, channels) of frames (batch, count, channels), linearly, at places (batch or 1, n)."""
+    """Interpolates frames (batch, count, channels) linearly at places (batch or 1, n): (batch, n, channels)."""
     count = frames.shape[1]
     weights = ops.relu(1.0 - ops.abs(places[..., None] - ops.arange(count, dtype="float32")))
     return ops.matmul(weights, frames)

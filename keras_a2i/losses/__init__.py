@@ -1,4 +1,4 @@
-"""Losses, as Keras classes."""
+"""Losses as Keras classes."""
 
 from keras_a2i.losses.batch_scaled_mse import BatchScaledMSE
 

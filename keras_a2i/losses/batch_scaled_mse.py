@@ -13,12 +13,13 @@ class BatchScaledMSE(keras.losses.Loss):
     """Mean squared error times the global batch size.
 
     The factor is an argument: read from the tensor, it would change with the last batch and the number of replicas. A
-    short last batch gives its own mean squared error times `batch_size`.
+    short last batch counts with its own mean squared error times `batch_size`.
 
     Args:
-        batch_size: pairs of one step over all replicas, from 1. The paper's is 64.
+        batch_size: pairs per step over all replicas, from 1. The paper's is 64.
         reduction: as in Keras.
         name: as in Keras.
+        dtype: as in Keras; None is float32. The squares are computed in float32.
 
     Raises:
         UsageError: if `batch_size` isn't a whole number from 1.
@@ -32,7 +33,11 @@ class BatchScaledMSE(keras.losses.Loss):
     """
 
     def __init__(
-        self, batch_size: int, reduction: str = "sum_over_batch_size", name: str = "batch_scaled_mse", dtype: Any = None
+        self,
+        batch_size: int = 64,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "batch_scaled_mse",
+        dtype: Any = None,
     ):
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise UsageError(f"batch_size must be a whole number from 1. Received: batch_size={batch_size!r}")
@@ -40,10 +45,10 @@ class BatchScaledMSE(keras.losses.Loss):
         self.batch_size = batch_size
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Args: two tensors (batch, ...) of one shape. Returns: float32 (batch,), each pair's scaled error."""
+        """Returns the scaled error of every pair, float32 (batch,), from two tensors (batch, ...) of one shape."""
         y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
         error = ops.square(y_true - y_pred)
         return self.batch_size * ops.mean(error, axis=tuple(range(1, len(error.shape))))
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "batch_size": self.batch_size}
+        return super().get_config() | {"batch_size": self.batch_size}

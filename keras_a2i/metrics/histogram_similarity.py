@@ -1,55 +1,52 @@
-"""Correlation of colour histograms in named conventions, on any Keras backend."""
+"""Correlation of colour histograms in three named conventions."""
 
+import functools
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_a2i.errors import UsageError
-from keras_a2i.metrics.eight_bit import eight_bit
+from keras_a2i.metrics.conversion import check_channels, to_8_bit
 from keras_a2i.metrics.image_batch import as_image_batches, check_convention
+from keras_a2i.metrics.image_metric import ImageMetric, MetricSpec, register_metric
 
-CONVENTIONS = ("channel", "joint", "joint_pearson", "paper")
-JOINT_BINS = 8
-OPENCV_EXCESS = 1 / JOINT_BINS**2 - 1 / JOINT_BINS**3
-"""What OpenCV subtracts too much: it takes a NumPy histogram of three axes for 8 x 8 bins of 8 channels."""
-SEED_BINS = 256**3
+CONVENTIONS = ("channel", "joint", "paper")
+_JOINT_BINS = 8
+_N_PAPER_BINS = 256**3
 
 
 def histogram_similarity(y_true: Any, y_pred: Any, bins: int = 256, convention: str = "channel") -> Any:
-    """Correlation of the pictures' histograms. Where pixels lie plays no part.
+    """Correlation of the histograms of two images. Positions of pixels don't count.
 
-    - "channel": pictures become 8 bits a channel, `round((x + 1) * 127.5)`, counted in `bins` equal bins over 0 to 255;
+    - "channel": images become 8 bits per channel, `round((x + 1) * 127.5)`, counted in `bins` equal bins over 0 to 255;
       the mean over the channels.
-    - "joint_pearson": the same 8-bit values, red, green and blue together in 8 x 8 x 8 bins.
-    - "joint": the same bins, compared as OpenCV's Python does when given the array as it comes out of `calcHist`:
-      the sums are divided by 64 instead of 512, which makes the number lower than the correlation. Clipped to -1 and 1;
-      0 where OpenCV gives NaN. It means little for pictures that fill most bins, such as noise. Kept to compare with
-      numbers published that way.
-    - "paper": as the paper's notebook computes it, which is degenerate: the signed pictures go into 256 x 256 x 256 bins
+    - "joint": the same 8-bit values, red, green and blue together in 8 x 8 x 8 bins.
+    - "paper": as the paper's notebook computes it, which is degenerate: the signed images go into 256 x 256 x 256 bins
       over [0, 256]. A pixel with a channel below 0 falls outside and isn't counted; all others land in the first bin,
-      but for channels that are exactly 1. So nearly any two pictures score 1: noise, black, the wrong picture. Kept to
-      compare with the paper; computed from the 8 bins that can hold anything.
+      except for channels that are exactly 1. So nearly any two images score 1: noise, black, the wrong image. Kept for
+      comparison with the paper; computed from the 8 bins that can hold anything.
 
-    Equal histograms score 1, flat ones and constant pictures included. In "channel" and "joint_pearson" a histogram
-    with as many pixels in each bin correlates with no other, which scores 0; in "paper" an empty one scores 1 with any.
+    Equal histograms score 1, including flat ones and those of constant images. In "channel" and "joint" a histogram
+    with equally many pixels in every bin correlates with no other, which scores 0; in "paper" an empty one scores 1
+    with any.
 
     Args:
-        y_true: pictures (batch, height, width, channels) in [-1, 1]; values outside are clipped. 1 or 3 channels, any
+        y_true: images (batch, height, width, channels) in [-1, 1]; values outside are clipped. 1 or 3 channels, any
             number for "channel"; one channel counts as three equal ones.
-        y_pred: pictures of the same shape.
+        y_pred: images of the same shape.
         bins: 2 to 256, for "channel" only.
-        convention: "channel", "joint", "joint_pearson" or "paper".
+        convention: "channel", "joint" or "paper".
 
     Returns:
         float32 (batch,) in [-1, 1].
 
     Raises:
-        UsageError: if the shapes differ, `bins` is out of its range or given to another convention than "channel", the
+        UsageError: if the shapes differ, `bins` is out of its range or set for another convention than "channel", the
             channels aren't 1 or 3 where colours are counted together, or the convention is unknown.
 
     Reference:
-        OpenCV's `calcHist` over [0, 256] and `compareHist` with `HISTCMP_CORREL`; "channel": one channel at a time.
+        OpenCV's `calcHist` over [0, 256] and `compareHist` with `HISTCMP_CORREL`, of flattened histograms.
     """
     _check(convention, bins)
     x, y = as_image_batches(y_true, y_pred)
@@ -59,8 +56,7 @@ def histogram_similarity(y_true: Any, y_pred: Any, bins: int = 256, convention: 
         counts = _channel_counts(x, bins), _channel_counts(y, bins)
     else:
         counts = _joint_counts(x), _joint_counts(y)
-    excess = OPENCV_EXCESS if convention == "joint" else 0.0
-    return ops.mean(_correlation(*counts, x.shape[1] * x.shape[2], excess), axis=-1)
+    return ops.mean(_correlation(*counts, x.shape[1] * x.shape[2]), axis=-1)
 
 
 def _check(convention: str, bins: int) -> None:
@@ -69,22 +65,23 @@ def _check(convention: str, bins: int) -> None:
         raise UsageError(f"bins must be a whole number from 2 to 256. Received: bins={bins!r}")
     if convention != "channel" and bins != 256:
         raise UsageError(
-            f"bins can be set for convention 'channel' only: {convention!r} fixes its bins. Received: bins={bins!r}"
+            f"bins must be 256 unless the convention is 'channel': {convention!r} fixes its bins. "
+            f"Received: bins={bins!r}"
         )
 
 
 def _channel_counts(images: Any, bins: int) -> Any:
-    return _counts(ops.cast(eight_bit(images), "int32") * bins // 256, bins)
+    return _counts(ops.cast(to_8_bit(images), "int32") * bins // 256, bins)
 
 
 def _joint_counts(images: Any) -> Any:
-    values = ops.cast(eight_bit(_three_channels(images)), "int32") * JOINT_BINS // 256
-    joint = (values[..., :1] * JOINT_BINS + values[..., 1:2]) * JOINT_BINS + values[..., 2:]
-    return _counts(joint, JOINT_BINS**3)
+    values = ops.cast(to_8_bit(_three_channels(images)), "int32") * _JOINT_BINS // 256
+    joint = (values[..., :1] * _JOINT_BINS + values[..., 1:2]) * _JOINT_BINS + values[..., 2:]
+    return _counts(joint, _JOINT_BINS**3)
 
 
 def _paper_counts(images: Any) -> Any:
-    """Pixels in the bins {0, 1} x {0, 1} x {0, 1} of the notebook's histogram, int32 (batch, 8)."""
+    """Returns the counts of the bins {0, 1} x {0, 1} x {0, 1} of the notebook's histogram, int32 (batch, 8)."""
     images = _three_channels(images)
     bit = ops.cast(images >= 1, "int32")
     joint = 4 * bit[..., :1] + 2 * bit[..., 1:2] + bit[..., 2:]
@@ -93,26 +90,26 @@ def _paper_counts(images: Any) -> Any:
 
 
 def _three_channels(images: Any) -> Any:
-    if images.shape[3] not in (1, 3):
-        raise UsageError(f"Pictures must have 1 channel (grey) or 3 (RGB). Received: {images.shape[3]} channels")
+    check_channels(images)
     return images if images.shape[3] == 3 else ops.repeat(images, 3, axis=3)
 
 
 def _counts(index: Any, bins: int) -> Any:
-    """How often each of 0 to `bins - 1` occurs in (batch, height, width, channels): int32 (batch, channels, bins)."""
+    """Counts the numbers 0 to `bins - 1` in (batch, height, width, channels): int32 (batch, channels, bins)."""
     channels, batch = index.shape[3], ops.shape(index)[0]
-    histogram = ops.arange(channels) + channels * ops.reshape(ops.arange(batch), (-1, 1, 1, 1))
+    histogram = ops.arange(channels, dtype="int32")
+    histogram = histogram + channels * ops.reshape(ops.arange(batch, dtype="int32"), (-1, 1, 1, 1))
     where = ops.reshape(index + bins * histogram, (-1,))
     counts = ops.segment_sum(ops.ones_like(where), where, num_segments=batch * channels * bins)
     return ops.reshape(counts, (-1, channels, bins))
 
 
-def _correlation(counts_x: Any, counts_y: Any, pixels: int, excess: float) -> Any:
-    """Pearson correlation along the last axis, which holds every bin; `excess` is taken off each sum of products."""
+def _correlation(counts_x: Any, counts_y: Any, pixels: int) -> Any:
+    """Returns the Pearson correlation along the last axis, which holds every bin."""
     equal = ops.all(counts_x == counts_y, axis=-1)
-    # Whole numbers of pixels less their mean share: scaled first so that float32 holds the sums.
+    # Counts minus their mean: scaled first so that float32 holds the sums.
     x, y = (ops.cast(counts, "float32") / pixels - 1 / counts.shape[-1] for counts in (counts_x, counts_y))
-    product, square_x, square_y = (ops.sum(a * b, axis=-1) - excess for a, b in ((x, y), (x, x), (y, y)))
+    product, square_x, square_y = (ops.sum(a * b, axis=-1) for a, b in ((x, y), (x, x), (y, y)))
     defined = square_x * square_y > 0
     spread = ops.sqrt(ops.where(defined, square_x * square_y, 1.0))
     correlation = ops.where(defined, ops.clip(product / spread, -1.0, 1.0), 0.0)
@@ -120,14 +117,14 @@ def _correlation(counts_x: Any, counts_y: Any, pixels: int, excess: float) -> An
 
 
 def _paper_correlation(counts_x: Any, counts_y: Any) -> Any:
-    """Pearson correlation over all 256 ** 3 bins, of which 8 hold anything."""
+    """Returns the Pearson correlation over all 256 ** 3 bins, of which 8 hold anything."""
     equal = ops.all(counts_x == counts_y, axis=-1)
-    # The notebook's min-max normalisation: the least of the bins is empty.
+    # The notebook's min-max normalization: the lowest bin is empty.
     x, y = (ops.cast(counts, "float32") for counts in (counts_x, counts_y))
     x, y = (counts / ops.maximum(ops.max(counts, axis=-1, keepdims=True), 1.0) for counts in (x, y))
 
     def covariance(a: Any, b: Any) -> Any:
-        return ops.sum(a * b, axis=-1) - ops.sum(a, axis=-1) * ops.sum(b, axis=-1) / SEED_BINS
+        return ops.sum(a * b, axis=-1) - ops.sum(a, axis=-1) * ops.sum(b, axis=-1) / _N_PAPER_BINS
 
     spread = ops.sqrt(covariance(x, x)) * ops.sqrt(covariance(y, y))
     correlation = ops.clip(covariance(x, y) / ops.where(spread > 0, spread, 1.0), -1.0, 1.0)
@@ -135,32 +132,64 @@ def _paper_correlation(counts_x: Any, counts_y: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="keras_a2i")
-class HistogramSimilarity(keras.metrics.MeanMetricWrapper):
-    """Mean histogram similarity of the pictures seen; see `histogram_similarity` for the conventions.
+class HistogramSimilarity(ImageMetric):
+    """Mean histogram similarity of the images; see `histogram_similarity` for the conventions.
 
-    `degenerate` is True for "paper": over [0, 256] the signed pictures fill 8 of 16,777,216 bins, mostly the first
-    alone, so that nearly any two pictures score 1. Report it beside another convention, never as a result.
+    `degenerate` is True for "paper": over [0, 256] the signed images fill 8 of 16,777,216 bins, mostly the first alone,
+    so that nearly any two images score 1. Report it beside another convention, never as a result.
 
     Args:
-        convention: "channel", "joint", "joint_pearson" or "paper".
+        convention: "channel", "joint" or "paper".
         bins: equal bins over the 8-bit values, 2 to 256, for "channel" only.
-        name: as in Keras; by default "histogram_similarity", or with "_<convention>" for any but "channel".
-        dtype: as in Keras.
+        name: as in Keras; None is "histogram_similarity", or "histogram_similarity_<convention>" for any but "channel".
+        dtype: as in Keras; None is float32.
 
     Raises:
-        UsageError: if the convention is unknown, or `bins` is out of its range or given to another convention.
+        UsageError: if the convention is unknown, or `bins` is out of its range or set for another convention.
     """
 
     def __init__(self, convention: str = "channel", bins: int = 256, name: str | None = None, dtype: Any = None):
         _check(convention, bins)
         name = name or ("histogram_similarity" if convention == "channel" else f"histogram_similarity_{convention}")
-        super().__init__(histogram_similarity, name=name, dtype=dtype, bins=bins, convention=convention)
+        super().__init__(histogram_similarity, name, dtype, convention=convention, bins=bins)
         self.convention, self.bins = convention, bins
 
     @property
     def degenerate(self) -> bool:
-        """Whether the convention scores nearly any two pictures 1."""
+        """Whether the convention scores nearly any two images 1."""
         return self.convention == "paper"
 
-    def get_config(self) -> dict[str, Any]:
-        return {"convention": self.convention, "bins": self.bins, "name": self.name, "dtype": self.dtype}
+
+register_metric(
+    MetricSpec(
+        id="histogram_similarity",
+        title="histogram",
+        description="Pearson correlation of 256-bin histograms, mean of the channels",
+        better="higher",
+        function=histogram_similarity,
+        metric=HistogramSimilarity,
+    )
+)
+register_metric(
+    MetricSpec(
+        id="histogram_similarity_joint",
+        title="joint histogram",
+        description="Pearson correlation of joint 8 x 8 x 8 colour histograms",
+        better="higher",
+        function=functools.partial(histogram_similarity, convention="joint"),
+        metric=functools.partial(HistogramSimilarity, "joint"),
+        is_variant=True,
+    )
+)
+register_metric(
+    MetricSpec(
+        id="histogram_similarity_paper",
+        title="histogram, paper",
+        description="the paper's: 256^3 bins over [0, 256] of values in [-1, 1]; noise scores 0.999, black 1.000",
+        better="higher",
+        function=functools.partial(histogram_similarity, convention="paper"),
+        metric=functools.partial(HistogramSimilarity, "paper"),
+        is_variant=True,
+        degenerate=True,
+    )
+)

@@ -1,4 +1,4 @@
-"""What a picture metric takes: two batches of pictures of one size."""
+"""Checks of the arguments of image metrics: two batches of images of one size, and a convention."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -18,17 +18,19 @@ def as_image_batches(y_true: Any, y_pred: Any, min_size: int = 1) -> tuple[Any, 
     shapes = tuple(y_true.shape), tuple(y_pred.shape)
     if len(shapes[0]) != 4 or len(shapes[1]) != 4 or shapes[0][1:] != shapes[1][1:]:
         raise UsageError(
-            "Both picture batches must have one shape (batch, height, width, channels). "
+            "y_true and y_pred must have one shape (batch, height, width, channels). "
             f"Received: {shapes[0]} and {shapes[1]}"
         )
     height, width = shapes[0][1:3]
     if min(height, width) < min_size:
-        raise UsageError(f"Pictures must be at least {min_size} pixels a side. Received: {height} x {width} pixels")
+        raise UsageError(
+            f"Images must be at least {min_size} pixels high and wide. Received: {height} x {width} pixels"
+        )
     return y_true, y_pred
 
 
 def check_convention(convention: str, known: Iterable[str]) -> None:
-    """Raises UsageError if `convention` isn't one of those known; the message lists them."""
+    """Raises UsageError, which lists the known ones, unless `convention` is among them."""
     known = list(known)
     if convention not in known:
         raise UsageError(f"convention must be one of {', '.join(known)}. Received: convention={convention!r}")

@@ -1,23 +1,24 @@
-"""Error where the real picture is darkest, on any Keras backend."""
+"""Error in the darkest part of the real image."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_a2i.metrics.eight_bit import eight_bit, eight_bit_grey
+from keras_a2i.metrics.conversion import to_8_bit, to_8_bit_grey
 from keras_a2i.metrics.image_batch import as_image_batches
+from keras_a2i.metrics.image_metric import ImageMetric, MetricSpec, register_metric
 
 
 def low_luminance_error(y_true: Any, y_pred: Any) -> Any:
-    """Mean absolute error, in 8-bit levels, on the darkest fifth of the real picture's pixels.
+    """Mean absolute error, in 8-bit levels, on the darkest fifth of the pixels of the real image.
 
     Darkness is the 8-bit grey of ITU-R BT.601. Pixels as dark as the last of the fifth count as well, so that the score
-    doesn't hang on their order; of a flat real picture all do.
+    doesn't depend on their order; in a flat real image all pixels count.
 
     Args:
-        y_true: real pictures (batch, height, width, 1 or 3) in [-1, 1]; values outside are clipped.
-        y_pred: generated pictures of the same shape.
+        y_true: real images (batch, height, width, 1 or 3) in [-1, 1]; values outside are clipped.
+        y_pred: generated images of the same shape.
 
     Returns:
         float32 (batch,), 0 to 255.
@@ -26,15 +27,15 @@ def low_luminance_error(y_true: Any, y_pred: Any) -> Any:
         UsageError: if the shapes differ or the channels aren't 1 or 3.
     """
     x, y = as_image_batches(y_true, y_pred)
-    grey = eight_bit_grey(x)
+    grey = to_8_bit_grey(x)
     level = _level_at(grey, -(-grey.shape[1] * grey.shape[2] // 5))
     dark = ops.cast(grey <= level, "float32")
-    error = ops.mean(ops.abs(eight_bit(x) - eight_bit(y)), axis=-1)
+    error = ops.mean(ops.abs(to_8_bit(x) - to_8_bit(y)), axis=-1)
     return ops.sum(error * dark, axis=(1, 2)) / ops.sum(dark, axis=(1, 2))
 
 
 def _level_at(grey: Any, rank: int) -> Any:
-    """The `rank`-th smallest value of each picture, (batch, 1, 1): eight counts take far less time than sorting."""
+    """Returns the `rank`-th smallest value of every image, (batch, 1, 1), by eight counts, far faster than sorting."""
     level = ops.zeros_like(grey[:, :1, :1])
     for bit in (128, 64, 32, 16, 8, 4, 2, 1):
         below = ops.sum(ops.cast(grey < level + bit, "int32"), axis=(1, 2), keepdims=True)
@@ -43,16 +44,25 @@ def _level_at(grey: Any, rank: int) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="keras_a2i")
-class LowLuminanceError(keras.metrics.MeanMetricWrapper):
-    """Mean over the pictures seen of their error in the dark; see `low_luminance_error`.
+class LowLuminanceError(ImageMetric):
+    """Mean error of the images in their darkest part; see `low_luminance_error`.
 
     Args:
         name: as in Keras.
-        dtype: as in Keras.
+        dtype: as in Keras; None is float32.
     """
 
     def __init__(self, name: str = "low_luminance_error", dtype: Any = None):
-        super().__init__(low_luminance_error, name=name, dtype=dtype)
+        super().__init__(low_luminance_error, name, dtype)
 
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "dtype": self.dtype}
+
+register_metric(
+    MetricSpec(
+        id="low_luminance_error",
+        title="dark error",
+        description="mean absolute error, 0 to 255, on the darkest fifth of the pixels of the real image",
+        better="lower",
+        function=low_luminance_error,
+        metric=LowLuminanceError,
+    )
+)

@@ -1,20 +1,20 @@
-"""The paper's error, mean squared error times the batch size, as a metric, on any Keras backend."""
+"""The paper's loss as a metric."""
 
 from typing import Any
 
 import keras
-from keras import ops
 
-from keras_a2i.errors import UsageError
+from keras_a2i.losses import BatchScaledMSE
 from keras_a2i.metrics.image_batch import as_image_batches
+from keras_a2i.metrics.image_metric import ImageMetric, MetricSpec, register_metric
 
 
 def scaled_mse(y_true: Any, y_pred: Any, batch_size: int = 64) -> Any:
-    """Mean squared error of pictures in [-1, 1], times `batch_size`, as `BatchScaledMSE` gives it.
+    """Mean squared error of images in [-1, 1], times `batch_size`: `BatchScaledMSE` of every image.
 
     Args:
-        y_true: pictures (batch, height, width, channels) in [-1, 1].
-        y_pred: pictures of the same shape.
+        y_true: images (batch, height, width, channels) in [-1, 1].
+        y_pred: images of the same shape.
         batch_size: the factor, from 1, whatever the batch at hand. The paper's is 64.
 
     Returns:
@@ -26,35 +26,36 @@ def scaled_mse(y_true: Any, y_pred: Any, batch_size: int = 64) -> Any:
     Reference:
         Vuruma, "Generating Images from Audio Input", section IV.
     """
-    _check_batch_size(batch_size)
-    x, y = as_image_batches(y_true, y_pred)
-    return batch_size * ops.mean(ops.square(x - y), axis=(1, 2, 3))
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise UsageError(f"batch_size must be a whole number from 1. Received: batch_size={batch_size!r}")
+    return BatchScaledMSE(batch_size, reduction="none")(*as_image_batches(y_true, y_pred))
 
 
 @keras.saving.register_keras_serializable(package="keras_a2i")
-class ScaledMSE(keras.metrics.MeanMetricWrapper):
-    """Mean over the pictures seen of their squared error times a batch size; see `scaled_mse`.
+class ScaledMSE(ImageMetric):
+    """Mean squared error of the images times a batch size; see `scaled_mse`.
 
-    Its mean is over pictures, so that a short last batch counts no more than its pictures do.
+    Every image counts once, where the loss of an epoch is a mean over batches.
 
     Args:
         batch_size: the factor, from 1.
-        name: as in Keras.
-        dtype: as in Keras.
+        name: as in Keras; None is "mse_x<batch_size>".
+        dtype: as in Keras; None is float32.
 
     Raises:
         UsageError: if `batch_size` isn't a whole number from 1.
     """
 
-    def __init__(self, batch_size: int = 64, name: str = "scaled_mse", dtype: Any = None):
-        _check_batch_size(batch_size)
-        super().__init__(scaled_mse, name=name, dtype=dtype, batch_size=batch_size)
-        self.batch_size = batch_size
+    def __init__(self, batch_size: int = 64, name: str | None = None, dtype: Any = None):
+        self.batch_size = BatchScaledMSE(batch_size).batch_size
+        super().__init__(scaled_mse, name or f"mse_x{batch_size}", dtype, batch_size=batch_size)
 
-    def get_config(self) -> dict[str, Any]:
-        return {"batch_size": self.batch_size, "name": self.name, "dtype": self.dtype}
+
+register_metric(
+    MetricSpec(
+        id="mse_x64",
+        title="MSE x 64",
+        description="mean squared error of images in [-1, 1], times 64 (the paper's loss)",
+        better="lower",
+        function=scaled_mse,
+        metric=ScaledMSE,
+    )
+)

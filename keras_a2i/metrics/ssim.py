@@ -1,5 +1,6 @@
-"""Structural similarity in three named conventions, on any Keras backend."""
+"""Structural similarity in three named conventions."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -7,8 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_a2i.metrics.eight_bit import eight_bit, weighted_grey
+from keras_a2i.metrics.conversion import to_8_bit, to_grey
 from keras_a2i.metrics.image_batch import as_image_batches, check_convention
+from keras_a2i.metrics.image_metric import ImageMetric, MetricSpec, register_metric
 
 RANGE = 2.0
 C1 = (0.01 * RANGE) ** 2
@@ -16,7 +18,7 @@ C2 = (0.03 * RANGE) ** 2
 
 
 class _Convention(NamedTuple):
-    """What sets one convention of SSIM apart, for pictures in [-1, 1]."""
+    """Preparation, window, value of black and kind of covariance of a convention, for images in [-1, 1]."""
 
     prepare: Callable[[Any], Any]
     weights: tuple[float, ...]
@@ -26,14 +28,14 @@ class _Convention(NamedTuple):
 
 def _luma_of_8_bits(images: Any) -> Any:
     values = ops.clip(images, -1.0, 1.0)
-    # The value is that of the 8-bit picture, the gradient that of the picture itself: rounding has none.
-    values = values + ops.stop_gradient(eight_bit(values) / 127.5 - 1 - values)
-    return weighted_grey(values)[..., None]
+    # The value is that of the 8-bit image, the gradient that of the image itself: rounding has none.
+    values = values + ops.stop_gradient(to_8_bit(values) / 127.5 - 1 - values)
+    return to_grey(values)[..., None]
 
 
 def _grey_of_the_notebook(images: Any) -> Any:
     # cv2.COLOR_BGR2GRAY given RGB.
-    return weighted_grey(images, (0.114, 0.587, 0.299))[..., None]
+    return to_grey(images, (0.114, 0.587, 0.299))[..., None]
 
 
 def _gaussian(size: int, sigma: float) -> tuple[float, ...]:
@@ -48,33 +50,30 @@ _CONVENTIONS = {
 }
 
 
-def ssim(
-    y_true: Any, y_pred: Any, convention: str = "gaussian", rounded: bool = False, *, by_product: bool = False
-) -> Any:
-    """Structural similarity of pictures in [-1, 1]; differentiable, so `1 - ssim` serves as a loss.
+def ssim(y_true: Any, y_pred: Any, convention: str = "gaussian", *, by_product: bool = False) -> Any:
+    """Structural similarity of images in [-1, 1]; differentiable, so `1 - ssim` serves as a loss.
 
     K1 is 0.01, K2 0.03; only windows that lie wholly inside count. The conventions give different numbers for the same
-    pictures; compare none across them:
+    images, which must not be compared across them:
 
-    - "gaussian": window of 11 pixels and sigma 1.5, each channel by itself, then the mean. Black counts as 0: it equals
-      `tf.image.ssim` of the 8-bit pictures with `max_val` 255, or of `y + 1` with 2.
+    - "gaussian": window of 11 pixels and sigma 1.5, per channel, then the mean. Black counts as 0: it equals
+      `tf.image.ssim` of the 8-bit images with `max_val` 255, or of `y + 1` with 2.
     - "uniform": window of 7 x 7 pixels, sample covariance, on the luma (ITU-R BT.601, not rounded) of the 8-bit
-      pictures: scikit-image's `structural_similarity(luma, luma, data_range=255)`.
-    - "paper": as the paper's notebook computes it: `structural_similarity(grey, grey, data_range=2)` of signed pictures,
+      images: scikit-image's `structural_similarity(luma, luma, data_range=255)`.
+    - "paper": as the paper's notebook computes it: `structural_similarity(grey, grey, data_range=2)` of signed images,
       whose grey is 0.114 R + 0.587 G + 0.299 B, the weights of BGR on RGB. Mid grey counts as 0, so the luminance
-      term has no meaning: black against white scores almost -1. Kept to compare with the paper.
+      term has no meaning: black against white scores almost -1. Kept for comparison with the paper.
 
     Args:
-        y_true: pictures (batch, height, width, channels) in [-1, 1], at least a window a side; 1 or 3 channels, any
-            number for "gaussian".
-        y_pred: pictures of the same shape.
+        y_true: images (batch, height, width, channels) in [-1, 1], at least as high and wide as the window; 1 or 3
+            channels, any number for "gaussian".
+        y_pred: images of the same shape.
         convention: "gaussian", "uniform" or "paper".
-        rounded: round each picture's value to two decimals, as the notebook does before it takes the mean.
-        by_product: blur by matrix products in place of shifted copies: for a loss that XLA doesn't compile, where the
+        by_product: blur by matrix products instead of shifted copies: for a loss that XLA doesn't compile, where the
             copies take several times as long.
 
     Returns:
-        float32 (batch,), 1 for equal pictures.
+        float32 (batch,), 1 for equal images.
 
     Raises:
         UsageError: if the shapes differ, a side is below the window, the channels aren't 1 or 3 where grey is taken, or
@@ -90,14 +89,13 @@ def ssim(
     mean_x, mean_y, square, product = blur((x, y, x * x + y * y, x * y), weights)
     pixels = len(weights) ** 2
     unbias = pixels / (pixels - 1) if sample else 1.0
-    # Variances don't depend on where black lies: taken around 0 they lose the fewest digits. Luminance does.
+    # Variances don't depend on the value of black: around 0 they lose the fewest digits. Luminance does depend on it.
     covariance = unbias * (product - mean_x * mean_y)
     variances = unbias * (square - mean_x * mean_x - mean_y * mean_y)
     structure = (2 * covariance + C2) / (variances + C2)
     light_x, light_y = mean_x - zero, mean_y - zero
     luminance = (2 * light_x * light_y + C1) / (light_x * light_x + light_y * light_y + C1)
-    value = ops.mean(luminance * structure, axis=tuple(range(1, len(structure.shape))))
-    return ops.round(100 * value) / 100 if rounded else value
+    return ops.mean(luminance * structure, axis=tuple(range(1, len(structure.shape))))
 
 
 def _checked(y_true: Any, y_pred: Any, convention: str) -> tuple[Any, Any]:
@@ -106,7 +104,7 @@ def _checked(y_true: Any, y_pred: Any, convention: str) -> tuple[Any, Any]:
 
 
 def _blur_by_shifts(images: tuple[Any, ...], weights: tuple[float, ...]) -> list[Any]:
-    """Images (batch, height, width, channels) under a separable window, each (batch, rows, columns x channels)."""
+    """Blurs images (batch, height, width, channels) by a separable window: (batch, rows, columns x channels)."""
     _, height, width, channels = images[0].shape
     # Rows as one axis keep the innermost loop long whatever the number of channels.
     rows = [ops.reshape(image, (-1, height, width * channels)) for image in images]
@@ -116,7 +114,7 @@ def _blur_by_shifts(images: tuple[Any, ...], weights: tuple[float, ...]) -> list
 
 
 def _slide(image: Any, axis: int, step: int, weights: tuple[float, ...]) -> Any:
-    """Symmetric window along an axis (1 or 2) whose neighbours are `step` apart, as a sum of shifted copies."""
+    """Applies a symmetric window along axis 1 or 2, whose neighbours are `step` apart, as a sum of shifted copies."""
     window = len(weights)
     size = image.shape[axis] - (window - 1) * step
 
@@ -130,36 +128,35 @@ def _slide(image: Any, axis: int, step: int, weights: tuple[float, ...]) -> Any:
 
 
 def _blur_by_products(images: tuple[Any, ...], weights: tuple[float, ...]) -> list[Any]:
-    """As `_blur_by_shifts`, each (batch, channels, rows, columns), by products with banded matrices."""
+    """As `_blur_by_shifts`, by products with banded matrices: (batch, channels, rows, columns)."""
     _, height, width, channels = images[0].shape
     maps = ops.transpose(ops.concatenate(images, axis=0), (0, 3, 1, 2))
-    # All rows of all pictures in one product.
-    across = ops.matmul(ops.reshape(maps, (-1, width)), _band(width, weights).T)
+    # All rows of all images in one product.
+    across = ops.matmul(ops.reshape(maps, (-1, width)), ops.convert_to_tensor(_band(width, weights).T.copy()))
     across = ops.reshape(across, (-1, channels, height, across.shape[-1]))
-    return ops.split(ops.matmul(_band(height, weights), across), len(images), axis=0)
+    return ops.split(ops.matmul(ops.convert_to_tensor(_band(height, weights)), across), len(images), axis=0)
 
 
 def _band(size: int, weights: tuple[float, ...]) -> np.ndarray:
-    """The window at each of its places along `size` pixels, float32 (places, size)."""
+    """Returns the window at each of its positions along `size` pixels, float32 (positions, size)."""
     places = size - len(weights) + 1
     return sum(np.float32(weight) * np.eye(places, size, i, np.float32) for i, weight in enumerate(weights))
 
 
-def _ssim_one_by_one(y_true: Any, y_pred: Any, convention: str, rounded: bool) -> Any:
-    """`ssim`, a picture at a time: what is at work fits the processor's cache, whatever the batch."""
+def _ssim_one_by_one(y_true: Any, y_pred: Any, convention: str) -> Any:
+    """`ssim`, one image at a time: the working set fits the processor's cache, whatever the batch."""
     pair = _checked(y_true, y_pred, convention)
-    return ops.map(lambda images: ssim(images[0][None], images[1][None], convention, rounded)[0], pair)
+    return ops.map(lambda images: ssim(images[0][None], images[1][None], convention)[0], pair)
 
 
 @keras.saving.register_keras_serializable(package="keras_a2i")
-class SSIM(keras.metrics.MeanMetricWrapper):
-    """Mean structural similarity of the pictures seen; see `ssim` for the conventions.
+class SSIM(ImageMetric):
+    """Mean structural similarity of the images; see `ssim` for the conventions.
 
     Args:
         convention: "gaussian", "uniform" or "paper".
-        rounded: round each picture's value to two decimals before the mean.
-        name: as in Keras; by default "ssim", or "ssim_<convention>" for any but "gaussian".
-        dtype: as in Keras.
+        name: as in Keras; None is "ssim", or "ssim_<convention>" for any but "gaussian".
+        dtype: as in Keras; None is float32.
 
     Raises:
         UsageError: if the convention is unknown.
@@ -171,13 +168,43 @@ class SSIM(keras.metrics.MeanMetricWrapper):
         1.0
     """
 
-    def __init__(
-        self, convention: str = "gaussian", *, rounded: bool = False, name: str | None = None, dtype: Any = None
-    ):
+    def __init__(self, convention: str = "gaussian", name: str | None = None, dtype: Any = None):
         check_convention(convention, _CONVENTIONS)
         name = name or ("ssim" if convention == "gaussian" else f"ssim_{convention}")
-        super().__init__(_ssim_one_by_one, name=name, dtype=dtype, convention=convention, rounded=bool(rounded))
-        self.convention, self.rounded = convention, bool(rounded)
+        super().__init__(_ssim_one_by_one, name, dtype, convention=convention)
+        self.convention = convention
 
-    def get_config(self) -> dict[str, Any]:
-        return {"convention": self.convention, "rounded": self.rounded, "name": self.name, "dtype": self.dtype}
+
+register_metric(
+    MetricSpec(
+        id="ssim",
+        title="SSIM",
+        description="structural similarity of the 8-bit images, Gaussian 11 x 11 window, per channel "
+        "(tf.image.ssim, max_val 255)",
+        better="higher",
+        function=ssim,
+        metric=SSIM,
+    )
+)
+register_metric(
+    MetricSpec(
+        id="ssim_uniform",
+        title="SSIM, uniform",
+        description="of 8-bit luma, uniform 7 x 7 window, sample covariance (scikit-image)",
+        better="higher",
+        function=functools.partial(ssim, convention="uniform"),
+        metric=functools.partial(SSIM, "uniform"),
+        is_variant=True,
+    )
+)
+register_metric(
+    MetricSpec(
+        id="ssim_paper",
+        title="SSIM, paper",
+        description="the paper's: grey by BGR weights of images in [-1, 1], range 2, uniform 7 x 7 window",
+        better="higher",
+        function=functools.partial(ssim, convention="paper"),
+        metric=functools.partial(SSIM, "paper"),
+        is_variant=True,
+    )
+)

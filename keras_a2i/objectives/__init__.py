@@ -1,23 +1,15 @@
 """Objectives of a training, the model that is trained on them, and the image autoencoder that some of them need."""
 
-from keras_a2i.objectives.mean_squared_error import MeanSquaredError  # isort: split
-
-from keras_a2i.objectives.multi_scale_ssim import MultiScaleSSIM  # isort: split
-
-from keras_a2i.objectives.spectrum import Spectrum  # isort: split
-
-from keras_a2i.objectives.label_crossentropy import LabelCrossentropy  # isort: split
-
-from keras_a2i.objectives.variational import Variational  # isort: split
-
-from keras_a2i.objectives.adversarial import Adversarial  # isort: split
-
-from keras_a2i.objectives.contrastive import Contrastive  # isort: split
-
-from keras_a2i.objectives.perceptual import Perceptual  # isort: split
-
-from keras_a2i.objectives.temporal_difference import TemporalDifference  # isort: split
-
+# ruff: noqa: I001 (the order of the imports is that of the registry)
+from keras_a2i.objectives.mean_squared_error import MeanSquaredError
+from keras_a2i.objectives.multi_scale_ssim import MultiScaleSSIM
+from keras_a2i.objectives.spectrum import Spectrum
+from keras_a2i.objectives.label_crossentropy import LabelCrossentropy
+from keras_a2i.objectives.variational import Variational
+from keras_a2i.objectives.adversarial import Adversarial
+from keras_a2i.objectives.contrastive import Contrastive
+from keras_a2i.objectives.perceptual import Perceptual
+from keras_a2i.objectives.temporal_difference import TemporalDifference
 from keras_a2i.objectives.image_autoencoder import ImageAutoencoder
 from keras_a2i.objectives.objective import (
     OBJECTIVES,

@@ -32,7 +32,7 @@ class ImageAutoencoder(keras.Model):
     (images, labels), int32, `NO_LABEL` for an image without a label.
 
     Example:
-        >>> generator = keras.Sequential([keras.Input((8,)), keras.layers.Dense(256), keras.layers.Reshape((16, 16, 1))])
+        >>> generator = keras.Sequential([keras.Input((8,)), layers.Dense(256), layers.Reshape((16, 16, 1))])
         >>> ImageAutoencoder(generator)(np.zeros((2, 16, 16, 1))).shape
         TensorShape([2, 16, 16, 1])
     """

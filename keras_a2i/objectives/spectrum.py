@@ -15,10 +15,10 @@ _BLOCK = 16
 class Spectrum(ImageObjective):
     """Mean absolute difference of the log amplitudes of the Fourier transforms of image blocks; phases don't count.
 
-    A blurred image lacks high frequencies and is penalised wherever exactly its edges lie. Blocks of 16 x 16 pixels
-    overlap by half: the spectrum of a whole image could be matched by a single speckle. The grid of blocks is shifted at
-    random in every training step, or there would be one speckle per block. As a plain Keras loss, which has no state,
-    the shift is a function of the real images.
+    A blurred image lacks high frequencies and is penalized wherever exactly its edges lie. Blocks of 16 x 16 pixels
+    overlap by half: the spectrum of a whole image could be matched by a single speckle. The grid of blocks is shifted
+    at random in every training step, or there would be one speckle per block. As a plain Keras loss, which has no
+    state, the shift is a function of the real images.
 
     Args:
         weight: factor of the loss.
@@ -26,8 +26,8 @@ class Spectrum(ImageObjective):
         **kwargs: as `Objective`.
 
     Reference:
-        After Durall et al., "Watch your up-convolution", 2020, whose spectra are radial means; here every frequency of a
-        Hann-windowed block.
+        After Durall et al., "Watch your up-convolution", 2020, whose spectra are radial means; here every frequency of
+        a Hann-windowed block.
     """
 
     id = "spectrum"
@@ -69,7 +69,7 @@ def _rolled(images: Any, shift: Any) -> Any:
 
 
 def _blocks(images: Any) -> Any:
-    """Returns the blocks of images and of the images shifted by half a block, (2 x batch x blocks, 16, 16, channels)."""
+    """Returns the blocks of images and of images shifted by half a block, (2 x batch x blocks, 16, 16, channels)."""
     _, height, width, channels = images.shape
     rows, columns, half = height // _BLOCK, width // _BLOCK, ops.convert_to_tensor([_BLOCK // 2] * 2, dtype="int32")
     both = ops.concatenate([images, _rolled(images, half)], axis=0)

@@ -77,7 +77,7 @@ class TrainingModel(keras.Model):
                 f"objectives must be one or more, of different names. Received: {names}. Name them by name=..."
             )
         self.total_steps, self.freeze_encoder_after = max(1, int(total_steps)), freeze_encoder_after
-        # Its encoder and head are weights of the objectives that need them. The rest, which XLA can't compile, stays apart.
+        # The objectives hold its encoder and head as weights. Its augmentation, which XLA can't compile, stays apart.
         self._autoencoder_config = _config_without(autoencoder, self.generator) if autoencoder is not None else None
         for objective in self.objectives:
             objective.attach(self.model, autoencoder)

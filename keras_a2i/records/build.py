@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import RecordsError, UsageError
+from keras_a2i.media.json_file import write_json
 from keras_a2i.records.lock import LOCK_FILE, folder_lock
-from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, Manifest, PairCounts, Shard, write_json
+from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, Manifest, PairCounts, Shard
 from keras_a2i.records.pool import Progress, Tally, run_tasks
 from keras_a2i.records.splits import SplitSpec, assign_splits
 from keras_a2i.records.task import Task
