@@ -1,11 +1,11 @@
-"""What each recipe's pictures are worth on three benchmarks: trains, evaluates, and writes the table of the README.
+"""What each recipe's images are worth on three benchmarks: trains, evaluates, and writes the table of the README.
 
     python tools/benchmark_quality.py OUT --digits pairs.csv --videos VIDEOS/ [--seeds 3] [--only words] [--readme]
 
 Digits: spoken digits to handwritten ones at 32 pixels, grey, one speaker held out at a time, mean of the folds. Surf:
 `synthetic:surf:1600` at 64 pixels, split in blocks. Clips: a folder of videos at 64 pixels, split in blocks. Every
 figure comes from `evaluate` on held-out pairs. Each training with its report goes to a folder of its own below OUT; one
-that is there is not done again, so a call that was interrupted goes on where it was. Trainings named first run first.
+that exists is not repeated, so an interrupted call resumes where it was. Trainings named first run first.
 """
 
 import csv
@@ -19,6 +19,7 @@ import numpy as np
 
 import keras_a2i as a2i
 from keras_a2i.config import ImageConfig
+from keras_a2i.evaluation.report import Report
 from keras_a2i.models.recipes import get_recipe
 
 START, END = "<!-- quality table -->", "<!-- end of quality table -->"
@@ -55,7 +56,7 @@ ROWS = (
 
 
 def build(benchmark: str, out: pathlib.Path, data: dict[str, pathlib.Path | None]) -> dict[str, pathlib.Path]:
-    """Records of a benchmark, one folder a fold; {} where its data wasn't given."""
+    """Records of a benchmark, one folder per fold; {} where its data wasn't given."""
     if benchmark == "surf":
         image, split, given = ImageConfig(size=64), {"": a2i.SplitSpec(kind="block")}, f"synthetic:surf:{N_SURF}"
     elif data[benchmark] is None:
@@ -77,10 +78,8 @@ def build(benchmark: str, out: pathlib.Path, data: dict[str, pathlib.Path | None
 
 
 def train_and_evaluate(row: Row, fold: str, records: pathlib.Path, seed: int, out: pathlib.Path) -> dict:
-    """Figures of one training, made now or read from where an earlier call left them."""
-    from click.testing import CliRunner
-
-    from keras_a2i.cli.main import cli
+    """Figures of one training, computed now or read from an earlier call."""
+    from keras_a2i.evaluation.evaluate import evaluate
 
     folder = out / "-".join(filter(None, (row.benchmark, fold, row.recipe, str(seed))))
     done = folder / "benchmark.json"
@@ -90,10 +89,8 @@ def train_and_evaluate(row: Row, fold: str, records: pathlib.Path, seed: int, ou
         started = time.monotonic()
         a2i.fit(records, folder, recipe=row.recipe, seed=seed, overwrite=folder.exists())
         (folder / "seconds.json").write_text(json.dumps(time.monotonic() - started))
-    result = CliRunner().invoke(cli, ["evaluate", str(folder), str(records), "--seed", str(seed)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    report = json.loads((folder / "report.json").read_text())
+    report = evaluate(folder, records, seed=seed)
+    report.save(folder)
     figures = figures_of(report) | {
         "seconds": json.loads((folder / "seconds.json").read_text()),
         "parameters": json.loads((folder / "config.json").read_text())["n_parameters"],
@@ -102,48 +99,46 @@ def train_and_evaluate(row: Row, fold: str, records: pathlib.Path, seed: int, ou
     return figures
 
 
-def figures_of(report: dict) -> dict[str, float]:
-    """What the table shows of a report, by name."""
-    model = report["predictors"][0]
-    figures = {name: model["means"][name] for name in ("ssim", "sharpness")}
-    baselines = {p["name"]: p["means"]["ssim"] for p in report["predictors"] if p["kind"] == "baseline"}
-    figures["training mean"] = baselines["training mean"]
-    figures["best baseline"] = max(baselines.values())
-    shuffled = next(g for g in report["gains"] if g["against"] == "sounds shuffled" and g["metric"] == "ssim")
-    figures |= {"gain over shuffled": shuffled["mean"], "p": shuffled["p_value"]}
-    figures |= {measure["name"]: measure["value"] for measure in report["measures"]}
-    if report["labels"]:
-        figures |= {f"label, {name}": report["labels"][name] for name in ("generated", "real", "shuffled")}
-    return figures | {f"factor {factor['name']}": factor["generated"] for factor in report["factors"]}
+def figures_of(report: Report) -> dict[str, float]:
+    """What the table shows of a report, by id."""
+    model, shuffled = report.contenders[0], report.gain("shuffled")
+    figures = {id: model.means[id] for id in ("ssim", "sharpness")}
+    baselines = {c.id: c.means["ssim"] for c in report.contenders if c.kind == "baseline"}
+    figures |= {"training-mean": baselines["training-mean"], "best-baseline": max(baselines.values())}
+    figures |= {"gain-over-shuffled": shuffled.mean, "p": shuffled.widest.p_value}
+    figures |= {result.id: result.value for result in report.measures}
+    if report.labels:
+        figures |= {f"label-{name}": getattr(report.labels, name) for name in ("generated", "real", "shuffled")}
+    return figures | {f"factor-{factor.name}": factor.generated for factor in report.factors}
 
 
 def mean_of(parts: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of every figure that all parts have."""
+    """The mean of every figure that all parts share."""
     shared = [name for name in parts[0] if all(name in part for part in parts)]
     return {name: float(np.mean([part[name] for part in parts])) for name in shared}
 
 
 SHOWN = {
     "digits": (
-        ("digit named", "label, generated", "{:.1%}"),
-        ("real", "label, real", "{:.1%}"),
+        ("digit named", "label-generated", "{:.1%}"),
+        ("real", "label-real", "{:.1%}"),
         ("sharpness", "sharpness", "{:.0%}"),
         ("SSIM", "ssim", "{:.3f}"),
-        ("samples: variety", "variety of samples", "{:.2f}"),
-        ("samples: digit named", "samples named rightly", "{:.1%}"),
-        ("search: digit of the first hit", "sound finds a picture of its label", "{:.1%}"),
-        ("search: the very pair of 100", "sound finds its picture among 100", "{:.1%}"),
+        ("samples: variety", "variety", "{:.2f}"),
+        ("samples: digit named", "sample-labels", "{:.1%}"),
+        ("search: digit of the first hit", "audio-to-label", "{:.1%}"),
+        ("search: the very pair of 100", "audio-to-image", "{:.1%}"),
     ),
     "surf": (
-        ("SSIM (mean picture)", "ssim", "{:.3f}"),
+        ("SSIM", "ssim", "{:.3f}"),
         ("sharpness", "sharpness", "{:.0%}"),
-        ("R@1 of 120", "finds its target among 120", "{:.1%}"),
-        ("follows a swapped sound", "follows a swapped sound", "{:.1%}"),
-        *((name, f"factor {name}", "{:.2f}") for name in ("night", "place", "rain", "wind", "swell", "wave")),
+        ("R@1 of 120", "gallery", "{:.1%}"),
+        ("follows a swapped audio", "swapped", "{:.1%}"),
+        *((name, f"factor-{name}", "{:.2f}") for name in ("night", "place", "rain", "wind", "swell", "wave")),
     ),
     "clips": (
-        ("right clip named", "shows its own source", "{:.0%}"),
-        ("gain over shuffled", "gain over shuffled", "{:+.3f}"),
+        ("right clip named", "own-source", "{:.0%}"),
+        ("gain over shuffled", "gain-over-shuffled", "{:+.3f}"),
         ("p", "p", "{:.4f}"),
         ("sharpness", "sharpness", "{:.0%}"),
         ("SSIM", "ssim", "{:.3f}"),
@@ -152,12 +147,12 @@ SHOWN = {
 
 
 def table(benchmark: str, found: dict[Row, list[dict[str, float]]]) -> list[str]:
-    """Lines of markdown: baselines without sound on top, then a line a recipe."""
+    """Lines of markdown: baselines without audio first, then one line per recipe."""
     shown = SHOWN[benchmark]
     heads = ["recipe", "objectives", *(title for title, _, _ in shown), "parameters", "training", "trainings"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     first = next(iter(found.values()))
-    for name, key in (("training mean, no sound", "training mean"), ("best predictor without sound", "best baseline")):
+    for name, key in (("training mean, no audio", "training-mean"), ("best baseline without audio", "best-baseline")):
         cells = [f"{mean_of(first)[key]:.3f}" if of == "ssim" else "" for _, of, _ in shown]
         lines.append("| " + " | ".join([name, "", *cells, "", "", ""]) + " |")
     for row, parts in found.items():
@@ -184,7 +179,7 @@ def write_readme(readme: pathlib.Path, lines: list[str]) -> None:
 @click.option("--only", multiple=True, help="Recipes or benchmarks to run; the tables show all that is there.")
 @click.option("--readme", type=click.Path(exists=True, path_type=pathlib.Path), help="Write the tables into this file.")
 def main(out, digits, videos, seeds, only, readme):
-    """Run what isn't done yet and print the tables."""
+    """Run what isn't finished and print the tables."""
     data = {"digits": digits, "clips": videos}
     found: dict[str, dict[Row, list[dict]]] = {}
     for row in ROWS:

@@ -45,6 +45,7 @@ def within(monkeypatch, capsys):
 def untrained(monkeypatch):
     """Probes are not trained, for tests that do not use their results."""
     monkeypatch.setattr("keras_a2i.evaluation.probes._train", lambda *_: None)
+    monkeypatch.setattr("keras_a2i.evaluation.realism_measures.fit", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -127,23 +128,6 @@ def test_fit_resume_with_more_epochs(run, folder, tmp_path):
     result = keras_a2i("fit", folder / "rec", "--out", tmp_path / "run", "--resume", "--epochs", 3)
     assert result.returncode == 0, result.stderr
     assert "3 epochs, resumed at epoch 3" in result.stderr and "epoch 3/3" in result.stderr
-
-
-@pytest.mark.usefixtures("untrained")
-def test_evaluate_prints_and_writes_the_report(run, folder, within):
-    result = within("evaluate", "run", "rec", cwd=folder)
-    assert result.returncode == 0, result.stderr
-    for text in ("8 held-out pairs of 1 sources", "shuffled"):
-        assert text in result.stdout
-    report = json.loads((folder / "run" / "report.json").read_text())
-    assert report["command"] == "keras-a2i evaluate run rec" and report["verdict"][0] in result.stdout
-    assert "<html" in (folder / "run" / "report.html").read_text()
-
-
-def test_baselines_need_no_model(run, folder, within):
-    result = within("baselines", "rec", cwd=folder)
-    assert result.returncode == 0, result.stderr
-    assert "14 train, 8 held out" in result.stdout and "label mean" in result.stdout
 
 
 def test_recipes_are_listed_and_shown(within, tmp_path):

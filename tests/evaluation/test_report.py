@@ -49,7 +49,7 @@ def test_read_report_names_what_is_wrong(report, tmp_path):
     with pytest.raises(ModelError, match="isn't JSON"):
         read_report(tmp_path)
     (tmp_path / "report.json").write_text(json.dumps(report.to_dict() | {"schema_version": 1}))
-    with pytest.raises(ModelError, match=r"must have schema version 2. Received: 1"):
+    with pytest.raises(ModelError, match=r"must have schema version 2\. Received: 1"):
         read_report(tmp_path)
     (tmp_path / "report.json").write_text(json.dumps({"schema_version": 2}))
     with pytest.raises(ModelError, match="no report of this version"):

@@ -182,22 +182,23 @@ def test_default_recipe_of_embeddings_is_features(records):
     assert choose_recipe(records) == "features"
 
 
-def test_evaluate_of_embeddings_names_the_input_and_has_no_silence(trained, records, data, tmp_path, monkeypatch):
+def test_evaluate_of_embeddings_notes_them_and_has_no_silence(trained, records, data, tmp_path, monkeypatch):
     import keras_a2i.evaluation.evaluate as evaluation
-    import keras_a2i.evaluation.probes as readers
+    import keras_a2i.evaluation.probes as probes
 
-    monkeypatch.setattr(readers, "STEPS", 20)
+    monkeypatch.setattr(probes, "STEPS", 20)
     monkeypatch.setattr(evaluation, "mfcc", None)
     result = run("evaluate", trained, records, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "report.json").read_text())
-    assert "silence" not in [scores["name"] for scores in report["predictors"]]
-    # By squared error: SSIM says little of pictures of one colour.
+    assert "silence" not in [scores["id"] for scores in report["contenders"]]
+    # By squared error: SSIM tells little about images of one colour.
     gains = {(gain["against"], gain["metric"]): gain for gain in report["gains"]}
-    for rival in ("sounds shuffled", "training mean"):
-        assert gains[rival, "mse_x64"]["mean"] > 10 and gains[rival, "mse_x64"]["p_value"] < 0.01
+    for rival in ("shuffled", "training-mean"):
+        gain = gains[rival, "scaled_mse"]
+        assert gain["mean"] > 10 and all(interval["p_value"] < 0.01 for interval in gain["intervals"])
     assert report["notes"] == [
-        "The model takes embeddings of 12 numbers (CLAP): where sounds are spoken of, these stand for them."
+        "The model's inputs are embeddings of 12 numbers (CLAP); the report's word audio stands for these."
     ]
     # As long, but made by something else.
     assert run("build-records", data / "pairs.csv", "--out", tmp_path / "rec", "--image-size", 16, "--workers", 1,

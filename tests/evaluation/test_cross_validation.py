@@ -1,0 +1,104 @@
+"""Cross-validation: folds by blocks and by sources, several seeds, resumed where it was interrupted."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from support.made_up_report import make_report
+from support.tone_source import ToneSource, build
+
+from keras_a2i.errors import UsageError
+from keras_a2i.evaluation.cross_validation import cross_validate, fold_splits, pooled_gains, source_fold_splits
+from keras_a2i.records.resplit import resplit
+from keras_a2i.records.splits import SplitSpec
+from keras_a2i.sources.pair import PairKey
+from keras_a2i.training.fit import fit
+
+
+def test_block_folds_hold_every_pair_out_once_behind_gaps():
+    keys = [PairKey(f"{s}@{k}", s, float(k)) for s in ("a", "b") for k in range(20)]
+    folds = [fold_splits(keys, 4, fold, duration=1.0) for fold in range(4)]
+    held_out = [name for splits in folds for name, split in splits.items() if split == "val"]
+    assert sorted(held_out) == sorted(key.id for key in keys)
+    assert [name for name, split in folds[1].items() if split == "train" and name.startswith("a")] == [
+        f"a@{k}" for k in (0, 1, 2, *range(12, 20))
+    ]
+
+
+def test_source_folds_hold_every_source_out_once_whole():
+    keys = [
+        PairKey(f"{s}@{k}", s, float(k))
+        for s, n in zip("abcdefg", (9, 8, 5, 4, 4, 3, 1), strict=True)
+        for k in range(n)
+    ]
+    folds = [source_fold_splits(keys, 3, fold) for fold in range(3)]
+    held_out = [{key.source_id for key in keys if splits[key.id] == "val"} for splits in folds]
+    assert set.union(*held_out) == set("abcdefg") and sum(map(len, held_out)) == 7
+    sizes = [sum(split == "val" for split in splits.values()) for splits in folds]
+    assert sum(sizes) == 34 and max(sizes) - min(sizes) <= 2
+    for sources, splits in zip(held_out, folds, strict=True):
+        assert all((splits[key.id] == "val") == (key.source_id in sources) for key in keys)
+    assert folds == [source_fold_splits(keys[::-1], 3, fold) for fold in range(3)]
+    with pytest.raises(UsageError, match=r"folds must be at most the number of sources, 7. Received: 8"):
+        source_fold_splits(keys, 8, 0)
+
+
+@pytest.mark.training
+@pytest.mark.usefixtures("untrained")
+def test_cross_validation_trains_every_fold_and_seed_and_repeats_none(tmp_path, monkeypatch):
+    build(tmp_path / "records", ToneSource(n_sources=2, seconds=24), split=SplitSpec(guard=0))
+    overrides = {"encoder_units": (8, 4), "base_channels": 4, "generator_channels": (4,)}
+    fit(tmp_path / "records", tmp_path / "run", recipe="features", overrides=overrides, epochs=1)
+    arguments = (tmp_path / "run", tmp_path / "records", tmp_path / "folds")
+    steps = []
+    found = cross_validate(*arguments, folds=2, seeds=2, progress=steps.append)
+    assert [report.n_pairs for report in found.reports] == [24] * 4
+    assert all(report.leak.count == 0 for report in found.reports)
+    means = [report.contenders[0].means for report in found.reports]
+    assert means[0] != means[1] and "fold 2 of 2, seed 1: training" in steps
+    pooled = next(gain for gain in found.gains if gain.against == "shuffled")
+    own = [report.gain("shuffled").mean for report in found.reports]
+    assert pooled.mean == pytest.approx(np.mean(own), abs=1e-6)
+    assert pooled.widest.covers == "other moments of the same sources, and other random seeds of the training"
+    configurations = {report.configuration for report in found.reports}
+    assert len(configurations) == 2 and "" not in configurations
+    assert [row.cells[0].text for row in found.table().rows][1] == "block-1-of-2/run-seed-1"
+    written = (tmp_path / "folds" / "block-2-of-2" / "run-seed-1" / "model.keras").stat().st_mtime_ns
+    again = cross_validate(*arguments, folds=2, seeds=2)
+    assert again.reports[0].contenders[0].means == pytest.approx(means[0])
+    assert (tmp_path / "folds" / "block-2-of-2" / "run-seed-1" / "model.keras").stat().st_mtime_ns == written
+    with pytest.raises(UsageError, match=r"holds records\. Choose another folder"):
+        resplit(tmp_path / "records", tmp_path / "folds" / "block-1-of-2" / "records", {}, "again")
+
+
+def test_pooled_gains_resample_sources_where_there_are_enough():
+    reports = [make_report(seed, examples=[]) for seed in (0, 1, 2, 3)]
+    reports = [rename(report) for report in reports]
+    gains = pooled_gains(reports, seeds=2)
+    assert {gain.widest.over for gain in gains} == {"sources and seeds"} and gains[0].widest.n == 6
+    assert gains[1].against == "shuffled"
+    own = [np.subtract(r.contenders[0].values["ssim"], r.contenders[1].values["ssim"]).mean() for r in reports]
+    assert gains[1].mean == pytest.approx(np.mean(own)) and gains[1].widest.low < np.mean(own) < gains[1].widest.high
+    assert {gain.widest.over for gain in pooled_gains(reports, seeds=1)} == {"sources"}
+
+
+def rename(report):
+    """With the metric that gains are computed of under its own name."""
+    contenders = [
+        dataclasses.replace(c, values=c.values | {"scaled_mse": c.values["mse"]}, means=c.means | {"scaled_mse": 0.0})
+        for c in report.contenders
+    ]
+    return dataclasses.replace(report, contenders=contenders)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"folds": 1}, r"folds must lie between 2 and 20. Received: 1"),
+        ({"folds": 2, "seeds": 0}, r"seeds must lie between 1 and 20. Received: 0"),
+        ({"folds": 2, "by": "label"}, r"by must be one of block, source. Received: 'label'"),
+    ],
+)
+def test_cross_validation_names_what_is_wrong(options, message, tmp_path):
+    with pytest.raises(UsageError, match=message):
+        cross_validate(tmp_path, tmp_path, tmp_path, **options)
