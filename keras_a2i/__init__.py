@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from keras_a2i.records.build import build_records
     from keras_a2i.records.dataset import load_records, read_examples
     from keras_a2i.records.splits import SplitSpec
-    from keras_a2i.serving.predictor import load
+    from keras_a2i.serving.images import generate_images
+    from keras_a2i.serving.predictor import Predictor, load
+    from keras_a2i.serving.search import search
+    from keras_a2i.serving.video import generate_video
     from keras_a2i.sources.open_sources import open_sources
     from keras_a2i.training.fit import fit
 
@@ -30,10 +33,14 @@ _HOMES = {
     "encoder_generator": "models.network",
     "export": "exporters.export",
     "fit": "training.fit",
+    "generate_images": "serving.images",
+    "generate_video": "serving.video",
     "load": "serving.predictor",
     "load_records": "pipeline",
+    "Predictor": "serving.predictor",
     "open_sources": "sources.recognise",
     "read_examples": "pipeline",
+    "search": "serving.search",
     "with_frontend": "models.frontend",
 }
 _MODULES = ("layers", "losses", "metrics")
@@ -43,12 +50,15 @@ __all__ = [
     "FeatureConfig",
     "ImageConfig",
     "KerasA2IError",
+    "Predictor",
     "SplitSpec",
     "__version__",
     "build_records",
     "encoder_generator",
     "export",
     "fit",
+    "generate_images",
+    "generate_video",
     "layers",
     "load",
     "load_records",
@@ -56,6 +66,7 @@ __all__ = [
     "metrics",
     "open_sources",
     "read_examples",
+    "search",
     "with_frontend",
 ]
 

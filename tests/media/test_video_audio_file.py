@@ -106,7 +106,7 @@ def test_the_command_takes_videos_beside_sound_files(tmp_path, monkeypatch, caps
     command.main(arguments, standalone_mode=False)
     out, err = capsys.readouterr()
     # AAC fills its last block.
-    assert "out/a: 3 pictures" in out and "out/b: 1 picture" in out and "skipped: mute.mp4 has no sound" in err
+    assert "out/a: 3 images" in out and "out/b: 1 image" in out and "skipped: mute.mp4 has no sound" in err
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingPackageError, match=r'Reading video files needs .* pip install "keras-a2i\[video\]"'):
         command.main([*arguments[:2], "--out", "other"], standalone_mode=False)
