@@ -1,10 +1,10 @@
-"""How fast pictures are drawn: every export format and the Keras model, beside PyTorch running the same network.
+"""Inference times of every export format and of the Keras model, beside PyTorch running the same network.
 
     python tools/bench_inference.py RUN [--threads 1 2] [--batches 1 64] [--rounds 5]
 
 RUN is a run folder (its records are used for int8). Each row is the median of rounds that go through all rows in turn,
-so that a busy moment of the machine meets them all; the spread is from the fastest to the slowest round. PyTorch takes
-features, as the paper's network does: the rows from sound do its work and the features besides.
+so that a busy moment of the machine affects them all; the spread is from the fastest to the slowest round. PyTorch
+receives features, as the paper's network does: the rows of waveforms compute the features as well.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main() -> None:
         files = pathlib.Path(folder)
         _export(args.run, files)
         for threads in args.threads:
-            # A process for each count of threads: neither TensorFlow nor PyTorch changes it once it runs.
+            # One process per number of threads: neither TensorFlow nor PyTorch changes it once it runs.
             command = [sys.executable, __file__, str(args.run), "--one", str(threads), "--files", folder]
             command += ["--rounds", str(args.rounds), "--batches", *map(str, args.batches)]
             subprocess.run(command, check=True)
@@ -61,18 +61,21 @@ def _measure(run: pathlib.Path, files: pathlib.Path, threads: int, batches: list
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     torch.set_num_threads(threads)
-    from keras_a2i.exporters.runtime import load_tflite
+    from keras_a2i.exporters.tflite import TFLiteFormat
     from keras_a2i.models.frontend import with_frontend
     from keras_a2i.models.model_file import load_model
 
     model, metadata = load_model(run / "model.keras")
     network = _torch_network(model)
-    heard = with_frontend(model, metadata.features)
+    with_audio = with_frontend(model, metadata.features)
     runs = {"PyTorch eager, features": ("features", lambda x: network(torch.from_numpy(x)))}
     runs["Keras (tf.function), features"] = ("features", tf.function(lambda x: model(x, training=False)))
-    runs["Keras (tf.function), waveform"] = ("waveform", tf.function(lambda x: heard(x, training=False)))
+    runs["Keras (tf.function), waveform"] = ("waveform", tf.function(lambda x: with_audio(x, training=False)))
     for input_, quantize in FORMS:
-        runs[f"TFLite {quantize}, {input_}"] = input_, load_tflite(files / f"{input_}-{quantize}.tflite", threads)[0]
+        runs[f"TFLite {quantize}, {input_}"] = (
+            input_,
+            TFLiteFormat().load(files / f"{input_}-{quantize}.tflite", threads)[0],
+        )
     rng = np.random.default_rng(0)
     for batch in batches:
         inputs = {
@@ -82,7 +85,9 @@ def _measure(run: pathlib.Path, files: pathlib.Path, threads: int, batches: list
         times = _times(runs, inputs, max(2, _CALLS // batch), rounds)
         reference = np.median(times["PyTorch eager, features"])
         size = metadata.image.size
-        print(f"\n{threads} thread(s), batch {batch}, {size}x{size}: median ms a batch (rounds from, to), x PyTorch")
+        print(
+            f"\n{threads} thread(s), batch {batch}, {size} px: median ms per batch (fastest, slowest round), x PyTorch"
+        )
         for name, values in times.items():
             low, middle, high = np.min(values) * 1e3, np.median(values) * 1e3, np.max(values) * 1e3
             print(f"| {name} | {middle:.2f} | {low:.2f} to {high:.2f} | {reference / np.median(values):.2f} |")
@@ -106,7 +111,7 @@ def _times(runs: dict, inputs: dict[str, np.ndarray], calls: int, rounds: int) -
 
 
 def _torch_network(model):
-    """The same network in PyTorch, weights and all; only layers that stand in the recipes."""
+    """Returns the same network in PyTorch, with its weights; it knows the layers of the recipes only."""
     import keras
     import torch
 
@@ -135,7 +140,7 @@ def _torch_network(model):
         elif kind == "Activation" and layer.activation is keras.activations.tanh:
             step = torch.nn.Tanh()
         elif kind in ("InputLayer", "Dropout", "GaussianNoise", "Normalization", "Activation", "Rescaling"):
-            # Scaling a hundred features is nothing beside the rest.
+            # Scaling a hundred features costs nothing beside the rest.
             continue
         else:
             raise SystemExit(f"No PyTorch form of the layer {layer.name} ({kind})")

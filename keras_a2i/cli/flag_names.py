@@ -25,7 +25,7 @@ def flag_names(**flags: str) -> Iterator[None]:
         options = [each for each in context.command.params if isinstance(each, click.Option)] if context else []
         known = {(each.name or "").rstrip("_"): max(each.opts, key=len) for each in options} | flags
         text = str(error)
-        named = [flag for name, flag in known.items() if re.search(rf"(?<![\w.-]){re.escape(name)}(=| must\b)", text)]
+        named = [known[name] for name in re.findall(r"(?<![\w.-])([a-z_]+)(?:=| must\b)", text) if name in known]
         if not named:
             raise
         raise type(error)(f"{text}. On the command line: {', '.join(dict.fromkeys(named))}") from error
