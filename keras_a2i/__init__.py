@@ -48,18 +48,10 @@ _MODULES = {
     "fit": "training.fit",
     "generate_images": "serving.images",
     "generate_video": "serving.video",
-<<<<<<< HEAD
     "get_recipe": "recipes",
     "inspect": "records.inspection",
     "load": "serving.predictor",
     "open_sources": "sources.open_sources",
-=======
-    "load": "serving.predictor",
-    "load_records": "pipeline",
-    "Predictor": "serving.predictor",
-    "open_sources": "sources.recognise",
-    "read_examples": "pipeline",
->>>>>>> wt-S
     "search": "serving.search",
     "with_frontend": "models.frontend",
     "write_card": "evaluation.card",
@@ -73,11 +65,8 @@ __all__ = [
     "ImageConfig",
     "KerasA2IError",
     "Predictor",
-<<<<<<< HEAD
     "Recipe",
     "Records",
-=======
->>>>>>> wt-S
     "SplitSpec",
     "__version__",
     "build_records",
@@ -88,11 +77,8 @@ __all__ = [
     "fit",
     "generate_images",
     "generate_video",
-<<<<<<< HEAD
     "get_recipe",
     "inspect",
-=======
->>>>>>> wt-S
     "layers",
     "load",
     "losses",
@@ -100,13 +86,8 @@ __all__ = [
     "models",
     "objectives",
     "open_sources",
-<<<<<<< HEAD
     "search",
     "sources",
-=======
-    "read_examples",
-    "search",
->>>>>>> wt-S
     "with_frontend",
     "write_card",
 ]
