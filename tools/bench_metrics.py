@@ -16,17 +16,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_a2i import metrics
-from keras_a2i.losses import BatchScaledMSE
-from keras_a2i.models.network import encoder_generator
-from keras_a2i.models.optimizer import make_optimizer
-from keras_a2i.models.recipes import get_recipe
+from keras_a2i.objectives import TrainingModel
+from keras_a2i.recipes import get_recipe
 from keras_a2i.training.callbacks import HeldOutScores
-from keras_a2i.training.trainer import LEAST_SCORED
+from keras_a2i.training.trainer import MIN_SCORED
 
 TRAIN, VAL, N_FEATURES = 360, 120, 104
 
 
-def pictures(n: int, size: int, seed: int) -> np.ndarray:
+def random_images(n: int, size: int, seed: int) -> np.ndarray:
     """Smooth pictures with noise, float32 (n, size, size, 3) in [-1, 1]."""
     rng = np.random.default_rng(seed)
     coarse = rng.uniform(-1, 1, (n, 8, 8, 3)).astype(np.float32)
@@ -62,8 +60,8 @@ def compiled(function: Callable, jit: bool = True) -> Callable:
 
 
 def bench_ssim(batch_size: int, size: int, rounds: int) -> None:
-    """Our SSIM beside TensorFlow's, on the same pictures."""
-    real, generated = (tf.constant(pictures(batch_size, size, seed)) for seed in (0, 1))
+    """Our SSIM beside TensorFlow's, on the same images."""
+    real, generated = (tf.constant(random_images(batch_size, size, seed)) for seed in (0, 1))
 
     def tensorflow(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         return tf.image.ssim(x + 1, y + 1, max_val=2.0)
@@ -87,14 +85,14 @@ def bench_ssim(batch_size: int, size: int, rounds: int) -> None:
     expected = values["tf.image.ssim"]
     for name, value in values.items():
         difference = np.abs(value - (expected if value.ndim else expected.mean())).max()
-        click.echo(f"  largest difference of {'a picture' if value.ndim else 'the mean'}, {name}: {difference:.1e}")
+        click.echo(f"  largest difference of {'an image' if value.ndim else 'the mean'}, {name}: {difference:.1e}")
 
 
 def bench_all(batch_size: int, size: int, rounds: int) -> None:
     """Every metric and convention."""
-    real, generated = (tf.constant(pictures(batch_size, size, seed)) for seed in (0, 1))
+    real, generated = (tf.constant(random_images(batch_size, size, seed)) for seed in (0, 1))
     functions = {f"ssim {c}": lambda x, y, c=c: metrics.ssim(x, y, c) for c in ("gaussian", "uniform", "paper")}
-    for convention in ("channel", "joint", "joint_pearson", "paper"):
+    for convention in ("channel", "joint", "paper"):
         name = f"histogram_similarity {convention}"
         functions[name] = lambda x, y, c=convention: metrics.histogram_similarity(x, y, convention=c)
     for name in ("psnr", "sharpness", "spectral_texture", "low_luminance_error", "scaled_mse"):
@@ -105,25 +103,27 @@ def bench_all(batch_size: int, size: int, rounds: int) -> None:
 
 
 def bench_epoch(batch_size: int, size: int, epochs: int) -> None:
-    """An epoch of recipe "paper" with and without the scores of held-out pictures."""
+    """An epoch of recipe "paper" with and without the scores of held-out images."""
     rng = np.random.default_rng(0)
     features = rng.standard_normal((TRAIN + VAL, N_FEATURES)).astype(np.float32)
-    images = pictures(TRAIN + VAL, size, 0)
+    images = random_images(TRAIN + VAL, size, 0)
     pairs = tf.data.Dataset.from_tensor_slices((features, images))
     train = pairs.take(TRAIN).batch(batch_size).prefetch(2)
-    scored = max(LEAST_SCORED, TRAIN // 16)
+    scored = max(MIN_SCORED, TRAIN // 16)
     held_out = features[TRAIN : TRAIN + scored], images[TRAIN : TRAIN + scored]
     recipe = get_recipe("paper")
-    model = encoder_generator(recipe, n_features=N_FEATURES, image_size=size, channels=3, normalization=None)
-    model.compile(make_optimizer(recipe, 1_000), BatchScaledMSE(batch_size), jit_compile=False)
+    network = recipe.build(n_features=N_FEATURES, image_size=size)
+    model = TrainingModel(network, recipe.make_objectives(batch_size=batch_size))
+    model.compile(recipe.make_optimizer(1_000), jit_compile=False)
     x, y = next(iter(train))
 
     def epoch(*callbacks: keras.callbacks.Callback) -> None:
         model.fit(train, epochs=1, shuffle=False, verbose=0, callbacks=list(callbacks))
 
+    scores = HeldOutScores(network.predict_on_batch, *held_out, held_out[1])
     variants = {
-        f"epoch, {TRAIN} pictures": epoch,
-        f"epoch, {scored} held-out pictures scored": lambda: epoch(HeldOutScores(*held_out, batch_size)),
+        f"epoch, {TRAIN} images": epoch,
+        f"epoch, {scored} held-out images scored": lambda: epoch(scores),
         "one training step": lambda: model.train_on_batch(x, y),
     }
     seconds = in_turn(variants, epochs)

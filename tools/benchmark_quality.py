@@ -20,7 +20,7 @@ import numpy as np
 import keras_a2i as a2i
 from keras_a2i.config import ImageConfig
 from keras_a2i.evaluation.report import Report
-from keras_a2i.models.recipes import get_recipe
+from keras_a2i.recipes import get_recipe
 
 START, END = "<!-- quality table -->", "<!-- end of quality table -->"
 N_SURF = 1600
@@ -36,9 +36,8 @@ class Row:
     @property
     def aims(self) -> str:
         """The objectives in words."""
-        from keras_a2i.cli.recipes import aims
-
-        return ", ".join(aims(get_recipe(self.recipe)))
+        weights = get_recipe(self.recipe).weights
+        return ", ".join(name if weight == 1 else f"{name} x {weight:g}" for name, weight in weights.items())
 
 
 ROWS = (
@@ -87,7 +86,7 @@ def train_and_evaluate(row: Row, fold: str, records: pathlib.Path, seed: int, ou
         return json.loads(done.read_text())
     if not (folder / "model.keras").is_file() or not (folder / "seconds.json").is_file():
         started = time.monotonic()
-        a2i.fit(records, folder, recipe=row.recipe, seed=seed, overwrite=folder.exists())
+        a2i.fit(records, folder, recipe=row.recipe, seed=seed, overwrite=folder.exists(), verbose=0)
         (folder / "seconds.json").write_text(json.dumps(time.monotonic() - started))
     report = evaluate(folder, records, seed=seed)
     report.save(folder)

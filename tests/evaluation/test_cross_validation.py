@@ -47,8 +47,8 @@ def test_source_folds_hold_every_source_out_once_whole():
 @pytest.mark.usefixtures("untrained")
 def test_cross_validation_trains_every_fold_and_seed_and_repeats_none(tmp_path, monkeypatch):
     build(tmp_path / "records", ToneSource(n_sources=2, seconds=24), split=SplitSpec(guard=0))
-    overrides = {"encoder_units": (8, 4), "base_channels": 4, "generator_channels": (4,)}
-    fit(tmp_path / "records", tmp_path / "run", recipe="features", overrides=overrides, epochs=1)
+    settings = {"units": (8, 4), "base_channels": 4, "generator.channels": (4,)}
+    fit(tmp_path / "records", tmp_path / "run", recipe="features", settings=settings, epochs=1)
     arguments = (tmp_path / "run", tmp_path / "records", tmp_path / "folds")
     steps = []
     found = cross_validate(*arguments, folds=2, seeds=2, progress=steps.append)

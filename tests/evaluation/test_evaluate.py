@@ -149,7 +149,7 @@ def test_input_of_a_model_is_inferred_from_its_length(tones):
 
 @pytest.mark.usefixtures("untrained")
 def test_style_is_sampled_automatically(tones, tmp_path):
-    recipe = keras_a2i.models.get_recipe("words-variational", size="tiny")
+    recipe = keras_a2i.get_recipe("words-variational", size="tiny")
     manifest = Manifest.read(tones)
     model = keras_a2i.encoder_generator(recipe, image_size=16, n_labels=2)
     metadata = ModelMetadata(

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from keras_a2i.config import FeatureConfig, ImageConfig
-from keras_a2i.models import encoder_generator
 from keras_a2i.records.build import build_records
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.sources.open_sources import open_sources
@@ -29,7 +28,7 @@ def run(tmp_path_factory, make_records):
 
     folder = tmp_path_factory.mktemp("export")
     make_records(folder / "records", 120)
-    fit(folder / "records", folder / "run", recipe="tiny", epochs=12, seed=1)
+    fit(folder / "records", folder / "run", recipe="features", settings={"size": "tiny"}, epochs=12, seed=1)
     return folder / "run"
 
 
@@ -37,7 +36,8 @@ def run(tmp_path_factory, make_records):
 def make_model():
     def make(recipe="paper", **options):
         keras.utils.set_random_seed(0)
-        model = encoder_generator(recipe, image_size=32, **options)
+        network = get_recipe("features", size="tiny") if recipe == "features" else get_recipe(recipe)
+        model = network.build(image_size=32, **options)
         rng = np.random.default_rng(0)
         for variable in model.variables:
             if "moving" in variable.path:

@@ -30,7 +30,7 @@ def _count(model, kind):
     return sum(isinstance(layer, kind) for layer in _all_layers(model))
 
 
-@pytest.mark.parametrize("recipe", ["paper", "tiny"])
+@pytest.mark.parametrize("recipe", ["paper", "features"])
 def test_to_depth_to_space_of_a_recipe_computes_the_same_images(make_model, recipe):
     model = make_model(recipe)
     light = to_depth_to_space(model)

@@ -27,7 +27,7 @@ def _predict_clips(predictor, clips):
 
 
 def test_with_frontend_accepts_waveforms_and_shares_weights(make_model, clips, tmp_path):
-    model = make_model("tiny", normalization=(np.ones(104), np.full(104, 225.0)))
+    model = make_model("features", normalization=(np.ones(104), np.full(104, 225.0)))
     with_audio = with_frontend(model)
     assert with_audio.input_shape == (None, 16_000) and with_audio.inputs[0].name == "waveform"
     assert {id(v) for v in model.variables} <= {id(v) for v in with_audio.variables}
@@ -73,7 +73,7 @@ def test_export_agrees_on_real_pairs_and_loads(run, clips, tmp_path, input_, for
     assert done.agreement.ssim >= max(limits.ssim, 0.97) and done.agreement.latency > 0
     predictor = load(path)
     assert predictor.metadata.input == input_ and predictor.metadata.license == "CC0-1.0"
-    assert predictor.metadata.recipe == "tiny"
+    assert predictor.metadata.recipe == ""
     expected, found = _predict_clips(load(run), clips), _predict_clips(predictor, clips)
     mean = limits.mean if np.isfinite(limits.mean) else 1e-4
     assert found.dtype == np.float32 and np.abs(found - expected).mean() <= mean * 2
@@ -197,7 +197,7 @@ def test_export_with_bad_options_is_refused(run, tmp_path, options, message):
 
 def test_int8_export_without_calibration_is_refused(make_model, tmp_path):
     with pytest.raises(UsageError, match="calibration or records must be given with quantize='int8'"):
-        export(make_model("tiny"), tmp_path / "model.tflite", quantize="int8")
+        export(make_model("features"), tmp_path / "model.tflite", quantize="int8")
 
 
 def test_export_with_records_of_other_features_is_refused(run, make_records, tmp_path):
@@ -208,7 +208,7 @@ def test_export_with_records_of_other_features_is_refused(run, make_records, tmp
 
 def test_export_of_a_waveform_model_for_features_is_refused(make_model, tmp_path):
     metadata = ModelMetadata(image=ImageConfig(size=32), input="waveform")
-    save_model(with_frontend(make_model("tiny")), tmp_path / "model.keras", metadata)
+    save_model(with_frontend(make_model("features")), tmp_path / "model.keras", metadata)
     with pytest.raises(UsageError, match="input must be 'waveform' for a model whose input is a waveform"):
         export(tmp_path / "model.keras", tmp_path / "model.tflite", input="features")
     done = export(tmp_path / "model.keras", tmp_path / "model.tflite")
@@ -258,7 +258,7 @@ def test_every_format_defines_what_export_and_the_command_need():
 def test_export_on_another_backend_is_refused(make_model, tmp_path, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(ExportError, match=r"Export needs Keras' TensorFlow backend.* Received: jax"):
-        export(make_model("tiny"), tmp_path / "m.tflite")
+        export(make_model("features"), tmp_path / "m.tflite")
 
 
 def test_load_of_a_broken_onnx_file_is_refused(tmp_path):

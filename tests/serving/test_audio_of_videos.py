@@ -12,7 +12,7 @@ from keras_a2i.cli.generate import command
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import MissingPackageError
 from keras_a2i.serving import predictor
-from keras_a2i.serving.video import write_video
+from keras_a2i.serving.video import generate_video
 
 QUIETER = FeatureConfig(sample_rate=16_000)
 
@@ -20,7 +20,7 @@ QUIETER = FeatureConfig(sample_rate=16_000)
 def test_write_video_of_a_video_keeps_its_stereo_audio(tmp_path):
     sound = tone(2, 44_100, 2)
     path = write_clip(tmp_path / "a.mov", at(10, 2), sound, rate=44_100, sound_codec="pcm_s16le")
-    summary = write_video(Loudness(), path, tmp_path / "out.mp4", fps=25)
+    summary = generate_video(Loudness(), path, tmp_path / "out.mp4", fps=25)
     assert summary.frames == 50
     _, pictures, _, heard, rate, start = decode(tmp_path / "out.mp4")
     assert len(pictures) == 50 and rate == 44_100 and heard.shape[1] == 2

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import pytest
 import soundfile
+from support.networks import tiny_network
 
 from keras_a2i.config import ImageConfig
 from keras_a2i.exporters.export import export
 from keras_a2i.models.model_file import ModelMetadata
-from keras_a2i.models.network import encoder_generator
 from keras_a2i.serving.predictor import load
 
 _BLOCKED = ("tensorflow", "keras", "pandas", "matplotlib", "google_crc32c", "jax", "torch")
@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
     """A .tflite and an .onnx file, a .keras file, and two and a half seconds of noise."""
     folder = tmp_path_factory.mktemp("light")
     keras.utils.set_random_seed(0)
-    model = encoder_generator("tiny", image_size=16, normalization=(np.zeros(104), np.full(104, 225.0)))
+    model = tiny_network(image_size=16, normalization=(np.zeros(104), np.full(104, 225.0)))
     metadata = ModelMetadata(image=ImageConfig(size=16))
     export(model, folder / "model.tflite", metadata=metadata)
     export(model, folder / "model.onnx", metadata=metadata)

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from support.networks import tiny_network
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import MissingPackageError, SourceError, UsageError
 from keras_a2i.models.model_file import ModelMetadata, save_model
-from keras_a2i.models.network import encoder_generator
 from keras_a2i.serving.audio_inputs import FileInput
 from keras_a2i.serving.live import LiveSession, check_rate
 from keras_a2i.serving.live_status import MAX_KEPT, LiveStatus, Timings, audio_level
@@ -384,9 +384,7 @@ def test_microphone_that_is_missing_or_busy_is_refused(microphones, monkeypatch)
 
 
 def test_live_command_plays_a_file_and_ends_with_a_summary_on_a_signal(tmp_path):
-    save_model(
-        encoder_generator("tiny", image_size=16), tmp_path / "m.keras", ModelMetadata(image=ImageConfig(size=16))
-    )
+    save_model(tiny_network(image_size=16), tmp_path / "m.keras", ModelMetadata(image=ImageConfig(size=16)))
     soundfile.write(tmp_path / "short.wav", np.zeros(RATE), RATE)
     soundfile.write(tmp_path / "long.wav", np.zeros(60 * RATE), RATE)
     code = "from keras_a2i.cli.main import main; main()"

@@ -9,6 +9,7 @@ import python_speech_features
 import soundfile
 import soxr
 import tensorflow as tf
+from support.networks import tiny_network
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import ExportError, ModelError, SourceError, UsageError
@@ -18,14 +19,13 @@ from keras_a2i.exporters.formats import Limits
 from keras_a2i.exporters.tflite import operators
 from keras_a2i.features.mfcc import mfcc
 from keras_a2i.models.model_file import ModelMetadata, load_model, read_metadata, save_model
-from keras_a2i.models.network import encoder_generator
 from keras_a2i.serving.model_inputs import clip_inputs
 from keras_a2i.serving.predictor import Predictor, as_predictor, load
 
 METADATA = ModelMetadata(
     features=FeatureConfig(),
     image=ImageConfig(size=16),
-    recipe="tiny",
+    recipe="features",
     feature_mean=(1.0,) * 104,
     feature_std=(15.0,) * 104,
 )
@@ -34,7 +34,7 @@ METADATA = ModelMetadata(
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    model = encoder_generator("tiny", image_size=16, normalization=(np.ones(104), np.full(104, 225.0)))
+    model = tiny_network(image_size=16, normalization=(np.ones(104), np.full(104, 225.0)))
     rng = np.random.default_rng(0)
     for variable in model.variables:
         if "moving" in variable.path:

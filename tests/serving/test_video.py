@@ -12,12 +12,12 @@ import pytest
 import scipy.ndimage
 import soundfile
 from support.loudness_model import Loudness, decode
+from support.networks import tiny_network
 
 from keras_a2i.cli.generate import command
 from keras_a2i.config import ImageConfig
 from keras_a2i.errors import KerasA2IError, MissingPackageError, SourceError, UsageError
 from keras_a2i.models.model_file import ModelMetadata, save_model
-from keras_a2i.models.network import encoder_generator
 from keras_a2i.serving import muxing, predictor
 from keras_a2i.serving.sliding import clip_start, frame_start, slide_clips, smooth_frames
 from keras_a2i.serving.video import Flicker, generate_video, stream_frames
@@ -193,7 +193,7 @@ def test_generate_video_smoothing_reduces_flicker_without_delay(tmp_path):
 def test_generate_video_of_a_real_model_shows_its_images(tmp_path, capsys):
     keras.utils.set_random_seed(0)
     save_model(
-        encoder_generator("tiny", image_size=16, normalization=(np.zeros(104), np.full(104, 225.0))),
+        tiny_network(image_size=16, normalization=(np.zeros(104), np.full(104, 225.0))),
         tmp_path / "model.keras",
         ModelMetadata(image=ImageConfig(size=16)),
     )

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 from PIL import Image
+from support.networks import tiny_network
 from support.vector_files import FEATURES, IMAGE, source_of, write_vector_files
 
 import keras_a2i
@@ -15,6 +16,7 @@ from keras_a2i.cli.main import cli
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import ConfigError, KerasA2IError, RecordsError, SourceError, UsageError
 from keras_a2i.models.model_file import ModelMetadata
+from keras_a2i.recipes.default_recipe import choose_recipe
 from keras_a2i.records.build import build_records
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.records import Records
@@ -23,7 +25,6 @@ from keras_a2i.serving.predictor import load
 from keras_a2i.sources.embeddings_csv import EmbeddingsCsvSource
 from keras_a2i.sources.open_sources import open_sources
 from keras_a2i.sources.vectors import read_vectors
-from keras_a2i.training.default_recipe import choose_recipe
 
 COLOURS = np.array([[220, 30, 30], [30, 220, 30], [30, 30, 220], [220, 220, 30]], np.uint8)
 N, LENGTH = 96, 12
@@ -76,7 +77,7 @@ def records(data):
 
 @pytest.fixture(scope="module")
 def trained(records, data):
-    args = ("--recipe", "tiny", "--epochs", 30, "--batch-size", 16)
+    args = ("--recipe", "features", "--size", "tiny", "--epochs", 30, "--batch-size", 16)
     result = run("fit", records, "--out", data / "run", *args)
     assert result.exit_code == 0, result.output
     assert f"keras-a2i generate {data / 'run'} FILE" in result.output
@@ -154,7 +155,7 @@ def test_audio_and_embeddings_together_are_refused(records, folder, tmp_path):
         open_sources([folder / "one.npy"], **config)
     with pytest.raises(RecordsError, match=r"hold embeddings of 12 numbers \(CLAP\), no waveform"):
         Records(records).dataset(input="waveform")
-    message = "The recipe 'scenes' takes sound. These records hold embeddings of 12 numbers (CLAP): choose "
+    message = "The recipe 'scenes' requires audio. Received: records of embeddings of 12 numbers (CLAP) without audio. Choose "
     assert message in refused("fit", records, "--out", tmp_path / "run", "--recipe", "scenes", "--epochs", 1)
 
 
@@ -179,7 +180,7 @@ def test_trained_model_generates_by_the_embedding(trained, records):
 
 
 def test_default_recipe_of_embeddings_is_features(records):
-    assert choose_recipe(records) == "features"
+    assert choose_recipe(Records(records)) == "features"
 
 
 def test_evaluate_of_embeddings_notes_them_and_has_no_silence(trained, records, data, tmp_path, monkeypatch):
@@ -220,7 +221,7 @@ def test_exported_model_accepts_vectors(trained, tmp_path, name):
 
 
 def test_model_without_metadata_has_the_length_of_its_input(tmp_path):
-    model = keras_a2i.encoder_generator("tiny", n_features=12, image_size=16)
+    model = tiny_network(n_features=12)
     keras_a2i.export(model, tmp_path / "m.tflite")
     model.save(tmp_path / "m.keras")
     for name in ("m.tflite", "m.keras"):
@@ -273,12 +274,14 @@ def test_audio_for_a_model_of_embeddings_is_refused(trained, tmp_path):
         ("live", trained, "--input", tmp_path / "a.wav", "--to", tmp_path / "live"),
         ("export", trained, "--out", tmp_path / "m.tflite", "--input", "waveform"),
     ):
-        assert "This model takes embeddings of 12 numbers (CLAP), not sound. Received: " in refused(*args)
-    model = keras_a2i.encoder_generator("tiny", sound=predictor.metadata.features, image_size=16)
+        assert "The input of this model must be embeddings of 12 numbers (CLAP), not audio. Received: " in refused(
+            *args
+        )
+    model = tiny_network(features=predictor.metadata.features)
     assert model.input_shape == (None, 12)
-    with pytest.raises(UsageError, match="Feature layers take sound"):
+    with pytest.raises(UsageError, match="model must be a model of MFCC"):
         keras_a2i.with_frontend(model, predictor.metadata.features)
-    with pytest.raises(UsageError, match="not sound"):
+    with pytest.raises(UsageError, match="not audio"):
         ModelMetadata(features=predictor.metadata.features, input="waveform")
 
 
