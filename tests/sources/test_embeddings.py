@@ -155,7 +155,7 @@ def test_audio_and_embeddings_together_are_refused(records, folder, tmp_path):
         open_sources([folder / "one.npy"], **config)
     with pytest.raises(RecordsError, match=r"hold embeddings of 12 numbers \(CLAP\), no waveform"):
         Records(records).dataset(input="waveform")
-    message = "The recipe 'scenes' requires audio. Received: records of embeddings of 12 numbers (CLAP) without audio. Choose "
+    message = "The recipe 'scenes' requires audio. Received: records of embeddings of 12 numbers (CLAP) without audio"
     assert message in refused("fit", records, "--out", tmp_path / "run", "--recipe", "scenes", "--epochs", 1)
 
 
