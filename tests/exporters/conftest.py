@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.recipes import get_recipe
 from keras_a2i.records.build import build_records
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.sources.open_sources import open_sources
