@@ -190,7 +190,7 @@ def test_attach_to_a_model_that_lacks_what_is_needed_is_refused(objective, model
 
 
 def test_contrastive_with_latents_of_another_length_than_the_autoencoder_is_refused(autoencoder):
-    with pytest.raises(UsageError, match="latent vectors of one length from audio and images.* Received: 4 and 8"):
+    with pytest.raises(UsageError, match=r"latent vectors of one length from audio and images.* Received: 4 and 8"):
         attached(Contrastive(), autoencoder, latent_dim=4)
 
 
