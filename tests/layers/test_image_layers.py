@@ -1,4 +1,4 @@
-"""Layers of the sharp generator: sub-pixels, scenery, style, prototypes; each recipe's size and file for the edge."""
+"""Layers of generators: depth to space, spatial bias, style, prototypes; size and TFLite export of every recipe."""
 
 import keras
 import numpy as np
@@ -25,46 +25,46 @@ def _seed():
 
 
 @pytest.mark.parametrize("scale", [2, 4])
-def test_sub_pixels_are_tensorflows_depth_to_space(scale, monkeypatch):
+def test_depth_to_space_equals_tensorflow(scale, monkeypatch):
     x = np.random.default_rng(0).standard_normal((2, 3, 5, 2 * scale**2)).astype(np.float32)
     layer = DepthToSpace(scale)
     expected = tf.nn.depth_to_space(x, scale).numpy()
     np.testing.assert_array_equal(layer(x), expected)
     assert layer.compute_output_shape(x.shape) == expected.shape
-    # Other backends take the way round by a transposition.
+    # Other backends transpose.
     monkeypatch.setattr("keras_a2i.layers.depth_to_space.keras.backend.backend", lambda: "numpy")
     np.testing.assert_array_equal(DepthToSpace(scale).call(keras.ops.convert_to_tensor(x)), expected)
 
 
-def test_a_new_sub_pixel_convolution_draws_no_checkerboard():
+def test_depth_to_space_initializer_avoids_a_checkerboard():
     initializer = DepthToSpaceInitializer(2)
     convolution = keras.layers.Conv2D(12, 3, padding="same", kernel_initializer=initializer)
-    drawn = DepthToSpace(2)(
+    images = DepthToSpace(2)(
         convolution(np.random.default_rng(0).standard_normal((1, 6, 6, 4)).astype(np.float32))
     ).numpy()
-    blocks = drawn.reshape(1, 6, 2, 6, 2, 3)
+    blocks = images.reshape(1, 6, 2, 6, 2, 3)
     np.testing.assert_allclose(blocks, blocks[:, :, :1, :, :1] + np.zeros_like(blocks), atol=1e-6)
     again = DepthToSpaceInitializer.from_config(initializer.get_config())
     assert again.scale == 2 and isinstance(again.kernel_initializer, keras.initializers.GlorotUniform)
 
 
-def test_a_canvas_learns_what_is_always_there():
+def test_spatial_bias_learns_static_background():
     model = keras.Sequential([keras.Input((4, 4, 1)), SpatialBias()])
     x = np.random.default_rng(0).standard_normal((64, 4, 4, 1)).astype(np.float32)
     np.testing.assert_array_equal(model(x), x)
-    scenery = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1) / 16
+    background = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1) / 16
     model.compile(keras.optimizers.Adam(0.05), "mse")
-    model.fit(x, x + scenery, batch_size=16, epochs=60, verbose=0)
-    np.testing.assert_allclose(model.layers[-1].canvas, scenery[0], atol=0.02)
+    model.fit(x, x + background, batch_size=16, epochs=60, verbose=0)
+    np.testing.assert_allclose(model.layers[-1].canvas, background[0], atol=0.02)
 
 
-def test_style_units_are_zeros_after_the_content():
+def test_latent_pad_appends_zeros():
     x = np.ones((2, 3), np.float32)
     np.testing.assert_array_equal(LatentPad(2)(x), [[1, 1, 1, 0, 0]] * 2)
     assert LatentPad(2).compute_output_shape((None, 3)) == (None, 5)
 
 
-def test_prototypes_take_the_place_of_a_vector_in_the_sharpened_shares_of_its_labels():
+def test_label_prototypes_are_weighted_by_sharpened_probabilities():
     rng = np.random.default_rng(0)
     layer = LabelPrototypes(3, sharpness=4.0, style_units=2)
     x = rng.standard_normal((5, 8)).astype(np.float32)
@@ -80,7 +80,7 @@ def test_prototypes_take_the_place_of_a_vector_in_the_sharpened_shares_of_its_la
     np.testing.assert_allclose(layer(x)[:, :6], np.tile(near, (5, 1)), atol=1e-5)
 
 
-def test_an_ensemble_decides_by_the_geometric_mean_of_its_probabilities():
+def test_label_prototypes_of_an_ensemble_use_the_geometric_mean_of_probabilities():
     rng = np.random.default_rng(1)
     layer = LabelPrototypes(3, sharpness=1.0, ensemble=2)
     x = rng.standard_normal((5, 8)).astype(np.float32)
@@ -95,7 +95,7 @@ def test_an_ensemble_decides_by_the_geometric_mean_of_its_probabilities():
     assert layer.compute_output_shape((None, 8)) == (None, 4) and layer.prototypes.shape == (3, 4)
 
 
-def test_pictures_teach_prototypes_and_nothing_before_them():
+def test_label_prototypes_send_no_gradient_to_head_and_input():
     layer = LabelPrototypes(3)
     x = tf.Variable(np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32))
     with tf.GradientTape() as tape:
@@ -108,14 +108,20 @@ def test_pictures_teach_prototypes_and_nothing_before_them():
     ("make", "message"),
     [
         (lambda: DepthToSpace(1), "scale must be a whole number from 2. Received: scale=1"),
-        (lambda: DepthToSpace(2).compute_output_shape((None, 4, 4, 6)), "must be a multiple of 4. Received: 6"),
+        (
+            lambda: DepthToSpace(2).compute_output_shape((None, 4, 4, 6)),
+            "number of channels must be a multiple of 4. Received: 6",
+        ),
         (lambda: LabelPrototypes(1), "n_labels must be 2 or more.*Received: n_labels=1, ensemble=1"),
         (lambda: LabelPrototypes(2, sharpness=0.0), "sharpness must be above 0.*sharpness=0.0"),
-        (lambda: LabelHead(2, 3).build((None, 8)), "3 vectors of an ensemble must be of one length. Received: 8"),
+        (
+            lambda: LabelHead(2, 3).build((None, 8)),
+            "The length of the input must be a multiple of ensemble=3. Received: 8",
+        ),
         (lambda: LatentPad(0), "units must be a whole number from 1. Received: units=0"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(make, message):
+def test_image_layer_with_an_invalid_argument_is_refused(make, message):
     with pytest.raises(UsageError, match=message):
         make()
 
@@ -123,7 +129,7 @@ def test_what_cannot_be_drawn_is_refused(make, message):
 @pytest.mark.parametrize(
     "layer", [DepthToSpace(2), SpatialBias(), LatentPad(2), LabelPrototypes(3, ensemble=2, style_units=1)]
 )
-def test_layers_come_back_from_their_configuration(layer):
+def test_image_layer_config_round_trip(layer):
     copy = type(layer).from_config(layer.get_config())
     assert copy.get_config() == layer.get_config()
 
@@ -143,5 +149,5 @@ def test_network_keeps_its_size_and_exports_with_built_in_operators(name, tmp_pa
     operators = {operator["op_name"] for operator in interpreter._get_ops_details()}
     assert not {name for name in operators if name.startswith("Flex") or name == "CUSTOM"}
     inputs = np.zeros((2, metadata.n_inputs), np.float32)
-    drawn = load(tmp_path / "model.tflite").predict_inputs(inputs)
-    np.testing.assert_allclose(drawn, model.predict(inputs, verbose=0), atol=1e-4)
+    generated = load(tmp_path / "model.tflite").predict_inputs(inputs)
+    np.testing.assert_allclose(generated, model.predict(inputs, verbose=0), atol=1e-4)

@@ -12,33 +12,33 @@ from keras_a2i.errors import UsageError
 from keras_a2i.losses import BatchScaledMSE
 
 
-def _pictures(n, seed=0):
+def _images(n, seed=0):
     rng = np.random.default_rng(seed)
     return rng.uniform(-1, 1, (2, n, 8, 8, 3)).astype(np.float32)
 
 
 @pytest.mark.parametrize("n", [64, 7, 1])
-def test_is_mse_times_the_given_size_whatever_the_batch(n):
-    y_true, y_pred = _pictures(n)
+def test_batch_scaled_mse_is_mse_times_the_argument_whatever_the_batch(n):
+    y_true, y_pred = _images(n)
     expected = 64 * np.mean((y_true.astype(np.float64) - y_pred) ** 2)
     assert float(BatchScaledMSE(64)(y_true, y_pred)) == pytest.approx(expected, rel=1e-6)
 
 
-def test_reduction_none_gives_each_picture():
-    y_true, y_pred = _pictures(5)
+def test_batch_scaled_mse_without_reduction_returns_a_value_per_image():
+    y_true, y_pred = _images(5)
     values = keras.ops.convert_to_numpy(BatchScaledMSE(8, reduction=None)(y_true, y_pred))
     np.testing.assert_allclose(values, 8 * ((y_true - y_pred) ** 2).mean(axis=(1, 2, 3)), rtol=1e-6)
 
 
-def test_sample_weights_scale_each_picture():
-    y_true, y_pred = _pictures(3)
+def test_batch_scaled_mse_with_sample_weights_scales_every_image():
+    y_true, y_pred = _images(3)
     weights = np.array([0.0, 1.0, 2.0], np.float32)
     each = 4 * ((y_true - y_pred) ** 2).mean(axis=(1, 2, 3))
     value = float(BatchScaledMSE(4)(y_true, y_pred, sample_weight=weights))
     assert value == pytest.approx((each * weights).sum() / 3, rel=1e-6)
 
 
-def test_half_precision_pictures_are_summed_in_float32():
+def test_batch_scaled_mse_of_half_precision_is_summed_in_float32():
     y_true = np.zeros((1, 64, 64, 3), np.float16)
     y_pred = np.full_like(y_true, 0.001)
     value = BatchScaledMSE(64)(y_true, y_pred)
@@ -47,17 +47,17 @@ def test_half_precision_pictures_are_summed_in_float32():
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 2.0, "64", True, None])
-def test_batch_size_must_be_a_count(batch_size):
+def test_batch_scaled_mse_with_an_invalid_batch_size_is_refused(batch_size):
     with pytest.raises(UsageError, match="batch_size must be a whole number from 1"):
         BatchScaledMSE(batch_size)
 
 
-def test_config_round_trip():
+def test_batch_scaled_mse_config_round_trip():
     loss = keras.losses.deserialize(keras.losses.serialize(BatchScaledMSE(16, reduction="sum", name="other")))
     assert (type(loss), loss.batch_size, loss.reduction, loss.name) == (BatchScaledMSE, 16, "sum", "other")
 
 
-def test_compiled_model_keeps_it_through_a_file(tmp_path):
+def test_batch_scaled_mse_of_a_saved_model_reloads(tmp_path):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     model.compile("sgd", loss=BatchScaledMSE(32))
     model.save(tmp_path / "model.keras")
@@ -68,7 +68,7 @@ def test_compiled_model_keeps_it_through_a_file(tmp_path):
     assert loaded.evaluate(x, y, batch_size=3, verbose=0) == pytest.approx(expected, rel=1e-5)
 
 
-def test_short_last_batch_counts_by_its_own_pairs():
+def test_batch_scaled_mse_of_a_short_last_batch_counts_its_own_pairs():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     model.compile(keras.optimizers.SGD(0.0), loss=BatchScaledMSE(4))
     rng = np.random.default_rng(0)
@@ -80,7 +80,7 @@ def test_short_last_batch_counts_by_its_own_pairs():
     assert model.evaluate(x, y, batch_size=4, verbose=0) == pytest.approx(each.mean(), rel=1e-5)
 
 
-def test_reloaded_model_trains_on_as_the_one_saved(tmp_path):
+def test_batch_scaled_mse_of_a_reloaded_model_continues_the_training(tmp_path):
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     model.compile(keras.optimizers.Adam(0.01), loss=BatchScaledMSE(4))
@@ -131,7 +131,7 @@ print("RESULT" + json.dumps([one, two]))
 """
 
 
-def test_two_replicas_learn_as_one():
+def test_batch_scaled_mse_on_two_replicas_equals_one():
     finished = subprocess.run([sys.executable, "-c", TWO_REPLICAS], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr[-2000:]
     one, two = json.loads(finished.stdout.split("RESULT")[1])

@@ -1,4 +1,4 @@
-"""Picture metrics against TensorFlow, scikit-image and OpenCV."""
+"""Image metrics against TensorFlow, scikit-image and OpenCV."""
 
 import functools
 
@@ -14,14 +14,14 @@ from keras_a2i.metrics import SSIM, HistogramSimilarity, histogram_similarity, s
 
 
 def _smooth(shape, rng):
-    picture = rng.standard_normal(shape)
+    image = rng.standard_normal(shape)
     for axis in (1, 2):
-        picture = sum(np.roll(picture, shift, axis) for shift in range(7))
-    return np.clip(picture / 10, -1, 1)
+        image = sum(np.roll(image, shift, axis) for shift in range(7))
+    return np.clip(image / 10, -1, 1)
 
 
 def _pairs(shape, seed=0):
-    """Smooth pictures of 8-bit values, as (y_true, y_pred) from near to far apart."""
+    """Smooth images of 8-bit values, as (y_true, y_pred) from near to far apart."""
     rng = np.random.default_rng(seed)
     real = _smooth(shape, rng)
     noise = np.linspace(0, 1, shape[0])[:, None, None, None] * rng.standard_normal(shape)
@@ -42,14 +42,14 @@ def test_ssim_equals_tensorflow(shape, by_product):
 
 
 @pytest.mark.parametrize("convention", ["uniform", "paper"])
-def test_every_convention_blurs_by_products_as_by_shifts(convention):
+def test_ssim_by_product_equals_ssim_by_shifts(convention):
     y_true, y_pred = _pairs((3, 32, 48, 3), seed=2)
     expected = _numpy(ssim(y_true, y_pred, convention))
     assert np.ptp(expected) > 0.05
     np.testing.assert_allclose(_numpy(ssim(y_true, y_pred, convention, by_product=True)), expected, atol=1e-5)
 
 
-def test_ssim_equals_scikit_image_inside():
+def test_ssim_equals_the_inside_of_scikit_image():
     y_true, y_pred = _pairs((4, 40, 52, 3), seed=1)
     for real, generated, value in zip(y_true, y_pred, _numpy(ssim(y_true, y_pred)), strict=True):
         _, values = structural_similarity(
@@ -65,7 +65,7 @@ def test_ssim_equals_scikit_image_inside():
         assert value == pytest.approx(values[5:-5, 5:-5].mean(), abs=1e-5)
 
 
-def test_ssim_is_the_same_for_8_bit_values():
+def test_ssim_equals_that_of_8_bit_values():
     y_true, y_pred = _pairs((3, 32, 32, 3))
     eight_bit = [tf.cast(tf.round((y + 1) * 127.5), tf.uint8) for y in (y_true, y_pred)]
     np.testing.assert_allclose(_numpy(ssim(y_true, y_pred)), tf.image.ssim(*eight_bit, max_val=255).numpy(), atol=1e-5)
@@ -86,7 +86,7 @@ def test_ssim_gradient_equals_tensorflow(jit, by_product):
     np.testing.assert_allclose(ours, expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_ssim_of_equal_and_flat_pictures():
+def test_ssim_of_equal_and_flat_images():
     flat = np.stack([np.full((16, 16, 3), value, np.float32) for value in (-1, 0, 1)])
     np.testing.assert_allclose(_numpy(ssim(flat, flat)), 1, atol=1e-6)
     black_white = 1e-4 / (1 + 1e-4)
@@ -110,7 +110,7 @@ def test_histogram_similarity_equals_opencv(shape, bins):
     np.testing.assert_allclose(_numpy(histogram_similarity(y_true, y_pred, bins)), expected, atol=1e-6)
 
 
-def test_histogram_similarity_of_constant_pictures():
+def test_histogram_similarity_of_constant_images():
     black, white = np.full((1, 16, 16, 3), -1.0), np.full((1, 16, 16, 3), 1.0)
     assert _numpy(histogram_similarity(black, black))[0] == 1
     assert _numpy(histogram_similarity(black, white))[0] == pytest.approx(_opencv(black[0], white[0], 256), abs=1e-6)
@@ -135,7 +135,7 @@ METRICS = [(SSIM, ssim), (HistogramSimilarity, histogram_similarity)]
 
 
 @pytest.mark.parametrize(("metric_class", "function"), METRICS)
-def test_metric_is_the_mean_over_pictures_not_batches(metric_class, function):
+def test_metric_is_the_mean_over_images_not_batches(metric_class, function):
     y_true, y_pred = _pairs((7, 16, 16, 3))
     metric = metric_class()
     for batch in (slice(0, 4), slice(4, 6), slice(6, 7)):
@@ -149,7 +149,7 @@ def test_metric_is_the_mean_over_pictures_not_batches(metric_class, function):
 
 
 @pytest.mark.parametrize("jit", [False, True])
-def test_metrics_work_while_fitting_and_evaluating(jit):
+def test_metrics_in_fit_and_evaluate(jit):
     y_true, _ = _pairs((6, 16, 16, 3))
     x = np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32)
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(768, "tanh"), keras.layers.Reshape((16, 16, 3))])
@@ -162,7 +162,7 @@ def test_metrics_work_while_fitting_and_evaluating(jit):
     assert scores["histogram_similarity"] == pytest.approx(expected, abs=0.01)
 
 
-def test_metrics_round_trip_through_a_file(tmp_path):
+def test_metrics_of_a_saved_model_reload(tmp_path):
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(768), keras.layers.Reshape((16, 16, 3))])
     model.compile("adam", "mse", metrics=[SSIM(name="s"), HistogramSimilarity(bins=32, name="h")])
     y_true, _ = _pairs((2, 16, 16, 3))
@@ -175,7 +175,7 @@ def test_metrics_round_trip_through_a_file(tmp_path):
     assert HistogramSimilarity.from_config(config).get_config() == config
 
 
-def test_metrics_are_exact_under_mixed_precision():
+def test_metric_under_mixed_precision_is_exact():
     y_true, y_pred = _pairs((3, 16, 16, 3))
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     try:
@@ -187,19 +187,19 @@ def test_metrics_are_exact_under_mixed_precision():
 
 
 @pytest.mark.parametrize("size", [(10, 16), (16, 8)])
-def test_pictures_must_hold_a_window(size):
-    with pytest.raises(UsageError, match=rf"at least 11 pixels a side. Received: {size[0]} x {size[1]}"):
+def test_ssim_with_images_below_the_window_is_refused(size):
+    with pytest.raises(UsageError, match=rf"at least 11 pixels high and wide. Received: {size[0]} x {size[1]}"):
         ssim(np.zeros((1, *size, 3)), np.zeros((1, *size, 3)))
 
 
 @pytest.mark.parametrize("function", [ssim, histogram_similarity])
 @pytest.mark.parametrize("shapes", [((16, 16, 3), (16, 16, 3)), ((1, 16, 16, 3), (1, 16, 16, 1))])
-def test_shapes_must_agree(function, shapes):
+def test_function_with_different_shapes_is_refused(function, shapes):
     with pytest.raises(UsageError, match="must have one shape"):
         function(*(np.zeros(shape) for shape in shapes))
 
 
 @pytest.mark.parametrize("bins", [1, 257, 16.0, True])
-def test_bins_must_lie_in_range(bins):
+def test_histogram_with_bins_out_of_range_is_refused(bins):
     with pytest.raises(UsageError, match="bins must be a whole number from 2 to 256"):
         HistogramSimilarity(bins=bins)

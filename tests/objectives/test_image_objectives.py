@@ -151,7 +151,7 @@ def test_loss_objective_is_the_mean_of_a_keras_loss_or_of_a_function():
 
 @pytest.mark.parametrize("weight", [0, -1.0, float("nan"), True, "1"])
 def test_objective_with_an_invalid_weight_is_refused(weight):
-    with pytest.raises(UsageError, match=r"weight must be a number above 0. Received: weight="):
+    with pytest.raises(UsageError, match=r"weight must be a number above 0\. Received: weight="):
         MultiScaleSSIM(weight)
 
 
