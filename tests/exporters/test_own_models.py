@@ -8,6 +8,7 @@ import pytest
 
 from keras_a2i.errors import ExportError, ModelError, UsageError
 from keras_a2i.exporters.export import export
+from keras_a2i.exporters.sample_inputs import check_inputs
 from keras_a2i.layers import LogMel
 from keras_a2i.models import with_frontend
 from keras_a2i.models.model_file import default_metadata
@@ -178,14 +179,12 @@ def test_default_metadata_refuses_other_shapes():
         (np.full((1, 16_000), 3.0), r"calibration must be audio in \[-1, 1\], or int16. Received: a peak of 3"),
     ],
 )
-def test_export_with_bad_calibration_is_refused(tmp_path, calibration, message):
+def test_bad_calibration_is_refused(calibration, message):
     with pytest.raises(UsageError, match=message):
-        export(_lstm_model(), tmp_path / "m.tflite", quantize="int8", calibration=calibration)
+        check_inputs(calibration, default_metadata((None, 16_000), (None, 16, 16, 3)))
 
 
 def test_int16_calibration_is_scaled_to_audio(clips):
-    from keras_a2i.exporters.sample_inputs import check_inputs
-
     metadata = default_metadata((None, 16_000), (None, 16, 16, 3))
     int16 = np.rint(clips * 32_768).astype(np.int16)
     np.testing.assert_allclose(check_inputs(int16, metadata), clips, atol=2e-5)
