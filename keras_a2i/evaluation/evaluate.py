@@ -95,38 +95,34 @@ def evaluate(
     units = units_of(held_out)
     gains, leak = headline_gains(scores, units, seed), find_leak(train, held_out)
     tell("training probes of labels and factors on real images")
-    generated, shuffled = contenders[0].images, contenders[1].images
-    of_labels, of_factors = label_probe(train), factor_probe(train)
-    labels = label_accuracy(of_labels, train, held_out, generated, shuffled) if of_labels else None
-    factors = factor_recovery(of_factors, held_out, generated) if of_factors else []
-    tell("measuring how the images respond to the audio")
     evidence = Evidence(
         train=train,
         held_out=held_out,
-        generated=generated,
-        shuffled=shuffled,
+        generated=contenders[0].images,
+        shuffled=contenders[1].images,
         predict_fn=predict_fn,
         seed=seed,
-        labels=of_labels,
-        factors=of_factors,
+        labels=label_probe(train),
+        factors=factor_probe(train),
         to_inputs=(lambda x: x) if subject.input == "waveform" else (lambda x: mfcc(x, manifest.features)),
         sample=subject.sample_fn if samples else None,
         n_samples=samples,
         embedders=subject.embedders,
     )
-    measures, skipped = compute_measures(evidence)
-    ranks = target_ranks(evidence.generated_thumbnails, evidence.real_thumbnails)
-    found = retrieval(ranks)
+    findings = _findings(evidence, tell)
     level, verdict = judge(
         scores,
         gains,
         leak=leak,
         n_independent=len(next(iter(units.values()))),
-        labels=labels,
-        retrieval=found,
-        measures=measures,
+        labels=findings["labels"],
+        retrieval=findings["retrieval"],
+        measures=findings["measures"],
     )
+    if silence is None:
+        findings["skipped"]["silence"] = _NO_SILENCE
     is_paper = subject.recipe == RECIPE
+    paper = paper_notes(train, held_out, leak) if is_paper else []
     return Report(
         model=subject.name if model_name is None else model_name,
         records=str(records),
@@ -139,30 +135,40 @@ def evaluate(
         contenders=scores,
         gains=gains,
         leak=leak,
-        retrieval=found,
-        labels=labels,
-        factors=factors,
-        measures=measures,
-        skipped=skipped | ({"silence": _NO_SILENCE} if silence is None else {}),
         paper=paper_figures(scores[0]) if is_paper else None,
-        notes=[
-            *notes,
-            *_note_embeddings(manifest),
-            *(paper_notes(train, held_out, leak) if is_paper else []),
-        ],
-        held_out=HeldOut(
+        notes=[*notes, *_note_embeddings(manifest), *paper],
+        examples=_examples(held_out, contenders, scores, best_baseline(scores).id, seed),
+        command=command,
+        configuration=subject.configuration,
+        environment=describe_environment(),
+        versions=library_versions("keras", keras.backend.backend(), "numpy"),
+        **findings,
+    )
+
+
+def _findings(evidence: Evidence, tell: ProgressFn) -> dict[str, Any]:
+    """The fields of a report about labels, factors, retrieval and measures."""
+    train, held_out, generated = evidence.train, evidence.held_out, evidence.generated
+    of_labels, of_factors = evidence.labels, evidence.factors
+    labels = label_accuracy(of_labels, train, held_out, generated, evidence.shuffled) if of_labels else None
+    factors = factor_recovery(of_factors, held_out, generated) if of_factors else []
+    tell("measuring how the images respond to the audio")
+    measures, skipped = compute_measures(evidence)
+    ranks = target_ranks(evidence.generated_thumbnails, evidence.real_thumbnails)
+    return {
+        "labels": labels,
+        "factors": factors,
+        "measures": measures,
+        "skipped": skipped,
+        "retrieval": retrieval(ranks),
+        "held_out": HeldOut(
             ids=held_out.ids.tolist(),
             labels=held_out.labels.tolist(),
             sources=held_out.sources.tolist(),
             times=held_out.times.tolist(),
             ranks=ranks.tolist(),
         ),
-        examples=_examples(held_out, contenders, scores, best_baseline(scores).id, seed),
-        command=command,
-        configuration=subject.configuration,
-        environment=describe_environment(),
-        versions=library_versions("keras", keras.backend.backend(), "numpy"),
-    )
+    }
 
 
 def best_baseline(scores: Sequence[ContenderScores]) -> ContenderScores:

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_a2i.evaluation.pairs import scaled
-from keras_a2i.evaluation.probes import LabelProbe
 from keras_a2i.media.conversion import to_uint8
 from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.training.val_scores import score_images
@@ -29,15 +27,3 @@ def test_a_sheet_breaks_into_bands_and_shows_the_pictures():
     assert (sheet == 0).all(axis=2).sum() >= 10 * 16 * 16
     with pytest.raises(ValueError, match="must hold equally many images"):
         draw_sheet([rows[0], rows[1][:3]])
-
-
-def test_names_are_read_from_large_pictures_made_small(monkeypatch):
-    monkeypatch.setattr("keras_a2i.evaluation.probes.STEPS", 40)
-    rng = np.random.default_rng(0)
-    names = np.array(["left", "right"] * 30)
-    images = rng.integers(0, 80, (60, 128, 128, 3)).astype(np.uint8)
-    images[names == "left", :, :64] += 120
-    images[names == "right", :, 64:] += 120
-    reader = LabelProbe(images[:40], names[:40])
-    assert reader._model.input_shape == (None, 32, 32, 3)
-    assert (reader.read(scaled(images[40:])) == names[40:]).all()
