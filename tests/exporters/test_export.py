@@ -22,6 +22,9 @@ from keras_a2i.serving.model_inputs import clip_inputs
 from keras_a2i.serving.predictor import load
 
 
+pytestmark = pytest.mark.training
+
+
 def _predict_clips(predictor, clips):
     return predictor.predict_inputs(clip_inputs(clips, predictor.metadata))
 

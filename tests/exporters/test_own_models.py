@@ -64,6 +64,7 @@ def _mobilenet_model():
     return _compile(keras.Model(inputs, _generate(net(layers.Concatenate()([x, x, x])))))
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("quantize", ["none", "int8"])
 def test_export_of_mobilenet_on_log_mel_images_agrees(tmp_path, clips, quantize):
     model = _mobilenet_model()
@@ -75,6 +76,7 @@ def test_export_of_mobilenet_on_log_mel_images_agrees(tmp_path, clips, quantize)
     assert predictor.metadata.input == "waveform" and predictor.metadata.features.sample_rate == 16_000
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("quantize", ["none", "int8"])
 def test_export_of_an_lstm_with_an_unregistered_loss_agrees(tmp_path, clips, quantize):
     """int8 can't convert a loop: the recurrent layers are unrolled for it, and stay what they were."""
