@@ -47,5 +47,11 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+def register_all() -> None:
+    """Imports every class of this room, which registers it with Keras: it can then be read from files."""
+    for name in __all__:
+        __getattr__(name)
+
+
 def __dir__() -> list[str]:
     return __all__

@@ -185,9 +185,7 @@ def load_model(
     import keras
 
     # Keras can only read classes that are registered: importing them does that.
-    models = importlib.import_module("keras_a2i.models")
-    for name in models.__all__:
-        getattr(models, name)
+    importlib.import_module("keras_a2i.models").register_all()
 
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)

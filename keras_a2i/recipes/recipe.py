@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_a2i.config import FeatureConfig, Settings, choice, flag, number, whole
 from keras_a2i.errors import ConfigError, UsageError
+from keras_a2i.models import register_all
 from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.encoder import Encoder
 from keras_a2i.models.generator import Generator
@@ -259,6 +260,7 @@ _MEMORY_SHARE = 0.05
 
 
 def _find_class(name: str) -> Any:
+    register_all()
     found = keras.saving.get_registered_object(name)
     if found is None:
         raise ConfigError(f"class_name must be a registered class. Received: {name!r}. Import its module first")

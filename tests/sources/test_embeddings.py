@@ -130,7 +130,7 @@ def test_configurations_of_audio_have_no_embedding_fields(records, tmp_path):
         ({"embedding": 16_385}, "embedding must be a whole number from 1 to 16384"),
         ({"embedding": True}, "embedding must be a whole number"),
         ({"embedding": 8.0}, "embedding must be a whole number"),
-        ({"embedding_name": "CLAP"}, "go with an embedding"),
+        ({"embedding_name": "CLAP"}, "requires an embedding"),
         ({"embedding": 8, "embedding_name": "a\nb"}, "embedding_name must be printable text of at most 80"),
         ({"embedding": 8, "embedding_name": "x" * 81}, "embedding_name must be printable text of at most 80"),
     ],
@@ -144,7 +144,7 @@ def test_audio_and_embeddings_together_are_refused(records, folder, tmp_path):
     np.save(folder / "short.npy", np.zeros(7))
     config = {"features": FEATURES, "image": IMAGE}
     sources = [source_of(folder, "embedding,image\none.npy,a.png\n"), *open_sources(["synthetic:surf:4"], **config)]
-    message = "one kind. Received: embeddings of 8 numbers and 104 MFCC of sound. Build separate records"
+    message = "one kind. Received: embeddings of 8 numbers and 104 MFCC of audio. Build separate records"
     with pytest.raises(UsageError, match=message):
         build_records(sources, tmp_path / "rec", image=IMAGE, workers=1)
     with pytest.raises(UsageError, match=r"^embedding_name can only be used with a csv of embeddings"):
@@ -165,7 +165,7 @@ def test_inspect_and_baselines_of_embeddings(records, data):
     assert "features          embeddings of 12 numbers (CLAP)" in result.output
     assert "silent clips      none: embeddings have no audio" in result.output
     assert (data / "sheet.png").is_file()
-    assert "nearest sound" in run("baselines", records).output
+    assert "nearest clip" in run("baselines", records).output
 
 
 def test_trained_model_generates_by_the_embedding(trained, records):
@@ -235,7 +235,7 @@ def test_generate_writes_an_image_for_every_vector(trained, tmp_path):
     np.save(tmp_path / "short.npy", vectors[:, :5])
     result = run("generate", trained, *(tmp_path / n for n in ("v.npy", "named.npz", "short.npy")), "--out", tmp_path)
     assert result.exit_code == 0, result.output
-    assert f"{tmp_path / 'v'}: 40 pictures" in result.output and f"{tmp_path / 'named'}: 2 pictures" in result.output
+    assert f"{tmp_path / 'v'}: 40 images" in result.output and f"{tmp_path / 'named'}: 2 pictures" in result.output
     assert "skipped: This model takes embeddings of 12 numbers (CLAP). Received: short.npy with vectors of 5" in (
         result.output
     )
@@ -255,7 +255,7 @@ def test_generate_writes_an_image_for_every_vector(trained, tmp_path):
 
 def test_audio_for_a_model_of_embeddings_is_refused(trained, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(16_000), 16_000)
-    sentence = r"This model takes embeddings of 12 numbers \(CLAP\), not sound\. Received: "
+    sentence = r"must be embeddings of 12 numbers \(CLAP\), not audio\. Received: "
     predictor = load(trained)
     for call in (
         lambda: predictor.predict(tmp_path / "a.wav"),
