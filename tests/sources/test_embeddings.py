@@ -42,7 +42,7 @@ def refused(*args):
 
 
 def colour_pairs(n, seed=0):
-    """Vectors whose first four numbers say, in noise, which of four colours the picture has."""
+    """Vectors whose first four numbers tell, in noise, which of four colours the image has."""
     rng = np.random.default_rng(seed)
     kinds = np.arange(n) % 4
     vectors = rng.normal(0, 0.15, (n, LENGTH)).astype(np.float32)
@@ -165,7 +165,7 @@ def test_inspect_and_baselines_of_embeddings(records, data):
     assert "features          embeddings of 12 numbers (CLAP)" in result.output
     assert "silent clips      none: embeddings have no audio" in result.output
     assert (data / "sheet.png").is_file()
-    assert "nearest clip" in run("baselines", records).output
+    assert "nearest audio" in run("baselines", records).output
 
 
 def test_trained_model_generates_by_the_embedding(trained, records):
@@ -235,7 +235,7 @@ def test_generate_writes_an_image_for_every_vector(trained, tmp_path):
     np.save(tmp_path / "short.npy", vectors[:, :5])
     result = run("generate", trained, *(tmp_path / n for n in ("v.npy", "named.npz", "short.npy")), "--out", tmp_path)
     assert result.exit_code == 0, result.output
-    assert f"{tmp_path / 'v'}: 40 images" in result.output and f"{tmp_path / 'named'}: 2 pictures" in result.output
+    assert f"{tmp_path / 'v'}: 40 images" in result.output and f"{tmp_path / 'named'}: 2 images" in result.output
     assert "skipped: This model takes embeddings of 12 numbers (CLAP). Received: short.npy with vectors of 5" in (
         result.output
     )
