@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import KerasA2IError
+from keras_a2i.serialization import register_with_keras
 from keras_a2i.version import __version__
 
 if TYPE_CHECKING:
-    from keras_a2i import layers, losses, metrics
+    from keras_a2i import layers, losses, metrics, objectives
     from keras_a2i.exporters.export import export
     from keras_a2i.models.frontend import with_frontend
     from keras_a2i.models.network import encoder_generator
@@ -36,7 +37,7 @@ _HOMES = {
     "read_examples": "pipeline",
     "with_frontend": "models.frontend",
 }
-_MODULES = ("layers", "losses", "metrics")
+_MODULES = ("layers", "losses", "metrics", "objectives")
 
 __all__ = [
     "Augmentation",
@@ -54,6 +55,7 @@ __all__ = [
     "load_records",
     "losses",
     "metrics",
+    "objectives",
     "open_sources",
     "read_examples",
     "with_frontend",
@@ -72,3 +74,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+register_with_keras()
