@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import KerasA2IError
+from keras_a2i.serialization import register_with_keras
 from keras_a2i.version import __version__
 
 if TYPE_CHECKING:
@@ -105,3 +106,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+register_with_keras()

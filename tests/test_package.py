@@ -11,7 +11,7 @@ import pytest
 import keras_a2i
 
 PACKAGE = pathlib.Path(keras_a2i.__file__).parent
-FREE = {"config", "errors", "version"}
+FREE = {"config", "errors", "serialization", "version"}
 ROOMS = [
     {"media"},
     {"features"},

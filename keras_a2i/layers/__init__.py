@@ -10,6 +10,7 @@ from keras_a2i.layers.log_mel import LogMel
 from keras_a2i.layers.mfcc import MFCC
 from keras_a2i.layers.spatial_bias import SpatialBias
 from keras_a2i.layers.time_align import TimeAlign
+from keras_a2i.serialization import register
 
 __all__ = [
     "MFCC",
@@ -24,3 +25,5 @@ __all__ = [
     "SpatialBias",
     "TimeAlign",
 ]
+
+register()

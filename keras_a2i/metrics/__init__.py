@@ -9,6 +9,7 @@ from keras_a2i.metrics.sharpness import Sharpness, sharpness
 from keras_a2i.metrics.spectral_texture import SpectralTexture, spectral_texture
 from keras_a2i.metrics.low_luminance_error import LowLuminanceError, low_luminance_error
 from keras_a2i.metrics.histogram_similarity import HistogramSimilarity, histogram_similarity
+from keras_a2i.serialization import register
 
 __all__ = [
     "METRICS",
@@ -30,3 +31,5 @@ __all__ = [
     "spectral_texture",
     "ssim",
 ]
+
+register()

@@ -20,6 +20,7 @@ from keras_a2i.objectives.objective import (
     register_objective,
 )
 from keras_a2i.objectives.training_model import TrainingModel
+from keras_a2i.serialization import register
 
 __all__ = [
     "OBJECTIVES",
@@ -40,3 +41,5 @@ __all__ = [
     "Variational",
     "register_objective",
 ]
+
+register()

@@ -1,0 +1,52 @@
+"""Makes Keras know the library's classes as soon as both are imported.
+
+`import keras_a2i` imports no Keras. Yet `keras.saving.load_model` must find the layers, metrics and objectives of a
+file in a process that has imported nothing else: Keras looks classes up among those that are registered, and
+registering means importing them.
+"""
+
+import contextlib
+import importlib
+import importlib.util
+import sys
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+_MODULES = ("layers", "losses", "metrics", "objectives")
+"""The modules of the package whose import registers classes with Keras."""
+
+
+def register() -> None:
+    """Imports every module that registers classes; each of these modules calls it at its end."""
+    for module in _MODULES:
+        importlib.import_module(f"keras_a2i.{module}")
+
+
+def register_with_keras() -> None:
+    """Registers the classes now if Keras is imported, else when it will be."""
+    if "keras" in sys.modules:
+        register()
+    elif not any(isinstance(finder, _KerasFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _KerasFinder())
+
+
+class _KerasFinder:
+    """Finds Keras as Python does, and has `register` called after its import."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name != "keras":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module: Any) -> None:
+                execute(module)
+                # If one of the modules imports Keras itself, it isn't complete yet and registers at its end.
+                if not any(f"keras_a2i.{name}" in sys.modules for name in _MODULES):
+                    with contextlib.suppress(ImportError):
+                        register()
+
+            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec

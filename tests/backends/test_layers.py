@@ -1,0 +1,82 @@
+"""Keras' own contract test of layers for every public layer, on the backend at hand."""
+
+import keras
+import numpy as np
+import pytest
+from keras.src import testing
+
+from keras_a2i import layers
+
+pytestmark = pytest.mark.backend
+
+CASES = {
+    # class: arguments, input shape, output shape, expected numbers of weights and random states
+    layers.LogMel: ({"sample_rate": 8000}, (2, 4000), (2, 4, 26), {}),
+    layers.MFCC: ({"sample_rate": 8000}, (2, 4000), (2, 4, 13), {}),
+    layers.CepstralNormalization: ({}, (2, 6, 5), (2, 6, 5, 2), {}),
+    layers.TimeAlign: (
+        {"n_frames": 8, "jitter": 0.1, "warp": 0.1, "seed": 1},
+        (2, 12, 5),
+        (2, 8, 5),
+        {"expected_num_seed_generators": 1, "expected_num_non_trainable_variables": 1},
+    ),
+    layers.FrameAugmentation: (
+        {"f_min": 60.0, "f_max": 4000.0, "noise_snr_db": 5.0, "seed": 1},
+        (2, 12, 10),
+        (2, 12, 10),
+        {"expected_num_seed_generators": 1, "expected_num_non_trainable_variables": 1},
+    ),
+    layers.LabelHead: (
+        {"n_labels": 3, "ensemble": 2},
+        (2, 8),
+        (2, 2, 3),
+        {"expected_num_trainable_weights": 4},
+    ),
+    layers.LabelPrototypes: (
+        {"n_labels": 3, "ensemble": 2, "style_units": 1},
+        (2, 9),
+        (2, 5),
+        {"expected_num_trainable_weights": 5},
+    ),
+    layers.LatentPad: ({"units": 2}, (2, 3), (2, 5), {}),
+    layers.SpatialBias: ({}, (2, 4, 4, 3), (2, 4, 4, 3), {"expected_num_trainable_weights": 1}),
+    layers.DepthToSpace: ({"scale": 2}, (2, 3, 4, 8), (2, 6, 8, 2), {}),
+}
+
+
+def test_cases_cover_every_public_layer():
+    public = {getattr(layers, name) for name in layers.__all__}
+    assert {layer for layer in public if issubclass(layer, keras.layers.Layer)} == set(CASES)
+
+
+class LayerContractTest(testing.TestCase):
+    """`run_layer_test` builds, calls, saves, trains and checks mixed precision."""
+
+
+def _contract_of(layer):
+    arguments, input_shape, output_shape, expected = CASES[layer]
+
+    def test(self):
+        self.run_layer_test(layer, arguments, input_shape=input_shape, expected_output_shape=output_shape, **expected)
+
+    return test
+
+
+for _layer in CASES:
+    setattr(LayerContractTest, f"test_{_layer.__name__}_keeps_the_contract_of_keras", _contract_of(_layer))
+
+
+def test_audio_layers_of_a_word_encoder_train():
+    keras.utils.set_random_seed(0)
+    waveform = keras.Input((4000,))
+    mel = layers.LogMel(8000, convention="htk", frame_length=200, hop_length=80, n_mels=20, f_min=60.0, f_max=4000.0)
+    x = layers.TimeAlign(16, jitter=0.08, warp=0.1, seed=1)(mel(waveform))
+    x = layers.FrameAugmentation(f_min=60.0, f_max=4000.0, noise_snr_db=5.0, seed=2)(x)
+    x = keras.layers.Flatten()(layers.CepstralNormalization()(x))
+    x = layers.LabelPrototypes(2)(keras.layers.Dense(4)(x))
+    model = keras.Model(waveform, keras.layers.Dense(3)(x))
+    model.compile("adam", "mse")
+    rng = np.random.default_rng(0)
+    audio, target = (0.1 * rng.standard_normal((8, 4000))).astype("float32"), np.ones((8, 3), "float32")
+    history = model.fit(audio, target, epochs=3, verbose=0).history["loss"]
+    assert np.isfinite(history).all() and history[-1] < history[0]

@@ -1,0 +1,142 @@
+"""`TrainingModel` on the backend at hand, and the same losses on all three."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from support.training_states import random_images, small_model
+
+from keras_a2i.metrics import SSIM
+from keras_a2i.objectives import (
+    Adversarial,
+    ImageAutoencoder,
+    LabelCrossentropy,
+    MeanSquaredError,
+    MultiScaleSSIM,
+    Perceptual,
+    Spectrum,
+    TemporalDifference,
+    TrainingModel,
+    Variational,
+)
+
+FEATURES = np.random.default_rng(0).standard_normal((8, 6)).astype(np.float32)
+IMAGES = random_images(8, 16, 1)
+LABELS = np.arange(8, dtype=np.int32) % 2
+
+
+@pytest.mark.backend
+def test_training_model_with_every_objective_trains_validates_saves_and_loads(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = small_model(style_units=2, n_labels=2)
+    objectives = [
+        *(MeanSquaredError(batch_size=4), MultiScaleSSIM(), Spectrum(), LabelCrossentropy(), Variational()),
+        *(Adversarial(), TemporalDifference(batch_size=4), keras.losses.Huber()),
+    ]
+    training = TrainingModel(model, objectives, total_steps=6, freeze_encoder_after=0.5)
+    training.compile(keras.optimizers.AdamW(1e-3), metrics=[SSIM()])
+    encoder = []
+    record = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: encoder.append([w.copy() for w in training.encoder.get_weights()])
+    )
+    history = training.fit(
+        *(FEATURES, (IMAGES, LABELS)),
+        batch_size=4,
+        epochs=3,
+        verbose=0,
+        callbacks=[record],
+        validation_data=(FEATURES, (IMAGES, LABELS)),
+    ).history
+    assert all(np.isfinite(values).all() for values in history.values())
+    assert {"val_ssim", "val_loss", "adversarial_loss", "huber_loss"} < set(history)
+    # The fourth of six steps is the first with a frozen encoder; momentum and weight decay change nothing either.
+    for before, after in zip(encoder[1], encoder[2], strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert training.trained_steps == 6 and training.encoder_is_frozen
+    training.save(tmp_path / "training.keras")
+    again = keras.saving.load_model(tmp_path / "training.keras")
+    expected = training.evaluate(FEATURES, (IMAGES, LABELS), verbose=0, return_dict=True)
+    assert again.evaluate(FEATURES, (IMAGES, LABELS), verbose=0, return_dict=True) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.backend
+def test_image_autoencoder_trains_and_serves_perceptual():
+    keras.utils.set_random_seed(0)
+    model = small_model()
+    training = TrainingModel(model, [MeanSquaredError()])
+    autoencoder = ImageAutoencoder(training.generator, 2, batch_size=8)
+    autoencoder.compile("adam")
+    losses = autoencoder.fit(IMAGES, LABELS, batch_size=8, epochs=3, verbose=0).history["loss"]
+    assert np.isfinite(losses).all() and losses[-1] < losses[0]
+    assert np.isfinite(autoencoder.evaluate(IMAGES, LABELS, verbose=0))
+    training = TrainingModel(model, [Perceptual()], autoencoder=autoencoder)
+    training.compile("adam")
+    before = [w.copy() for w in autoencoder.encoder.get_weights()]
+    training.fit(FEATURES, (IMAGES, LABELS), epochs=1, verbose=0)
+    for weight, again in zip(before, autoencoder.encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, again)
+
+
+@pytest.mark.backend
+def test_plain_compile_with_an_image_objective_trains():
+    keras.utils.set_random_seed(0)
+    model = small_model()
+    model.compile("adam", loss=Spectrum(), metrics=[SSIM()])
+    losses = model.fit(FEATURES, IMAGES, epochs=3, verbose=0).history["loss"]
+    assert np.isfinite(losses).all() and losses[-1] < losses[0]
+
+
+LOSSES_OF_THREE_EPOCHS = """
+import json
+
+import keras
+import numpy as np
+from support.training_states import random_images, small_model
+
+from keras_a2i.metrics import SSIM
+from keras_a2i.objectives import LabelCrossentropy, MeanSquaredError, MultiScaleSSIM, TemporalDifference, TrainingModel
+
+rng = np.random.default_rng(0)
+features = rng.standard_normal((24, 6)).astype("float32")
+images, labels = random_images(24, 16, 1), (np.arange(24) % 2).astype("int32")
+objectives = [MeanSquaredError(batch_size=8), MultiScaleSSIM(), LabelCrossentropy(), TemporalDifference(0.1, batch_size=8)]
+training = TrainingModel(small_model(n_labels=2), objectives, total_steps=9, freeze_encoder_after=0.5)
+for variable in training.trainable_variables:
+    if "kernel" in variable.path or "prototypes" in variable.path:
+        variable.assign(0.3 * rng.standard_normal(variable.shape))
+training.compile(keras.optimizers.AdamW(3e-3, global_clipnorm=1.0), metrics=[SSIM()])
+history = training.fit(
+    features, (images, labels), batch_size=8, epochs=3, shuffle=False, verbose=0,
+    validation_data=(features[:8], (images[:8], labels[:8])),
+).history
+print("RESULT" + json.dumps(history))
+"""
+
+
+@pytest.mark.training
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_losses_of_three_epochs_are_those_of_tensorflow(backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} isn't installed")
+    expected, found = (_losses_of_three_epochs(name) for name in ("tensorflow", backend))
+    assert expected.keys() == found.keys() and {"loss", "ssim", "val_loss", "val_ssim", "labels_loss"} < set(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
+    assert expected["loss"][2] < expected["loss"][0]
+
+
+def _losses_of_three_epochs(backend):
+    environment = os.environ | {
+        "KERAS_BACKEND": backend,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", LOSSES_OF_THREE_EPOCHS], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.split("RESULT")[1])
