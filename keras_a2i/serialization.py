@@ -17,9 +17,13 @@ _MODULES = ("layers", "losses", "metrics", "objectives")
 
 
 def register() -> None:
-    """Imports every module that registers classes; each of these modules calls it at its end."""
+    """Imports every module that registers classes; each of `_MODULES` calls it at its end."""
     for module in _MODULES:
         importlib.import_module(f"keras_a2i.{module}")
+    for module in importlib.import_module("keras_a2i.models").CLASS_MODULES:
+        # One that is being imported just now registers its class when it is complete.
+        if module not in sys.modules:
+            importlib.import_module(module)
 
 
 def register_with_keras() -> None:

@@ -26,6 +26,9 @@ _MODULES = {
     "with_frontend": "frontend",
 }
 
+CLASS_MODULES = sorted({f"keras_a2i.models.{module}" for module in _MODULES.values()})
+"""The modules whose import registers the classes of this room with Keras."""
+
 __all__ = [
     "AudioToImage",
     "DenseEncoder",
@@ -45,12 +48,6 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(f"keras_a2i.models.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
-
-
-def register_all() -> None:
-    """Imports every class of this room, which registers it with Keras: it can then be read from files."""
-    for name in __all__:
-        __getattr__(name)
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,6 @@ both hold the metadata in the same way; a SavedModel folder holds it as a file.
 """
 
 import dataclasses
-import importlib
 import json
 import pathlib
 import zipfile
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_a2i.config import MAX_EMBEDDING, FeatureConfig, ImageConfig
 from keras_a2i.errors import KerasA2IError, ModelError, UsageError
+from keras_a2i.serialization import register
 
 if TYPE_CHECKING:
     import keras
@@ -184,8 +184,7 @@ def load_model(
     """
     import keras
 
-    # Keras can only read classes that are registered: importing them does that.
-    importlib.import_module("keras_a2i.models").register_all()
+    register()
 
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)

@@ -11,12 +11,12 @@ import numpy as np
 
 from keras_a2i.config import FeatureConfig, Settings, choice, flag, number, whole
 from keras_a2i.errors import ConfigError, UsageError
-from keras_a2i.models import register_all
 from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.encoder import Encoder
 from keras_a2i.models.generator import Generator
 from keras_a2i.objectives import OBJECTIVES, Objective
 from keras_a2i.records.augmentation import Augmentation
+from keras_a2i.serialization import register
 
 _PARTS = ("encoder", "generator")
 
@@ -260,7 +260,7 @@ _MEMORY_SHARE = 0.05
 
 
 def _find_class(name: str) -> Any:
-    register_all()
+    register()
     found = keras.saving.get_registered_object(name)
     if found is None:
         raise ConfigError(f"class_name must be a registered class. Received: {name!r}. Import its module first")
