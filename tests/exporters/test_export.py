@@ -21,7 +21,6 @@ from keras_a2i.models.model_file import ModelMetadata, load_model, read_metadata
 from keras_a2i.serving.model_inputs import clip_inputs
 from keras_a2i.serving.predictor import load
 
-
 pytestmark = pytest.mark.training
 
 
