@@ -1,6 +1,7 @@
 """Every metric of a report, each under its own convention, computed together on batches. `METRICS` holds them all."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -137,6 +138,12 @@ class _Scorer(keras.Model):
         return ops.stack([ops.cast(function(real, generated), "float32") for function in self._functions], axis=1)
 
 
+@functools.lru_cache(maxsize=4)
+def _scorer(functions: tuple[Callable[[Any, Any], Any], ...]) -> _Scorer:
+    """One model for all evaluations of a process: compiling it takes longer than scoring a small split."""
+    return _Scorer(functions)
+
+
 def score_contenders(
     contenders: Sequence[Contender], images: Rows, progress: Callable[[int, int], None] | None = None
 ) -> list[ContenderScores]:
@@ -147,7 +154,7 @@ def score_contenders(
         images: the real images, uint8 (n, size, size, channels), by row number.
         progress: called with (pairs scored, all pairs).
     """
-    n, scorer = len(images), _Scorer([metric.function for metric in METRICS.values()])
+    n, scorer = len(images), _scorer(tuple(metric.function for metric in METRICS.values()))
     values = np.empty((len(contenders), len(METRICS), n), np.float32)
     for rows in chunks_of(n, _BATCH):
         # Filled up, so that one shape is compiled.

@@ -31,7 +31,7 @@ def grey(features):
 def tones(tmp_path_factory):
     """Small records of tones and images of 16 pixels."""
     folder = tmp_path_factory.mktemp("tones") / "rec"
-    build(folder, ToneSource(n_sources=2, seconds=16), split=SplitSpec(kind="block", guard=0))
+    build(folder, ToneSource(n_sources=2, seconds=20), split=SplitSpec(kind="block", guard=2.0))
     return folder
 
 
