@@ -139,8 +139,11 @@ class _Scorer(keras.Model):
 
 
 @functools.lru_cache(maxsize=4)
-def _scorer(functions: tuple[Callable[[Any, Any], Any], ...]) -> _Scorer:
-    """One model for all evaluations of a process: compiling it takes longer than scoring a small split."""
+def _scorer(functions: tuple[Callable[[Any, Any], Any], ...], shape: tuple[int, ...]) -> _Scorer:
+    """One model per image shape for all evaluations of a process: to compile it takes longer than to score few images.
+
+    A model that sees two shapes is compiled for an unknown one, of which the metrics can't be computed.
+    """
     return _Scorer(functions)
 
 
@@ -154,7 +157,8 @@ def score_contenders(
         images: the real images, uint8 (n, size, size, channels), by row number.
         progress: called with (pairs scored, all pairs).
     """
-    n, scorer = len(images), _scorer(tuple(metric.function for metric in METRICS.values()))
+    n, functions = len(images), tuple(metric.function for metric in METRICS.values())
+    scorer = _scorer(functions, images.shape[1:])
     values = np.empty((len(contenders), len(METRICS), n), np.float32)
     for rows in chunks_of(n, _BATCH):
         # Filled up, so that one shape is compiled.
