@@ -9,7 +9,7 @@ from keras_a2i.errors import ConfigError
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: FeatureConfig(hop=0.5), "hop must be positive, at most frame"),
+        (lambda: FeatureConfig(hop=0.5), "hop must be positive and at most frame"),
         (lambda: FeatureConfig(n_mfcc=40), "n_mfcc must lie between 1 and n_mels"),
         (lambda: FeatureConfig(sample_rate=10), "sample_rate must be a whole number of Hz"),
         (lambda: FeatureConfig(duration=100.0), "duration must lie between"),

@@ -11,7 +11,7 @@ from keras import layers
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import ModelError, UsageError
-from keras_a2i.layers import LabelHead, LatentPad
+from keras_a2i.layers import LabelHead, LabelPrototypes, LatentPad
 from keras_a2i.models.encoder import INPUT_KINDS, Encoder
 from keras_a2i.models.generator import Generator
 from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
@@ -107,7 +107,7 @@ class AudioToImage(keras.Model):
         self.features = features if kind == "waveform" or length == features.n_features else _embedding(length)
         self.image = ImageConfig(size=int(image.shape[1]), channels=int(image.shape[3]))
         self.labels = tuple(labels)
-        self.n_labels = n_labels
+        self.n_labels = n_labels or (prototypes.n_labels if prototypes is not None else 0)
         self.style_units = style_units
         self.ensemble = ensemble
         self.normalization = (
@@ -314,7 +314,9 @@ def _connect_generator(
             "The generator must return square images of 1 or 3 channels, of image_size and channels where they are "
             f"given ({image_size}, {channels}). Received: an output of shape {tuple(image.shape)}"
         )
-    return layers.Activation("linear", dtype="float32", name="image")(image), None
+    # An own generator may classify, too.
+    prototypes = next((layer for layer in generator.layers if isinstance(layer, LabelPrototypes)), None)
+    return layers.Activation("linear", dtype="float32", name="image")(image), prototypes
 
 
 def _embedding(length: int) -> FeatureConfig:

@@ -7,6 +7,7 @@ import keras
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import UsageError
 from keras_a2i.layers import MFCC
+from keras_a2i.models.audio_to_image import AudioToImage
 
 
 def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> keras.Model:
@@ -18,7 +19,8 @@ def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> 
         features: configuration of its features; None is the default one.
 
     Returns:
-        A functional model: "waveform" (batch, n_samples) float32 in [-1, 1] at `features.sample_rate` to "image".
+        A functional model: "waveform" (batch, n_samples) float32 in [-1, 1] at `features.sample_rate` to "image"; an
+        `AudioToImage` for one without a style.
 
     Raises:
         UsageError: if the model's number of features isn't that of the configuration, or it is a model of embeddings.
@@ -37,7 +39,12 @@ def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> 
             f"Received: a model of inputs {model.input_shape}"
         )
     waveform = keras.Input((features.n_samples,), name="waveform")
-    return keras.Model(waveform, _apply(model, mfcc_features(waveform, features)), name=model.name)
+    inputs = mfcc_features(waveform, features)
+    if isinstance(model, AudioToImage) and not model.style_units:
+        encoder = keras.Model(waveform, _apply(model.encoder, inputs), name="encoder")
+        labels = {"labels": model.labels, "n_labels": model.n_labels}
+        return AudioToImage(encoder, model.generator, features=features, input="waveform", name=model.name, **labels)
+    return keras.Model(waveform, _apply(model, inputs), name=model.name)
 
 
 def mfcc_features(waveform: keras.KerasTensor, features: FeatureConfig) -> keras.KerasTensor:

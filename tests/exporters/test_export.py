@@ -46,7 +46,7 @@ def test_with_frontend_accepts_waveforms_and_shares_weights(make_model, clips, t
         UsageError, match=r"finite clips of audio, \(batch, 16000\). Received: shape \(1, 104\). Pass sample_rate"
     ):
         by_audio.predict(np.zeros((1, 104)))
-    with pytest.raises(UsageError, match=r"must take the 26 features of the configuration"):
+    with pytest.raises(UsageError, match=r"must be the 26 features of the configuration"):
         with_frontend(model, FeatureConfig(duration=0.25))
     with pytest.raises(ModelError, match=r"16000 samples"):
         save_model(model, tmp_path / "wrong.keras", dataclasses.replace(metadata, input="waveform"))
@@ -75,7 +75,7 @@ def test_export_agrees_on_real_pairs_and_loads(run, clips, tmp_path, input_, for
     assert done.agreement.ssim >= max(limits.ssim, 0.97) and done.agreement.latency > 0
     predictor = load(path)
     assert predictor.metadata.input == input_ and predictor.metadata.license == "CC0-1.0"
-    assert predictor.metadata.recipe == ""
+    assert predictor.metadata.recipe == "features"
     expected, found = _predict_clips(load(run), clips), _predict_clips(predictor, clips)
     mean = limits.mean if np.isfinite(limits.mean) else 1e-4
     assert found.dtype == np.float32 and np.abs(found - expected).mean() <= mean * 2

@@ -41,7 +41,7 @@ def _with_head(head):
 
 
 def test_label_crossentropy_of_an_ensemble_trains_each_head_alone():
-    objective = attached(LabelCrossentropy(ensemble=2), latent_dim=6, n_labels=4)
+    objective = attached(LabelCrossentropy(), latent_dim=6, n_labels=4, ensemble=2)
     content = np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32)
     labels = np.array([0, 3, 1], np.int32)
     alone = []

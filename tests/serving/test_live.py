@@ -196,7 +196,7 @@ def test_file_input_plays_at_real_speed(tmp_path):
     assert all(now >= at - 1e-9 for _, at, now in written)
     source.stop()
     (tmp_path / "bad.wav").write_bytes(b"no audio")
-    with pytest.raises(SourceError, match=r"bad.wav can't be read as sound"):
+    with pytest.raises(SourceError, match=r"bad.wav can't be read as audio"):
         FileInput(tmp_path / "bad.wav", RATE)
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from keras import layers, ops
 
 from keras_a2i.config import ImageConfig
-from keras_a2i.layers import LabelPrototypes, LatentPad
+from keras_a2i.layers import LabelPrototypes
+from keras_a2i.models import AudioToImage
 from keras_a2i.objectives import TrainState
 
 
@@ -33,7 +34,7 @@ def attached(objective, autoencoder=None, *, latent_dim=4, size=16, channels=1, 
 
 
 def small_model(*, style_units=0, n_labels=0, dropout=0.0, seed=0):
-    """A model of 6 features to 16 x 16 grey images with the parts of an `AudioToImage`, all weights seeded."""
+    """An `AudioToImage` of 6 features to 16 x 16 grey images, all weights seeded."""
 
     def dense(units, number, **options):
         return layers.Dense(units, kernel_initializer=keras.initializers.GlorotUniform(seed + number), **options)
@@ -41,9 +42,10 @@ def small_model(*, style_units=0, n_labels=0, dropout=0.0, seed=0):
     features = keras.Input((6,), name="features")
     x = layers.LayerNormalization()(dense(16, 0)(features))
     x = layers.Dropout(dropout, seed=seed)(layers.LeakyReLU(0.2)(x))
-    x = dense(8, 1, name="content" if style_units else "latent")(x)
-    x = LatentPad(style_units, name="latent")(x) if style_units else x
-    x = LabelPrototypes(n_labels, style_units=style_units, name="label_prototypes")(x) if n_labels else x
+    encoder = keras.Model(features, dense(8, 1)(x))
+    latent = keras.Input((8 + style_units,), name="latent")
+    x = LabelPrototypes(n_labels, style_units=style_units)(latent) if n_labels else latent
     x = layers.BatchNormalization(momentum=0.9)(dense(32, 2)(x))
     x = dense(256, 3, activation="tanh")(layers.LeakyReLU(0.2)(x))
-    return keras.Model(features, layers.Reshape((16, 16, 1), dtype="float32", name="image")(x))
+    generator = keras.Model(latent, layers.Reshape((16, 16, 1), dtype="float32")(x))
+    return AudioToImage(encoder, generator, style_units=style_units)
