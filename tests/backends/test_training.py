@@ -104,7 +104,7 @@ from keras_a2i.objectives import LabelCrossentropy, MeanSquaredError, MultiScale
 rng = np.random.default_rng(0)
 features = rng.standard_normal((24, 6)).astype("float32")
 images, labels = random_images(24, 16, 1), (np.arange(24) % 2).astype("int32")
-objectives = [MeanSquaredError(batch_size=8), MultiScaleSSIM(), LabelCrossentropy(), TemporalDifference(0.1, batch_size=8)]
+objectives = [MeanSquaredError(batch_size=8), MultiScaleSSIM(), LabelCrossentropy(), TemporalDifference(0.1, 8)]
 training = TrainingModel(small_model(n_labels=2), objectives, total_steps=9, freeze_encoder_after=0.5)
 for variable in training.trainable_variables:
     if "kernel" in variable.path or "prototypes" in variable.path:

@@ -191,9 +191,8 @@ def objectives_of_every_kind():
 
 @pytest.mark.training
 def test_training_model_saves_and_loads_whole(tmp_path):
-    model = small_model()
+    model = small_model(n_labels=2)
     autoencoder = ImageAutoencoder(_generator_of(model), 2, batch_size=8)
-    model.n_labels = 2
     training = TrainingModel(
         model, objectives_of_every_kind(), total_steps=7, freeze_encoder_after=0.6, autoencoder=autoencoder
     )
