@@ -77,9 +77,9 @@ def test_results_are_the_same_under_any_global_setting(setting, expected):
         np.testing.assert_allclose(value, expected[name], rtol=1e-6, atol=1e-6, err_msg=f"{name}, {setting}")
 
 
-def test_image_layers_keep_channels_last(setting):
-    if setting != "channels_first":
-        pytest.skip("concerns the image data format")
+@pytest.mark.usefixtures("setting")
+@pytest.mark.parametrize("setting", ["channels_first"], indirect=True)
+def test_image_layers_keep_channels_last():
     x = np.arange(2 * 3 * 5 * 8, dtype="float32").reshape(2, 3, 5, 8)
     found = keras.ops.convert_to_numpy(layers.DepthToSpace(2)(x))
     np.testing.assert_array_equal(found, x.reshape(2, 3, 5, 2, 2, 2).transpose(0, 1, 3, 2, 4, 5).reshape(2, 6, 10, 2))

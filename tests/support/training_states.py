@@ -44,6 +44,7 @@ def small_model(*, style_units=0, n_labels=0, dropout=0.0, seed=0):
     x = dense(8, 1, name="content" if style_units else "latent")(x)
     x = LatentPad(style_units, name="latent")(x) if style_units else x
     x = LabelPrototypes(n_labels, style_units=style_units, name="label_prototypes")(x) if n_labels else x
-    x = layers.BatchNormalization(momentum=0.9)(dense(32, 2)(x))
+    # A bias would have no gradient but the rounding errors, which Adam makes as large as any other.
+    x = layers.BatchNormalization(momentum=0.9)(dense(32, 2, use_bias=False)(x))
     x = dense(256, 3, activation="tanh")(layers.LeakyReLU(0.2)(x))
     return keras.Model(features, layers.Reshape((16, 16, 1), dtype="float32", name="image")(x))
