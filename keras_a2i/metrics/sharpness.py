@@ -34,7 +34,7 @@ def sharpness(y_true: Any, y_pred: Any) -> Any:
         `cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var()` of 8-bit images.
     """
     real, generated = (_laplacian_variance(images) for images in as_image_batches(y_true, y_pred, min_size=3))
-    if_flat = ops.where(generated > 0, CAP, 1.0)
+    if_flat = 1.0 + (CAP - 1.0) * ops.cast(generated > 0, "float32")
     return ops.where(real > 0, ops.minimum(generated / ops.where(real > 0, real, 1.0), CAP), if_flat)
 
 

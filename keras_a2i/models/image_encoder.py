@@ -32,7 +32,7 @@ def image_encoder(image_size: int, channels: int, n_outputs: int, width: float =
     for i in range(int(math.log2(image_size // _SMALLEST))):
         # Large images are reduced first, with few channels.
         filters = round(width * _WIDTHS[min(i, len(_WIDTHS) - 1)])
-        x = layers.Conv2D(filters, 4, strides=2, padding="same", name=f"picture_{i}")(x)
+        x = layers.Conv2D(filters, 4, strides=2, padding="same", data_format="channels_last", name=f"picture_{i}")(x)
         x = layers.LeakyReLU(SLOPE, name=f"{FEATURES}{i}")(x)
-    x = layers.Flatten(name="picture_flat")(x)
+    x = layers.Flatten(data_format="channels_last", name="picture_flat")(x)
     return keras.Model(image, layers.Dense(n_outputs, name="vector")(x), name="image_encoder")

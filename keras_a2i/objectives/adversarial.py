@@ -53,17 +53,18 @@ class Adversarial(Objective):
     def loss(self, state: TrainState) -> Any:
         real, fake = state.images, state.sampled
         content = ops.stop_gradient(state.content)
-        on_real = self.discriminator([real, content])
-        on_fake = self.discriminator([ops.stop_gradient(fake), content])
+        on_real = ops.cast(self.discriminator([real, content]), "float32")
+        on_fake = ops.cast(self.discriminator([ops.stop_gradient(fake), content]), "float32")
         discriminator_loss = ops.mean(ops.relu(1 - on_real)) + ops.mean(ops.relu(1 + on_fake))
         if state.training:
             noisy = real + _NOISE * keras.random.normal(ops.shape(real), seed=self._seed_generator)
-            slope = ops.mean(ops.square(self.discriminator([noisy, content]) - on_real)) / _NOISE**2
+            on_noisy = ops.cast(self.discriminator([noisy, content]), "float32")
+            slope = ops.mean(ops.square(on_noisy - on_real)) / _NOISE**2
             discriminator_loss = discriminator_loss + 0.5 * self.smoothness * slope
         constants = [ops.stop_gradient(variable.value) for variable in self.discriminator.trainable_variables]
         others = [variable.value for variable in self.discriminator.non_trainable_variables]
         realism, _ = self.discriminator.stateless_call(constants, others, [fake, content])
-        return discriminator_loss - ops.mean(realism)
+        return discriminator_loss - ops.mean(ops.cast(realism, "float32"))
 
     def ramp(self, progress: Any) -> Any:
         return ops.cast(progress >= self.start, "float32")

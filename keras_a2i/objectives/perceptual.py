@@ -58,4 +58,5 @@ class Perceptual(Objective):
 
 def _relative_distance(real: Any, generated: Any) -> Any:
     """Returns the mean squared distance, divided by the mean square of the real features."""
+    real, generated = ops.cast(real, "float32"), ops.cast(generated, "float32")
     return ops.mean(ops.square(real - generated)) / (ops.mean(ops.square(real)) + 1e-6)

@@ -169,7 +169,7 @@ class TrainingModel(keras.Model):
         state = (self._training_state if training else self._evaluation_state)(x, images, labels, y_pred)
         total = 0.0
         for objective, tracker in zip(self.objectives, self._trackers, strict=True):
-            loss = objective.loss(state)
+            loss = ops.cast(objective.loss(state), "float32")
             if len(self.objectives) > 1:
                 tracker.update_state(loss)
             total += objective.weight * objective.ramp(state.progress) * loss
