@@ -33,8 +33,9 @@ class ImageAutoencoder(keras.Model):
 
     Example:
         >>> generator = keras.Sequential([keras.Input((8,)), layers.Dense(256), layers.Reshape((16, 16, 1))])
-        >>> ImageAutoencoder(generator)(np.zeros((2, 16, 16, 1))).shape
-        TensorShape([2, 16, 16, 1])
+        >>> import numpy as np
+        >>> tuple(ImageAutoencoder(generator)(np.zeros((2, 16, 16, 1))).shape)
+        (2, 16, 16, 1)
     """
 
     def __init__(
