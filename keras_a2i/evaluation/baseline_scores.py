@@ -1,7 +1,6 @@
 """Scores of the baselines alone: what a model must beat, before there is one."""
 
 import dataclasses
-import pathlib
 from typing import Any
 
 from keras_a2i.evaluation.baselines import baselines
@@ -9,6 +8,7 @@ from keras_a2i.evaluation.pairs import read_pairs
 from keras_a2i.evaluation.report_data import ContenderScores, Leak, MetricInfo
 from keras_a2i.evaluation.scoring import METRICS, score_contenders
 from keras_a2i.evaluation.statistics import find_leak
+from keras_a2i.records.records import as_records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ def score_baselines(records: Any, *, split: str = "val") -> BaselineScores:
     Raises:
         RecordsError: if the records lack the split.
     """
-    records = pathlib.Path(getattr(records, "path", records))
+    records = as_records(records)
     train, held_out = read_pairs(records, "train"), read_pairs(records, split)
     contenders = score_contenders(baselines(train, held_out), held_out.images)
     metrics = [metric.info for metric in METRICS.values()]

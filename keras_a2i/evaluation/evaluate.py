@@ -1,6 +1,5 @@
 """`evaluate`: what a model's images are worth, beside contenders that need no audio or no model."""
 
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from keras_a2i.evaluation.verdict import judge
 from keras_a2i.features.mfcc import mfcc
 from keras_a2i.media.conversion import to_uint8
 from keras_a2i.records.manifest import Manifest
+from keras_a2i.records.records import as_records
 from keras_a2i.version import library_versions
 
 # These register their measures, in this order.
@@ -74,8 +74,8 @@ def evaluate(
         RecordsError: if the records lack the split or hold fewer than two held-out pairs.
         UsageError: if the model and the records don't fit together.
     """
-    records = pathlib.Path(getattr(records, "path", records))
-    manifest = Manifest.read(records)
+    records = as_records(records)
+    manifest = records.manifest
     subject = open_subject(model, manifest, input)
     tell = progress or (lambda _: None)
     keras.utils.set_random_seed(seed)
@@ -125,7 +125,7 @@ def evaluate(
     paper = paper_notes(train, held_out, leak) if is_paper else []
     return Report(
         model=subject.name if model_name is None else model_name,
-        records=str(records),
+        records=str(records.path),
         split=split,
         n_pairs=len(held_out),
         n_sources=len(set(held_out.sources)),

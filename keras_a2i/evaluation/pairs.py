@@ -5,15 +5,14 @@ else an object that reads or generates the rows. Nothing here holds the images o
 """
 
 import dataclasses
-import pathlib
+import os
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 
 from keras_a2i.errors import RecordsError
-from keras_a2i.media.conversion import from_int16
-from keras_a2i.records.random_access import PairIndex
+from keras_a2i.records.records import Records, as_records
 
 MEMORY_BUDGET = 256 << 20
 """Bytes up to which the images of a split, or what a model generates for it, are kept."""
@@ -62,26 +61,26 @@ class Pairs:
 
 
 class _Stored:
-    """Rows of a `PairIndex` in another order, read when they are asked for."""
+    """Images or waveforms of a split in another order, read when they are asked for."""
 
-    def __init__(self, index: PairIndex, order: np.ndarray, waveforms: bool = False):
-        self._index, self._order, self._waveforms = index, order, waveforms
-        each = (index.manifest.features.n_samples,) if waveforms else index.manifest.image.shape
+    def __init__(self, records: Records, split: str, order: np.ndarray, waveforms: bool = False):
+        self._records, self._split, self._order, self._waveforms = records, split, order, waveforms
+        each = (records.features.n_samples,) if waveforms else records.image.shape
         self.shape = (len(order), *each)
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        numbers = self._order[rows]
-        return from_int16(self._index.waveforms(numbers)) if self._waveforms else self._index.images(numbers)
+        found = self._records.rows(self._split, self._order[rows], "waveform" if self._waveforms else "features")
+        return found.inputs if self._waveforms else found.images
 
 
-def read_pairs(records: str | pathlib.Path, split: str, input: str = "features") -> Pairs:
+def read_pairs(records: Records | str | os.PathLike[str], split: str, input: str = "features") -> Pairs:
     """Reads what identifies the pairs of a split, and their images where they fit `MEMORY_BUDGET`.
 
     Args:
-        records: the records folder.
+        records: the records, or their folder.
         split: "train", "val" or "test".
         input: "features", or "waveform" for a model whose input is a waveform.
 
@@ -89,26 +88,27 @@ def read_pairs(records: str | pathlib.Path, split: str, input: str = "features")
         RecordsError: if the records lack the split, or the waveform where it is the input.
         CorruptRecordError: at a damaged record, naming file and record.
     """
-    index = PairIndex(records, split)
-    if input == "waveform" and not index.manifest.waveform:
+    records = as_records(records)
+    if input == "waveform" and not records.has_waveform:
         raise RecordsError(
-            f"The records must hold waveforms for a model whose input is a waveform. Received: {records}. Build them "
-            "from audio and keep the waveform"
+            f"The records must hold waveforms for a model whose input is a waveform. Received: {records.path}. Build "
+            "them from audio and keep the waveform"
         )
-    order = np.lexsort((index.times, index.sources))
-    images: Rows = _Stored(index, order)
-    if len(index) * int(np.prod(index.manifest.image.shape)) <= MEMORY_BUDGET:
-        images = np.concatenate([images[rows] for rows in chunks_of(len(index))])
-    features = index.features[order]
-    waveforms = _Stored(index, order, waveforms=True) if index.manifest.waveform else None
+    table = records.table(split)
+    order = np.lexsort((table.times, table.sources))
+    images: Rows = _Stored(records, split, order)
+    if len(table) * int(np.prod(records.image.shape)) <= MEMORY_BUDGET:
+        images = np.concatenate([images[rows] for rows in chunks_of(len(table))])
+    features = table.features[order]
+    waveforms = _Stored(records, split, order, waveforms=True) if records.has_waveform else None
     return Pairs(
-        ids=index.ids[order],
-        sources=index.sources[order],
-        labels=index.labels[order],
-        times=index.times[order],
+        ids=table.ids[order],
+        sources=table.sources[order],
+        labels=table.labels[order],
+        times=table.times[order],
         features=features,
         images=images,
-        factors=[index.factors[row] for row in order],
+        factors=[table.factors[row] for row in order],
         inputs=waveforms if input == "waveform" and waveforms is not None else features,
         waveforms=waveforms,
     )

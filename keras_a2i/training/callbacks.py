@@ -42,7 +42,7 @@ class HeldOutScores(keras.callbacks.Callback):
         parts = [slice(i, i + at_once) for i in range(0, len(self._images), at_once)]
         scores = [score_images(self._images[part], self._predict_fn(self._inputs[part]), at_once) for part in parts]
         means = np.concatenate(scores, axis=1).mean(axis=1, dtype=np.float64).tolist()
-        values = self._losses() | dict(zip(SCORES, means, strict=True))
+        values = self._losses(parts) | dict(zip(SCORES, means, strict=True))
         _values(logs).update({f"val_{name}": float(value) for name, value in values.items()})
 
     def _losses(self) -> dict[str, float]:
