@@ -45,9 +45,15 @@ class HeldOutScores(keras.callbacks.Callback):
         values = self._losses(parts) | dict(zip(SCORES, means, strict=True))
         _values(logs).update({f"val_{name}": float(value) for name, value in values.items()})
 
-    def _losses(self) -> dict[str, float]:
+    def _losses(self, parts: list[slice]) -> dict[str, float]:
         """The losses of the objectives; a `TrainingModel` validates without drawing random numbers."""
-        return self.model.evaluate(self._inputs, self._targets, batch_size=SCORED_AT_ONCE, verbose=0, return_dict=True)
+        self.model.reset_metrics()
+        losses: dict[str, float] = {}
+        for part in parts:
+            targets = keras.tree.map_structure(lambda values, rows=part: values[rows], self._targets)
+            losses = self.model.test_on_batch(self._inputs[part], targets, return_dict=True)
+        self.model.reset_metrics()
+        return losses
 
 
 class History(keras.callbacks.Callback):
