@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_a2i.errors import CorruptRecordError, RecordsError
+from keras_a2i.errors import RecordsError
 from keras_a2i.records.decoded_split import DecodedSplit, PairTable
 from keras_a2i.records.example import decode_factors, decode_image, parse_examples
 from keras_a2i.records.manifest import Manifest
@@ -57,7 +57,6 @@ class SplitReader:
         self.count = sum(shard.count for shard in self._shards)
         self._n_samples = manifest.features.n_samples if waveform else None
         self._on_damage = on_damage
-        self._failure: CorruptRecordError | None = None
         self._label_numbers = {label: number for number, label in enumerate(manifest.label_names)}
 
     def pairs(self, seed: int | None = None, names: Sequence[str] | None = None) -> tf.data.Dataset:
@@ -91,19 +90,27 @@ class SplitReader:
             deterministic=True,
         )
 
-    def batches(self, batch_size: int = _BATCH) -> Iterator[DecodedSplit]:
-        """Yields decoded batches in the order of the shards; a few batches are in memory at a time.
+    def batches(self, batch_size: int = _BATCH, read_ahead: int = 1024) -> Iterator[DecodedSplit]:
+        """Yields decoded batches in the order of the shards, with about `read_ahead` encoded pairs in memory at a time.
 
         Raises:
             CorruptRecordError: at a damaged record, unless damage is reported by `on_damage`.
         """
-        try:
-            for batch in self.pairs().batch(batch_size).prefetch(2).as_numpy_iterator():
-                yield self._decoded(batch)
-        except tf.errors.OpError:
-            if self._failure is not None:
-                raise self._failure from None
-            raise
+        # Not a data set of a generator: TensorFlow then has every freed tensor returned to the operating system, which
+        # slows all that follows in the process.
+        records = itertools.chain.from_iterable(
+            itertools.chain.from_iterable(self._chunks_of(index) for index in range(len(self._paths)))
+        )
+        image_shape = self.manifest.image.shape
+        while group := list(itertools.islice(records, max(1, read_ahead // batch_size) * batch_size)):
+            chunks = tf.data.Dataset.from_tensor_slices(group).batch(_CHUNK)
+            pairs = chunks.map(lambda chunk: self._parse(chunk, None)).unbatch()
+            decoded = pairs.map(
+                lambda pair: pair | {"image": decode_image(pair["image"], image_shape)},
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+            yield from map(self._decoded, decoded.batch(batch_size).prefetch(2).as_numpy_iterator())
 
     def rows(self, rows: np.ndarray) -> DecodedSplit:
         """Reads the given rows of the split; the others are skipped without being read.
@@ -166,14 +173,10 @@ class SplitReader:
         """Yields the serialised pairs of a shard, up to 16 at a time."""
         on_damage = self._on_damage
         chunk: list[bytes] = []
-        try:
-            for data in read_records(self._paths[index], on_damage and (lambda damage: on_damage(str(damage)))):
-                chunk.append(data)
-                if len(chunk) == _CHUNK:
-                    yield chunk
-                    chunk = []
-        except CorruptRecordError as error:
-            self._failure = error
-            raise
+        for data in read_records(self._paths[index], on_damage and (lambda damage: on_damage(str(damage)))):
+            chunk.append(data)
+            if len(chunk) == _CHUNK:
+                yield chunk
+                chunk = []
         if chunk:
             yield chunk
