@@ -24,8 +24,8 @@ class TrainState:
             if the model has no style units.
         style: mean and log variance of the style inferred from the real images, (batch, style_units) each, or None.
         progress: completed fraction of the training, a scalar from 0 to 1.
-        training: False in `evaluate` and validation. An objective must then be deterministic: what it draws at random
-            would change the training that follows.
+        training: False in `evaluate` and validation. An objective must then be deterministic: drawing random
+            numbers would change the training that follows.
     """
 
     images: Any
