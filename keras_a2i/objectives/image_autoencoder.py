@@ -33,7 +33,7 @@ class ImageAutoencoder(keras.Model):
 
     Example:
         >>> generator = keras.Sequential([keras.Input((8,)), layers.Dense(256), layers.Reshape((16, 16, 1))])
-        >>> ImageAutoencoder(generator)(np.zeros((2, 16, 16, 1))).shape
+        >>> ImageAutoencoder(generator)(ops.zeros((2, 16, 16, 1))).shape
         TensorShape([2, 16, 16, 1])
     """
 

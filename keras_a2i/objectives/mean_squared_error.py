@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import keras
+
 from keras_a2i.losses import BatchScaledMSE
 from keras_a2i.objectives.objective import ImageObjective, register_objective
 
@@ -19,8 +21,8 @@ class MeanSquaredError(ImageObjective):
         Vuruma, "Generating Images from Audio Input", section IV.
 
     Example:
-        >>> MeanSquaredError(batch_size=4)(np.zeros((1, 16, 16, 3)), np.full((1, 16, 16, 3), 0.5)).numpy().tolist()
-        [1.0]
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(768), keras.layers.Reshape((16, 16, 3))])
+        >>> model.compile("adam", loss=MeanSquaredError(batch_size=32))
     """
 
     id = "mse"

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_a2i.errors import UsageError
+from keras_a2i.objectives.replicas import undo_replica_scaling
 
 
 @dataclasses.dataclass
@@ -169,7 +170,9 @@ class LossObjective(Objective):
         self.loss_fn = loss_fn
 
     def loss(self, state: TrainState) -> Any:
-        return ops.mean(ops.cast(self.loss_fn(state.images, state.generated), "float32"))
+        loss = ops.mean(ops.cast(self.loss_fn(state.images, state.generated), "float32"))
+        is_reduced = isinstance(self.loss_fn, keras.losses.Loss) and self.loss_fn.reduction not in (None, "none", "sum")
+        return undo_replica_scaling(loss) if is_reduced else loss
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"loss_fn": keras.saving.serialize_keras_object(self.loss_fn)}

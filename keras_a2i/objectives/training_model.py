@@ -12,6 +12,7 @@ from keras_a2i.objectives._latent_model import with_parts
 from keras_a2i.objectives.encoder_freezing import EncoderFreezing, exclude_frozen_encoder
 from keras_a2i.objectives.image_autoencoder import ImageAutoencoder
 from keras_a2i.objectives.objective import LossObjective, Objective, TrainState
+from keras_a2i.objectives.replicas import n_replicas
 
 
 @keras.saving.register_keras_serializable("keras_a2i")
@@ -176,7 +177,7 @@ class TrainingModel(keras.Model):
             total += objective.weight * objective.ramp(state.progress) * loss
         if training:
             self.step.assign_add(1)
-        return total
+        return total if n_replicas() == 1 else total / n_replicas()
 
     def _training_state(self, x: Any, images: Any, labels: Any, y_pred: dict[str, Any]) -> TrainState:
         if self._style is None:
