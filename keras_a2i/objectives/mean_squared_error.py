@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import keras
-
 from keras_a2i.losses import BatchScaledMSE
 from keras_a2i.objectives.objective import ImageObjective, register_objective
 
@@ -21,6 +19,7 @@ class MeanSquaredError(ImageObjective):
         Vuruma, "Generating Images from Audio Input", section IV.
 
     Example:
+        >>> import keras
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(768), keras.layers.Reshape((16, 16, 3))])
         >>> model.compile("adam", loss=MeanSquaredError(batch_size=32))
     """
