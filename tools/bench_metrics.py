@@ -1,9 +1,9 @@
-"""What the metrics cost: SSIM beside `tf.image.ssim`, every metric, and held-out scores as a share of an epoch.
+"""What the metrics cost: SSIM beside `tf.image.ssim`, every metric, and validation as a share of an epoch.
 
     python tools/bench_metrics.py [--rounds 7] [--epochs 3] [--size 256] [--batch-size 64]
 
-All of one table are measured in turn, round by round, in one process, so that what else the machine does hits all
-alike. Metrics are compiled by XLA, as while training; `tf.image.ssim` runs with and without.
+All rows of a table are measured in turn, round by round, in one process, so that other load on the machine affects all
+alike. Metrics are compiled by XLA; `tf.image.ssim` runs with and without.
 """
 
 import statistics
@@ -16,16 +16,14 @@ import numpy as np
 import tensorflow as tf
 
 from keras_a2i import metrics
-from keras_a2i.objectives import TrainingModel
-from keras_a2i.recipes import get_recipe
-from keras_a2i.training.callbacks import HeldOutScores
-from keras_a2i.training.trainer import MIN_SCORED
+from keras_a2i.losses import BatchScaledMSE
+from keras_a2i.recipes.encoder_generator import encoder_generator
 
-TRAIN, VAL, N_FEATURES = 360, 120, 104
+N_TRAIN, N_VAL, N_FEATURES = 360, 32, 104
 
 
-def random_images(n: int, size: int, seed: int) -> np.ndarray:
-    """Smooth pictures with noise, float32 (n, size, size, 3) in [-1, 1]."""
+def smooth_images(n: int, size: int, seed: int) -> np.ndarray:
+    """Returns smooth images with noise, float32 (n, size, size, 3) in [-1, 1]."""
     rng = np.random.default_rng(seed)
     coarse = rng.uniform(-1, 1, (n, 8, 8, 3)).astype(np.float32)
     smooth = tf.image.resize(coarse, (size, size), method="bicubic").numpy()
@@ -33,7 +31,7 @@ def random_images(n: int, size: int, seed: int) -> np.ndarray:
 
 
 def in_turn(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each function in each round, after one round to warm up."""
+    """Returns the seconds of every function in every round, after one round to warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for number in range(rounds + 1):
         for name, function in functions.items():
@@ -45,7 +43,7 @@ def in_turn(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str
 
 
 def table(title: str, seconds: dict[str, list[float]], base: str) -> None:
-    """Prints medians, ranges and how many times the base's median each takes."""
+    """Prints medians, ranges and ratios to the median of the base."""
     of_base = statistics.median(seconds[base])
     click.echo(f"\n{title:36}{'median s':>10}{'from':>9}{'to':>9}{'ratio':>8}{'1/ratio':>9}")
     for name, values in seconds.items():
@@ -55,13 +53,9 @@ def table(title: str, seconds: dict[str, list[float]], base: str) -> None:
         )
 
 
-def compiled(function: Callable, jit: bool = True) -> Callable:
-    return tf.function(function, jit_compile=jit)
-
-
 def bench_ssim(batch_size: int, size: int, rounds: int) -> None:
-    """Our SSIM beside TensorFlow's, on the same images."""
-    real, generated = (tf.constant(random_images(batch_size, size, seed)) for seed in (0, 1))
+    """Compares the library's SSIM with that of TensorFlow on the same images."""
+    real, generated = (tf.constant(smooth_images(batch_size, size, seed)) for seed in (0, 1))
 
     def tensorflow(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         return tf.image.ssim(x + 1, y + 1, max_val=2.0)
@@ -74,10 +68,10 @@ def bench_ssim(batch_size: int, size: int, rounds: int) -> None:
         return metric.result()
 
     variants = {
-        "tf.image.ssim": compiled(tensorflow, jit=False),
-        "tf.image.ssim, XLA": compiled(tensorflow),
-        "ssim, XLA": compiled(metrics.ssim),
-        "SSIM, XLA": compiled(mean_by_the_class),
+        "tf.image.ssim": tf.function(tensorflow),
+        "tf.image.ssim, XLA": tf.function(tensorflow, jit_compile=True),
+        "ssim, XLA": tf.function(metrics.ssim, jit_compile=True),
+        "SSIM, XLA": tf.function(mean_by_the_class, jit_compile=True),
     }
     values = {name: function(real, generated).numpy() for name, function in variants.items()}
     seconds = in_turn({name: lambda f=f: f(real, generated).numpy() for name, f in variants.items()}, rounds)
@@ -89,42 +83,27 @@ def bench_ssim(batch_size: int, size: int, rounds: int) -> None:
 
 
 def bench_all(batch_size: int, size: int, rounds: int) -> None:
-    """Every metric and convention."""
-    real, generated = (tf.constant(random_images(batch_size, size, seed)) for seed in (0, 1))
-    functions = {f"ssim {c}": lambda x, y, c=c: metrics.ssim(x, y, c) for c in ("gaussian", "uniform", "paper")}
-    for convention in ("channel", "joint", "paper"):
-        name = f"histogram_similarity {convention}"
-        functions[name] = lambda x, y, c=convention: metrics.histogram_similarity(x, y, convention=c)
-    for name in ("psnr", "sharpness", "spectral_texture", "low_luminance_error", "scaled_mse"):
-        functions[name] = getattr(metrics, name)
-    variants = {name: compiled(function) for name, function in functions.items()}
+    """Compares every metric and convention with SSIM."""
+    real, generated = (tf.constant(smooth_images(batch_size, size, seed)) for seed in (0, 1))
+    variants = {name: tf.function(spec.function, jit_compile=True) for name, spec in metrics.METRICS.items()}
     seconds = in_turn({name: lambda f=f: f(real, generated).numpy() for name, f in variants.items()}, rounds)
-    table(f"metrics of {batch_size} x {size} x {size} x 3", seconds, "ssim gaussian")
+    table(f"metrics of {batch_size} x {size} x {size} x 3", seconds, "ssim")
 
 
 def bench_epoch(batch_size: int, size: int, epochs: int) -> None:
-    """An epoch of recipe "paper" with and without the scores of held-out images."""
-    rng = np.random.default_rng(0)
-    features = rng.standard_normal((TRAIN + VAL, N_FEATURES)).astype(np.float32)
-    images = random_images(TRAIN + VAL, size, 0)
+    """Compares an epoch of the paper's network with the validation of a sample of held-out pairs."""
+    features = np.random.default_rng(0).standard_normal((N_TRAIN + N_VAL, N_FEATURES)).astype(np.float32)
+    images = smooth_images(N_TRAIN + N_VAL, size, 0)
     pairs = tf.data.Dataset.from_tensor_slices((features, images))
-    train = pairs.take(TRAIN).batch(batch_size).prefetch(2)
-    scored = max(MIN_SCORED, TRAIN // 16)
-    held_out = features[TRAIN : TRAIN + scored], images[TRAIN : TRAIN + scored]
-    recipe = get_recipe("paper")
-    network = recipe.build(n_features=N_FEATURES, image_size=size)
-    model = TrainingModel(network, recipe.make_objectives(batch_size=batch_size))
-    model.compile(recipe.make_optimizer(1_000), jit_compile=False)
-    x, y = next(iter(train))
-
-    def epoch(*callbacks: keras.callbacks.Callback) -> None:
-        model.fit(train, epochs=1, shuffle=False, verbose=0, callbacks=list(callbacks))
-
-    scores = HeldOutScores(network.predict_on_batch, *held_out, held_out[1])
+    train, val = (part.batch(batch_size).prefetch(2) for part in (pairs.take(N_TRAIN), pairs.skip(N_TRAIN)))
+    model = encoder_generator("paper", n_features=N_FEATURES, image_size=size)
+    scores = [metrics.SSIM(), metrics.HistogramSimilarity()]
+    model.compile(keras.optimizers.Adam(0.0625, 0.5), BatchScaledMSE(batch_size), metrics=scores, jit_compile=False)
+    plain = encoder_generator("paper", n_features=N_FEATURES, image_size=size)
+    plain.compile(keras.optimizers.Adam(0.0625, 0.5), BatchScaledMSE(batch_size), jit_compile=False)
     variants = {
-        f"epoch, {TRAIN} images": epoch,
-        f"epoch, {scored} held-out images scored": lambda: epoch(scores),
-        "one training step": lambda: model.train_on_batch(x, y),
+        f"epoch, {N_TRAIN} images": lambda: plain.fit(train, epochs=1, shuffle=False, verbose=0),
+        f"validation, {N_VAL} images": lambda: model.evaluate(val, verbose=0),
     }
     seconds = in_turn(variants, epochs)
     table(f"recipe paper, {size} pixels, batch {batch_size}", seconds, next(iter(variants)))
@@ -133,10 +112,10 @@ def bench_epoch(batch_size: int, size: int, epochs: int) -> None:
 @click.command()
 @click.option("--rounds", default=7, show_default=True, help="Measurements of each metric.")
 @click.option("--epochs", default=3, show_default=True, help="Measurements of each epoch.")
-@click.option("--size", default=256, show_default=True, help="Pixels per side.")
-@click.option("--batch-size", default=64, show_default=True)
+@click.option("--size", default=256, show_default=True, help="Height and width of the images in pixels.")
+@click.option("--batch-size", default=64, show_default=True, help="Images per batch.")
 def main(rounds: int, epochs: int, size: int, batch_size: int) -> None:
-    """Measure and print medians and ratios."""
+    """Measure the metrics and print medians and ratios."""
     bench_ssim(batch_size, size, rounds)
     bench_all(batch_size, size, rounds)
     bench_epoch(batch_size, size, epochs)

@@ -65,7 +65,8 @@ class FrameAugmentation(keras.layers.Layer):
     def call(self, frames: Any, training: bool = False) -> Any:
         frames = ops.cast(frames, "float32")
         if training:
-            frames = self._with_noise(frames) if self.noise_snr_db is not None else frames
+            if self.noise_snr_db is not None:
+                frames = self._with_noise(frames, self.noise_snr_db)
             frames = self._warped(frames) if self.warp else frames
             mean = ops.mean(frames, axis=(1, 2), keepdims=True)
             keep_frames, keep_bands = self._mask(frames, 1, self.time_mask), self._mask(frames, 2, self.band_mask)
@@ -75,10 +76,10 @@ class FrameAugmentation(keras.layers.Layer):
     def _uniform(self, shape: Any, low: float, high: float) -> Any:
         return keras.random.uniform(shape, low, high, dtype="float32", seed=self._seed_generator)
 
-    def _with_noise(self, frames: Any) -> Any:
+    def _with_noise(self, frames: Any, min_snr_db: float) -> Any:
         batch, n_bands = ops.shape(frames)[0], frames.shape[2]
         power = ops.exp(frames)
-        snr_db = self._uniform((batch, 1, 1), self.noise_snr_db, self.noise_snr_db + _SNR_RANGE_DB)
+        snr_db = self._uniform((batch, 1, 1), min_snr_db, min_snr_db + _SNR_RANGE_DB)
         level = ops.mean(power, axis=(1, 2), keepdims=True) * 10.0 ** (-snr_db / 10)
         knots = self._uniform((batch, _TILT_KNOTS, 1), -_TILT, _TILT)
         places = ops.reshape(ops.linspace(0.0, _TILT_KNOTS - 1.0, n_bands, dtype="float32"), (1, -1))

@@ -40,7 +40,7 @@ def sharpness(y_true: Any, y_pred: Any) -> Any:
 
 def _laplacian_variance(images: Any) -> Any:
     grey = to_8_bit_grey(images)
-    # Integers all the way: a flat image gives exactly 0.
+    # Integers until here: the variance of a flat image is exactly 0.
     padded = ops.pad(grey, [(0, 0), (1, 1), (1, 1)], mode="reflect")
     across, down = padded[:, 1:-1], padded[:, :, 1:-1]
     laplacian = across[:, :, :-2] + across[:, :, 2:] + down[:, :-2] + down[:, 2:] - 4 * grey

@@ -140,7 +140,10 @@ def _blur_by_products(images: tuple[Any, ...], weights: tuple[float, ...]) -> li
 def _band(size: int, weights: tuple[float, ...]) -> np.ndarray:
     """Returns the window at each of its positions along `size` pixels, float32 (positions, size)."""
     places = size - len(weights) + 1
-    return sum(np.float32(weight) * np.eye(places, size, i, np.float32) for i, weight in enumerate(weights))
+    band = np.zeros((places, size), np.float32)
+    for i, weight in enumerate(weights):
+        band += np.float32(weight) * np.eye(places, size, i, dtype=np.float32)
+    return band
 
 
 def _ssim_one_by_one(y_true: Any, y_pred: Any, convention: str) -> Any:

@@ -1,8 +1,9 @@
 """The model class: an encoder of audio in front of a generator of images."""
 
+import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import keras
@@ -89,13 +90,14 @@ class AudioToImage(keras.Model):
             raise UsageError(f"style_units must be a whole number from 0. Received: style_units={style_units!r}")
         kind, length = _input_of(encoder, input, features, n_features)
         x = keras.Input((length,), name=kind)
-        latent = _connect_encoder(encoder, x, features, normalization, "content" if style_units else "latent")
-        if style_units:
-            latent = LatentPad(style_units, name="latent")(latent)
         ensemble = encoder.ensemble if isinstance(encoder, Encoder) else 1
-        image, prototypes = _connect_generator(
-            generator, latent, image_size, channels, n_labels=n_labels, ensemble=ensemble, style_units=style_units
-        )
+        with _channels_last():
+            latent = _connect_encoder(encoder, x, features, normalization, "content" if style_units else "latent")
+            if style_units:
+                latent = LatentPad(style_units, name="latent")(latent)
+            image, prototypes = _connect_generator(
+                generator, latent, image_size, channels, n_labels=n_labels, ensemble=ensemble, style_units=style_units
+            )
         super().__init__(inputs=x, outputs=image, name=name)
         self._parts = _Parts(
             keras.Model(x, latent, name="encoder"),
@@ -249,6 +251,17 @@ def draw_styles(style_units: int, n: int, temperature: float, seed: int) -> np.n
             f"Received: {n} samples, temperature={temperature}"
         )
     return (temperature * np.random.default_rng(seed).standard_normal((n, style_units))).astype(np.float32)
+
+
+@contextlib.contextmanager
+def _channels_last() -> Iterator[None]:
+    """Builds layers for images with their channels last, whatever Keras' global setting is."""
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(before)
 
 
 def _count_labels(labels: Sequence[str], n_labels: int | None) -> int:

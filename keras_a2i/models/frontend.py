@@ -42,8 +42,15 @@ def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> 
     inputs = mfcc_features(waveform, features)
     if isinstance(model, AudioToImage) and not model.style_units:
         encoder = keras.Model(waveform, _apply(model.encoder, inputs), name="encoder")
-        labels = {"labels": model.labels, "n_labels": model.n_labels}
-        return AudioToImage(encoder, model.generator, features=features, input="waveform", name=model.name, **labels)
+        return AudioToImage(
+            encoder,
+            model.generator,
+            features=features,
+            input="waveform",
+            labels=model.labels,
+            n_labels=model.n_labels,
+            name=model.name,
+        )
     return keras.Model(waveform, _apply(model, inputs), name=model.name)
 
 

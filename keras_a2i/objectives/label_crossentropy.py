@@ -7,6 +7,7 @@ from keras import losses, ops
 
 from keras_a2i.layers import LabelHead
 from keras_a2i.objectives.objective import Objective, TrainState, register_objective
+from keras_a2i.objectives.replicas import undo_replica_scaling
 
 
 @register_objective
@@ -46,7 +47,8 @@ class LabelCrossentropy(Objective):
         self._require(state.labels is not None, "labels: the data set must yield (inputs, (images, labels))")
         logits = self.head(state.content)
         one_hot = ops.one_hot(state.labels, self.head.n_labels, dtype="float32")
-        return self._loss_fn(one_hot[:, None] + ops.cast(ops.zeros_like(logits), "float32"), logits)
+        target = one_hot[:, None] + ops.cast(ops.zeros_like(logits), "float32")
+        return undo_replica_scaling(self._loss_fn(target, logits))
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"label_smoothing": self.label_smoothing}

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_a2i.errors import UsageError
+from keras_a2i.objectives.replicas import undo_replica_scaling
 
 
 @dataclasses.dataclass
@@ -24,8 +25,8 @@ class TrainState:
             if the model has no style units.
         style: mean and log variance of the style inferred from the real images, (batch, style_units) each, or None.
         progress: completed fraction of the training, a scalar from 0 to 1.
-        training: False in `evaluate` and validation. An objective must then be deterministic: what it draws at random
-            would change the training that follows.
+        training: False in `evaluate` and validation. An objective must then be deterministic: drawing random
+            numbers would change the training that follows.
     """
 
     images: Any
@@ -177,7 +178,9 @@ class LossObjective(Objective):
         self.loss_fn = loss_fn
 
     def loss(self, state: TrainState) -> Any:
-        return ops.mean(ops.cast(self.loss_fn(state.images, state.generated), "float32"))
+        loss = ops.mean(ops.cast(self.loss_fn(state.images, state.generated), "float32"))
+        is_reduced = isinstance(self.loss_fn, keras.losses.Loss) and self.loss_fn.reduction not in (None, "none", "sum")
+        return undo_replica_scaling(loss) if is_reduced else loss
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"loss_fn": keras.saving.serialize_keras_object(self.loss_fn)}

@@ -7,6 +7,7 @@ from keras import losses, ops
 
 from keras_a2i.models.image_encoder import FEATURES
 from keras_a2i.objectives.objective import Objective, TrainState, register_objective
+from keras_a2i.objectives.replicas import undo_replica_scaling
 
 
 @register_objective
@@ -52,7 +53,7 @@ class Perceptual(Objective):
         value = sum(distances) / len(distances)
         if self._head is not None and state.labels is not None:
             logits = self._head(self._features(state.sampled, training=False)[-1])
-            value += self._label_loss(state.labels, logits)
+            value += undo_replica_scaling(self._label_loss(state.labels, logits))
         return value
 
 

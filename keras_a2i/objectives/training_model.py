@@ -11,6 +11,7 @@ from keras_a2i.errors import UsageError
 from keras_a2i.objectives.encoder_freezing import EncoderFreezing, exclude_frozen_encoder
 from keras_a2i.objectives.image_autoencoder import ImageAutoencoder
 from keras_a2i.objectives.objective import LossObjective, Objective, TrainState
+from keras_a2i.objectives.replicas import n_replicas
 
 
 @keras.saving.register_keras_serializable("keras_a2i")
@@ -66,8 +67,8 @@ class TrainingModel(keras.Model):
                 f"freeze_encoder_after must lie in (0, 1]. Received: freeze_encoder_after={freeze_encoder_after!r}"
             )
         self.model: Any = model
-        self.encoder = getattr(self.model, "encoder", None)
-        self.generator = getattr(self.model, "generator", None)
+        self.encoder: Any = getattr(self.model, "encoder", None)
+        self.generator: Any = getattr(self.model, "generator", None)
         if freeze_encoder_after < 1 and self.encoder is None:
             raise UsageError("freeze_encoder_after must be 1 for a model without an encoder, such as AudioToImage has")
         self.objectives = [o if isinstance(o, Objective) else LossObjective(o) for o in objectives]
@@ -175,14 +176,13 @@ class TrainingModel(keras.Model):
             total += objective.weight * objective.ramp(state.progress) * loss
         if training:
             self.step.assign_add(1)
-        return total
+        return total if n_replicas() == 1 else total / n_replicas()
 
     def _training_state(self, x: Any, images: Any, labels: Any, y_pred: dict[str, Any]) -> TrainState:
-        latent = y_pred.get("latent")
         if self._style is None:
-            generated = y_pred["images"]
+            generated, latent = y_pred["images"], y_pred.get("latent")
             return TrainState(images, labels, latent, generated, generated, None, self._progress())
-        content = latent[:, : -self.model.style_units]
+        content = y_pred["latent"][:, : -self.model.style_units]
         style = self._style.infer_style(images)
         inferred = self._style.sample_style(*style)
         sampled = self._style.sample_style(ops.zeros_like(inferred), ops.zeros_like(inferred))
@@ -192,9 +192,8 @@ class TrainingModel(keras.Model):
         return TrainState(images, labels, content, from_inferred, from_sampled, style, self._progress())
 
     def _evaluation_state(self, x: Any, images: Any, labels: Any, y_pred: Any) -> TrainState:
-        content, style, generated = None, None, y_pred
-        if self.encoder is not None:
-            content = self.encoder(x, training=False)
+        style, generated = None, y_pred
+        content: Any = self.encoder(x, training=False) if self.encoder is not None else None
         if self._style is not None:
             content = content[:, : -self.model.style_units]
             style = self._style.infer_style(images)

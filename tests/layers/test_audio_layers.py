@@ -208,7 +208,7 @@ def test_time_align_keeps_a_quiet_s_by_quiet_db_and_tilt_db():
 
     assert last() == last(quiet_db=36.0) == 40
     assert last(quiet_db=50.0) >= 49
-    # The three bands together are 4.8 dB louder than one, and the tilt gives them at most 8 of its 12 dB.
+    # The three bands together are 4.8 dB louder than one, and the tilt adds at most 8 of its 12 dB to them.
     assert last(quiet_db=40.0) == 40 and last(quiet_db=40.0, tilt_db=12.0) >= 49
 
 

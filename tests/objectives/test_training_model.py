@@ -2,6 +2,9 @@
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -243,3 +246,56 @@ def test_training_model_with_an_invalid_argument_is_refused():
         UsageError, match=r"'labels' needs labels: the data set must yield \(inputs, \(images, labels\)\)"
     ):
         training.fit(FEATURES, IMAGES, verbose=0)
+
+
+# Logical devices can only be set before TensorFlow starts: a process of its own.
+TWO_REPLICAS = """
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+from support.training_states import random_images, small_model
+
+from keras_a2i.objectives import MeanSquaredError, MultiScaleSSIM, TrainingModel
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+features = np.random.default_rng(0).standard_normal((16, 6)).astype("float32")
+pairs = tf.data.Dataset.from_tensor_slices((features, random_images(16, 16, 1))).batch(8)
+
+
+def train(strategy):
+    with strategy.scope():
+        # Without batch normalization, whose statistics are those of a replica.
+        inputs = keras.Input((6,))
+        kernel = keras.initializers.GlorotUniform(1)
+        dense = [keras.layers.Dense(units, kernel_initializer=kernel) for units in (8, 256)]
+        latent = keras.layers.Activation("tanh", name="latent")(dense[0](inputs))
+        model = keras.Model(inputs, keras.layers.Reshape((16, 16, 1))(dense[1](latent)))
+        objectives = [MeanSquaredError(batch_size=8), MultiScaleSSIM(), keras.losses.Huber()]
+        training = TrainingModel(model, objectives, total_steps=6, freeze_encoder_after=0.5)
+        training.compile(keras.optimizers.SGD(0.01))
+    history = training.fit(pairs, epochs=3, verbose=0).history
+    return {"loss": history["loss"], "steps": training.trained_steps, "replicas": strategy.num_replicas_in_sync}
+
+
+one = train(tf.distribute.get_strategy())
+two = train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+print("RESULT" + json.dumps([one, two]))
+"""
+
+
+@pytest.mark.training
+def test_training_on_two_replicas_equals_training_on_one():
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_REPLICAS], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = json.loads(done.stdout.split("RESULT")[1])
+    assert (one["replicas"], two["replicas"]) == (1, 2) and one["steps"] == two["steps"] == 6
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-4) and one["loss"][2] < one["loss"][0]
