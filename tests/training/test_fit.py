@@ -416,8 +416,8 @@ def own_model():
 def test_own_model_and_own_objectives_are_trained_and_resumed(records, tmp_path):
     keras.utils.get_custom_objects()["Brightness"] = Brightness
     keras.utils.set_random_seed(3)
-    model, objectives = own_model(), [MeanSquaredError(0.5, batch_size=8), Brightness(2.0), keras.losses.Huber()]
-    fit(records, tmp_path / "run", model=model, objectives=objectives, epochs=2, batch_size=8, verbose=0)
+    model, objectives = own_model(), [MeanSquaredError(0.5, batch_size=9), Brightness(2.0), keras.losses.Huber()]
+    fit(records, tmp_path / "run", model=model, objectives=objectives, epochs=2, batch_size=9, verbose=0)
     rows = RunFolder(tmp_path / "run").read_history()
     assert {"mse_loss", "brightness_loss", "huber_loss", "val_brightness_loss"} <= set(rows[0])
     total = 0.5 * rows[0]["mse_loss"] + 2 * rows[0]["brightness_loss"] + rows[0]["huber_loss"]
