@@ -7,7 +7,6 @@ import keras
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import UsageError
 from keras_a2i.layers import MFCC
-from keras_a2i.models.audio_to_image import AudioToImage
 
 
 def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> keras.Model:
@@ -30,6 +29,9 @@ def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> 
         >>> with_frontend(encoder_generator("features", image_size=32)).input_shape
         (None, 16000)
     """
+    # Not at the top: encoders import this module, and are imported while that of the model class still is.
+    from keras_a2i.models.audio_to_image import AudioToImage
+
     features = features or FeatureConfig()
     if features.embedding:
         raise UsageError(f"model must be a model of MFCC. Received: a model of {features.description}")

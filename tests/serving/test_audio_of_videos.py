@@ -40,7 +40,7 @@ def test_generate_accepts_videos_beside_audio_files(tmp_path, monkeypatch, capsy
     command.main(arguments, standalone_mode=False)
     out, err = capsys.readouterr()
     # AAC fills its last block.
-    assert "out/a: 3 pictures" in out and "out/b: 1 picture" in out and "skipped: mute.mp4 has no audio track" in err
+    assert "out/a: 3 images" in out and "out/b: 1 image" in out and "skipped: mute.mp4 has no audio track" in err
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingPackageError, match=r'Reading video files needs .* pip install "keras-a2i\[video\]"'):
         command.main([*arguments[:2], "--out", "other"], standalone_mode=False)
