@@ -28,7 +28,7 @@ def register() -> None:
 
 def register_with_keras() -> None:
     """Registers the classes now if Keras is imported, else when it will be."""
-    if "keras" in sys.modules:
+    if sys.modules.get("keras") is not None:
         register()
     elif not any(isinstance(finder, _KerasFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _KerasFinder())

@@ -242,7 +242,7 @@ def as_predictor(
     if isinstance(model, str | pathlib.Path):
         return load(model, input=input, sample_rate=sample_rate)
     # Nobody can have made a Keras model without importing Keras.
-    if "keras" in sys.modules and isinstance(model, sys.modules["keras"].Model):
+    if sys.modules.get("keras") is not None and isinstance(model, sys.modules["keras"].Model):
         return _from_keras(model, metadata or _infer_metadata(model, input, sample_rate))
     if not callable(model):
         raise UsageError(
