@@ -17,6 +17,7 @@ from keras_a2i.models.encoder import INPUT_KINDS, Encoder
 from keras_a2i.models.generator import Generator
 from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
 from keras_a2i.models.preset_path import find_preset
+from keras_a2i.models.styles import draw_styles
 
 _DEFAULT_SIZE = 256
 
@@ -232,25 +233,6 @@ class _Untracked:
     """A constructor argument that Keras must not track: an own model's layers are in the graph already."""
 
     value: Any
-
-
-def draw_styles(style_units: int, n: int, temperature: float, seed: int) -> np.ndarray:
-    """Returns `n` styles, float32 (n, style_units), from a normal distribution of standard deviation `temperature`.
-
-    Raises:
-        UsageError: if there are no style units, or an argument is out of range.
-    """
-    if not style_units:
-        raise UsageError(
-            "The model must have a style to generate several images per clip. Received: a model without one. Train one "
-            "that has, with the recipe words-adversarial for instance, or leave samples and temperature out"
-        )
-    if n < 1 or not 0 <= temperature <= 4:
-        raise UsageError(
-            "The number of samples must be 1 or more and temperature lie between 0 and 4. "
-            f"Received: {n} samples, temperature={temperature}"
-        )
-    return (temperature * np.random.default_rng(seed).standard_normal((n, style_units))).astype(np.float32)
 
 
 @contextlib.contextmanager

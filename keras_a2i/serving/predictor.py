@@ -10,12 +10,11 @@ import numpy as np
 from keras_a2i.errors import MissingPackageError, ModelError, UsageError
 from keras_a2i.exporters.formats import FORMATS, PredictFn
 from keras_a2i.models.model_file import ModelMetadata, check_fit, default_metadata, load_model
+from keras_a2i.models.styles import check_sampling, draw_styles
 from keras_a2i.serving.model_inputs import BATCH, check_inputs, stream_inputs
 
 if TYPE_CHECKING:
     import keras
-
-MAX_TEMPERATURE = 4.0
 
 
 class Predictor:
@@ -138,29 +137,17 @@ class Predictor:
             UsageError: as `encode`, or if the model has no style or an argument is out of range.
             SourceError: if a file can't be read.
         """
-        self.check_sampling(n, temperature)
         units = self.metadata.style_units
-        latents = self.encode(audio, sample_rate)
-        styles = temperature * np.random.default_rng(seed).standard_normal((n, units))
-        images = []
-        for style in styles.astype(np.float32):
-            latents = latents.copy()
+        styles = draw_styles(units, n, temperature, seed)
+        latents, images = self.encode(audio, sample_rate), []
+        for style in styles:
             latents[:, -units:] = style
             images.append(self.decode(latents))
         return np.stack(images, axis=1)
 
     def check_sampling(self, n: int, temperature: float) -> None:
         """Raises a UsageError unless `sample` accepts these arguments."""
-        if not self.metadata.style_units:
-            raise UsageError(
-                "samples need a model with a style, such as the recipes words-adversarial and words-variational train. "
-                f"Received: a model of the recipe {self.metadata.recipe!r} without one"
-            )
-        if n < 1 or not 0 <= temperature <= MAX_TEMPERATURE:
-            raise UsageError(
-                f"samples must be 1 or more, and temperature between 0 and {MAX_TEMPERATURE:g}. "
-                f"Received: samples={n}, temperature={temperature}"
-            )
+        check_sampling(self.metadata.style_units, n, temperature)
 
     def _parts(self) -> tuple[PredictFn, PredictFn]:
         if self._encode_fn is None or self._decode_fn is None:

@@ -165,9 +165,9 @@ def test_sample_draws_styles_by_seed_and_temperature():
     np.testing.assert_array_equal(samples, model.sample(inputs, 3, seed=1))
     assert np.abs(samples[:, 0] - samples[:, 1]).max() > 1e-4
     np.testing.assert_allclose(model.sample(inputs, 2, temperature=0)[:, 1], numpy(model(inputs)), atol=1e-6)
-    with pytest.raises(UsageError, match="The model must have a style"):
+    with pytest.raises(UsageError, match="samples need a model with a style"):
         MODELS["dense"]().sample(np.zeros((1, 104)), 2)
-    with pytest.raises(UsageError, match=r"temperature lie between 0 and 4. Received: 2 samples, temperature=5"):
+    with pytest.raises(UsageError, match=r"temperature between 0 and 4. Received: samples=2, temperature=5"):
         model.sample(inputs, 2, temperature=5)
     with pytest.raises(UsageError, match=r"The input must have the shape \(batch, 4000\). Received: shape \(2, 3\)"):
         model.encode(np.zeros((2, 3)))

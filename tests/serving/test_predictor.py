@@ -166,7 +166,7 @@ def test_encode_and_sample_of_other_formats_are_refused(paths):
             UsageError, match=r"Latent vectors need a model with an encoder and a generator: a run folder"
         ):
             load(paths[name]).encode(features)
-    with pytest.raises(UsageError, match=r"samples need a model with a style.* of the recipe 'features' without one"):
+    with pytest.raises(UsageError, match=r"samples need a model with a style"):
         load(paths["run"]).sample(features, 2)
     with pytest.raises(UsageError, match=r"latents must be finite, \(n, latent_dim\). Received: shape \(7,\)"):
         load(paths["run"]).decode(np.zeros(7))
