@@ -12,7 +12,7 @@ from keras_a2i.errors import KerasA2IError, MissingPackageError
 from keras_a2i.version import __version__
 
 _COMMANDS = {
-    "quickstart": "all steps on a rendered data set, in less than three minutes",
+    "quickstart": "all steps on a rendered data set",
     "build-records": "build records from videos, from pairs of audio and images, or from rendered data",
     "inspect": "inspect records: counts, leaks, duplicates, silence, a contact sheet",
     "recipes": "list the networks and trainings to choose from, with their measured results",

@@ -24,7 +24,7 @@ SETTINGS = {"feature_noise": 0.2, "dropout": 0.0}
 def command(out, seed, overwrite):
     """Render a data set of a shore, train a model on it, evaluate it, export it and generate held-out images.
 
-    Requires neither data nor a network connection, and takes less than three minutes on two cores.
+    Requires neither data nor a network connection; it takes some minutes on two cores.
     """
     if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(

@@ -40,22 +40,7 @@ def htk_filters(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: 
 
 
 @functools.lru_cache(maxsize=8)
-def slaney_filters(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float) -> np.ndarray:
-    """Returns filters that are triangles over frequency of equal area, float64 (n_fft // 2 + 1, n_mels).
-
-    Reference:
-        librosa 0.11, `librosa.filters.mel` with its defaults (Slaney's Auditory Toolbox).
-    """
-    mels = np.linspace(_hertz_to_slaney(f_min), _hertz_to_slaney(f_max), n_mels + 2)
-    edges = np.where(mels < 15, mels * 200 / 3, 1000 * np.exp((mels - 15) * math.log(6.4) / 27))
-    filters = _triangles(np.linspace(0, sample_rate / 2, n_fft // 2 + 1), edges)
-    return filters * (2 / (edges[2:] - edges[:-2]))
-
-
-@functools.lru_cache(maxsize=8)
-def cepstral_matrix(
-    n_mels: int, n_mfcc: int, lifter: int = 0, *, orthonormal: bool = True, lifter_from: int = 0
-) -> np.ndarray:
+def cepstral_matrix(n_mels: int, n_mfcc: int, lifter: int = 0, *, orthonormal: bool = True) -> np.ndarray:
     """Returns the matrix of a DCT-II with a lifter's weights, float64 (n_mels, n_mfcc).
 
     Args:
@@ -63,14 +48,13 @@ def cepstral_matrix(
         n_mfcc: number of coefficients of a frame.
         lifter: length of the sine lifter, 0 for none.
         orthonormal: whether the first coefficient is also scaled for an orthonormal transform; tf.signal doesn't do so.
-        lifter_from: the sine's argument at the first coefficient: 0, or 1 as in librosa.
     """
     order = np.arange(n_mfcc)
     matrix = np.cos(np.pi / n_mels * np.outer(np.arange(n_mels) + 0.5, order)) * math.sqrt(2 / n_mels)
     if orthonormal:
         matrix[:, 0] /= math.sqrt(2)
     if lifter:
-        matrix *= 1 + lifter / 2 * np.sin(np.pi * (order + lifter_from) / lifter)
+        matrix *= 1 + lifter / 2 * np.sin(np.pi * order / lifter)
     return matrix
 
 
@@ -93,7 +77,3 @@ def _hertz_to_htk(hertz: np.ndarray | float) -> np.ndarray:
 
 def _hertz_to_htk32(hertz: np.ndarray | np.float32) -> np.ndarray:
     return np.asarray(np.float32(1127) * np.log(np.float32(1) + hertz / np.float32(700)))
-
-
-def _hertz_to_slaney(hertz: float) -> float:
-    return hertz * 3 / 200 if hertz < 1000 else 15 + 27 * math.log(hertz / 1000) / math.log(6.4)
