@@ -5,6 +5,7 @@ import hashlib
 import pathlib
 from collections.abc import Callable, Sequence
 
+import keras
 import numpy as np
 
 from keras_a2i.errors import UsageError
@@ -82,7 +83,8 @@ def cross_validate(
         progress: called with what is being done, in words.
 
     Raises:
-        UsageError: if an argument is out of range, or there are fewer sources than folds.
+        UsageError: if an argument is out of range, there are fewer sources than folds, or the run trained an own
+            model, of which no untrained copy can be made.
     """
     for name, value, low in (("folds", folds, 2), ("seeds", seeds, 1)):
         if not low <= value <= 20:
@@ -90,6 +92,11 @@ def cross_validate(
     if by not in BY:
         raise UsageError(f"by must be one of {', '.join(BY)}. Received: {by!r}")
     config, manifest = RunFolder(run).read_config(), Manifest.read(records)
+    if config.own_model:
+        raise UsageError(
+            f"Cross-validation trains a recipe. Received: {run}, which trained an own model. Train it on each fold "
+            "yourself and compare the reports"
+        )
     keys = [key for key, _ in read_keys(records)]
     reports = []
     for fold in range(folds):
@@ -223,10 +230,12 @@ def _train(config: RunConfig, folder: pathlib.Path, seed: int, tell: Callable[[s
     if RunFolder(run_folder).exists:
         fit(folder / "records", run_folder, resume=True, verbose=0)
         return run_folder
+    own = config.objectives
     fit(
         folder / "records",
         run_folder,
         recipe=Recipe.from_dict(config.recipe),
+        objectives=None if own is None else [keras.saving.deserialize_keras_object(values) for values in own],
         seed=seed,
         epochs=config.epochs,
         batch_size=config.batch_size,

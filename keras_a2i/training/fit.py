@@ -11,6 +11,7 @@ import keras
 
 from keras_a2i.errors import UsageError
 from keras_a2i.models.audio_to_image import AudioToImage
+from keras_a2i.models.model_file import load_model
 from keras_a2i.objectives import Objective
 from keras_a2i.recipes import get_recipe
 from keras_a2i.recipes.default_recipe import choose_recipe
@@ -115,8 +116,11 @@ def fit(
                 "A resumed run keeps its recipe, settings, model and objectives. Received: one of them with "
                 "resume=True. Leave them out"
             )
-        config = dataclasses.replace(folder.read_config(), **given)
-        _check_unchanged(folder.read_config(), config, records)
+        before = folder.read_config()
+        config = dataclasses.replace(before, **given)
+        _check_unchanged(before, config, records)
+        if config.finished and config == before and folder.model.is_file():
+            return load_model(folder.model)[0]
     else:
         chosen = _choose(records, recipe, settings or {}, model)
         fixed = "epochs" in (settings or {})

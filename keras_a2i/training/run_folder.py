@@ -38,6 +38,7 @@ class RunConfig:
         n_parameters: trainable parameters of the model.
         command: the command line.
         versions: versions of the libraries.
+        finished: whether the training reached its end and `model.keras` is its result.
     """
 
     recipe: dict[str, Any]
@@ -57,6 +58,7 @@ class RunConfig:
     n_parameters: int = 0
     command: str = ""
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    finished: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):

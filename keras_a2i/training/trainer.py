@@ -94,8 +94,8 @@ class Trainer:
         progress: Callable[[str, int, int], None] | None = None,
     ) -> AudioToImage:
         """Trains and saves; see `fit`."""
-        config = self.config
-        self.folder.create(dataclasses.replace(config, n_parameters=count_trainable(self.model)))
+        config = dataclasses.replace(self.config, n_parameters=count_trainable(self.model), finished=False)
+        self.folder.create(config)
         if config.own_model and self.first_epoch == 0:
             save_model(self.model, self.folder.model, self.metadata)
         checkpoint = Checkpoint(self.folder, self.first_epoch, self._state_of_best)
@@ -124,6 +124,7 @@ class Trainer:
             self.training_model.optimizer.finalize_variable_values(self.training_model.trainable_variables)
             sheets.write(checkpoint.epoch)
         self._save()
+        self.folder.create(dataclasses.replace(config, finished=True))
         return self.model
 
     def _build_model(self, model: AudioToImage | None) -> AudioToImage:

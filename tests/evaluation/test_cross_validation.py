@@ -1,6 +1,7 @@
 """Cross-validation: folds by blocks and by sources, several seeds, resumed where it was interrupted."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -67,6 +68,10 @@ def test_cross_validation_trains_every_fold_and_seed_and_repeats_none(tmp_path, 
     again = cross_validate(*arguments, folds=2, seeds=2)
     assert again.reports[0].contenders[0].means == pytest.approx(means[0])
     assert (tmp_path / "folds" / "block-2-of-2" / "run-seed-1" / "model.keras").stat().st_mtime_ns == written
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config | {"own_model": True}))
+    with pytest.raises(UsageError, match=r"trains a recipe\. Received: .*, which trained an own model"):
+        cross_validate(*arguments, folds=2)
     with pytest.raises(UsageError, match=r"holds records\. Choose another folder"):
         resplit(tmp_path / "records", tmp_path / "folds" / "block-1-of-2" / "records", {}, "again")
 

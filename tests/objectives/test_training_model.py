@@ -251,15 +251,13 @@ def test_training_model_with_an_invalid_argument_is_refused():
 # Logical devices can only be set before TensorFlow starts: a process of its own.
 TWO_REPLICAS = """
 import json
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import tensorflow as tf
-from support.training_states import random_images, small_model
+from support.training_states import random_images
 
+from keras_a2i.models import AudioToImage
 from keras_a2i.objectives import MeanSquaredError, MultiScaleSSIM, TrainingModel
 
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -271,11 +269,10 @@ pairs = tf.data.Dataset.from_tensor_slices((features, random_images(16, 16, 1)))
 def train(strategy):
     with strategy.scope():
         # Without batch normalization, whose statistics are those of a replica.
-        inputs = keras.Input((6,))
         kernel = keras.initializers.GlorotUniform(1)
-        dense = [keras.layers.Dense(units, kernel_initializer=kernel) for units in (8, 256)]
-        latent = keras.layers.Activation("tanh", name="latent")(dense[0](inputs))
-        model = keras.Model(inputs, keras.layers.Reshape((16, 16, 1))(dense[1](latent)))
+        encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8, "tanh", kernel_initializer=kernel)])
+        pixels = [keras.layers.Dense(256, kernel_initializer=kernel), keras.layers.Reshape((16, 16, 1))]
+        model = AudioToImage(encoder, keras.Sequential([keras.Input((8,)), *pixels]))
         objectives = [MeanSquaredError(batch_size=8), MultiScaleSSIM(), keras.losses.Huber()]
         training = TrainingModel(model, objectives, total_steps=6, freeze_encoder_after=0.5)
         training.compile(keras.optimizers.SGD(0.01))
