@@ -84,15 +84,14 @@ def _model_of_every_layer():
 
 
 FRESH_PROCESS = """
+{imports}
 import sys
 
-import keras_a2i
-import keras
 import numpy as np
 
-for name in ("layers", "plain", "training"):
-    model = keras.saving.load_model(f"{sys.argv[1]}/{name}.keras")
-    data = np.load(f"{sys.argv[1]}/{name}.npz")
+for name in sys.argv[2:]:
+    model = keras.saving.load_model(f"{{sys.argv[1]}}/{{name}}.keras")
+    data = np.load(f"{{sys.argv[1]}}/{{name}}.npz")
     np.testing.assert_allclose(model.predict(data["x"], verbose=0), data["expected"], atol=1e-5)
     y = (data["y"], data["labels"]) if name == "training" else data["y"]
     scores = model.evaluate(data["x"], y, verbose=0, return_dict=True)
@@ -102,10 +101,11 @@ print("DONE")
 """
 
 
-@pytest.mark.training
-@pytest.mark.parametrize("first", ["import keras_a2i\nimport keras\n", "import keras\nimport keras_a2i\n"])
-def test_saved_models_load_in_a_fresh_process_that_imports_the_package_alone(first, tmp_path):
+@pytest.fixture(scope="module")
+def saved_models(tmp_path_factory):
+    """Three trained models as files, each beside inputs and what it predicts and scores."""
     keras.utils.set_random_seed(0)
+    folder = tmp_path_factory.mktemp("saved")
     plain = small_model()
     plain.compile("adam", objectives.Spectrum(0.5), metrics=[metrics.SSIM()])
     training = _training_model()
@@ -120,11 +120,21 @@ def test_saved_models_load_in_a_fresh_process_that_imports_the_package_alone(fir
         x, y = x.astype(np.float32), random_images(4, size, channels)
         model.fit(x, (y, labels) if name == "training" else y, verbose=0)
         scores = model.evaluate(x, (y, labels) if name == "training" else y, verbose=0, return_dict=True)
-        model.save(tmp_path / f"{name}.keras")
+        model.save(folder / f"{name}.keras")
         scores = {f"score_{key}": value for key, value in scores.items()}
-        np.savez(tmp_path / f"{name}.npz", x=x, y=y, labels=labels, expected=model.predict(x, verbose=0), **scores)
-    code = FRESH_PROCESS.replace("import keras_a2i\nimport keras\n", first)
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False, timeout=240
-    )
+        np.savez(folder / f"{name}.npz", x=x, y=y, labels=labels, expected=model.predict(x, verbose=0), **scores)
+    return folder
+
+
+@pytest.mark.training
+@pytest.mark.parametrize(
+    ("imports", "names"),
+    [
+        ("import keras_a2i\nimport keras", ("layers", "plain", "training")),
+        ("import keras\nimport keras_a2i", ("plain",)),
+    ],
+)
+def test_saved_models_load_in_a_fresh_process_that_imports_the_package_alone(saved_models, imports, names):
+    command = [sys.executable, "-c", FRESH_PROCESS.format(imports=imports), str(saved_models), *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert done.stdout.endswith("DONE\n"), done.stderr[-2000:]

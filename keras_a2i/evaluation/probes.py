@@ -3,17 +3,18 @@
 import keras
 import numpy as np
 
-from keras_a2i.evaluation.pairs import MEMORY_BUDGET, Pairs, Rows, chunks_of, spread_rows, thumbnails_of
+from keras_a2i.evaluation.pairs import Pairs, Rows, chunks_of, thumbnails_of
 from keras_a2i.evaluation.report_data import FactorRecovery, LabelAccuracy
+from keras_a2i.evaluation.train_network import train_network
 
 FACTOR_SIZE, LABEL_SIZE = 64, 32
 """Input resolution in pixels per side: classification needs less detail than the regression of factors."""
 STEPS = 500
 FACTOR_STEPS, LABEL_STEPS = 2, 4
 """Training steps, in multiples of `STEPS`: images that are moved and turned need more."""
-MAX_EPOCHS = 250
-_BATCH = 32
-_RATE = 2e-3
+_MIN_EPOCHS = 3
+# Cross entropy of a label probe that has learned what can be learned.
+_LEARNED = 0.02
 # Whatever Keras' global settings are.
 _LAYOUT = {"data_format": "channels_last", "dtype": "float32"}
 
@@ -32,7 +33,8 @@ class LabelProbe:
         self.names, classes = np.unique(names, return_inverse=True)
         self.model = _classifier(min(LABEL_SIZE, images.shape[1]), images.shape[-1], len(self.names))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        _train(self.model, loss, images, classes, LABEL_STEPS * STEPS)
+        steps = LABEL_STEPS * STEPS
+        train_network(self.model, loss, images, classes, steps, min_epochs=_MIN_EPOCHS, stop_below=_LEARNED)
 
     def read(self, images: Rows) -> np.ndarray:
         """Names (n,) predicted from images (n, size, size, channels), uint8 or float32 in [-1, 1]."""
@@ -53,7 +55,8 @@ class FactorProbe:
         self._mean, self.deviation = known.mean(axis=0), known.std(axis=0) + 1e-6
         self.binary = [len(np.unique(column)) <= 2 for column in known.T]
         self.model = _regression(min(FACTOR_SIZE, images.shape[1]), images.shape[-1], len(self.names))
-        _train(self.model, "mse", images, (known - self._mean) / self.deviation, FACTOR_STEPS * STEPS)
+        targets = (known - self._mean) / self.deviation
+        train_network(self.model, "mse", images, targets, FACTOR_STEPS * STEPS, min_epochs=_MIN_EPOCHS)
 
     def values_of(self, factors: list[dict[str, float]]) -> np.ndarray:
         """Factors as float32 (n, number of factors)."""
@@ -151,21 +154,6 @@ def _regression(size: int, channels: int, outputs: int) -> keras.Model:
         layers.Dense(outputs, dtype="float32"),
     ]
     return keras.Sequential([keras.Input((size, size, channels)), *stages, *head])
-
-
-def _train(model: keras.Model, loss: str | keras.losses.Loss, images: Rows, targets: np.ndarray, steps: int) -> None:
-    """Trains on 8-bit images for about `steps` steps, with a rate that falls by half a cosine.
-
-    Of very many images as many are used, spread evenly, as their thumbnails fit `MEMORY_BUDGET`.
-    """
-    size = model.input_shape[1]
-    rows = spread_rows(len(images), MEMORY_BUDGET // (4 * size * size * images.shape[-1]))
-    n = len(rows)
-    epochs = min(MAX_EPOCHS, max(3, round(steps * _BATCH / n)))
-    rate = keras.optimizers.schedules.CosineDecay(_RATE, epochs * -(-n // _BATCH), alpha=0.01)
-    model.compile(keras.optimizers.Adam(rate), loss)
-    seen = thumbnails_of(images, size, rows)
-    model.fit(seen, np.asarray(targets)[rows], batch_size=_BATCH, epochs=epochs, verbose=0)
 
 
 def _predict(model: keras.Model, images: Rows) -> np.ndarray:

@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
 from keras_a2i.evaluation.pairs import MEMORY_BUDGET, chunks_of, spread_rows, thumbnails_of
+from keras_a2i.evaluation.train_network import train_network
 from keras_a2i.models.image_encoder import image_encoder
 
 N_NEIGHBOURS = 5
@@ -12,8 +13,6 @@ MIN_TRAIN, MIN_HELD_OUT = 40, 20
 _MAX_ROWS = 1000
 N_FEATURES = 64
 FEATURE_STEPS = 400
-_BATCH = 32
-_RATE = 2e-3
 _TOO_FEW = f"it needs {MIN_TRAIN} training and {MIN_HELD_OUT} held-out pairs or more"
 
 
@@ -134,16 +133,8 @@ def train_image_encoder(images: np.ndarray, seed: int) -> keras.Model:
         decoder.append(layers.Conv2DTranspose(filters, 4, activation="relu", **layout))
     decoder.append(layers.Conv2DTranspose(channels, 4, **layout))
     autoencoder = keras.Sequential([encoder, *decoder])
-    epochs = max(1, round(FEATURE_STEPS * _BATCH / len(images)))
-    rate = keras.optimizers.schedules.CosineDecay(_RATE, epochs * -(-len(images) // _BATCH), alpha=0.01)
-    autoencoder.compile(keras.optimizers.Adam(rate), "mse")
-    fit(autoencoder, images, epochs)
+    train_network(autoencoder, "mse", images, None, FEATURE_STEPS)
     return encoder
-
-
-def fit(autoencoder: keras.Model, images: np.ndarray, epochs: int) -> None:
-    """Trains the autoencoder to reproduce the images."""
-    autoencoder.fit(images, images, batch_size=_BATCH, epochs=epochs, verbose=0)
 
 
 def _nearest_distances(images: np.ndarray, known: np.ndarray, leave_out: np.ndarray | None = None) -> np.ndarray:

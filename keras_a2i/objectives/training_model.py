@@ -106,6 +106,8 @@ class TrainingModel(keras.Model):
         super().compile(optimizer=optimizer, **kwargs)
         self._has_metrics = bool(kwargs.get("metrics") or kwargs.get("weighted_metrics"))
         exclude_frozen_encoder(self.optimizer, self)
+        # TensorFlow traces a step twice that creates variables.
+        self.optimizer.build(self.trainable_variables)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))

@@ -56,6 +56,8 @@ def train_autoencoder(
     # Objectives that use it have frozen it already.
     autoencoder.freeze(False)
     autoencoder.compile(keras.optimizers.Adam(rate))
+    # TensorFlow traces a step twice that creates variables.
+    autoencoder.optimizer.build(autoencoder.trainable_variables)
     report = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: progress and progress("image autoencoder", epoch + 1, epochs)
     )

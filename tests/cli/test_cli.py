@@ -44,8 +44,8 @@ def within(monkeypatch, capsys):
 @pytest.fixture
 def untrained(monkeypatch):
     """Probes are not trained, for tests that do not use their results."""
-    monkeypatch.setattr("keras_a2i.evaluation.probes._train", lambda *_: None)
-    monkeypatch.setattr("keras_a2i.evaluation.realism_measures.fit", lambda *_: None)
+    for module in ("probes", "realism_measures"):
+        monkeypatch.setattr(f"keras_a2i.evaluation.{module}.train_network", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="module")

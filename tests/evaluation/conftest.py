@@ -14,8 +14,8 @@ from keras_a2i.records.splits import SplitSpec
 @pytest.fixture
 def untrained(monkeypatch):
     """Probes and the image encoder don't learn: for tests that don't look at what they find."""
-    monkeypatch.setattr("keras_a2i.evaluation.probes._train", lambda *_: None)
-    monkeypatch.setattr("keras_a2i.evaluation.realism_measures.fit", lambda *_: None)
+    for module in ("probes", "realism_measures"):
+        monkeypatch.setattr(f"keras_a2i.evaluation.{module}.train_network", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="session")

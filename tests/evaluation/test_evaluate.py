@@ -87,6 +87,7 @@ def test_same_seed_has_the_same_report_whatever_is_kept_in_memory(briefly):
 @pytest.mark.training
 def test_model_that_follows_the_audio_has_a_whole_report(shore, nearest_images, tmp_path, monkeypatch):
     monkeypatch.setattr("keras_a2i.evaluation.probes.STEPS", 80)
+    monkeypatch.setattr("keras_a2i.evaluation.realism_measures.FEATURE_STEPS", 50)
     steps = []
     model = nearest_images(shore / "block", k=3)
     report = evaluate(model, shore / "block", model_name="run", progress=steps.append)

@@ -164,7 +164,7 @@ def test_memorisation_is_left_out_where_training_images_repeat():
 
 
 def test_one_repeated_image_has_low_coverage(monkeypatch):
-    monkeypatch.setattr(realism_measures, "fit", lambda *_: None)
+    monkeypatch.setattr(realism_measures, "train_network", lambda *_: None)
     train, held_out = striped(120, 0), striped(60, 1)
     real = real_of(held_out)
     perfect = evidence_of(real, held_out, train)
