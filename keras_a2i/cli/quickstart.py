@@ -129,7 +129,8 @@ def _export(run: pathlib.Path, path: pathlib.Path) -> None:
 def _write_sheet(model, records, path: pathlib.Path) -> None:
     from keras_a2i.media.image import save_png
     from keras_a2i.media.sheet import draw_sheet
+    from keras_a2i.models.prediction import predict_batch
 
     inputs, images = records.sample("val", 16)
-    save_png(draw_sheet([images, model.predict_on_batch(inputs)], ["real", "generated"]), path)
+    save_png(draw_sheet([images, predict_batch(model, inputs)], ["real", "generated"]), path)
     click.echo(f"{path}: 16 held-out seconds")

@@ -1,6 +1,7 @@
 """What is evaluated: a model of any kind, with everything that an evaluation can use of it."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from keras_a2i.errors import UsageError
 from keras_a2i.evaluation.contenders import PredictFn
 from keras_a2i.evaluation.environment import configuration_hash, read_config
 from keras_a2i.evaluation.measures import EmbedFn, SampleFn
+from keras_a2i.models.prediction import predict_batch
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.serving.predictor import Predictor, as_predictor, load
 
@@ -116,4 +118,4 @@ def _of_keras_model(model: "keras.Model", manifest: Manifest, input: str | None)
 
 
 def _predict_fn(model: "keras.Model") -> Callable[[np.ndarray], np.ndarray]:
-    return lambda inputs: np.asarray(model.predict_on_batch(inputs), np.float32)
+    return functools.partial(predict_batch, model)

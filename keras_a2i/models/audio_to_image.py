@@ -16,6 +16,7 @@ from keras_a2i.layers import LabelHead, LabelPrototypes, LatentPad
 from keras_a2i.models.encoder import INPUT_KINDS, Encoder
 from keras_a2i.models.generator import Generator
 from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
+from keras_a2i.models.prediction import predict_batch
 from keras_a2i.models.preset_path import find_preset
 from keras_a2i.models.styles import draw_styles
 
@@ -150,11 +151,11 @@ class AudioToImage(keras.Model):
 
     def encode(self, inputs: Any) -> np.ndarray:
         """Returns the latent vectors (batch, latent_dim) of features or waveforms; the style is zero."""
-        return np.asarray(self.encoder.predict_on_batch(_batch(inputs, self.input_shape)), np.float32)
+        return predict_batch(self.encoder, _batch(inputs, self.input_shape))
 
     def decode(self, latents: Any) -> np.ndarray:
         """Returns the images (batch, size, size, channels) in [-1, 1] of latent vectors (batch, latent_dim)."""
-        return np.asarray(self.generator.predict_on_batch(_batch(latents, (None, self.latent_dim))), np.float32)
+        return predict_batch(self.generator, _batch(latents, (None, self.latent_dim)))
 
     def sample(self, inputs: Any, n: int, temperature: float = 1.0, seed: int = 0) -> np.ndarray:
         """Generates several images per clip with styles drawn from a normal distribution.

@@ -1,5 +1,6 @@
 """One interface to a model of any format: audio or features in, images or latent vectors out."""
 
+import functools
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import numpy as np
 from keras_a2i.errors import MissingPackageError, ModelError, UsageError
 from keras_a2i.exporters.formats import FORMATS, PredictFn
 from keras_a2i.models.model_file import ModelMetadata, check_fit, default_metadata, load_model
+from keras_a2i.models.prediction import predict_batch
 from keras_a2i.models.styles import check_sampling, draw_styles
 from keras_a2i.serving.model_inputs import BATCH, check_inputs, stream_inputs
 
@@ -285,7 +287,7 @@ def _split(model: "keras.Model") -> "tuple[keras.Model | None, keras.Model | Non
 
 
 def _predict_fn(model: "keras.Model") -> PredictFn:
-    return lambda inputs: np.asarray(model.predict_on_batch(inputs), np.float32)
+    return functools.partial(predict_batch, model)
 
 
 def _missing_tensorflow(error: ModuleNotFoundError, path: pathlib.Path) -> Exception:

@@ -10,6 +10,7 @@ import numpy as np
 from keras_a2i.errors import ModelError, SourceError, UsageError
 from keras_a2i.media.image import read_image, save_png
 from keras_a2i.media.sheet import draw_sheet
+from keras_a2i.models.prediction import predict_batch
 from keras_a2i.serving.predictor import Predictor, load
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Searcher:
     def embed_images(self, images: np.ndarray) -> np.ndarray:
         """Returns unit vectors (n, d) for images (n, size, size, channels) in [-1, 1]."""
         parts = [images[i : i + _BATCH] for i in range(0, len(images), _BATCH)]
-        vectors = [np.asarray(self._image_encoder.predict_on_batch(part), np.float32) for part in parts]
+        vectors = [predict_batch(self._image_encoder, part) for part in parts]
         return _unit(np.concatenate(vectors)[:, : self._n_content])
 
     def find_images(self, audio: pathlib.Path, among: Iterable[pathlib.Path]) -> SearchResult:

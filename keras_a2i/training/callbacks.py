@@ -174,7 +174,7 @@ def assign_variables(model: keras.Model, values: Sequence[np.ndarray]) -> None:
 
 
 def _value(variable: keras.Variable) -> np.ndarray:
-    return np.array(keras.ops.convert_to_numpy(variable.value))
+    return np.array(variable.numpy())
 
 
 class BestWeights(keras.callbacks.Callback):

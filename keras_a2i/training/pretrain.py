@@ -63,7 +63,7 @@ def train_autoencoder(
     )
     autoencoder.fit(images, epochs=epochs, verbose=verbose, shuffle=False, callbacks=[report])
     autoencoder.freeze()
-    if not all(np.isfinite(keras.ops.convert_to_numpy(weight)).all() for weight in autoencoder.weights):
+    if not all(np.isfinite(weight.numpy()).all() for weight in autoencoder.weights):
         raise KerasA2IError(
             "The weights of the image autoencoder must stay finite. Received: one that isn't. Lower learning_rate"
         )

@@ -14,6 +14,7 @@ from keras_a2i.errors import KerasA2IError, ModelError, UsageError
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
+from keras_a2i.models.prediction import predict_batch
 from keras_a2i.objectives import ImageAutoencoder, TrainingModel
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.orders import Neighbours, Shuffled, WithinLabel
@@ -271,7 +272,7 @@ class Trainer:
             self.folder.write_image_encoder(self.autoencoder.encoder)
 
     def _predict(self, inputs: np.ndarray) -> np.ndarray:
-        return np.asarray(self.model.predict_on_batch(inputs))
+        return predict_batch(self.model, inputs)
 
     def _interrupted(self, checkpoint: Checkpoint) -> TrainingInterrupted:
         if checkpoint.epoch == 0:
