@@ -40,6 +40,21 @@ class ExportError(KerasA2IError):
     """A model can't be exported, or the exported file doesn't agree with it."""
 
 
+class BackendError(KerasA2IError):
+    """Keras can't import its backend.
+
+    Args:
+        backend: its name.
+        reason: why it can't be imported.
+    """
+
+    def __init__(self, backend: str, reason: Exception):
+        super().__init__(
+            f"Keras must be able to import its backend. Received: {backend!r} ({reason}). Set the environment variable "
+            "KERAS_BACKEND to tensorflow, jax or torch, whichever is installed"
+        )
+
+
 class MissingPackageError(KerasA2IError):
     """An optional package is needed; the message names what installs it.
 

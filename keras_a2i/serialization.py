@@ -12,6 +12,8 @@ import sys
 from importlib.machinery import ModuleSpec
 from typing import Any
 
+from keras_a2i.errors import BackendError
+
 _MODULES = ("layers", "losses", "metrics", "objectives")
 """The modules of the package whose import registers classes with Keras."""
 
@@ -46,7 +48,11 @@ class _KerasFinder:
             execute = spec.loader.exec_module
 
             def execute_and_register(module: Any) -> None:
-                execute(module)
+                try:
+                    execute(module)
+                except (ImportError, ValueError) as error:
+                    _explain(error)
+                    raise
                 # If one of the modules imports Keras itself, it isn't complete yet and registers at its end.
                 if not any(f"keras_a2i.{name}" in sys.modules for name in _MODULES):
                     with contextlib.suppress(ImportError):
@@ -54,3 +60,10 @@ class _KerasFinder:
 
             spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
         return spec
+
+
+def _explain(error: Exception) -> None:
+    """Raises a sentence about the backend if that is what Keras couldn't import."""
+    config = sys.modules.get("keras.src.backend.config")
+    if config is not None and "keras.src.backend" not in sys.modules:
+        raise BackendError(config.backend(), error) from error

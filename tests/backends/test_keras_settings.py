@@ -1,5 +1,9 @@
 """Keras' global settings of another project: the library's results stay the same."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -95,3 +99,16 @@ def test_training_runs_under_any_global_setting(setting):
     autoencoder = ImageAutoencoder(training.generator, batch_size=8)
     state = train_state(IMAGES, random_images(8, 16, 1, seed=3))
     assert np.isfinite(float(attached(Perceptual(), autoencoder).loss(state)))
+
+
+def test_missing_backend_is_one_sentence():
+    code = "import keras_a2i.errors\ntry:\n    keras_a2i.fit\nexcept keras_a2i.errors.BackendError as error:\n    print(error)"
+    environment = os.environ | {
+        "KERAS_BACKEND": "nosuch",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.startswith("Keras must be able to import its backend. Received: 'nosuch' (")
+    assert done.stdout.endswith(
+        "Set the environment variable KERAS_BACKEND to tensorflow, jax or torch, whichever is installed\n"
+    )
