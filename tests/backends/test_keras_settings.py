@@ -102,7 +102,14 @@ def test_training_runs_under_any_global_setting(setting):
 
 
 def test_missing_backend_is_one_sentence():
-    code = "import keras_a2i.errors\ntry:\n    keras_a2i.fit\nexcept keras_a2i.errors.BackendError as error:\n    print(error)"
+    code = """
+import keras_a2i.errors
+
+try:
+    keras_a2i.fit
+except keras_a2i.errors.BackendError as error:
+    print(error)
+"""
     environment = os.environ | {
         "KERAS_BACKEND": "nosuch",
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
