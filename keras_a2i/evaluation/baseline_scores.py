@@ -6,7 +6,7 @@ from typing import Any
 from keras_a2i.evaluation.baselines import baselines
 from keras_a2i.evaluation.pairs import read_pairs
 from keras_a2i.evaluation.report_data import ContenderScores, Leak, MetricInfo
-from keras_a2i.evaluation.scoring import METRICS, score_contenders
+from keras_a2i.evaluation.scoring import metric_infos, score_contenders
 from keras_a2i.evaluation.statistics import find_leak
 from keras_a2i.records.records import as_records
 
@@ -42,5 +42,5 @@ def score_baselines(records: Any, *, split: str = "val") -> BaselineScores:
     records = as_records(records)
     train, held_out = read_pairs(records, "train"), read_pairs(records, split)
     contenders = score_contenders(baselines(train, held_out), held_out.images)
-    metrics = [metric.info for metric in METRICS.values()]
+    metrics = metric_infos()
     return BaselineScores(len(train), len(held_out), metrics, contenders, find_leak(train, held_out))

@@ -15,9 +15,9 @@ from keras_a2i.evaluation.report_blocks import Column, Table
 from keras_a2i.evaluation.report_data import Gain
 from keras_a2i.evaluation.report_format import number
 from keras_a2i.evaluation.report_sections import table
-from keras_a2i.evaluation.scoring import METRICS
 from keras_a2i.evaluation.statistics import BLOCK_PAIRS, MIN_SOURCES, gain_over_seeds
 from keras_a2i.evaluation.verdict import LEVELS
+from keras_a2i.metrics import METRICS
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.resplit import read_keys, resplit

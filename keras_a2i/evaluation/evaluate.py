@@ -16,12 +16,13 @@ from keras_a2i.evaluation.paper import RECIPE, paper_figures, paper_notes
 from keras_a2i.evaluation.probes import factor_probe, factor_recovery, label_accuracy, label_probe
 from keras_a2i.evaluation.report import Report
 from keras_a2i.evaluation.report_data import ContenderScores, Example, Gain, HeldOut
-from keras_a2i.evaluation.scoring import HEADLINE, METRICS, score_contenders
+from keras_a2i.evaluation.scoring import HEADLINE, metric_infos, score_contenders
 from keras_a2i.evaluation.statistics import find_leak, paired_gain, retrieval, target_ranks, units_of
 from keras_a2i.evaluation.subject import open_subject
 from keras_a2i.evaluation.verdict import judge
 from keras_a2i.features.mfcc import mfcc
 from keras_a2i.media.conversion import to_uint8
+from keras_a2i.metrics import METRICS
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.records import as_records
 from keras_a2i.version import library_versions
@@ -131,7 +132,7 @@ def evaluate(
         n_sources=len(set(held_out.sources)),
         level=level,
         verdict=verdict,
-        metrics=[metric.info for metric in METRICS.values()],
+        metrics=metric_infos(),
         contenders=scores,
         gains=gains,
         leak=leak,

@@ -179,6 +179,7 @@ register_metric(
         function=functools.partial(histogram_similarity, convention="joint"),
         metric=functools.partial(HistogramSimilarity, "joint"),
         is_variant=True,
+        brief=False,
     )
 )
 register_metric(

@@ -41,6 +41,7 @@ class MetricSpec:
         metric: creates the Keras metric, whose name is `id`.
         is_variant: whether it is another convention of a metric that is listed before; reports list it last.
         degenerate: whether nearly any two images get the best score.
+        brief: whether tables that show few metrics have it.
     """
 
     id: str
@@ -51,6 +52,7 @@ class MetricSpec:
     metric: Callable[[], keras.metrics.Metric]
     is_variant: bool = False
     degenerate: bool = False
+    brief: bool = True
 
 
 METRICS: dict[str, MetricSpec] = {}

@@ -64,5 +64,6 @@ register_metric(
         better="lower",
         function=low_luminance_error,
         metric=LowLuminanceError,
+        brief=False,
     )
 )

@@ -1,5 +1,6 @@
 """The paper's loss as a metric."""
 
+import functools
 from typing import Any
 
 import keras
@@ -51,11 +52,11 @@ class ScaledMSE(ImageMetric):
 
 register_metric(
     MetricSpec(
-        id="mse_x64",
+        id="scaled_mse",
         title="MSE x 64",
         description="mean squared error of images in [-1, 1], times 64 (the paper's loss)",
         better="lower",
         function=scaled_mse,
-        metric=ScaledMSE,
+        metric=functools.partial(ScaledMSE, name="scaled_mse"),
     )
 )

@@ -89,5 +89,6 @@ register_metric(
         better="lower",
         function=spectral_texture,
         metric=SpectralTexture,
+        brief=False,
     )
 )

@@ -198,6 +198,7 @@ register_metric(
         function=functools.partial(ssim, convention="uniform"),
         metric=functools.partial(SSIM, "uniform"),
         is_variant=True,
+        brief=False,
     )
 )
 register_metric(

@@ -17,7 +17,7 @@ EXPECTED = {
     "ssim": 0.9237314,
     "ssim_uniform": 0.9218578,
     "ssim_paper": 0.7757832,
-    "mse_x64": 2.793894,
+    "scaled_mse": 2.793894,
     "psnr": 19.56299,
     "sharpness": 0.7201974,
     "spectral_texture": 0.172333,

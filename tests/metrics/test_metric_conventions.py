@@ -425,7 +425,7 @@ def test_scaled_mse_with_an_invalid_batch_size_is_refused(batch_size):
 def test_registry_holds_every_metric_under_the_name_of_its_class_and_function():
     y_true, y_pred = _pairs(3, 16, 16)
     assert list(METRICS) == [
-        *("ssim", "ssim_uniform", "ssim_paper", "mse_x64", "psnr", "sharpness", "spectral_texture"),
+        *("ssim", "ssim_uniform", "ssim_paper", "scaled_mse", "psnr", "sharpness", "spectral_texture"),
         *("low_luminance_error", "histogram_similarity", "histogram_similarity_joint", "histogram_similarity_paper"),
     ]
     for name, spec in METRICS.items():
