@@ -139,6 +139,8 @@ def _summarise(manifest: Manifest, out: pathlib.Path) -> None:
     if manifest.features.embedding:
         click.echo(f"features: {manifest.features.description}")
     click.echo(f"split: {', '.join(f'{name} {value}' for name, value in manifest.split.items() if value != ())}")
+    if manifest.split_warning:
+        click.secho(manifest.split_warning, fg="yellow")
     if manifest.left_out:
         click.echo(f"omitted between or beside the splits: {manifest.left_out} pairs")
     if manifest.dropped:

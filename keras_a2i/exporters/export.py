@@ -110,7 +110,8 @@ def export(
     if chosen.needs_calibration(made_options):
         ranges = _calibration_inputs(records, calibration, metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
+    # Hidden, and with the suffix by which some writers choose the format.
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
     _remove(temporary)
     try:
         agreement, made_options = _write_agreeing(graph, temporary, chosen, metadata, made_options, ranges, inputs)

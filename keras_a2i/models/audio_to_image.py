@@ -268,6 +268,8 @@ def _input_of(
         if n_features < 1:
             raise UsageError(f"n_features must be at least 1. Received: n_features={n_features!r}")
         return "features", n_features
+    if isinstance(encoder, type):
+        raise UsageError(f"encoder must be an instance. Received: a class. Pass {encoder.__name__}()")
     shape = encoder.input_shape
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
         raise UsageError(
@@ -301,6 +303,8 @@ def _connect_generator(
         if channels not in (1, 3):
             raise UsageError(f"channels must be 1 (grey) or 3 (RGB). Received: channels={channels!r}")
         return generator.connect(latent, _DEFAULT_SIZE if image_size is None else image_size, channels, **options)
+    if isinstance(generator, type):
+        raise UsageError(f"generator must be an instance. Received: a class. Pass {generator.__name__}()")
     image = generator(latent)
     shape = tuple(image.shape[1:])
     wanted = (image_size, image_size, channels)

@@ -84,8 +84,10 @@ class Inspection:
             f"silent clips      {unknown if self.silent is None else f'{self.silent} (below {SILENCE_DBFS:g} dBFS)'}",
             f"near-duplicates   {self.near_duplicates} images; {self.leaked_duplicates} held out, with one in train",
             f"still frames      {self.still_frames} (like the previous image of the source)",
-            f"in two splits     {len(self.shared_sources)} sources{_some(self.shared_sources)} (fine for block)",
+            f"in two splits     {len(self.shared_sources)} sources{_some(self.shared_sources)}"
+            f"{' (fine for block)' if manifest.split['kind'] == 'block' else ''}",
             f"skipped           {len(manifest.dropped)} inputs; {manifest.left_out} pairs are in no split (guard gaps)",
+            *filter(None, [manifest.split_warning]),
             *_table("source", manifest.source_counts, top),
             *(_table("label", manifest.label_counts, top) if set(manifest.label_counts) != {""} else []),
         ]

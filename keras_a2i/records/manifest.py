@@ -16,6 +16,7 @@ from keras_a2i.sources.pair import PairKey
 FILE_NAME = "records.json"
 SCHEMA_VERSION = 2
 BUILD_FOLDER = ".build"
+_LABELS_SHOWN = 10
 
 PairCounts = dict[str, dict[str, dict[str, int]]]
 """Source id -> split -> label -> number of pairs."""
@@ -89,6 +90,25 @@ class Manifest:
                 for label, count in labels.items():
                     counts[label][split] += count
         return {label: dict(sorted(counts[label].items())) for label in sorted(counts)}
+
+    @property
+    def unseen_labels(self) -> list[str]:
+        """The labels of which there are held-out pairs, but no training pair."""
+        if "train" not in self.counts:
+            return []
+        return [label for label, counts in self.label_counts.items() if counts and "train" not in counts]
+
+    @property
+    def split_warning(self) -> str:
+        """A sentence about labels that only held-out pairs have; "" if every label is in the training split."""
+        unseen = self.unseen_labels
+        if not unseen:
+            return ""
+        names = ", ".join(unseen[:_LABELS_SHOWN]) + (" ..." if len(unseen) > _LABELS_SHOWN else "")
+        return (
+            f"Warning: {len(unseen)} of {len(self.label_counts)} labels have no training pair: {names}. Choose a split "
+            "that has every label in both parts: --split source or random, or a column split"
+        )
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -154,8 +154,8 @@ class Predictor:
     def _parts(self) -> tuple[PredictFn, PredictFn]:
         if self._encode_fn is None or self._decode_fn is None:
             raise UsageError(
-                "Latent vectors need a model with an encoder and a generator: a run folder, a .keras file of this "
-                "library or an AudioToImage. Received: a model of another format or without them"
+                "Latent vectors and samples need a model with an encoder and a generator: a run folder, a .keras file "
+                "of this library or an AudioToImage. Received: a model of another format or without them"
             )
         return self._encode_fn, self._decode_fn
 

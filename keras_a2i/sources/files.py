@@ -13,6 +13,8 @@ from keras_a2i.config import ImageConfig
 from keras_a2i.errors import SourceError
 from keras_a2i.media.image import encoded_if_fitting, read_image
 
+_REMEDY = ". Put the csv into a folder above its files, or copy the files"
+
 
 def relative_path(cell: str, column: str) -> str:
     """Checks a path from a table without accessing the disk.
@@ -32,10 +34,10 @@ def relative_path(cell: str, column: str) -> str:
         raise SourceError(f"the {column} path is {'not a path' if cell else 'empty'}")
     cell = cell.replace("\\", "/")
     if cell.startswith("/") or ntpath.splitdrive(cell)[0]:
-        raise SourceError(f"the {column} path is absolute; it must be relative to the csv's folder")
+        raise SourceError(f"the {column} path is absolute; it must be relative to the csv's folder{_REMEDY}")
     path = posixpath.normpath(cell)
     if path.split("/", 1)[0] in ("..", "."):
-        raise SourceError(f"the {column} path leads out of the csv's folder")
+        raise SourceError(f"the {column} path leads out of the csv's folder{_REMEDY}")
     return path
 
 
@@ -54,7 +56,7 @@ def file_within(folder: pathlib.Path, path: str) -> pathlib.Path:
     except (OSError, RuntimeError):
         raise SourceError(f"{path} doesn't exist") from None
     if not file.is_relative_to(folder):
-        raise SourceError(f"{path} is a link that leads out of the csv's folder")
+        raise SourceError(f"{path} is a link that leads out of the csv's folder{_REMEDY}")
     if not file.is_file():
         raise SourceError(f"{path} isn't a file")
     return file

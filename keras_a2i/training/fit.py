@@ -211,7 +211,8 @@ def _clear(folder: RunFolder, overwrite: bool) -> None:
         return
     if not overwrite:
         raise UsageError(
-            f"{folder.path} holds a run already. Resume it (resume), replace it (overwrite), or choose another folder"
+            f"{folder.path} holds a run already. Resume it (resume=True, --resume), replace it "
+            "(overwrite=True, --overwrite), or choose another folder"
         )
     for path in (folder.state, folder.samples, folder.tensorboard):
         shutil.rmtree(path, ignore_errors=True)

@@ -80,7 +80,7 @@ def test_export_agrees_on_real_pairs_and_loads(run, clips, tmp_path, input_, for
     mean = limits.mean if np.isfinite(limits.mean) else 1e-4
     assert found.dtype == np.float32 and np.abs(found - expected).mean() <= mean * 2
     assert not predictor.can_encode and predictor.model is None
-    with pytest.raises(UsageError, match="Latent vectors need a model with an encoder and a generator"):
+    with pytest.raises(UsageError, match="Latent vectors and samples need a model with an encoder and a generator"):
         predictor.encode(clips, 16_000)
 
 

@@ -194,6 +194,11 @@ def test_sample_draws_styles_by_seed_and_temperature():
         ({"input": "waveform"}, "input must be that of the encoder, 'features'. Received: input='waveform'"),
         ({"input": "audio"}, "input must be one of features, waveform. Received: input='audio'"),
         ({"channels": 2, "image_size": 16}, "channels must be 1"),
+        ({"encoder": DenseEncoder}, r"encoder must be an instance. Received: a class. Pass DenseEncoder\(\)"),
+        (
+            {"generator": ResidualGenerator},
+            r"generator must be an instance. Received: a class. Pass ResidualGenerator\(\)",
+        ),
     ],
 )
 def test_wrong_arguments_raise(arguments, message):

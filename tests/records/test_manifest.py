@@ -1,10 +1,13 @@
 """The manifest: reading, counts, verification of shards."""
 
+import dataclasses
+
 import pytest
 from support.tone_source import build
 
 from keras_a2i.errors import RecordsError
 from keras_a2i.records.manifest import Manifest
+from keras_a2i.records.splits import SplitSpec
 
 
 def test_manifest_read_rejects_other_files(tmp_path):
@@ -36,3 +39,18 @@ def test_manifest_counts_pairs_by_source_split_and_label(tmp_path):
     assert manifest.label_counts == {"label0": {"train": 14, "val": 6}, "label1": {"train": 7, "val": 3}}
     assert manifest.labels_per_source == {"tone0": {"label0": 10}, "tone1": {"label1": 10}, "tone2": {"label0": 10}}
     assert manifest.label_names == ("label0", "label1")
+    assert manifest.unseen_labels == [] and manifest.split_warning == ""
+
+
+def test_manifest_warns_of_labels_without_training_pairs(tmp_path):
+    manifest = build(tmp_path, split=SplitSpec(kind="source", holdout=("tone1",)))
+    assert manifest.unseen_labels == ["label1"]
+    assert manifest.split_warning == (
+        "Warning: 1 of 2 labels have no training pair: label1. Choose a split that has every label in both parts: "
+        "--split source or random, or a column split"
+    )
+    only_held_out = {
+        source: {"val": splits["val"]} for source, splits in manifest.pair_counts.items() if "val" in splits
+    }
+    shards = tuple(shard for shard in manifest.shards if shard.split == "val")
+    assert dataclasses.replace(manifest, pair_counts=only_held_out, shards=shards).split_warning == ""

@@ -121,14 +121,15 @@ def test_unusable_rows_are_dropped(tmp_path):
         _row("images/b/b3.png", first=1e39),
     ]
     plan = _source(_write(tmp_path, rows, pictures=False)).plan()
+    remedy = "Put the csv into a folder above its files, or copy the files"
     assert [dropped.reason for dropped in plan.dropped] == [
         "an mfcc value is NaN or infinite",
         "an mfcc value is NaN or infinite",
         "an mfcc value isn't a number",
         "an mfcc value isn't a number",
         "the same IMAGE as line 2",
-        "the IMAGE path leads out of the csv's folder",
-        "the IMAGE path is absolute; it must be relative to the csv's folder",
+        f"the IMAGE path leads out of the csv's folder. {remedy}",
+        f"the IMAGE path is absolute; it must be relative to the csv's folder. {remedy}",
         "an mfcc value is NaN or infinite",
     ]
     assert plan.dropped[0].id == "dataset.csv line 3"
@@ -145,7 +146,9 @@ def test_missing_damaged_and_linked_images_drop_their_own_pair(folder):
     items = _read(_source(folder))
     assert items[0] == Dropped("images/beach/beach0.png", "images/beach/beach0.png doesn't exist")
     assert items[1].reason == "beach1.png isn't a PNG or JPEG image"
-    assert items[2].reason == "images/beach/beach30.png is a link that leads out of the csv's folder"
+    assert items[2].reason.startswith(
+        "images/beach/beach30.png is a link that leads out of the csv's folder. Put the csv"
+    )
     assert all(isinstance(item, Pair) for item in items[3:])
 
 

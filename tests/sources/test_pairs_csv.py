@@ -177,9 +177,10 @@ def test_links_that_leave_the_folder_are_never_read(folder):
     (folder / "wav/loop.wav").symlink_to("loop.wav")
     rows = [f"{name},png/a.png" for name in ("linked/secret.wav", "wav/link.wav", "wav/loop.wav", "wav/inside.wav")]
     items = _read(_source(folder, "\n".join(["audio,image", *rows])))
+    remedy = "Put the csv into a folder above its files, or copy the files"
     assert [item.reason for item in items[:3]] == [
-        "linked/secret.wav is a link that leads out of the csv's folder",
-        "wav/link.wav is a link that leads out of the csv's folder",
+        f"linked/secret.wav is a link that leads out of the csv's folder. {remedy}",
+        f"wav/link.wav is a link that leads out of the csv's folder. {remedy}",
         "wav/loop.wav doesn't exist",
     ]
     np.testing.assert_array_equal(items[3].waveform, _tone(4000))
