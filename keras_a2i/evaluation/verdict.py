@@ -43,7 +43,7 @@ LEVELS = {
     level.id: level
     for level in (
         Level("follows", "✓", "The images follow the audio", "good"),
-        Level("follows-but", "✓", "The images follow the audio, but ...", "mixed"),
+        Level("follows-but", "◐", "The images follow the audio, but ...", "mixed"),
         Level("barely", "○", "The images barely follow the audio", "weak"),
         Level("not", "✗", "The images don't follow the audio", "weak"),
         Level("leak", "✗", "These scores can't be trusted", "bad"),
