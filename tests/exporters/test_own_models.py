@@ -59,7 +59,12 @@ def _mobilenet_model():
     x = LogMel(sample_rate=16_000, convention="htk", n_mels=64)(inputs)
     x = layers.Resizing(64, 64)(layers.Reshape((*x.shape[1:], 1))(x))
     net = keras.applications.MobileNetV3Small(
-        input_shape=(64, 64, 3), weights=None, include_top=False, pooling="avg", include_preprocessing=False
+        input_shape=(64, 64, 3),
+        weights=None,
+        include_top=False,
+        pooling="avg",
+        include_preprocessing=False,
+        minimalistic=True,
     )
     return _compile(keras.Model(inputs, _generate(net(layers.Concatenate()([x, x, x])))))
 

@@ -316,7 +316,7 @@ def test_generate_video_that_breaks_off_keeps_the_earlier_file_only(tmp_path, mo
 def test_generate_video_smoothing_without_latent_vectors_is_refused(tmp_path):
     model = predictor.Predictor(lambda x: np.zeros((len(x), 16, 16, 3)), ModelMetadata(image=ImageConfig(size=16)))
     sound = write_clicks(tmp_path / "a.wav", ())
-    with pytest.raises(UsageError, match=r"Latent vectors need a model with an encoder and a generator"):
+    with pytest.raises(UsageError, match=r"Latent vectors and samples need a model with an encoder and a generator"):
         generate_video(model, sound, tmp_path / "a.mp4", smooth=0.1)
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
