@@ -5,7 +5,8 @@ set -euo pipefail
 checkout=$(cd "$(dirname "$0")/.." && pwd)
 model=${1:-$checkout/saved_models/surf/model.tflite}
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# What the build leaves in the checkout would pass for an installed distribution in the tests.
+trap 'rm -rf "$work" "$checkout"/keras_a2i_runtime.egg-info "$checkout"/packaging/runtime/{build,LICENSE}' EXIT
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off
 unset PYTHONPATH
 
