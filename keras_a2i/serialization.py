@@ -51,6 +51,8 @@ class _KerasFinder:
                 try:
                     execute(module)
                 except (ImportError, ValueError) as error:
+                    # The next attempt is to end, or to register, like this one.
+                    sys.meta_path.insert(0, self)
                     _explain(error)
                     raise
                 # If one of the modules imports Keras itself, it isn't complete yet and registers at its end.

@@ -49,7 +49,7 @@ def _grouped(found):
 @pytest.mark.parametrize("path", [*GUIDES, *NOTEBOOKS], ids=lambda path: path.name)
 def test_python_of_page_compiles(path):
     for code in python_blocks(path):
-        compile(code, path.name, "exec")
+        assert compile(code, path.name, "exec").co_filename == path.name
 
 
 @pytest.mark.parametrize("name", _names())
@@ -60,7 +60,8 @@ def test_documented_name_resolves(name):
 @pytest.mark.parametrize(("name", "n_positional", "keywords"), _calls())
 def test_documented_call_fits_signature(name, n_positional, keywords):
     signature = inspect.signature(_resolve(name))
-    signature.bind_partial(*[None] * n_positional, **dict.fromkeys(keywords))
+    bound = signature.bind_partial(*[None] * n_positional, **dict.fromkeys(keywords))
+    assert len(bound.args) + len(bound.kwargs) >= n_positional + len(keywords)
 
 
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)

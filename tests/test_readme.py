@@ -20,11 +20,9 @@ MAX_LINES = 150
 
 
 @pytest.mark.training
+@pytest.mark.usefixtures("untrained")
 def test_python_of_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    # Nothing here depends on what the probes of the evaluation learn.
-    for module in ("probes", "realism_measures"):
-        monkeypatch.setattr(f"keras_a2i.evaluation.{module}.train_network", lambda *_, **__: None)
     image = keras_a2i.ImageConfig(size=32)
     sources = keras_a2i.open_sources(["synthetic:surf:24"], image=image)
     keras_a2i.build_records(sources, "records", image=image, split=keras_a2i.SplitSpec(guard=0), workers=1)

@@ -5,7 +5,6 @@ import hashlib
 import pathlib
 from collections.abc import Callable, Sequence
 
-import keras
 import numpy as np
 
 from keras_a2i.errors import UsageError
@@ -230,12 +229,11 @@ def _train(config: RunConfig, folder: pathlib.Path, seed: int, tell: Callable[[s
     if RunFolder(run_folder).exists:
         fit(folder / "records", run_folder, resume=True, verbose=0)
         return run_folder
-    own = config.objectives
     fit(
         folder / "records",
         run_folder,
         recipe=Recipe.from_dict(config.recipe),
-        objectives=None if own is None else [keras.saving.deserialize_keras_object(values) for values in own],
+        objectives=config.make_objectives(),
         seed=seed,
         epochs=config.epochs,
         batch_size=config.batch_size,

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_a2i.evaluation.pairs import Pairs, Rows, chunks_of, thumbnails_of
+from keras_a2i.evaluation.pairs import MEMORY_BUDGET, Pairs, Rows, chunks_of, spread_rows, thumbnails_of
 from keras_a2i.evaluation.report_data import FactorRecovery, LabelAccuracy
 from keras_a2i.evaluation.train_network import train_network
 
@@ -33,8 +33,7 @@ class LabelProbe:
         self.names, classes = np.unique(names, return_inverse=True)
         self.model = _classifier(min(LABEL_SIZE, images.shape[1]), images.shape[-1], len(self.names))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        steps = LABEL_STEPS * STEPS
-        train_network(self.model, loss, images, classes, steps, min_epochs=_MIN_EPOCHS, stop_below=_LEARNED)
+        _train(self.model, loss, images, classes, LABEL_STEPS * STEPS, stop_below=_LEARNED)
 
     def read(self, images: Rows) -> np.ndarray:
         """Names (n,) predicted from images (n, size, size, channels), uint8 or float32 in [-1, 1]."""
@@ -55,8 +54,7 @@ class FactorProbe:
         self._mean, self.deviation = known.mean(axis=0), known.std(axis=0) + 1e-6
         self.binary = [len(np.unique(column)) <= 2 for column in known.T]
         self.model = _regression(min(FACTOR_SIZE, images.shape[1]), images.shape[-1], len(self.names))
-        targets = (known - self._mean) / self.deviation
-        train_network(self.model, "mse", images, targets, FACTOR_STEPS * STEPS, min_epochs=_MIN_EPOCHS)
+        _train(self.model, "mse", images, (known - self._mean) / self.deviation, FACTOR_STEPS * STEPS)
 
     def values_of(self, factors: list[dict[str, float]]) -> np.ndarray:
         """Factors as float32 (n, number of factors)."""
@@ -154,6 +152,21 @@ def _regression(size: int, channels: int, outputs: int) -> keras.Model:
         layers.Dense(outputs, dtype="float32"),
     ]
     return keras.Sequential([keras.Input((size, size, channels)), *stages, *head])
+
+
+def _train(
+    model: keras.Model,
+    loss: str | keras.losses.Loss,
+    images: Rows,
+    targets: np.ndarray,
+    steps: int,
+    stop_below: float = 0.0,
+) -> None:
+    """Trains on thumbnails of 8-bit images; of very many as many, spread evenly, as fit `MEMORY_BUDGET`."""
+    size = model.input_shape[1]
+    rows = spread_rows(len(images), MEMORY_BUDGET // (4 * size * size * images.shape[-1]))
+    seen = thumbnails_of(images, size, rows)
+    train_network(model, loss, seen, np.asarray(targets)[rows], steps, min_epochs=_MIN_EPOCHS, stop_below=stop_below)
 
 
 def _predict(model: keras.Model, images: Rows) -> np.ndarray:

@@ -133,7 +133,7 @@ def train_image_encoder(images: np.ndarray, seed: int) -> keras.Model:
         decoder.append(layers.Conv2DTranspose(filters, 4, activation="relu", **layout))
     decoder.append(layers.Conv2DTranspose(channels, 4, **layout))
     autoencoder = keras.Sequential([encoder, *decoder])
-    train_network(autoencoder, "mse", images, None, FEATURE_STEPS)
+    train_network(autoencoder, "mse", images, images, FEATURE_STEPS)
     return encoder
 
 

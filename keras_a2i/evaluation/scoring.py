@@ -1,5 +1,6 @@
 """Every registered metric, each under its own convention, computed together on batches."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,17 +25,8 @@ def report_metrics() -> list[MetricSpec]:
 
 def metric_infos() -> list[MetricInfo]:
     """Returns how to read each of `report_metrics`."""
-    return [
-        MetricInfo(
-            id=metric.id,
-            title=metric.title,
-            convention=metric.description,
-            better=metric.better,
-            degenerate=metric.degenerate,
-            brief=metric.brief,
-        )
-        for metric in report_metrics()
-    ]
+    names = [field.name for field in dataclasses.fields(MetricInfo)]
+    return [MetricInfo(**{name: getattr(metric, name) for name in names}) for metric in report_metrics()]
 
 
 class _Scorer(keras.Model):

@@ -164,7 +164,7 @@ register_metric(
     MetricSpec(
         id="histogram_similarity",
         title="histogram",
-        description="Pearson correlation of 256-bin histograms, mean of the channels",
+        convention="Pearson correlation of 256-bin histograms, mean of the channels",
         better="higher",
         function=histogram_similarity,
         metric=HistogramSimilarity,
@@ -174,7 +174,7 @@ register_metric(
     MetricSpec(
         id="histogram_similarity_joint",
         title="joint histogram",
-        description="Pearson correlation of joint 8 x 8 x 8 colour histograms",
+        convention="Pearson correlation of joint 8 x 8 x 8 colour histograms",
         better="higher",
         function=functools.partial(histogram_similarity, convention="joint"),
         metric=functools.partial(HistogramSimilarity, "joint"),
@@ -186,7 +186,7 @@ register_metric(
     MetricSpec(
         id="histogram_similarity_paper",
         title="histogram, paper",
-        description="the paper's: 256^3 bins over [0, 256] of values in [-1, 1]; noise scores 0.999, black 1.000",
+        convention="the paper's: 256^3 bins over [0, 256] of values in [-1, 1]; noise scores 0.999, black 1.000",
         better="higher",
         function=functools.partial(histogram_similarity, convention="paper"),
         metric=functools.partial(HistogramSimilarity, "paper"),

@@ -35,7 +35,7 @@ class MetricSpec:
     Attributes:
         id: the one name of the metric, in logs, reports and settings.
         title: short name for tables.
-        description: the convention, in a line.
+        convention: the convention, in a line.
         better: which values are better: "higher", "lower", or "one" for those near 1.
         function: function of (y_true, y_pred), batches of images in [-1, 1], that returns one value per image.
         metric: creates the Keras metric, whose name is `id`.
@@ -46,7 +46,7 @@ class MetricSpec:
 
     id: str
     title: str
-    description: str
+    convention: str
     better: Literal["higher", "lower", "one"]
     function: Callable[[Any, Any], Any]
     metric: Callable[[], keras.metrics.Metric]

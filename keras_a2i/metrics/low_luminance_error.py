@@ -60,7 +60,7 @@ register_metric(
     MetricSpec(
         id="low_luminance_error",
         title="dark error",
-        description="mean absolute error, 0 to 255, on the darkest fifth of the pixels of the real image",
+        convention="mean absolute error, 0 to 255, on the darkest fifth of the pixels of the real image",
         better="lower",
         function=low_luminance_error,
         metric=LowLuminanceError,

@@ -53,7 +53,7 @@ register_metric(
     MetricSpec(
         id="psnr",
         title="PSNR",
-        description="peak signal-to-noise ratio of 8 bits, dB",
+        convention="peak signal-to-noise ratio of 8 bits, dB",
         better="higher",
         function=psnr,
         metric=PSNR,

@@ -54,7 +54,7 @@ register_metric(
     MetricSpec(
         id="scaled_mse",
         title="MSE x 64",
-        description="mean squared error of images in [-1, 1], times 64 (the paper's loss)",
+        convention="mean squared error of images in [-1, 1], times 64 (the paper's loss)",
         better="lower",
         function=scaled_mse,
         metric=functools.partial(ScaledMSE, name="scaled_mse"),

@@ -64,7 +64,7 @@ register_metric(
     MetricSpec(
         id="sharpness",
         title="sharpness",
-        description="variance of the Laplacian of the grey image, relative to that of the real image",
+        convention="variance of the Laplacian of the grey image, relative to that of the real image",
         better="one",
         function=sharpness,
         metric=Sharpness,

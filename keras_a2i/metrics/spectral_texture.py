@@ -85,7 +85,7 @@ register_metric(
     MetricSpec(
         id="spectral_texture",
         title="texture",
-        description="distance of radial power spectra, mean absolute difference of log10 power",
+        convention="distance of radial power spectra, mean absolute difference of log10 power",
         better="lower",
         function=spectral_texture,
         metric=SpectralTexture,

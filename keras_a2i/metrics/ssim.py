@@ -182,7 +182,7 @@ register_metric(
     MetricSpec(
         id="ssim",
         title="SSIM",
-        description="structural similarity of the 8-bit images, Gaussian 11 x 11 window, per channel "
+        convention="structural similarity of the 8-bit images, Gaussian 11 x 11 window, per channel "
         "(tf.image.ssim, max_val 255)",
         better="higher",
         function=ssim,
@@ -193,7 +193,7 @@ register_metric(
     MetricSpec(
         id="ssim_uniform",
         title="SSIM, uniform",
-        description="of 8-bit luma, uniform 7 x 7 window, sample covariance (scikit-image)",
+        convention="of 8-bit luma, uniform 7 x 7 window, sample covariance (scikit-image)",
         better="higher",
         function=functools.partial(ssim, convention="uniform"),
         metric=functools.partial(SSIM, "uniform"),
@@ -205,7 +205,7 @@ register_metric(
     MetricSpec(
         id="ssim_paper",
         title="SSIM, paper",
-        description="the paper's: grey by BGR weights of images in [-1, 1], range 2, uniform 7 x 7 window",
+        convention="the paper's: grey by BGR weights of images in [-1, 1], range 2, uniform 7 x 7 window",
         better="higher",
         function=functools.partial(ssim, convention="paper"),
         metric=functools.partial(SSIM, "paper"),

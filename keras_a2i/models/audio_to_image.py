@@ -86,6 +86,9 @@ class AudioToImage(keras.Model):
         normalization: tuple[Any, Any] | None = None,
         name: str = "audio_to_image",
     ):
+        for role, part in (("encoder", encoder), ("generator", generator)):
+            if isinstance(part, type):
+                raise UsageError(f"{role} must be an instance. Received: a class. Pass {part.__name__}()")
         features = features or FeatureConfig()
         n_labels = _count_labels(labels, n_labels)
         if not isinstance(style_units, int) or isinstance(style_units, bool) or style_units < 0:
@@ -268,8 +271,6 @@ def _input_of(
         if n_features < 1:
             raise UsageError(f"n_features must be at least 1. Received: n_features={n_features!r}")
         return "features", n_features
-    if isinstance(encoder, type):
-        raise UsageError(f"encoder must be an instance. Received: a class. Pass {encoder.__name__}()")
     shape = encoder.input_shape
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
         raise UsageError(
@@ -303,8 +304,6 @@ def _connect_generator(
         if channels not in (1, 3):
             raise UsageError(f"channels must be 1 (grey) or 3 (RGB). Received: channels={channels!r}")
         return generator.connect(latent, _DEFAULT_SIZE if image_size is None else image_size, channels, **options)
-    if isinstance(generator, type):
-        raise UsageError(f"generator must be an instance. Received: a class. Pass {generator.__name__}()")
     image = generator(latent)
     shape = tuple(image.shape[1:])
     wanted = (image_size, image_size, channels)

@@ -96,7 +96,7 @@ class Manifest:
         """The labels of which there are held-out pairs, but no training pair."""
         if "train" not in self.counts:
             return []
-        return [label for label, counts in self.label_counts.items() if counts and "train" not in counts]
+        return [label for label, counts in self.label_counts.items() if label and "train" not in counts]
 
     @property
     def split_warning(self) -> str:
@@ -107,7 +107,7 @@ class Manifest:
         names = ", ".join(unseen[:_LABELS_SHOWN]) + (" ..." if len(unseen) > _LABELS_SHOWN else "")
         return (
             f"Warning: {len(unseen)} of {len(self.label_counts)} labels have no training pair: {names}. Choose a split "
-            "that has every label in both parts: --split source or random, or a column split"
+            "that has every label in both parts: source, random, or a column split"
         )
 
     @property

@@ -60,6 +60,14 @@ class RunConfig:
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     finished: bool = False
 
+    def make_objectives(self) -> list[Any] | None:
+        """Builds the own objectives anew, or returns None for the recipe's."""
+        import keras
+
+        if self.objectives is None:
+            return None
+        return [keras.saving.deserialize_keras_object(values) for values in self.objectives]
+
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:

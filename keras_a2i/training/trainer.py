@@ -177,8 +177,8 @@ class Trainer:
 
     def _build_training_model(self, objectives: Sequence[Any] | None) -> TrainingModel:
         config, recipe = self.config, self.recipe
-        if objectives is None and config.objectives is not None:
-            objectives = [keras.saving.deserialize_keras_object(values) for values in config.objectives]
+        if objectives is None:
+            objectives = config.make_objectives()
         if objectives is None:
             objectives = recipe.make_objectives(batch_size=config.batch_size, seed=config.seed)
         steps = math.ceil(self.records.counts["train"] / config.batch_size) * config.epochs

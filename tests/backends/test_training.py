@@ -1,14 +1,9 @@
 """`TrainingModel` on the backend at hand, and the same losses on all three."""
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
+from support.processes import run_python
 from support.training_states import random_images, small_model
 
 from keras_a2i.metrics import SSIM
@@ -119,25 +114,13 @@ print("RESULT" + json.dumps(history))
 """
 
 
+@pytest.mark.backend
 @pytest.mark.training
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_losses_of_three_epochs_are_those_of_tensorflow(backend):
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} isn't installed")
-    expected, found = (_losses_of_three_epochs(name) for name in ("tensorflow", backend))
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="compares another backend with TensorFlow")
+def test_losses_of_three_epochs_are_those_of_tensorflow():
+    backends = ("tensorflow", keras.backend.backend())
+    expected, found = (run_python(LOSSES_OF_THREE_EPOCHS, backend=name) for name in backends)
     assert expected.keys() == found.keys() and {"loss", "ssim", "val_loss", "val_ssim", "labels_loss"} < set(expected)
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
     assert expected["loss"][2] < expected["loss"][0]
-
-
-def _losses_of_three_epochs(backend):
-    environment = os.environ | {
-        "KERAS_BACKEND": backend,
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", LOSSES_OF_THREE_EPOCHS], capture_output=True, text=True, env=environment, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.split("RESULT")[1])

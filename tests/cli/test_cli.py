@@ -41,13 +41,6 @@ def within(monkeypatch, capsys):
     return run
 
 
-@pytest.fixture
-def untrained(monkeypatch):
-    """Probes are not trained, for tests that do not use their results."""
-    for module in ("probes", "realism_measures"):
-        monkeypatch.setattr(f"keras_a2i.evaluation.{module}.train_network", lambda *_, **__: None)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder of 24 clips and images with a pairs.csv, two of them unusable."""

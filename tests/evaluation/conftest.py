@@ -1,4 +1,4 @@
-"""Records of the rendered shore, a model that remembers, and probes that aren't trained."""
+"""Records of the rendered shore, and a model that remembers."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,6 @@ from keras_a2i.datasets.surf import SurfSource
 from keras_a2i.evaluation.pairs import read_pairs, scaled
 from keras_a2i.records.build import build_records
 from keras_a2i.records.splits import SplitSpec
-
-
-@pytest.fixture
-def untrained(monkeypatch):
-    """Probes and the image encoder don't learn: for tests that don't look at what they find."""
-    for module in ("probes", "realism_measures"):
-        monkeypatch.setattr(f"keras_a2i.evaluation.{module}.train_network", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="session")

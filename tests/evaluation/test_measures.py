@@ -163,8 +163,8 @@ def test_memorisation_is_left_out_where_training_images_repeat():
     assert reason == "most training images have an identical twin"
 
 
-def test_one_repeated_image_has_low_coverage(monkeypatch):
-    monkeypatch.setattr(realism_measures, "train_network", lambda *_: None)
+@pytest.mark.usefixtures("untrained")
+def test_one_repeated_image_has_low_coverage():
     train, held_out = striped(120, 0), striped(60, 1)
     real = real_of(held_out)
     perfect = evidence_of(real, held_out, train)

@@ -6,9 +6,10 @@ import pytest
 from support.evaluation_pairs import make_pairs, real_of, striped
 
 from keras_a2i.evaluation import pairs as pairs_module
-from keras_a2i.evaluation import probes, train_network
+from keras_a2i.evaluation import probes
 from keras_a2i.evaluation.pairs import scaled
 from keras_a2i.evaluation.probes import LabelProbe, factor_probe, factor_recovery, label_accuracy, label_probe
+from keras_a2i.evaluation.train_network import train_network
 
 
 @pytest.mark.training
@@ -50,11 +51,9 @@ def test_label_probe_reads_large_images_in_small(monkeypatch):
 
 def test_very_many_images_are_thinned_out_for_training(monkeypatch):
     monkeypatch.setattr(probes, "STEPS", 1)
-    monkeypatch.setattr(train_network, "MEMORY_BUDGET", 4 * 16 * 16 * 3 * 9)
+    monkeypatch.setattr(probes, "MEMORY_BUDGET", 4 * 16 * 16 * 3 * 9)
     used = []
-    monkeypatch.setattr(
-        train_network, "thumbnails_of", lambda images, size, rows: used.append(rows) or images[rows] / 255.0
-    )
+    monkeypatch.setattr(probes, "thumbnails_of", lambda images, size, rows: used.append(rows) or images[rows] / 255.0)
     pairs = make_pairs(30, labels=["x", "y"] * 15)
     LabelProbe(pairs.images, pairs.labels)
     assert used[0].tolist() == [0, 3, 7, 10, 14, 18, 21, 25, 29]
@@ -62,13 +61,13 @@ def test_very_many_images_are_thinned_out_for_training(monkeypatch):
 
 
 def test_training_ends_early_once_the_loss_is_low_enough():
-    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3)).astype(np.uint8)
+    images = np.random.default_rng(0).uniform(-1, 1, (40, 16, 16, 3)).astype(np.float32)
     losses = {}
     for stop_below in (0.0, 0.05):
         keras.utils.set_random_seed(0)
         model = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Flatten(), keras.layers.Dense(1)])
-        train_network.train_network(model, "mse", images, np.zeros((40, 1)), 400, stop_below=stop_below)
+        train_network(model, "mse", images, np.zeros((40, 1)), 400, stop_below=stop_below)
         steps = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
-        losses[steps] = float(np.square(model.predict(scaled(images), verbose=0)).mean())
+        losses[steps] = float(np.square(model.predict(images, verbose=0)).mean())
     (whole, low), (early, higher) = losses.items()
     assert whole == 500 and 100 <= early < 500 and low < higher < 0.05

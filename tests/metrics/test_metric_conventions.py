@@ -434,5 +434,5 @@ def test_registry_holds_every_metric_under_the_name_of_its_class_and_function():
         values = keras.ops.convert_to_numpy(spec.function(y_true, y_pred))
         assert metric.name == spec.id == name and values.shape == (3,)
         assert float(metric.result()) == pytest.approx(values.mean(), rel=1e-4)
-        assert spec.better in ("higher", "lower", "one") and spec.title and spec.description
+        assert spec.better in ("higher", "lower", "one") and spec.title and spec.convention
     assert [name for name, spec in METRICS.items() if spec.degenerate] == ["histogram_similarity_paper"]

@@ -2,14 +2,12 @@
 
 import itertools
 import json
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
+from support.processes import run_python
 from support.training_states import random_images, small_model
 
 from keras_a2i.errors import UsageError
@@ -288,11 +286,6 @@ print("RESULT" + json.dumps([one, two]))
 
 @pytest.mark.training
 def test_training_on_two_replicas_equals_training_on_one():
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    done = subprocess.run(
-        [sys.executable, "-c", TWO_REPLICAS], capture_output=True, text=True, env=environment, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    one, two = json.loads(done.stdout.split("RESULT")[1])
+    one, two = run_python(TWO_REPLICAS)
     assert (one["replicas"], two["replicas"]) == (1, 2) and one["steps"] == two["steps"] == 6
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-4) and one["loss"][2] < one["loss"][0]

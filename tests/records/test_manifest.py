@@ -47,7 +47,7 @@ def test_manifest_warns_of_labels_without_training_pairs(tmp_path):
     assert manifest.unseen_labels == ["label1"]
     assert manifest.split_warning == (
         "Warning: 1 of 2 labels have no training pair: label1. Choose a split that has every label in both parts: "
-        "--split source or random, or a column split"
+        "source, random, or a column split"
     )
     only_held_out = {
         source: {"val": splits["val"]} for source, splits in manifest.pair_counts.items() if "val" in splits

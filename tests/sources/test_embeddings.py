@@ -183,11 +183,10 @@ def test_default_recipe_of_embeddings_is_features(records):
     assert choose_recipe(Records(records)) == "features"
 
 
+@pytest.mark.usefixtures("untrained")
 def test_evaluate_of_embeddings_notes_them_and_has_no_silence(trained, records, data, tmp_path, monkeypatch):
     import keras_a2i.evaluation.evaluate as evaluation
 
-    for module in ("probes", "realism_measures"):
-        monkeypatch.setattr(f"keras_a2i.evaluation.{module}.train_network", lambda *_, **__: None)
     monkeypatch.setattr(evaluation, "mfcc", None)
     result = run("evaluate", trained, records, "--out", tmp_path)
     assert result.exit_code == 0, result.output

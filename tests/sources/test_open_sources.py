@@ -156,7 +156,8 @@ def test_options_that_are_invalid_are_refused(folder, options, message):
 
 
 def test_options_with_their_default_value_are_accepted(folder):
-    open_one(folder / "clips", short="pad", long="start", classes=[], exclude=(), embedding_name="", seed=3)
+    given = open_one(folder / "clips", short="pad", long="start", classes=[], exclude=(), embedding_name="", seed=3)
+    assert given.describe() == open_one(folder / "clips").describe()
 
 
 def test_audio_settings_that_no_source_uses_are_refused(tmp_path):

@@ -1,11 +1,7 @@
 """`fit` under a distribution strategy of TensorFlow."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
+from support.processes import run_python
 from support.tone_source import ToneSource, build
 
 from keras_a2i.records.splits import SplitSpec
@@ -60,16 +56,7 @@ print("RESULT" + json.dumps({"histories": histories, "shapes": shapes, "pairs": 
 @pytest.mark.training
 def test_fit_under_a_mirrored_strategy_has_the_losses_of_one_device(tmp_path):
     build(tmp_path / "records", ToneSource(n_sources=2, seconds=12), split=SplitSpec(guard=0))
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    done = subprocess.run(
-        [sys.executable, "-c", FIT, str(tmp_path / "records"), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    result = json.loads(done.stdout.split("RESULT")[1])
+    result = run_python(FIT, tmp_path / "records", tmp_path)
     for one, two in zip(*result["histories"], strict=True):
         for name in one.keys() - {"seconds"}:
             assert float(two[name]) == pytest.approx(float(one[name]), rel=1e-4, abs=1e-5), name
