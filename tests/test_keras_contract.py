@@ -50,6 +50,7 @@ def test_every_public_keras_class_is_registered():
                 assert REGISTERED.get(f"keras_a2i>{value.__name__}") is value
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 @pytest.mark.parametrize("name", REGISTERED)
 def test_registered_class_returns_from_its_configuration(name, policy):

@@ -93,6 +93,7 @@ def test_import_circles_of_a_graph_are_found():
     assert import_circles(graph) == [["b", "c"], ["d"]]
 
 
+@pytest.mark.training
 def test_no_module_imports_itself_through_others():
     paths = {}
     for path in PACKAGE.rglob("*.py"):
@@ -127,6 +128,7 @@ def loaded_after(code):
     return set(result.stdout.split())
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     "code",
     [

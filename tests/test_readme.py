@@ -59,6 +59,7 @@ MODULES = [
 ]
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples_run(name):
     result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)

@@ -10,7 +10,9 @@ import click
 
 from keras_a2i.cli.progress import format_seconds
 from keras_a2i.errors import UsageError
-from keras_a2i.recipes import recipe_names
+from keras_a2i.recipes import check_recipe_name, recipe_names
+from keras_a2i.records.manifest import Manifest
+from keras_a2i.training.run_folder import RunFolder
 
 
 @click.command("fit", epilog=f"Recipes: {', '.join(recipe_names())}. 'keras-a2i recipes' describes them.")
@@ -74,13 +76,21 @@ def command(records, out, settings, size, input_, no_augment, cache, **options):
     Writes config.json, model.keras, history.csv and samples/epoch_*.png (held-out pairs, real above generated) to
     --out. Ctrl-C saves the last complete epoch, from which --resume continues.
     """
+    # What can be refused without TensorFlow is refused before it loads.
+    values = parse_settings(settings)
+    if options["recipe"] is not None:
+        check_recipe_name(options["recipe"])
+    Manifest.read(records)
+    if not options["resume"]:
+        RunFolder(out).check_free(overwrite=options["overwrite"])
+
     from keras_a2i.training.fit import fit
 
     started, lines = time.monotonic(), _make_epoch_lines(out)
     fit(
         records,
         out,
-        settings=_all_settings(settings, size, input_, no_augment),
+        settings=_all_settings(values, size, input_, no_augment),
         cache=_CACHE[cache],
         callbacks=[lines],
         verbose=0,
@@ -88,9 +98,10 @@ def command(records, out, settings, size, input_, no_augment, cache, **options):
         command=shlex.join(["keras-a2i", *sys.argv[1:]]),
         **options,
     )
-    if not lines.announced:
+    if lines.announced:
+        click.echo(f"{out / 'model.keras'}: trained in {format_seconds(time.monotonic() - started)}")
+    else:
         click.echo("All epochs were done already: nothing was trained. --epochs N trains longer", err=True)
-    click.echo(f"{out / 'model.keras'}: trained in {format_seconds(time.monotonic() - started)}")
     click.echo(f"Look at {out / 'samples'}, then run: keras-a2i generate {out} FILE --out images")
 
 
@@ -98,9 +109,8 @@ _CACHE: dict[str, str | bool] = {"auto": "auto", "always": True, "never": False}
 
 
 def _all_settings(
-    settings: tuple[str, ...], size: str | None, input_: str | None, no_augment: bool
+    values: dict[str, object], size: str | None, input_: str | None, no_augment: bool
 ) -> dict[str, object]:
-    values = parse_settings(settings)
     if size:
         values["size"] = size
     if input_:
@@ -142,8 +152,6 @@ def _report_stage(stage: str, done: int, total: int) -> None:
 def _make_epoch_lines(out: pathlib.Path):
     """A callback that writes one line for the run and one per epoch to stderr."""
     import keras
-
-    from keras_a2i.training.run_folder import RunFolder
 
     class EpochLines(keras.callbacks.Callback):
         def __init__(self):

@@ -11,7 +11,7 @@ from keras_a2i.errors import UsageError
 if TYPE_CHECKING:
     from keras_a2i.recipes.recipe import Recipe
 
-__all__ = ["describe_recipe", "get_recipe", "recipe_names"]
+__all__ = ["check_recipe_name", "describe_recipe", "get_recipe", "recipe_names"]
 
 _NOT_RECIPES = ("__init__", "recipe", "settings", "encoder_generator", "default_recipe")
 
@@ -47,14 +47,19 @@ def get_recipe(name: str, /, **settings: Any) -> "Recipe":
     """
     from keras_a2i.recipes.settings import change
 
-    _file_of(name)
+    check_recipe_name(name)
     recipe = importlib.import_module(f"keras_a2i.recipes.{name.replace('-', '_')}").RECIPE
     return change(recipe, settings) if settings else recipe
 
 
-def _file_of(name: str) -> pathlib.Path:
+def check_recipe_name(name: str) -> None:
+    """Raises a UsageError with the nearest name, unless there is a recipe of this name."""
     if name not in recipe_names():
         near = difflib.get_close_matches(name, recipe_names(), n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(recipe_names())}"
         raise UsageError(f"The recipe must be one of the known ones. Received: {name!r}. {hint}")
+
+
+def _file_of(name: str) -> pathlib.Path:
+    check_recipe_name(name)
     return pathlib.Path(__file__).parent / f"{name.replace('-', '_')}.py"

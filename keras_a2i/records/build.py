@@ -81,7 +81,9 @@ def build_records(
     out = pathlib.Path(out)
     plan = _plan(_open(sources, features, image), features, image)
     if strict and plan.dropped:
-        raise RecordsError(f"{plan.dropped[0].id}: {plan.dropped[0].reason}. The build stops because strict=True")
+        raise RecordsError(
+            f"{plan.dropped[0].id}: {plan.dropped[0].reason}. The build stops at it (strict=True, --strict)"
+        )
     if not plan.keys:
         raise _no_pairs(plan.dropped)
     spec = (split or SplitSpec()).resolve(plan.keys)

@@ -128,7 +128,7 @@ def _read(task: Task, dropped: list[Dropped], on_read: Callable[[int, int], None
                     yield item
                 continue
             if task.strict:
-                raise RecordsError(f"{item.id}: {item.reason}. The build stops because strict=True")
+                raise RecordsError(f"{item.id}: {item.reason}. The build stops at it (strict=True, --strict)")
             dropped.append(item)
             if on_read:
                 on_read(0, 1)

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import pathlib
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -140,7 +139,8 @@ def fit(
                 **given,
             },
         )
-        _clear(folder, overwrite)
+        folder.check_free(overwrite=overwrite)
+        folder.clear()
     if config.image_folder and not config.recipe["autoencoder_epochs"]:
         raise UsageError(
             "image_folder requires a recipe with an image autoencoder (autoencoder_epochs above 0). "
@@ -198,26 +198,6 @@ def _check_unchanged(before: RunConfig, config: RunConfig, records: Records) -> 
                 f"{name} of a resumed run must stay {getattr(before, name)!r}. "
                 f"Received: {name}={getattr(config, name)!r}"
             )
-
-
-def _clear(folder: RunFolder, overwrite: bool) -> None:
-    if folder.path.is_file():
-        raise UsageError(f"The run must be written to a folder. Received: the file {folder.path}")
-    if not folder.exists:
-        if folder.path.is_dir() and any(folder.path.iterdir()):
-            raise UsageError(
-                f"The run must be written to a new or empty folder. Received: {folder.path}, which holds other files"
-            )
-        return
-    if not overwrite:
-        raise UsageError(
-            f"{folder.path} holds a run already. Resume it (resume=True, --resume), replace it "
-            "(overwrite=True, --overwrite), or choose another folder"
-        )
-    for path in (folder.state, folder.samples, folder.tensorboard):
-        shutil.rmtree(path, ignore_errors=True)
-    for path in (folder.model, folder.history, folder.image_encoder):
-        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

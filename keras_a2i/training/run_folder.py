@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import pathlib
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,6 +103,31 @@ class RunFolder:
     def exists(self) -> bool:
         """Whether the folder holds a run, finished or not."""
         return self._config.is_file()
+
+    def check_free(self, *, overwrite: bool) -> None:
+        """Checks that a new run may be written here.
+
+        Raises:
+            UsageError: if the path is a file, or a folder of other files, or holds a run and `overwrite` is False.
+        """
+        if self.path.is_file():
+            raise UsageError(f"The run must be written to a folder. Received: the file {self.path}")
+        if self.exists and not overwrite:
+            raise UsageError(
+                f"{self.path} holds a run already. Resume it (resume=True, --resume), replace it "
+                "(overwrite=True, --overwrite), or choose another folder"
+            )
+        if not self.exists and self.path.is_dir() and any(self.path.iterdir()):
+            raise UsageError(
+                f"The run must be written to a new or empty folder. Received: {self.path}, which holds other files"
+            )
+
+    def clear(self) -> None:
+        """Removes what an earlier run wrote here, except for its `config.json`, which `create` replaces."""
+        for path in (self.state, self.samples, self.tensorboard):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in (self.model, self.history, self.image_encoder):
+            path.unlink(missing_ok=True)
 
     def create(self, config: RunConfig) -> None:
         """Creates the folders and writes `config.json`."""

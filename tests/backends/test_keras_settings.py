@@ -73,6 +73,7 @@ def setting(request, expected):
     keras.config.set_dtype_policy(policy)
 
 
+@pytest.mark.training
 def test_results_are_the_same_under_any_global_setting(setting, expected):
     for name, value in results().items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-6, atol=1e-6, err_msg=f"{name}, {setting}")
@@ -87,6 +88,7 @@ def test_image_layers_keep_channels_last():
     assert layers.SpatialBias()(x).shape == x.shape
 
 
+@pytest.mark.training
 def test_training_runs_under_any_global_setting(setting):
     keras.utils.set_random_seed(0)
     training = TrainingModel(small_model(), [MeanSquaredError(batch_size=8), Adversarial(0.01)])

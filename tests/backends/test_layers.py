@@ -66,6 +66,7 @@ for _layer in CASES:
     setattr(LayerContractTest, f"test_{_layer.__name__}_keeps_the_contract_of_keras", _contract_of(_layer))
 
 
+@pytest.mark.training
 def test_audio_layers_of_a_word_encoder_train():
     keras.utils.set_random_seed(0)
     waveform = keras.Input((4000,))

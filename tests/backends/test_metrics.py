@@ -28,6 +28,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", METRICS)
 def test_metric_equals_its_value_on_tensorflow(name):
     values = keras.ops.convert_to_numpy(METRICS[name].function(REAL, GENERATED))
@@ -44,6 +45,7 @@ def test_ssim_by_product_equals_ssim_by_shifts():
     np.testing.assert_allclose(by_product, by_shifts, atol=1e-5)
 
 
+@pytest.mark.training
 def test_every_metric_in_fit_and_evaluate():
     model = keras.Sequential(
         [keras.Input((5,)), keras.layers.Dense(24 * 24 * 3, "tanh"), keras.layers.Reshape((24, 24, 3))]

@@ -25,6 +25,7 @@ IMAGES = random_images(8, 16, 1)
 LABELS = np.arange(8, dtype=np.int32) % 2
 
 
+@pytest.mark.training
 @pytest.mark.backend
 def test_training_model_with_every_objective_trains_validates_saves_and_loads(tmp_path):
     keras.utils.set_random_seed(0)
@@ -59,6 +60,7 @@ def test_training_model_with_every_objective_trains_validates_saves_and_loads(tm
     assert again.evaluate(FEATURES, (IMAGES, LABELS), verbose=0, return_dict=True) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.training
 @pytest.mark.backend
 def test_image_autoencoder_trains_and_serves_perceptual():
     keras.utils.set_random_seed(0)
@@ -77,6 +79,7 @@ def test_image_autoencoder_trains_and_serves_perceptual():
         np.testing.assert_array_equal(weight, again)
 
 
+@pytest.mark.training
 @pytest.mark.backend
 def test_plain_compile_with_an_image_objective_trains():
     keras.utils.set_random_seed(0)

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from support.tone_source import ToneSource, build
 
 from keras_a2i.cli import main
 from keras_a2i.cli.fit import parse_settings
 from keras_a2i.errors import UsageError
 from keras_a2i.recipes import recipe_names
+from keras_a2i.records.splits import SplitSpec
 
 
 def keras_a2i(*args, cwd=None):
@@ -74,6 +76,7 @@ def run(folder):
     return built, fitted
 
 
+@pytest.mark.training
 def test_build_records_counts_and_names_skipped_inputs(run, folder):
     built, _ = run
     assert "rec: 14 train, 8 val pairs from 3 sources" in built.stdout
@@ -85,6 +88,7 @@ def test_build_records_counts_and_names_skipped_inputs(run, folder):
     assert len(manifest["dropped"]) == 2 and str(folder) not in json.dumps(manifest)
 
 
+@pytest.mark.training
 def test_inspect_prints_figures_and_writes_a_sheet(run, folder, within):
     result = within("inspect", "rec", "--sheet", "sheet.png", cwd=folder)
     assert result.returncode == 0, result.stderr
@@ -93,6 +97,7 @@ def test_inspect_prints_figures_and_writes_a_sheet(run, folder, within):
     assert Image.open(folder / "sheet.png").size[0] > 500
 
 
+@pytest.mark.training
 def test_inspect_finds_damage(run, folder, tmp_path):
     import shutil
 
@@ -105,6 +110,7 @@ def test_inspect_finds_damage(run, folder, tmp_path):
     assert result.returncode == 1 and f"damaged: {shard.name} has a different sha256" in result.stdout
 
 
+@pytest.mark.training
 def test_fit_reports_epochs_and_writes_a_run(run, folder):
     _, fitted = run
     assert "epoch 2/2" in fitted.stderr and "val_ssim" in fitted.stderr and "parameters, batch size 64" in fitted.stderr
@@ -114,6 +120,7 @@ def test_fit_reports_epochs_and_writes_a_run(run, folder):
     assert (folder / "run" / "samples" / "epoch_0002.png").is_file()
 
 
+@pytest.mark.training
 def test_fit_resume_with_more_epochs(run, folder, tmp_path):
     import shutil
 
@@ -121,6 +128,8 @@ def test_fit_resume_with_more_epochs(run, folder, tmp_path):
     result = keras_a2i("fit", folder / "rec", "--out", tmp_path / "run", "--resume", "--epochs", 3)
     assert result.returncode == 0, result.stderr
     assert "3 epochs, resumed at epoch 3" in result.stderr and "epoch 3/3" in result.stderr
+    again = keras_a2i("fit", folder / "rec", "--out", tmp_path / "run", "--resume")
+    assert again.returncode == 0 and "nothing was trained" in again.stderr and "trained in" not in again.stdout
 
 
 def test_recipes_are_listed_and_shown(within, tmp_path):
@@ -135,6 +144,7 @@ def test_recipes_are_listed_and_shown(within, tmp_path):
     assert refused.returncode == 2 and "Did you mean 'words'?" in refused.stderr
 
 
+@pytest.mark.training
 def test_export_and_generate_with_the_exported_file(run, folder):
     result = keras_a2i("export", "run", "--out", "model.tflite", cwd=folder)
     assert result.returncode == 0, result.stderr
@@ -169,7 +179,7 @@ def test_export_and_generate_with_the_exported_file(run, folder):
             "must name existing",
         ),
         (["build-records", "pairs.csv", "--out", "x", "--class", "BEACH"], 2, "can only be used with the Kaggle"),
-        (["build-records", "pairs.csv", "--out", "x", "--strict"], 1, "stops because strict=True"),
+        (["build-records", "pairs.csv", "--out", "x", "--strict"], 1, "stops at it (strict=True, --strict)"),
         (["build-records", "0.png", "--out", "x"], 1, "An image needs its audio"),
         (["inspect", "nowhere"], 1, "A records folder must hold a records.json"),
         (["fit", "rec", "--out", "y", "--recipe", "papper"], 2, "Did you mean 'paper'?"),
@@ -194,6 +204,7 @@ def test_export_and_generate_with_the_exported_file(run, folder):
         (["quickstart", "--out", "rec"], 2, "exists already"),
     ],
 )
+@pytest.mark.training
 def test_mistake_ends_in_one_sentence(run, folder, args, status, sentence, within):
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != "x"}
     result = within(*args, cwd=folder)
@@ -203,6 +214,25 @@ def test_mistake_ends_in_one_sentence(run, folder, args, status, sentence, withi
     assert after == before
 
 
+def test_mistakes_of_fit_are_refused_before_tensorflow_loads(tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "note.txt").write_text("mine")
+    build(tmp_path / "rec", ToneSource(n_sources=1, seconds=8), split=SplitSpec(kind="random"))
+    blocked = "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None; "
+    for arguments, sentence in (
+        ([tmp_path / "rec", "--out", tmp_path / "run", "--recipe", "papper"], "Did you mean 'paper'?"),
+        ([tmp_path / "rec", "--out", tmp_path / "other"], "which holds other files"),
+        ([tmp_path / "nowhere", "--out", tmp_path / "run"], "A records folder must hold a records.json"),
+        ([tmp_path / "rec", "--out", tmp_path / "run", "--set", "epochs"], "--set must be given NAME=VALUE"),
+    ):
+        code = blocked + "from keras_a2i.cli.main import main; main()"
+        result = subprocess.run(
+            [sys.executable, "-c", code, "fit", *map(str, arguments)], capture_output=True, text=True, check=False
+        )
+        assert result.returncode in (1, 2) and sentence in " ".join(result.stderr.split())
+
+
+@pytest.mark.training
 def test_generate_does_not_mix_images_of_two_calls(run, folder, within):
     args = ("generate", "run", "0.wav", "--out", "mixed")
     assert within(*args, cwd=folder).returncode == 0
@@ -214,6 +244,7 @@ def test_generate_does_not_mix_images_of_two_calls(run, folder, within):
     assert [path.name for path in (folder / "mixed" / "0").iterdir()] == ["0000.png"]
 
 
+@pytest.mark.training
 def test_build_records_of_a_complete_build(run, folder, within):
     args = ("pairs.csv", "--out", "rec", "--image-size", 16, "--split", "source", "--holdout", "speaker1")
     result = within("build-records", *args, cwd=folder)
@@ -225,6 +256,7 @@ def test_debug_shows_the_traceback(folder):
     assert result.returncode == 1 and "Traceback" in result.stderr and "Error: A records folder" in result.stderr
 
 
+@pytest.mark.training
 def test_help_of_every_command_is_fast():
     commands = list(main._COMMANDS)
     result = keras_a2i("--help")

@@ -38,6 +38,7 @@ def pairs() -> list[Pair]:
     return read_all(make())
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("n_pairs", [2, 3, 7, 8, 121, 480, 2_000])
 def test_plan_covers_every_pair_once(n_pairs):
     plan = make(n_pairs).plan()
@@ -62,6 +63,7 @@ def test_keys_name_recording_time_and_label():
     assert make(480, 3).describe() == {"kind": "synthetic:surf", "has_audio": True, "pairs": 480, "seed": 3}
 
 
+@pytest.mark.training
 def test_same_seed_renders_the_same_pairs_in_any_order(pairs):
     source = pickle.loads(pickle.dumps(make()))
     keys = [key for unit in source.plan().units for key in unit.keys]
@@ -71,6 +73,7 @@ def test_same_seed_renders_the_same_pairs_in_any_order(pairs):
     assert same(alone, pairs[13])
 
 
+@pytest.mark.training
 def test_other_seed_and_other_pair_differ(pairs):
     other = read_all(make(seed=1))
     assert all(not np.array_equal(a.waveform, b.waveform) for a, b in zip(pairs, other, strict=True))
@@ -106,6 +109,7 @@ def test_factors_stay_in_range_all_through_a_recording():
         assert np.count_nonzero(np.diff([row["night"] for row in rows])) >= 8
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("base", [CALM, {**CALM, "rain": 0.5, "night": 1.0, "place": 1.0}], ids=["bay", "cove"])
 @pytest.mark.parametrize("name", FACTORS)
 def test_each_factor_changes_image_and_audio(base, name):
@@ -122,6 +126,7 @@ def _band_levels(waveform: np.ndarray) -> np.ndarray:
     return 10 * np.log10(np.add.reduceat(power, edges)[:-1] + 1e-12)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("changes", [{}, {"rain": 1.0, "wind": 1.0}, {"place": 1.0, "night": 1.0, "wave": 0.05}])
 def test_loudness_grows_with_swell(changes):
     levels = [
@@ -132,6 +137,7 @@ def test_loudness_grows_with_swell(changes):
     assert (np.diff(np.reshape(levels, (3, 11)), axis=1) > 0).all()
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("size", [16, 32, 512])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_of_other_sizes_show_the_same_scene(size, channels):
@@ -156,6 +162,7 @@ def test_audio_of_other_rates_and_durations(rate, duration):
         assert np.isfinite(waveform).all() and 0.02 < np.abs(waveform).max() < 0.9
 
 
+@pytest.mark.training
 def test_every_factor_is_predictable_from_the_mfcc():
     """The last quarter of every recording is held out; a kernel ridge reads the factors from 104 MFCC."""
     from python_speech_features import mfcc

@@ -36,6 +36,7 @@ def invoke(*args):
     return CliRunner().invoke(cli, [str(arg) for arg in args], catch_exceptions=False)
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("untrained")
 def test_evaluate_command_prints_and_writes_the_report(folder, monkeypatch):
     monkeypatch.setattr("sys.argv", ["keras-a2i", "evaluate", "run", "rec"])
@@ -52,6 +53,7 @@ def test_evaluate_command_prints_and_writes_the_report(folder, monkeypatch):
     assert report["paper"]["MSE x 64"][0] == 4.239
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("untrained")
 def test_evaluate_command_writes_where_it_is_told(folder, tmp_path):
     result = invoke("evaluate", folder / "run" / "model.keras", folder / "rec", "--out", tmp_path / "out", "--seed", 3)
@@ -92,6 +94,7 @@ def test_cross_validation_is_printed_with_what_its_intervals_cover(folder, monke
     assert "+0.088 to +0.131" in result.output and "12 sources" in result.output
 
 
+@pytest.mark.training
 def test_baselines_command_needs_no_model(folder):
     result = invoke("baselines", folder / "rec")
     assert result.exit_code == 0

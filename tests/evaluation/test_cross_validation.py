@@ -76,6 +76,7 @@ def test_cross_validation_trains_every_fold_and_seed_and_repeats_none(tmp_path, 
         resplit(tmp_path / "records", tmp_path / "folds" / "block-1-of-2" / "records", {}, "again")
 
 
+@pytest.mark.training
 def test_pooled_gains_resample_sources_where_there_are_enough():
     reports = [make_report(seed, examples=[]) for seed in (0, 1, 2, 3)]
     reports = [rename(report) for report in reports]

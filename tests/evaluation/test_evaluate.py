@@ -20,8 +20,6 @@ from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.serving.predictor import load
 
-BRIEFLY = ("keras_a2i.evaluation.probes.STEPS", 15)
-
 
 def grey(features):
     return np.full((len(features), 32, 32, 3), 0.1, np.float32)
@@ -41,6 +39,7 @@ def small_model(n_inputs=104, size=16):
     return keras.Model(inputs, keras.layers.Reshape((size, size, 3))(dense))
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("untrained")
 def test_model_that_ignores_its_input_is_named(shore):
     report = evaluate(grey, shore / "block")
@@ -52,6 +51,7 @@ def test_model_that_ignores_its_input_is_named(shore):
     assert report.measure("coverage").value < 0.5
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("untrained")
 def test_model_that_remembers_is_exposed_by_the_leak_of_a_random_split(shore, nearest_images):
     report = evaluate(nearest_images(shore / "random"), shore / "random")
@@ -61,21 +61,22 @@ def test_model_that_remembers_is_exposed_by_the_leak_of_a_random_split(shore, ne
 
 
 @pytest.fixture(scope="module")
-def briefly(shore, nearest_images):
-    """Reports of one model twice, its probes trained briefly, the second time with nothing kept in memory."""
+def reports(shore, nearest_images):
+    """Reports of one model twice, the second time with nothing kept in memory, and the steps of the first."""
+    steps = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(*BRIEFLY)
-        patch.setattr("keras_a2i.evaluation.realism_measures.FEATURE_STEPS", 10)
+        patch.setattr("keras_a2i.evaluation.probes.STEPS", 80)
+        patch.setattr("keras_a2i.evaluation.realism_measures.FEATURE_STEPS", 50)
         model = nearest_images(shore / "block", k=3)
-        report = evaluate(model, shore / "block", seed=3)
+        report = evaluate(model, shore / "block", model_name="run", progress=steps.append)
         patch.setattr(pairs_module, "MEMORY_BUDGET", 0)
         patch.setattr(contenders_module, "MEMORY_BUDGET", 0)
-        return report, evaluate(model, shore / "block", seed=3)
+        return report, evaluate(model, shore / "block", model_name="run"), steps
 
 
 @pytest.mark.training
-def test_same_seed_has_the_same_report_whatever_is_kept_in_memory(briefly):
-    report, streamed = briefly
+def test_same_seed_has_the_same_report_whatever_is_kept_in_memory(reports):
+    report, streamed, _ = reports
     for name in ("gains", "labels", "factors", "measures", "held_out", "retrieval", "level", "skipped"):
         assert getattr(streamed, name) == getattr(report, name), name
     # A product of other matrix sizes may differ in the last bit, which rounds a pixel to its neighbour.
@@ -85,12 +86,8 @@ def test_same_seed_has_the_same_report_whatever_is_kept_in_memory(briefly):
 
 
 @pytest.mark.training
-def test_model_that_follows_the_audio_has_a_whole_report(shore, nearest_images, tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_a2i.evaluation.probes.STEPS", 80)
-    monkeypatch.setattr("keras_a2i.evaluation.realism_measures.FEATURE_STEPS", 50)
-    steps = []
-    model = nearest_images(shore / "block", k=3)
-    report = evaluate(model, shore / "block", model_name="run", progress=steps.append)
+def test_model_that_follows_the_audio_has_a_whole_report(reports, tmp_path):
+    report, _, steps = reports
     assert report.level == "follows" and report.leak.count == 0
     assert report.verdict[0].startswith("The images follow the audio")
     assert [gain.against for gain in report.gains[:2]] == ["source-mean", "shuffled"]
@@ -115,6 +112,7 @@ def test_model_that_follows_the_audio_has_a_whole_report(shore, nearest_images, 
     assert report.pairs()["ssim"].mean() == pytest.approx(model.means["ssim"])
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("untrained")
 def test_paths_predictors_models_and_functions_have_one_report(tones, tmp_path):
     model, manifest = small_model(), Manifest.read(tones)
@@ -140,6 +138,7 @@ def test_paths_predictors_models_and_functions_have_one_report(tones, tmp_path):
     assert len(row_fingerprint(np.arange(104, dtype=np.float32))) == 64
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("untrained")
 def test_input_of_a_model_is_inferred_from_its_length(tones):
     report = evaluate(small_model(16_000), tones)
@@ -148,6 +147,7 @@ def test_input_of_a_model_is_inferred_from_its_length(tones):
     assert wave.level == "not"
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("untrained")
 def test_style_is_sampled_automatically(tones, tmp_path):
     recipe = keras_a2i.get_recipe("words-variational", size="tiny")
@@ -162,6 +162,7 @@ def test_style_is_sampled_automatically(tones, tmp_path):
     assert evaluate(tmp_path / "m.keras", tones, samples=0).measure("variety") is None
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("untrained")
 def test_silence_is_left_out_unless_there_was_audio(tmp_path):
     source = ToneSource(n_sources=1, seconds=16)
@@ -194,6 +195,7 @@ def test_evaluate_names_what_is_wrong(tones, tmp_path):
         evaluate(lambda features: np.zeros((len(features), 16, 16, 3)), tmp_path / "few")
 
 
+@pytest.mark.training
 def test_baselines_are_scored_without_a_model(shore):
     found = score_baselines(shore / "block")
     assert found.n_train > 80 and found.n_held_out == 40 and found.leak.count == 0

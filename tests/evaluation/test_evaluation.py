@@ -9,6 +9,7 @@ from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.training.val_scores import score_images
 
 
+@pytest.mark.training
 def test_score_pictures_are_tensorflow_s_and_filling_up_changes_nothing():
     rng = np.random.default_rng(0)
     real, generated = (to_uint8(rng.uniform(-1, 1, (5, 32, 32, 3))) for _ in range(2))

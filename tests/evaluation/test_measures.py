@@ -163,6 +163,7 @@ def test_memorisation_is_left_out_where_training_images_repeat():
     assert reason == "most training images have an identical twin"
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("untrained")
 def test_one_repeated_image_has_low_coverage():
     train, held_out = striped(120, 0), striped(60, 1)

@@ -49,6 +49,7 @@ def test_label_probe_reads_large_images_in_small(monkeypatch):
     np.testing.assert_array_equal(probe.read(images[40:]), names[40:])
 
 
+@pytest.mark.training
 def test_very_many_images_are_thinned_out_for_training(monkeypatch):
     monkeypatch.setattr(probes, "STEPS", 1)
     monkeypatch.setattr(probes, "MEMORY_BUDGET", 4 * 16 * 16 * 3 * 9)
@@ -60,6 +61,7 @@ def test_very_many_images_are_thinned_out_for_training(monkeypatch):
     assert pairs_module.MEMORY_BUDGET == 256 << 20
 
 
+@pytest.mark.training
 def test_training_ends_early_once_the_loss_is_low_enough():
     images = np.random.default_rng(0).uniform(-1, 1, (40, 16, 16, 3)).astype(np.float32)
     losses = {}

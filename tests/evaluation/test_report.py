@@ -23,6 +23,7 @@ def report():
     return make_report(examples=[])
 
 
+@pytest.mark.training
 def test_save_writes_by_suffix_and_into_folders(report, tmp_path):
     assert report.save(tmp_path / "all") == tmp_path / "all" / "report.html"
     assert sorted(p.name for p in (tmp_path / "all").iterdir()) == ["per_pair.csv", "report.html", "report.json"]

@@ -142,6 +142,7 @@ def test_page_is_accessible(page):
     assert targets <= set(ids)
 
 
+@pytest.mark.training
 def test_hostile_names_stay_text(report):
     evil = '<script>alert("1")</script>&amp;\'$x_$\x00\ud800'
     shown = evil.replace("\x00", "�").replace("\ud800", "�")
@@ -199,6 +200,7 @@ def test_best_mean_is_bold_unless_a_ceiling(short, better, best):
     assert re.findall(r'<td class="number best">([^<]*)<', text) == [best]
 
 
+@pytest.mark.training
 def test_leak_box_appears_only_where_pairs_leak(short, page):
     assert page.styled("leak") == []
     leaking = dataclasses.replace(short, leak=Leak(within=2.0, count=114, total=120), level="leak")
@@ -232,6 +234,7 @@ def test_empty_parts_are_left_out(report):
     assert len(Page(render_html(nothing)).of("section")) == 1
 
 
+@pytest.mark.training
 def test_constant_and_missing_values_are_rendered(report):
     constant = [dataclasses.replace(p, means={"ssim": 0.5}, values={"ssim": [0.5]}) for p in report.contenders[:-1]]
     page = Page(render_html(dataclasses.replace(report, contenders=constant, n_pairs=1, examples=[])))
@@ -250,6 +253,7 @@ def test_constant_and_missing_values_are_rendered(report):
     assert len(alone.plots) == 4
 
 
+@pytest.mark.training
 def test_counts_the_pairs_in_which_the_model_is_better(short):
     def with_values(metric_better, model, baseline):
         metric = MetricInfo(id="m", title="M", convention="", better=metric_better)
@@ -264,6 +268,7 @@ def test_counts_the_pairs_in_which_the_model_is_better(short):
     assert "better in 1 of 2 pairs over baseline" in with_values("one", [0.9, 2.0], [1.2, 0.1])
 
 
+@pytest.mark.training
 def test_same_report_has_same_bytes_whatever_matplotlib_settings(report, text, tmp_path):
     import matplotlib
 
@@ -294,6 +299,7 @@ def test_grey_images_keep_their_values(short):
     assert image["class"] == "small"
 
 
+@pytest.mark.training
 def test_many_images_are_embedded_smaller(short, monkeypatch):
     rng = np.random.default_rng(1)
     noise = rng.integers(0, 256, (12, 256, 256, 3), dtype=np.uint8)
@@ -305,6 +311,7 @@ def test_many_images_are_embedded_smaller(short, monkeypatch):
     assert sizes == {(64, 64)}
 
 
+@pytest.mark.training
 def test_many_pairs_and_labels_are_thinned_out(report):
     rng = np.random.default_rng(2)
     values = {"ssim": rng.uniform(size=20_000).tolist()}

@@ -30,6 +30,7 @@ def _count(model, kind):
     return sum(isinstance(layer, kind) for layer in _all_layers(model))
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("recipe", ["paper", "features"])
 def test_to_depth_to_space_of_a_recipe_computes_the_same_images(make_model, recipe):
     model = make_model(recipe)
@@ -59,6 +60,7 @@ def test_to_depth_to_space_keeps_other_transposed_convolutions():
     assert [type(layer) for layer in to_depth_to_space(model).layers] == [type(layer) for layer in model.layers]
 
 
+@pytest.mark.training
 def test_to_depth_to_space_of_nested_models_computes_the_same_images():
     """Two levels of nested models, with names that repeat, and one nested model that is called twice."""
     block = keras.Sequential(

@@ -96,6 +96,7 @@ def test_export_of_an_lstm_with_an_unregistered_loss_agrees(tmp_path, clips, qua
     np.testing.assert_allclose(load(done.path).predict(samples, 16_000)[1], found[0], atol=max(atol, 1e-3))
 
 
+@pytest.mark.training
 def test_export_of_a_loop_in_int8_is_one_sentence(tmp_path, clips):
     @keras.saving.register_keras_serializable("tests")
     class Loop(layers.Layer):
@@ -114,6 +115,7 @@ def test_export_of_a_loop_in_int8_is_one_sentence(tmp_path, clips):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("format", ["tflite", "saved-model", "onnx"])
 def test_export_of_a_compiled_sequential_model_agrees(tmp_path, format):
     keras.utils.set_random_seed(0)
@@ -130,6 +132,7 @@ def test_export_of_a_compiled_sequential_model_agrees(tmp_path, format):
     assert load(done.path).metadata.input == "waveform"
 
 
+@pytest.mark.training
 def test_export_of_a_keras_file_without_metadata_accepts_its_sample_rate(tmp_path):
     inputs = keras.Input((11_025,), name="audio")
     x = layers.Flatten()(layers.AveragePooling1D(525)(layers.Reshape((11_025, 1))(inputs)))

@@ -39,6 +39,7 @@ def _reference_pcm(waveform):
     return np.clip(np.rint(waveform * np.float32(32_768)), -32_768, 32_767)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", WAVEFORMS)
 def test_mfcc_psf_equals_python_speech_features(name):
     pcm = np.pad(_reference_pcm(WAVEFORMS[name]), (0, 2000))
@@ -79,6 +80,7 @@ def test_mfcc_htk_equals_tf_signal(bounds, atol):
     np.testing.assert_allclose(MFCC(RATE, **options)(BATCH), expected, rtol=1e-6, atol=3e-5)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("layer", [MFCC, LogMel])
 def test_features_are_finite_and_independent_of_the_batch(layer, convention):
@@ -105,6 +107,7 @@ def test_features_under_a_global_mixed_policy_are_float32(policy):
     np.testing.assert_array_equal(found, MFCC(RATE)(BATCH))
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_features_in_tf_data_and_compiled_by_xla_are_the_same(convention):
     layer = MFCC(RATE, convention=convention)
@@ -116,6 +119,7 @@ def test_features_in_tf_data_and_compiled_by_xla_are_the_same(convention):
     np.testing.assert_allclose(compiled[:2], expected[:2], atol=2e-3)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("layer", [LogMel(8000, n_mels=40, frame_length=200, hop_length=80), MFCC(convention="htk")])
 def test_feature_layer_of_a_saved_model_reloads(layer, tmp_path):
     again = type(layer).from_config(layer.get_config())
@@ -274,6 +278,7 @@ def test_frame_layer_config_round_trip():
         assert type(layer).from_config(layer.get_config()).get_config() == layer.get_config()
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("dtype", ["float16", "float64", "bfloat16"])
 def test_audio_layers_compute_in_float32_and_return_the_dtype_that_is_asked_for(dtype):
     layers = [LogMel(RATE, dtype=dtype), MFCC(RATE, dtype=dtype), MFCC(RATE, convention="htk", dtype=dtype)]

@@ -48,6 +48,7 @@ def test_depth_to_space_initializer_avoids_a_checkerboard():
     assert again.scale == 2 and isinstance(again.kernel_initializer, keras.initializers.GlorotUniform)
 
 
+@pytest.mark.training
 def test_spatial_bias_learns_static_background():
     model = keras.Sequential([keras.Input((4, 4, 1)), SpatialBias()])
     x = np.random.default_rng(0).standard_normal((64, 4, 4, 1)).astype(np.float32)
@@ -134,6 +135,7 @@ def test_image_layer_config_round_trip(layer):
     assert copy.get_config() == layer.get_config()
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", different_networks())
 def test_network_keeps_its_size_and_exports_with_built_in_operators(name, tmp_path):
     model = encoder_generator(name, features=AUDIO, image_size=32, channels=1, n_labels=3)

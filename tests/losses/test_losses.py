@@ -68,6 +68,7 @@ def test_batch_scaled_mse_of_a_saved_model_reloads(tmp_path):
     assert loaded.evaluate(x, y, batch_size=3, verbose=0) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.training
 def test_batch_scaled_mse_of_a_short_last_batch_counts_its_own_pairs():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     model.compile(keras.optimizers.SGD(0.0), loss=BatchScaledMSE(4))
@@ -80,6 +81,7 @@ def test_batch_scaled_mse_of_a_short_last_batch_counts_its_own_pairs():
     assert model.evaluate(x, y, batch_size=4, verbose=0) == pytest.approx(each.mean(), rel=1e-5)
 
 
+@pytest.mark.training
 def test_batch_scaled_mse_of_a_reloaded_model_continues_the_training(tmp_path):
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
@@ -131,6 +133,7 @@ print("RESULT" + json.dumps([one, two]))
 """
 
 
+@pytest.mark.training
 def test_batch_scaled_mse_on_two_replicas_equals_one():
     finished = subprocess.run([sys.executable, "-c", TWO_REPLICAS], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr[-2000:]

@@ -91,6 +91,7 @@ CASES = {
 }
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(("duration", "sample_rate"), [(1.0, 16_000), (0.3, 22_050)])
 @pytest.mark.parametrize(("make", "name"), [(make, name) for name, makes in CASES.items() for make in makes])
 def test_stream_audio_of_a_video_equals_the_waveforms_of_its_records(tmp_path, make, name, duration, sample_rate):
@@ -134,6 +135,7 @@ def test_stream_audio_of_a_file_without_a_video_track_is_read(tmp_path):
     assert 2 * 16_000 <= len(stream(path, 16_000)) < 2.2 * 16_000
 
 
+@pytest.mark.training
 def test_open_audio_of_a_video_keeps_stereo_on_the_same_timeline(tmp_path):
     path = late(tmp_path / "mono.mkv")
     with open_audio(path) as file:
@@ -147,6 +149,7 @@ def test_open_audio_of_a_video_keeps_stereo_on_the_same_timeline(tmp_path):
     np.testing.assert_allclose(both[: len(audio)], audio, atol=1e-4)
 
 
+@pytest.mark.training
 def test_open_audio_that_changes_its_format_continues_in_the_first_one(tmp_path):
     path = two_formats(tmp_path / "both.ts")
     with open_audio(path) as file:

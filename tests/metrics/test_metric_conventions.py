@@ -92,6 +92,7 @@ def _paper_ssim(real, generated):
     return structural_similarity(grey(real), grey(generated), data_range=2)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("shape", [(4, 40, 52, 3), (3, 33, 20, 1), (2, 7, 7, 3), (2, 7, 30, 1)])
 @pytest.mark.parametrize(("convention", "reference"), [("uniform", _uniform_ssim), ("paper", _paper_ssim)])
 def test_ssim_equals_scikit_image(convention, reference, shape):
@@ -181,6 +182,7 @@ def _paper_cases():
     return [*noise, *corners, *signs, *flat, lone]
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("channels", [3, 1])
 def test_paper_histogram_equals_opencv(channels):
     cases = np.array(_paper_cases(), np.float32)[..., :channels]
@@ -290,6 +292,7 @@ def test_scaled_mse_is_the_mean_square_times_the_batch_size():
     assert float(metric.result()) == pytest.approx(8 * expected.mean(), rel=1e-5)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("channels", [3, 1])
 def test_function_compiled_by_xla_returns_a_finite_value_per_image(name, channels):
@@ -318,6 +321,7 @@ CLASSES = [
 ]
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(("metric_class", "options"), CLASSES)
 def test_metric_config_round_trip(metric_class, options):
     y_true, y_pred = _pairs(2, 16, 16)
@@ -339,6 +343,7 @@ def test_every_class_is_covered_and_registered():
         assert keras.saving.get_registered_name(getattr(metrics, name)) == f"keras_a2i>{name}"
 
 
+@pytest.mark.training
 def test_all_conventions_in_one_compiled_model():
     y_true, _ = _pairs(6, 16, 16)
     x = np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32)
@@ -422,6 +427,7 @@ def test_scaled_mse_with_an_invalid_batch_size_is_refused(batch_size):
         ScaledMSE(batch_size)
 
 
+@pytest.mark.training
 def test_registry_holds_every_metric_under_the_name_of_its_class_and_function():
     y_true, y_pred = _pairs(3, 16, 16)
     assert list(METRICS) == [

@@ -71,6 +71,7 @@ def test_ssim_equals_that_of_8_bit_values():
     np.testing.assert_allclose(_numpy(ssim(y_true, y_pred)), tf.image.ssim(*eight_bit, max_val=255).numpy(), atol=1e-5)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(("jit", "by_product"), [(False, False), (True, False), (False, True)])
 def test_ssim_gradient_equals_tensorflow(jit, by_product):
     y_true, y_pred = (tf.constant(y) for y in _pairs((2, 24, 24, 3)))
@@ -134,6 +135,7 @@ def test_histogram_similarity_clips_values_outside():
 METRICS = [(SSIM, ssim), (HistogramSimilarity, histogram_similarity)]
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(("metric_class", "function"), METRICS)
 def test_metric_is_the_mean_over_images_not_batches(metric_class, function):
     y_true, y_pred = _pairs((7, 16, 16, 3))
@@ -148,6 +150,7 @@ def test_metric_is_the_mean_over_images_not_batches(metric_class, function):
     assert float(metric.result()) == pytest.approx((each * weights).sum() / weights.sum(), abs=1e-6)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("jit", [False, True])
 def test_metrics_in_fit_and_evaluate(jit):
     y_true, _ = _pairs((6, 16, 16, 3))
@@ -162,6 +165,7 @@ def test_metrics_in_fit_and_evaluate(jit):
     assert scores["histogram_similarity"] == pytest.approx(expected, abs=0.01)
 
 
+@pytest.mark.training
 def test_metrics_of_a_saved_model_reload(tmp_path):
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(768), keras.layers.Reshape((16, 16, 3))])
     model.compile("adam", "mse", metrics=[SSIM(name="s"), HistogramSimilarity(bins=32, name="h")])

@@ -81,6 +81,7 @@ MODELS = {
 }
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", MODELS)
 def test_model_saves_loads_clones_and_splits_at_the_latent(name, tmp_path):
     model = MODELS[name]()
@@ -100,6 +101,7 @@ def test_model_saves_loads_clones_and_splits_at_the_latent(name, tmp_path):
     assert len({id(weight) for weight in model.weights}) == len(model.weights)
 
 
+@pytest.mark.training
 def test_metadata_describes_input_and_output():
     words, dense = MODELS["words"]().metadata, MODELS["dense"]().metadata
     assert (words.input, words.labels, words.style_units, words.image.shape) == (
@@ -125,6 +127,7 @@ def test_own_encoder_input_is_inferred_or_given():
     assert given.input_kind == "waveform"
 
 
+@pytest.mark.training
 def test_preset_round_trip_keeps_the_images_and_drops_the_optimizer(tmp_path):
     model = MODELS["own parts"]()
     model.compile("adam", loss=lambda real, generated: keras.ops.mean(keras.ops.square(real - generated)))
@@ -157,6 +160,7 @@ def test_preset_that_is_not_there_or_another_model_raises(tmp_path):
         AudioToImage.from_preset(tmp_path)
 
 
+@pytest.mark.training
 def test_sample_draws_styles_by_seed_and_temperature():
     model = MODELS["words"]()
     inputs = inputs_of(model)

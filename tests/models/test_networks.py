@@ -34,6 +34,7 @@ def _count(model):
     return sum(math.prod(variable.shape) for variable in model.trainable_variables)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("size", [32, 256])
 def test_paper_network_equals_pytorch(size):
     golden = np.load(GOLDEN)
@@ -48,6 +49,7 @@ def test_paper_network_equals_pytorch(size):
     np.testing.assert_allclose(sample(_numpy(model(features, training=True))), golden[f"train_{size}"], atol=1e-4)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     ("size", "channels"),
     [
@@ -87,6 +89,7 @@ def test_paper_network_initial_weights_follow_pytorch():
         assert 0 < np.abs(bias).max() <= limit * (1 + 1e-6)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("size", [16, 64, 512])
 @pytest.mark.parametrize("recipe", different_networks())
 def test_network_input_and_output(recipe, size):
@@ -102,6 +105,7 @@ def test_network_input_and_output(recipe, size):
     assert np.abs(images).max() <= 1
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("image_size", [16, 256])
 @pytest.mark.parametrize("name", sorted(set(different_networks()) - {"paper"}))
 def test_network_comes_in_three_sizes(name, image_size):
@@ -171,6 +175,7 @@ def test_noise_and_dropout_only_affect_training():
     assert np.abs(difference).max() > 1e-3
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("recipe", different_networks())
 def test_file_round_trip(recipe, tmp_path):
     model = encoder_generator(recipe, image_size=32, n_labels=2, normalization=_statistics(104))
@@ -185,6 +190,7 @@ def test_dense_encoder_of_waveforms_computes_mfcc():
     assert model.input_shape == (None, 16_000) and model.get_layer("mfcc").n_mfcc == 13
 
 
+@pytest.mark.training
 def test_word_encoder_is_small_and_independent_of_loudness_and_position():
     alone = encoder_generator(get_recipe("words", ensemble=1), image_size=32, channels=1, n_labels=10)
     model = encoder_generator("words", image_size=32, channels=1, n_labels=10)
@@ -229,6 +235,7 @@ def test_features_recipe_learns_what_determines_the_image():
     assert error < 0.4 * baseline
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -277,6 +284,7 @@ def test_network_part_wrong_arguments_raise(part, arguments, message):
         part(**arguments)
 
 
+@pytest.mark.training
 def test_scene_encoder_bounds_silence():
     model = encoder_generator("scenes", features=FeatureConfig(sample_rate=8000), image_size=16)
     sounds = _inputs(model, 8)

@@ -43,6 +43,7 @@ def test_image_autoencoder_trains_the_label_heads_of_its_generator():
     assert prototypes.head.trainable and not model.head.trainable
 
 
+@pytest.mark.training
 def test_image_autoencoder_evaluates_what_it_predicts_and_reloads(tmp_path):
     model = ImageAutoencoder(dense_generator(), batch_size=16)
     model.compile(keras.optimizers.Adam(3e-3))

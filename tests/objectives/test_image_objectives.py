@@ -119,6 +119,7 @@ def test_spectrum_as_a_plain_loss_shifts_the_blocks_by_batch():
     assert len(shifted) > 2
 
 
+@pytest.mark.training
 def test_plain_compile_with_image_objectives_trains_and_reloads(tmp_path):
     features = np.random.default_rng(0).standard_normal((8, 6)).astype(np.float32)
     images = random_images(8, 16, 1)

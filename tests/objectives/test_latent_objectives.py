@@ -86,6 +86,7 @@ def test_ramp_follows_warmup_and_start():
     assert [float(adversarial.ramp(p)) for p in (0.0, 0.29, 0.3, 1.0)] == [0, 0, 1, 1]
 
 
+@pytest.mark.training
 def test_adversarial_trains_discriminator_and_generator_each_on_its_own_part():
     objective = attached(Adversarial(smoothness=0.0), latent_dim=4)
     discriminator = objective.discriminator
@@ -109,6 +110,7 @@ def test_adversarial_trains_discriminator_and_generator_each_on_its_own_part():
     assert float(loss) == pytest.approx(float(critic + realism), rel=1e-5)
 
 
+@pytest.mark.training
 def test_adversarial_smoothness_estimates_the_squared_gradient_at_real_images():
     objective, plain = attached(Adversarial(smoothness=2.0)), attached(Adversarial(smoothness=0.0))
     plain.discriminator.set_weights(objective.discriminator.get_weights())

@@ -41,6 +41,7 @@ class Half(Objective):
         return 0.5 * ops.mean(ops.square(state.images - state.generated))
 
 
+@pytest.mark.training
 def test_training_loss_is_the_weighted_sum_and_each_part_is_reported():
     model = TrainingModel(small_model(), [MeanSquaredError(2.0, batch_size=8), Half(4.0, name="half")])
     model.compile(keras.optimizers.SGD(0.0))
@@ -49,6 +50,7 @@ def test_training_loss_is_the_weighted_sum_and_each_part_is_reported():
     assert found["mse_loss"][0] == pytest.approx(16 * found["half_loss"][0], rel=1e-5)
 
 
+@pytest.mark.training
 def test_training_on_one_objective_equals_keras_training_on_its_loss():
     results = []
     for wrap in (True, False):
@@ -63,6 +65,7 @@ def test_training_on_one_objective_equals_keras_training_on_its_loss():
     np.testing.assert_allclose(results[0][2], results[1][2], atol=1e-5)
 
 
+@pytest.mark.training
 def test_training_accepts_keras_losses_and_functions_with_any_functional_model():
     inputs = keras.Input((6,))
     plain = keras.Model(inputs, keras.layers.Reshape((16, 16, 1))(keras.layers.Dense(256)(inputs)))
@@ -96,6 +99,7 @@ def test_style_is_inferred_from_the_image_in_training_and_zero_afterwards():
     np.testing.assert_array_equal(training.encoder.predict(features, verbose=0)[:, -2:], 0)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_frozen_encoder_is_unchanged_and_runs_in_inference_mode(jit_compile):
     def train(step):
@@ -120,6 +124,7 @@ def test_frozen_encoder_is_unchanged_and_runs_in_inference_mode(jit_compile):
     assert encoder == 0 and generator > 1e-3 and difference < 1e-5
 
 
+@pytest.mark.training
 def test_encoder_freezes_within_an_epoch_with_momentum_and_weight_decay():
     training = TrainingModel(small_model(), [MeanSquaredError(batch_size=2)], total_steps=8, freeze_encoder_after=0.7)
     training.compile(keras.optimizers.AdamW(1e-2, weight_decay=0.1))
@@ -135,6 +140,7 @@ def test_encoder_freezes_within_an_epoch_with_momentum_and_weight_decay():
     assert int(training.optimizer.iterations) == 8
 
 
+@pytest.mark.training
 def test_train_on_batch_freezes_the_encoder():
     training = TrainingModel(small_model(), [MeanSquaredError()], total_steps=2, freeze_encoder_after=0.5)
     training.compile("adam")
@@ -146,6 +152,7 @@ def test_train_on_batch_freezes_the_encoder():
     np.testing.assert_array_equal(weights[0], weights[2])
 
 
+@pytest.mark.training
 def test_validation_and_metrics_compare_images_and_leave_random_states():
     def history(validation):
         keras.utils.set_random_seed(3)
@@ -167,6 +174,7 @@ def test_validation_and_metrics_compare_images_and_leave_random_states():
     assert {"val_ssim_loss", "val_labels_loss", "ssim_loss", "ssim"} < set(found)
 
 
+@pytest.mark.training
 def test_evaluation_of_an_image_objective_is_that_of_the_predicted_images():
     training = TrainingModel(small_model(dropout=0.5), [MeanSquaredError(batch_size=8)])
     training.compile("adam")
@@ -225,6 +233,7 @@ def _generator_of(model):
     return model.generator
 
 
+@pytest.mark.training
 def test_training_model_with_an_invalid_argument_is_refused():
     with pytest.raises(UsageError, match=r"objectives must be one or more, of different names. Received: \[\]"):
         TrainingModel(small_model(), [])

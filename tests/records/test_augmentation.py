@@ -139,6 +139,7 @@ ALL = Augmentation(
 )
 
 
+@pytest.mark.training
 def test_augment_depends_on_the_seed_and_differs_between_clips():
     clips = np.repeat(noise(1), 4, axis=0)
     once = np.asarray(augment(tf.constant(clips), tf.constant([5, 6]), ALL, RATE))
@@ -227,6 +228,7 @@ def clips_of(records, epochs=1, **options):
     return [np.concatenate([clips for clips, _ in dataset]) for _ in range(epochs)]
 
 
+@pytest.mark.training
 def test_dataset_augmentation_differs_between_epochs_and_is_repeatable(waveform_records):
     first, second = clips_of(waveform_records, 2, order=InOrder(), augmentation=ALL)
     (plain,) = clips_of(waveform_records, order=InOrder())
@@ -240,6 +242,7 @@ def test_dataset_augmentation_differs_between_epochs_and_is_repeatable(waveform_
     assert np.abs(first - other).max() > 0.01
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("counter", [lambda n: tf.Variable(n), lambda n: types.SimpleNamespace(value=n)])
 def test_dataset_augmentation_of_a_resumed_epoch_equals_the_uninterrupted_one(waveform_records, counter):
     epoch = tf.Variable(0, dtype=tf.int64)
@@ -254,6 +257,7 @@ def test_dataset_augmentation_of_a_resumed_epoch_equals_the_uninterrupted_one(wa
     assert len(dataset) == -(-len(epochs[0]) // 4)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("cache", [True, False])
 @pytest.mark.parametrize("numbered", [True, False])
 def test_dataset_augmentation_changes_only_the_audio(waveform_records, cache, numbered):
@@ -267,6 +271,7 @@ def test_dataset_augmentation_changes_only_the_audio(waveform_records, cache, nu
             assert np.abs(clips - other).max() > 0.01
 
 
+@pytest.mark.training
 def test_dataset_augmentation_goes_with_every_other_option(waveform_records):
     options = {"batch_size": 4, "input": "waveform", "augmentation": ALL}
     endless = waveform_records.dataset(repeat=True, **options)

@@ -47,6 +47,7 @@ def test_build_stores_every_pair_with_features_of_the_stored_audio(tmp_path):
             np.testing.assert_allclose(example["features"], expected, atol=1e-3)
 
 
+@pytest.mark.training
 def test_build_is_the_same_for_any_number_of_workers(tmp_path):
     source = ToneSource(n_sources=5)
     one = build(tmp_path / "one", source, workers=1)
@@ -83,6 +84,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("workers", [1, 2])
 def test_resume_after_sigkill_gives_the_same_bytes(tmp_path, workers):
     out = tmp_path / "records"
@@ -137,7 +139,9 @@ def test_build_names_broken_inputs_and_strict_stops(tmp_path):
     manifest = build(tmp_path / "records", source)
     assert sorted(manifest.dropped) == [["tone1@2", "broken on purpose"], ["tone2@0", "broken on purpose"]]
     assert sum(manifest.counts.values()) == 28
-    with pytest.raises(RecordsError, match=r"tone2@0: broken on purpose. The build stops because strict=True"):
+    with pytest.raises(
+        RecordsError, match=r"tone2@0: broken on purpose. The build stops at it \(strict=True, --strict\)"
+    ):
         build(tmp_path / "strict", source, strict=True)
     assert not list((tmp_path / "strict").glob("**/*.tmp"))
 
@@ -166,6 +170,7 @@ def test_build_accepts_an_executor(tmp_path):
     assert shard_bytes(tmp_path / "threads") == shard_bytes(tmp_path / "plain")
 
 
+@pytest.mark.training
 def test_build_accepts_sources_and_specs_alike(tmp_path):
     image = ImageConfig(size=16)
     by_name = build_records("synthetic:surf:12", tmp_path / "name", image=image, workers=1)

@@ -33,6 +33,7 @@ class OddSource:
         return {"kind": "odd"}
 
 
+@pytest.mark.training
 def test_inspect_counts_duplicates_still_frames_and_silence(tmp_path):
     build_records(
         [OddSource()], tmp_path, image=ImageConfig(size=16), split=SplitSpec(kind="block", guard=0), workers=1

@@ -28,6 +28,7 @@ def test_orders_are_registered_by_their_ids():
     } == ORDERS
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("order", [InOrder(), Shuffled(), WithinLabel(), Neighbours(), Shuffled(1, tf.Variable(0))])
 def test_order_cardinality_is_the_number_of_rows(split, order):
     assert int(order.rows(split).cardinality()) == len(rows_of(order, split)) in (45, 44)
@@ -47,6 +48,7 @@ def test_shuffled_is_a_new_permutation_in_every_iteration(split):
     assert [int(a) for a, _ in Shuffled(4).rows(split)] != epochs[0]
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("kind", [Shuffled, WithinLabel, Neighbours])
 @pytest.mark.parametrize("counter", [lambda n: tf.Variable(n), lambda n: types.SimpleNamespace(value=n)])
 def test_order_depends_on_seed_and_epoch_alone(split, kind, counter):

@@ -57,6 +57,7 @@ class UnlabelledSource:
         return {"kind": "unlabelled"}
 
 
+@pytest.mark.training
 def test_labels_of_unlabelled_records_are_empty(tmp_path):
     build(tmp_path, UnlabelledSource(), split=SplitSpec(kind="block", val_fraction=0))
     records = Records(tmp_path)
@@ -65,6 +66,7 @@ def test_labels_of_unlabelled_records_are_empty(tmp_path):
     assert set(numbers.numpy()) == {0}
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("cache", [True, False])
 def test_dataset_batches_are_float_images_in_range_with_their_features(records, cache):
     dataset = records.dataset("train", 8, order=InOrder(), cache=cache)
@@ -76,6 +78,7 @@ def test_dataset_batches_are_float_images_in_range_with_their_features(records, 
     assert int(dataset.cardinality()) == 6
 
 
+@pytest.mark.training
 def test_dataset_cached_and_streamed_hold_the_same_pairs(records):
     cached = collect(records.dataset(cache=True))
     streamed = collect(records.dataset(cache=False))
@@ -85,6 +88,7 @@ def test_dataset_cached_and_streamed_hold_the_same_pairs(records):
     np.testing.assert_array_equal(ordered[0][0], ordered[1][0])
 
 
+@pytest.mark.training
 def test_dataset_default_order_shuffles_only_train(records):
     shuffled, explicit = (collect(records.dataset("train", order=order, seed=3))[0] for order in (None, Shuffled(3)))
     np.testing.assert_array_equal(shuffled, explicit)
@@ -93,6 +97,7 @@ def test_dataset_default_order_shuffles_only_train(records):
     np.testing.assert_array_equal(held_out, records.decoded("val").features)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("cache", [True, False])
 def test_dataset_labels_are_numbers_of_the_sorted_labels(records, cache):
     ((_, (_, numbers)),) = records.dataset("train", 45, order=InOrder(), labels=True, cache=cache)
@@ -102,6 +107,7 @@ def test_dataset_labels_are_numbers_of_the_sorted_labels(records, cache):
     assert [records.labels[number] for number in decoded.label_numbers] == decoded.labels.tolist()
 
 
+@pytest.mark.training
 def test_dataset_cache_is_chosen_by_its_budget(records, opened_shards):
     cached = records.dataset(cache=45 * PAIR_BYTES)
     n_opened = len(opened_shards)
@@ -123,6 +129,7 @@ def test_dataset_auto_cache_streams_beyond_the_default_budget(records, opened_sh
     assert len(opened_shards) == 5
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("cache", [True, False])
 def test_dataset_repeat_and_drop_remainder(records, cache):
     dataset = records.dataset("train", 8, repeat=True, cache=cache)
@@ -131,6 +138,7 @@ def test_dataset_repeat_and_drop_remainder(records, cache):
     assert [len(x) for x, _ in dataset] == [8] * 5
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("cache", [True, False])
 def test_dataset_waveforms_are_the_stored_audio(records, cache):
     x, _ = next(iter(records.dataset(input="waveform", order=InOrder(), cache=cache)))
@@ -140,6 +148,7 @@ def test_dataset_waveforms_are_the_stored_audio(records, cache):
     np.testing.assert_allclose(x[2], expected, atol=1 / 32768)
 
 
+@pytest.mark.training
 def test_split_is_decoded_once_for_all_consumers(records, opened_shards):
     for _ in range(2):
         collect(records.dataset("train", cache=True))
@@ -214,6 +223,7 @@ class LargeSource:
         return {"kind": "noise"}
 
 
+@pytest.mark.training
 def test_stream_decodes_only_a_few_batches_ahead(tmp_path, monkeypatch):
     import keras_a2i.records.split_reader as module
 
@@ -282,6 +292,7 @@ def test_table_holds_everything_but_images_and_is_read_once(records, records_fol
     assert records.table("train").features is records.decoded("train").features
 
 
+@pytest.mark.training
 def test_sample_of_more_pairs_than_there_are_is_the_whole_split(records):
     inputs, images = records.sample("val", 100)
     np.testing.assert_array_equal(inputs, records.decoded("val").features)
@@ -308,6 +319,7 @@ def test_damage_is_named_when_streamed(damaged_folder):
         collect(Records(damaged_folder).dataset(cache=False))
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("cache", [True, False])
 def test_damage_is_skipped_and_listed_once(damaged_folder, cache):
     records = Records(damaged_folder)

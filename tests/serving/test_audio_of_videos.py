@@ -17,6 +17,7 @@ from keras_a2i.serving.video import generate_video
 QUIETER = FeatureConfig(sample_rate=16_000)
 
 
+@pytest.mark.training
 def test_write_video_of_a_video_keeps_its_stereo_audio(tmp_path):
     sound = tone(2, 44_100, 2)
     path = write_clip(tmp_path / "a.mov", at(10, 2), sound, rate=44_100, sound_codec="pcm_s16le")

@@ -37,6 +37,7 @@ def run(folder, code, *args):
     return subprocess.run([sys.executable, "-c", code, *args], cwd=folder, capture_output=True, text=True)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", ["model.tflite", "model.onnx"])
 def test_load_without_tensorflow_predicts_the_same_images(folder, name):
     code = f"import keras_a2i, numpy; numpy.save('{name}.npy', keras_a2i.load('{name}').predict('a.wav'))"
@@ -47,6 +48,7 @@ def test_load_without_tensorflow_predicts_the_same_images(folder, name):
     )
 
 
+@pytest.mark.training
 def test_commands_without_tensorflow_generate_images_videos_and_live_images(folder):
     for args, files in (
         (("generate", "model.tflite", "a.wav", "--out", "images"), ("images/a/0002.png", "images/a.png")),
@@ -61,6 +63,7 @@ def test_commands_without_tensorflow_generate_images_videos_and_live_images(fold
         assert all((folder / file).stat().st_size for file in files)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [

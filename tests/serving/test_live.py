@@ -383,6 +383,7 @@ def test_microphone_that_is_missing_or_busy_is_refused(microphones, monkeypatch)
         Microphone(RATE)
 
 
+@pytest.mark.training
 def test_live_command_plays_a_file_and_ends_with_a_summary_on_a_signal(tmp_path):
     save_model(tiny_network(image_size=16), tmp_path / "m.keras", ModelMetadata(image=ImageConfig(size=16)))
     soundfile.write(tmp_path / "short.wav", np.zeros(RATE), RATE)

@@ -59,6 +59,7 @@ def paths(model, tmp_path_factory):
     }
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", ["run", "keras", "tflite", "saved-model", "onnx"])
 def test_load_of_every_format_predicts_the_same_images_and_keeps_metadata(paths, model, name):
     predictor = load(paths[name])
@@ -84,6 +85,7 @@ def test_saved_model_has_a_named_signature(paths):
     assert signature(features=tf.zeros((3, 104)))["image"].shape == (3, 16, 16, 3)
 
 
+@pytest.mark.training
 def test_keras_file_with_metadata_is_an_ordinary_keras_file(paths, model):
     features = np.ones((2, 104), np.float32)
     loaded = keras.saving.load_model(paths["keras"])
@@ -130,6 +132,7 @@ def test_predict_of_stereo_uses_the_mean_and_int16_is_scaled(paths):
     np.testing.assert_allclose(predictor.predict(pcm, 16_000), predictor.predict(mono, 16_000), atol=1e-5)
 
 
+@pytest.mark.training
 def test_stream_of_a_file_equals_predict_of_its_samples(paths, tmp_path):
     rate = 22_050
     samples = np.random.default_rng(4).uniform(-0.5, 0.5, rate * 70 + 123).astype(np.float32)
@@ -142,6 +145,7 @@ def test_stream_of_a_file_equals_predict_of_its_samples(paths, tmp_path):
     np.testing.assert_allclose(np.concatenate(streamed), whole, atol=0.02)
 
 
+@pytest.mark.training
 def test_predict_of_file_samples_clips_and_features_agree(paths, tmp_path):
     rng = np.random.default_rng(5)
     pcm = rng.integers(-9000, 9000, 40_000, dtype=np.int16)
@@ -172,6 +176,7 @@ def test_encode_and_sample_of_other_formats_are_refused(paths):
         load(paths["run"]).decode(np.zeros(7))
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("waveform", [np.array([0.0, np.nan]), np.zeros(0), np.zeros((2, 2, 2))])
 def test_predict_of_bad_samples_is_refused(paths, waveform):
     with pytest.raises(UsageError, match=r"audio must be finite samples, \(n,\) or \(n, channels\)"):
@@ -187,6 +192,7 @@ def test_predict_of_channels_first_or_a_bad_rate_is_refused(paths):
         load(paths["run"]).predict(np.zeros(100), 0)
 
 
+@pytest.mark.training
 def test_predict_of_bad_features_is_refused(paths):
     for features in (np.zeros((2, 103)), np.full((1, 104), np.inf), np.zeros(104)):
         with pytest.raises(
@@ -231,6 +237,7 @@ def test_load_of_a_model_with_code_in_it_is_refused(tmp_path):
         load(tmp_path / "lambda.keras")
 
 
+@pytest.mark.training
 def test_export_replaces_only_exports_when_asked_and_leaves_nothing_behind(model, tmp_path, monkeypatch):
     path = tmp_path / "model.tflite"
     path.write_bytes(b"mine")
@@ -285,6 +292,7 @@ def test_read_metadata_of_another_version_is_refused(model, tmp_path):
         read_metadata(tmp_path / "future.tflite")
 
 
+@pytest.mark.training
 def test_as_predictor_of_anything_that_predicts(paths, model, tmp_path):
     features = np.random.default_rng(1).normal(1, 15, (3, 104)).astype(np.float32)
     expected = model.predict(features, verbose=0)

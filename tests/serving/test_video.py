@@ -64,6 +64,7 @@ def test_clip_start_does_not_drift_and_agrees_with_records():
     assert frame_start(108_000, NTSC, 16_000) == 3603.6 * 16_000
 
 
+@pytest.mark.training
 def test_slide_clips_holds_audio_no_longer_than_a_clip_needs_it():
     blocks = (np.zeros(65_536, np.float32) for _ in range(200))
     tracemalloc.start()
@@ -111,6 +112,7 @@ def test_flicker_is_the_mean_absolute_change():
     assert flicker.value == pytest.approx(np.abs(np.diff(images.astype(int), axis=0)).mean() / 255)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     ("codec", "fps", "rate", "channels"),
     [
@@ -156,6 +158,7 @@ def test_generate_video_keeps_both_channels_and_loudness(tmp_path):
         assert np.std(heard[:, i]) == pytest.approx(np.std(channel), rel=0.02)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("codec", ["h264", "vp9"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_generate_video_keeps_the_colours_of_the_model(tmp_path, codec, channels):
@@ -190,6 +193,7 @@ def test_generate_video_smoothing_reduces_flicker_without_delay(tmp_path):
     assert centres[0] == pytest.approx(centres[1], abs=0.01)
 
 
+@pytest.mark.training
 def test_generate_video_of_a_real_model_shows_its_images(tmp_path, capsys):
     keras.utils.set_random_seed(0)
     save_model(

@@ -89,6 +89,7 @@ def folder(tmp_path):
     return write_vector_files(tmp_path / "data")
 
 
+@pytest.mark.training
 def test_records_of_embeddings_hold_the_vectors_and_their_name(records, data):
     manifest = Manifest.read(records)
     assert manifest.features == FeatureConfig(embedding=12, embedding_name="CLAP") and not manifest.waveform
@@ -159,6 +160,7 @@ def test_audio_and_embeddings_together_are_refused(records, folder, tmp_path):
     assert message in refused("fit", records, "--out", tmp_path / "run", "--recipe", "scenes", "--epochs", 1)
 
 
+@pytest.mark.training
 def test_inspect_and_baselines_of_embeddings(records, data):
     result = run("inspect", records, "--sheet", data / "sheet.png")
     assert result.exit_code == 0, result.output
@@ -168,6 +170,7 @@ def test_inspect_and_baselines_of_embeddings(records, data):
     assert "nearest audio" in run("baselines", records).output
 
 
+@pytest.mark.training
 def test_trained_model_generates_by_the_embedding(trained, records):
     predictor = load(trained)
     assert predictor.metadata.features == Manifest.read(records).features
@@ -183,6 +186,7 @@ def test_default_recipe_of_embeddings_is_features(records):
     assert choose_recipe(Records(records)) == "features"
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("untrained")
 def test_evaluate_of_embeddings_notes_them_and_has_no_silence(trained, records, data, tmp_path, monkeypatch):
     import keras_a2i.evaluation.evaluate as evaluation
@@ -210,6 +214,7 @@ def test_evaluate_of_embeddings_notes_them_and_has_no_silence(trained, records, 
     assert FeatureConfig(embedding=12).is_like(FeatureConfig(embedding=12, embedding_name="CLAP"))
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", ["model.tflite", "saved"])
 def test_exported_model_accepts_vectors(trained, tmp_path, name):
     result = run("export", trained, "--out", tmp_path / name)
@@ -219,6 +224,7 @@ def test_exported_model_accepts_vectors(trained, tmp_path, name):
     np.testing.assert_allclose(predictor.predict(vectors), load(trained).predict(vectors), atol=1e-4)
 
 
+@pytest.mark.training
 def test_model_without_metadata_has_the_length_of_its_input(tmp_path):
     model = tiny_network(n_features=12)
     keras_a2i.export(model, tmp_path / "m.tflite")
@@ -227,6 +233,7 @@ def test_model_without_metadata_has_the_length_of_its_input(tmp_path):
         assert load(tmp_path / name).metadata.features == FeatureConfig(embedding=12)
 
 
+@pytest.mark.training
 def test_generate_writes_an_image_for_every_vector(trained, tmp_path):
     vectors, kinds = colour_pairs(40, seed=3)
     np.save(tmp_path / "v.npy", vectors)
@@ -250,6 +257,7 @@ def test_generate_writes_an_image_for_every_vector(trained, tmp_path):
             load(trained).predict(tmp_path / f"{name}.npy")
 
 
+@pytest.mark.training
 def test_audio_for_a_model_of_embeddings_is_refused(trained, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(16_000), 16_000)
     sentence = r"must be embeddings of 12 numbers \(CLAP\), not audio\. Received: "
@@ -282,6 +290,7 @@ def test_audio_for_a_model_of_embeddings_is_refused(trained, tmp_path):
         ModelMetadata(features=predictor.metadata.features, input="waveform")
 
 
+@pytest.mark.training
 def test_records_of_embeddings_are_independent_of_the_workers(data, tmp_path):
     source = EmbeddingsCsvSource(data / "pairs.csv", features=FEATURES, image=IMAGE)
     for workers in (1, 2):

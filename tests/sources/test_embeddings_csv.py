@@ -129,6 +129,7 @@ def test_links_that_leave_the_folder_are_never_read(folder):
     assert pair.key.id == "one.npy" and "a link that leads out of the csv's folder" in dropped.reason
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     ("text", "message"),
     [

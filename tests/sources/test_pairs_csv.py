@@ -88,6 +88,7 @@ def test_quoted_line_breaks_blank_rows_and_empty_trailing_cells_keep_the_lines(f
     assert plan.dropped == (Dropped("pairs.csv line 9", "the image path is empty"),)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("rows", [10_000, 30_000])
 def test_rows_beyond_a_chunk_keep_their_lines(folder, rows):
     text = "audio,image\n" + "".join(f"wav/{i}.wav,png/a.png\n" for i in range(rows)) + "wav/0.wav,png/a.png\n"

@@ -16,6 +16,7 @@ FLUCTUATING = [Fraction(n, 30) + Fraction(n % 7, 250) for n in range(0, 120, 1) 
 SLIDES = [Fraction(n) for n in range(5)]
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     "times",
     [*(at(fps, 4) for fps in (30, 25, 12, Fraction(43, 2), Fraction(30_000, 1_001))), FLUCTUATING, SLIDES],
@@ -33,6 +34,7 @@ def test_nearest_frame_is_chosen(tmp_path, times, codec):
         assert pair.key.id == f"clip.mp4@{k}" and pair.key.time == k and pair.key.source_id == pair.origin == "clip.mp4"
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     ("name", "codec", "sound_codec", "rate"),
     [
@@ -70,6 +72,7 @@ def test_other_formats_have_the_nearest_frame_and_the_audio_in_place(tmp_path, n
         assert lags[int(np.argmax(scores))] == pytest.approx(start * RATE, abs=16)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     ("rate", "channels"), [(16_000, 1), (44_100, 2), (48_000, 6), (8_000, 1), (96_000, 2), (44_100, 8)]
 )
@@ -83,6 +86,7 @@ def test_waveform_is_the_mean_of_the_channels_in_place(tmp_path, rate, channels,
         np.testing.assert_allclose(pair.waveform, expected[k * RATE : (k + 1) * RATE], atol=1e-3)
 
 
+@pytest.mark.training
 def test_waveform_of_eight_planes_is_their_mean(tmp_path):
     sound = tone(3, 48_000, 8)
     path = write_clip(tmp_path / "clip.mp4", at(10, 3), sound, sound_codec="aac", rate=48_000)
@@ -91,6 +95,7 @@ def test_waveform_of_eight_planes_is_their_mean(tmp_path):
         assert np.corrcoef(pair.waveform, expected[k * RATE : (k + 1) * RATE])[0, 1] > 0.8
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("start", [0.3, 0.123])
 def test_late_audio_is_preceded_by_silence(tmp_path, start):
     sound = tone(3, 44_100)
@@ -147,6 +152,7 @@ def test_gap_in_the_audio_is_silent_and_the_rest_stays_in_place(tmp_path):
     np.testing.assert_allclose(third.waveform, sound[2 * RATE : 3 * RATE, 0], atol=1e-3)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("duration", [0.5, 2.0, 0.1])
 def test_other_durations_have_the_frame_at_their_middle(tmp_path, duration):
     sound, times = tone(3), at(20, 3)

@@ -54,6 +54,7 @@ def test_cover_is_not_a_video_track(tmp_path):
     assert read(path) == [Dropped("song.mp4", "song.mp4 has no video track, only a cover")]
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
 def test_file_that_breaks_off_has_the_pairs_before(tmp_path, name):
     options = {"movflags": "faststart"} if name == "clip.mp4" else {}
@@ -132,6 +133,7 @@ def test_skipping_frames_changes_nothing(tmp_path, monkeypatch):
         np.testing.assert_array_equal(one.waveform, other.waveform)
 
 
+@pytest.mark.training
 def test_tracks_far_apart_are_not_held_in_memory(tmp_path, monkeypatch):
     path = write_clip(
         tmp_path / "clip.mkv",

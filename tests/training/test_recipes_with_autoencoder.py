@@ -29,9 +29,9 @@ from keras_a2i.training.run_folder import RunFolder
 
 FEATURES, IMAGE = FeatureConfig(sample_rate=8000), ImageConfig(size=16, channels=1)
 SMALL = {
-    "encoder.channels": (8, 8, 16, 16, 32),
+    "encoder.channels": (4, 8, 8, 16, 16),
     "latent_dim": 8,
-    "ensemble": 2,
+    "ensemble": 1,
     "base_channels": 8,
     "generator.channels": (8,),
 }
@@ -218,7 +218,7 @@ def test_resume_with_image_autoencoder_equals_uninterrupted_run(records, tmp_pat
         if epoch == 1:
             shutil.copytree(tmp_path / "whole", tmp_path / "parts")
 
-    settings = SMALL | {"ensemble": 1, "autoencoder_epochs": 2, "style_units": 2}
+    settings = SMALL | {"autoencoder_epochs": 2, "style_units": 2}
     callbacks = [keras.callbacks.LambdaCallback(on_epoch_begin=keep)]
     whole = fit(records, tmp_path / "whole", settings=settings, epochs=2, batch_size=8, callbacks=callbacks)
     assert len(RunFolder(tmp_path / "parts").read_history()) == 1
