@@ -85,7 +85,7 @@ def _help() -> str:
 @_add_source_options
 @click.option("--waveform/--no-waveform", default=True, help="Store the waveform beside its features (default: yes).")
 @click.option("--workers", type=click.IntRange(min=1), help="Number of processes (default: one per core).")
-@click.option("--strict", is_flag=True, help="Stop at the first input that can't become a pair.")
+@click.option("--strict", is_flag=True, help="Stop at the first input that can't become a pair or is damaged.")
 @click.option("--overwrite", is_flag=True, help="Replace records of other input or options.")
 def command(
     source: tuple[str, ...],
@@ -143,9 +143,15 @@ def _summarise(manifest: Manifest, out: pathlib.Path) -> None:
         click.secho(manifest.split_warning, fg="yellow")
     if manifest.left_out:
         click.echo(f"omitted between or beside the splits: {manifest.left_out} pairs")
-    if manifest.dropped:
-        click.echo(f"skipped: {len(manifest.dropped)}")
-        for name, reason in manifest.dropped[:_SKIPPED_SHOWN]:
-            click.echo(f"  {name}: {reason}")
-        if len(manifest.dropped) > _SKIPPED_SHOWN:
-            click.echo(f"  ... and {len(manifest.dropped) - _SKIPPED_SHOWN} more, all listed in {out / 'records.json'}")
+    _list_troubles("skipped", manifest.dropped, out)
+    _list_troubles("damaged, but used", manifest.notes, out)
+
+
+def _list_troubles(title: str, troubles: list[list[str]], out: pathlib.Path) -> None:
+    if not troubles:
+        return
+    click.echo(f"{title}: {len(troubles)}")
+    for name, reason in troubles[:_SKIPPED_SHOWN]:
+        click.echo(f"  {name}: {reason}")
+    if len(troubles) > _SKIPPED_SHOWN:
+        click.echo(f"  ... and {len(troubles) - _SKIPPED_SHOWN} more, all listed in {out / 'records.json'}")

@@ -1,7 +1,10 @@
 """`keras-a2i generate`: audio into images or videos."""
 
+import contextlib
 import pathlib
 import time
+import warnings
+from collections.abc import Iterator
 
 import click
 
@@ -47,10 +50,11 @@ _CODEC = "h264"
 )
 @click.option("--seed", type=int, help="With --samples: random seed (default: 0).")
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier call wrote.")
-@click.option("--strict", is_flag=True, help="Stop at the first file that can't be read.")
+@click.option("--strict", is_flag=True, help="Stop at the first file that can't be read or is damaged.")
 def command(model, audio, out, sheet, video, fps, codec, smooth, samples, temperature, seed, overwrite, strict):
     """Turn AUDIO files (wav, flac, ogg, mp3; any rate and length) into PNG images, one for each clip (a second unless
-    configured otherwise). The audio of videos can be used too, which needs pip install "keras-a2i[video]".
+    configured otherwise). The audio of videos and m4a files can be used too, which needs pip install
+    "keras-a2i[video]".
 
     MODEL is a run folder, a .keras file, a SavedModel folder, or a .tflite or .onnx file. The last clip of a file is
     padded with silence. The images of sound.wav are OUT/sound/0000.png and so on, and the contact sheet OUT/sound.png.
@@ -90,7 +94,8 @@ def command(model, audio, out, sheet, video, fps, codec, smooth, samples, temper
         failed = 0
         for path, target in zip(audio, targets, strict=True):
             try:
-                done = (_generate_video if video else _generate_images)(predictor, path, target, overwrite, options)
+                with _damage_shown(strict):
+                    done = (_generate_video if video else _generate_images)(predictor, path, target, overwrite, options)
             except SourceError as error:
                 if strict:
                     raise
@@ -103,6 +108,24 @@ def command(model, audio, out, sheet, video, fps, codec, smooth, samples, temper
         click.echo(f"{failed} of {len(audio)} {kind} skipped", err=True)
     if failed == len(audio):
         raise KerasA2IError(f"None of the {len(audio)} {kind} could be read")
+
+
+@contextlib.contextmanager
+def _damage_shown(strict: bool) -> Iterator[None]:
+    """Shows a sentence for a file that breaks off or is damaged; with `strict` raises it as a SourceError."""
+    from keras_a2i.media.audio import DamagedAudioWarning
+
+    def show(message, category, *_):
+        if issubclass(category, DamagedAudioWarning):
+            click.echo(f"damaged, but used: {message}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error" if strict else "always", DamagedAudioWarning)
+        warnings.showwarning = show
+        try:
+            yield
+        except DamagedAudioWarning as error:
+            raise SourceError(f"{error}. The command stops at it (--strict)") from None
 
 
 def _check_options(is_used: bool, flag: str, **options) -> None:

@@ -1,22 +1,36 @@
 """Reading audio files, and the audio of video files, of any sample rate and channel count."""
 
+import contextlib
 import pathlib
-from collections.abc import Iterator
-from typing import Any, Protocol
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
 
-from keras_a2i.errors import SourceError
+from keras_a2i.errors import MissingPackageError, SourceError
+from keras_a2i.media.audio_content import is_of_libsndfile
 from keras_a2i.media.resampling import Resampler, resample, to_mono
+from keras_a2i.media.sound_file import SoundFileAudio
 from keras_a2i.media.suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
-__all__ = ["AUDIO_SUFFIXES", "Resampler", "open_audio", "read_audio", "resample", "stream_audio", "to_mono"]
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "DamagedAudioWarning",
+    "Resampler",
+    "open_audio",
+    "read_audio",
+    "resample",
+    "stream_audio",
+    "to_mono",
+]
 
 MIN_SAMPLE_RATE = 1_000
 MAX_SAMPLE_RATE = 768_000
-# Float files may exceed full scale; beyond 24 dB their values have another unit, such as 16-bit counts.
-MAX_PEAK = 16.0
-_BLOCK = 65_536
+
+
+class DamagedAudioWarning(UserWarning):
+    """A file breaks off or is damaged: what could be decoded was used."""
 
 
 class AudioFile(Protocol):
@@ -25,12 +39,16 @@ class AudioFile(Protocol):
     Attributes:
         samplerate: Hz.
         channels: number of channels.
-        frames: samples per channel as the header states them, for progress only; 0 where it states none.
+        frames: samples per channel as the header states them, for progress only; 0 where it states none, or more than
+            the file can hold.
+        trouble: once the blocks were read to their end, what was wrong with the file ("a.mp3 breaks off at ..."); ""
+            if nothing was.
     """
 
     samplerate: int
     channels: int
     frames: int
+    trouble: str
 
     def __enter__(self) -> "AudioFile": ...
 
@@ -57,37 +75,54 @@ class AudioFile(Protocol):
 
 
 def open_audio(path: pathlib.Path) -> AudioFile:
-    """Opens an audio file, or the audio of a video file.
+    """Opens an audio file, or the audio of a video file. Its bytes decide how it is read, not its suffix.
+
+    libsndfile reads wav, flac, ogg, mp3 and aiff; FFmpeg (PyAV) reads everything else, and what libsndfile can't.
 
     Raises:
-        SourceError: if it can't be opened as what its suffix says.
-        MissingPackageError: if it is a video and PyAV isn't installed.
+        SourceError: if it can't be opened.
+        MissingPackageError: if it takes PyAV, which isn't installed.
     """
     # For the suffix .raw libsndfile asks for the layout instead of reading the content.
     if path.suffix.lower() == ".raw":
         raise SourceError(
             f"{path.name} can't be read as audio: raw samples don't state their sample rate. Save it as wav"
         )
-    if path.suffix.lower() in VIDEO_SUFFIXES:
+    if path.suffix.lower() in VIDEO_SUFFIXES or not _is_of_libsndfile(path):
         from keras_a2i.media.video_audio import VideoAudio
 
         return VideoAudio(path)
-    return _SoundFile(path)
+    try:
+        file: AudioFile = SoundFileAudio(path)
+    except SourceError:
+        if (other := _open_with_av(path)) is None:
+            raise
+        return other
+    if file.frames == 0 and (other := _open_with_av(path)) is not None:
+        # No length is stated, as by a recorder that crashed.
+        file.close()
+        return other
+    return file
 
 
-def stream_audio(path: pathlib.Path, sample_rate: int) -> Iterator[np.ndarray]:
+def stream_audio(
+    path: pathlib.Path, sample_rate: int, on_trouble: Callable[[str], None] | None = None
+) -> Iterator[np.ndarray]:
     """Yields the audio of a file as mono float32 blocks (n,) in [-1, 1] at `sample_rate`, in constant memory.
 
-    The audio of a video is the same, sample by sample, as in the records that are built from it.
+    The audio of a video is the same, sample by sample, as in the records that are built from it. A file that breaks off
+    yields what can be decoded, never more.
 
     Args:
-        path: a wav, flac, ogg or mp3 file, or a video.
+        path: a wav, flac, ogg, mp3 or m4a file, or a video.
         sample_rate: rate of the blocks, Hz.
+        on_trouble: called after the last block with a sentence if the file breaks off or is damaged; by default a
+            `DamagedAudioWarning` says it.
 
     Raises:
         SourceError: if the file is missing, can't be decoded, holds no samples, or holds samples that aren't finite or
             exceed 16 times full scale.
-        MissingPackageError: if it is a video and PyAV isn't installed.
+        MissingPackageError: if it takes PyAV, which isn't installed.
     """
     try:
         exists = path.is_file()
@@ -106,17 +141,23 @@ def stream_audio(path: pathlib.Path, sample_rate: int) -> Iterator[np.ndarray]:
         for block in file.blocks(sample_rate, channels=1):
             total += len(block)
             yield block[:, 0]
+        trouble = file.trouble
     if total == 0:
-        raise SourceError(f"{path.name} holds no samples")
+        raise SourceError(f"{path.name} holds no samples" + (f": {trouble}" if trouble else ""))
+    if trouble:
+        (on_trouble or _warn)(trouble)
 
 
-def read_audio(path: pathlib.Path, sample_rate: int, n_samples: int) -> tuple[np.ndarray, int]:
+def read_audio(
+    path: pathlib.Path, sample_rate: int, n_samples: int, on_trouble: Callable[[str], None] | None = None
+) -> tuple[np.ndarray, int]:
     """Reads at most the first `n_samples` of an audio file.
 
     Args:
         path: as for `stream_audio`.
         sample_rate: rate of the waveform, Hz.
         n_samples: the largest number of samples at that rate.
+        on_trouble: as for `stream_audio`; not called for what lies beyond the samples that were read.
 
     Returns:
         The mono float32 waveform (n,) with n <= n_samples, and the number of samples read so far, which exceeds
@@ -126,7 +167,7 @@ def read_audio(path: pathlib.Path, sample_rate: int, n_samples: int) -> tuple[np
         SourceError: as `stream_audio`.
     """
     blocks, n_read = [], 0
-    for block in stream_audio(path, sample_rate):
+    for block in stream_audio(path, sample_rate, on_trouble):
         blocks.append(block)
         n_read += len(block)
         if n_read > n_samples:
@@ -134,59 +175,21 @@ def read_audio(path: pathlib.Path, sample_rate: int, n_samples: int) -> tuple[np
     return np.concatenate(blocks)[:n_samples], n_read
 
 
-class _SoundFile:
-    """An `AudioFile` that libsndfile reads."""
+def _warn(trouble: str) -> None:
+    warnings.warn(trouble, DamagedAudioWarning, stacklevel=3)
 
-    def __init__(self, path: pathlib.Path):
-        import soundfile
 
-        self._name, self._error = path.name, soundfile.LibsndfileError
-        try:
-            self._file = soundfile.SoundFile(path)
-        except self._error as error:
-            raise self._not_audio(error) from error
-        self.samplerate: int = self._file.samplerate
-        self.channels: int = self._file.channels
-        self.frames: int = self._file.frames
+def _is_of_libsndfile(path: pathlib.Path) -> bool:
+    try:
+        return is_of_libsndfile(path)
+    except OSError as error:
+        raise SourceError(f"The audio file {path.name[:80]} can't be read: {error.strerror}") from None
 
-    def __enter__(self) -> "_SoundFile":
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+def _open_with_av(path: pathlib.Path) -> AudioFile | None:
+    """Opens a file with PyAV, or returns None where PyAV isn't installed or can't open it either."""
+    with contextlib.suppress(SourceError, MissingPackageError):
+        from keras_a2i.media.video_audio import VideoAudio
 
-    def close(self) -> None:
-        self._file.close()
-
-    def blocks(self, sample_rate: int | None = None, channels: int | None = None) -> Iterator[np.ndarray]:
-        sample_rate, channels = sample_rate or self.samplerate, channels or self.channels
-        if channels not in (1, self.channels):
-            raise SourceError(f"channels must be 1 or {self.channels} for {self._name}. Received: {channels}")
-        resampler = Resampler(self.samplerate, sample_rate, channels)
-        n, n_read = max(1, _BLOCK // self.channels), None
-        # Not SoundFile.blocks: on a short read, as of a damaged mp3, it yields old memory beyond what was read.
-        while n_read in (None, n):
-            block = self._read(n)
-            n_read = len(block)
-            mixed = to_mono(block) if channels == 1 else block
-            yield np.clip(resampler(mixed), -1, 1).reshape(-1, channels)
-        yield np.clip(resampler(mixed[:0], last=True), -1, 1).reshape(-1, channels)
-
-    def _read(self, n: int) -> np.ndarray:
-        try:
-            block = self._file.read(n, dtype="float32", always_2d=True)
-        except self._error as error:
-            raise self._not_audio(error) from error
-        if not np.isfinite(block).all():
-            raise SourceError(f"Samples must be finite. Received: {self._name} with NaN or infinite samples")
-        peak = np.abs(block).max(initial=0)
-        if peak > MAX_PEAK:
-            raise SourceError(
-                f"Samples must lie within [-1, 1], apart from short peaks. Received: {self._name} with a peak of "
-                f"{peak:g}. Divide them by their full scale, 32768 for 16-bit values"
-            )
-        return block
-
-    def _not_audio(self, error: Any) -> SourceError:
-        formats = ", ".join(suffix[1:] for suffix in AUDIO_SUFFIXES)
-        return SourceError(f"{self._name} can't be read as audio ({formats}): {error.error_string}")
+        return VideoAudio(path)
+    return None

@@ -46,7 +46,8 @@ class VideoDecoder:
         self._duration = Fraction(features.duration).limit_denominator(1_000_000)
         tick, video = file.video.time_base, file.video
         rate = video.average_rate or video.guessed_rate or Fraction(25)
-        self.tolerance = max(self._duration / 4, min(1 / rate, self._duration))
+        # With fewer than two frames a clip it is the frame that is being shown, unless another one is near.
+        self.tolerance = max(self._duration / 4, 1 / rate if 2 / rate <= self._duration else Fraction(0))
         shaper = FrameShaper(image, video.sample_aspect_ratio)
         self._picker = FramePicker(n_clips, file.origin / tick, self._duration / tick, self.tolerance / tick, shaper)
         self._audio = AudioTrack(features.sample_rate, file.origin, file.audio.time_base)
@@ -112,6 +113,7 @@ class VideoDecoder:
         if packet.pts is not None and not packet.is_discard:
             low, high = self._span or (packet.pts, packet.pts)
             self._span = min(low, packet.pts), max(high, packet.pts)
+            self._picker.add_packet(packet.pts)
             if self._skip:
                 k, rank = self._picker.rank(packet.pts)
                 self._nearest[k] = min(self._nearest.get(k, rank), rank)
@@ -123,7 +125,7 @@ class VideoDecoder:
             needless = False
             if packet.pts is not None and not packet.is_discard:
                 k, rank = self._picker.rank(packet.pts)
-                needless = self._nearest.get(k, rank) < rank
+                needless = self._nearest.get(k, rank) < rank and not self._may_stay(packet.pts)
             self._file.video.codec_context.skip_frame = "NONREF" if needless else "DEFAULT"
         for frame in self._decode(self._file.video, packet):
             if frame.pts is None:
@@ -131,13 +133,19 @@ class VideoDecoder:
             if frame.pts is not None and not frame.is_corrupt:
                 self._picker.push(frame)
 
+    def _may_stay(self, pts: int) -> bool:
+        """Whether a frame may be the one that is being shown at the middle of a clip that has none nearby."""
+        middle = self._picker.next_middle(pts)
+        return not any(p.pts is not None and pts < p.pts <= middle for p in self._queue)
+
     def _take(self, k: int, ended: bool) -> tuple[np.ndarray, np.ndarray] | str:
         start, n_samples = self._first_sample(k), self._features.n_samples
         waveform, covered = self._audio.take(start, n_samples)
         image = self._picker.take(k)
         if self._skip:
             nearest = self._nearest.pop(k, None)
-            expected = nearest[1] if nearest is not None and self._picker.is_near(nearest) else None
+            near = nearest is not None and self._picker.is_near(nearest)
+            expected = nearest[1] if nearest is not None and near else self._picker.shown_at(k)
             if expected != (image[0] if image else None):
                 raise InexactSkipError
         if image is None:

@@ -8,9 +8,12 @@ from typing import Any
 
 from keras_a2i.errors import MissingPackageError, SourceError
 from keras_a2i.media.image import MAX_PIXELS
+from keras_a2i.media.packet_clock import PacketClock
 
-# The duration in a header is checked against the packets if it is longer than this, in seconds.
-_MAX_CLAIM = 86_400
+# A header's duration is checked against the packets if the file is shorter than this, in bytes per second of it.
+_MIN_BYTES_PER_SECOND = 2_000
+# Formats without a header that states a duration, whose clock may restart.
+_WITHOUT_DURATION = {"mpegts", "mpeg"}
 
 
 def import_av() -> Any:
@@ -22,7 +25,7 @@ def import_av() -> Any:
     try:
         import av
     except ImportError:
-        raise MissingPackageError("av", "video", "Reading video files") from None
+        raise MissingPackageError("av", "video", "Reading video files and audio such as m4a") from None
     return av
 
 
@@ -53,18 +56,35 @@ class VideoFile:
         self.container.close()
 
     def duration(self) -> float:
-        """Returns the seconds from time 0 to the end: as the header states, else to the end of the last packet."""
-        claimed = self.container.duration
-        if claimed is not None and 0 < claimed <= _MAX_CLAIM * 1_000_000:
-            return claimed / 1_000_000
+        """Returns the seconds from time 0 to the end: as a credible header states, else of the last packet."""
+        stated = (self.container.duration or 0) / 1_000_000
+        credible = 0 < stated * _MIN_BYTES_PER_SECOND <= self.container.size
+        if credible and self.container.format.name not in _WITHOUT_DURATION:
+            return stated
         end = self.origin
         for packet in self.packets(self.video, self.audio, troubles=[]):
             if packet.pts is not None:
                 end = max(end, (packet.pts + (packet.duration or 0)) * packet.stream.time_base)
         return float(end - self.origin)
 
+    def audio_packets(self, troubles: list[str]) -> Iterator[Any]:
+        """Yields the packets of the audio, with the times that `packets` of all streams gives them."""
+        # Where a clock restarts, the end of both streams decides on the time of what follows.
+        streams = [self.audio]
+        if self.video is not None and self.container.format.name in _WITHOUT_DURATION:
+            streams.append(self.video)
+        for packet in self.packets(*streams, troubles=troubles):
+            if packet.stream_index == self.audio.index:
+                yield packet
+
     def packets(self, *streams: Any, troubles: list[str]) -> Iterator[Any]:
-        """Yields the packets of the streams; a file that breaks off ends the iteration and is noted in `troubles`."""
+        """Yields the packets of the streams in the order of the file, on a clock that is continuous (`PacketClock`).
+
+        A file that breaks off ends the iteration and is noted in `troubles`, as are jumps of the clock.
+        """
+        yield from PacketClock(troubles)(self._packets(streams, troubles))
+
+    def _packets(self, streams: tuple[Any, ...], troubles: list[str]) -> Iterator[Any]:
         av, packets = import_av(), self.container.demux(*streams)
         while True:
             try:

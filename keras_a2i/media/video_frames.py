@@ -16,8 +16,9 @@ _UNKNOWN, _RGB, _MATRICES = 2, 0, {1, 4, 5, 6, 7, 9}
 class FramePicker:
     """Chooses, from frames in the order of presentation, the one nearest the middle of every clip.
 
-    Of two frames at the same distance the earlier one is chosen. Times are exact, in whole parts of a tick, so that
-    rounding never decides between two frames.
+    Of two frames at the same distance the earlier one is chosen. Where no frame is near, it is the one that is being
+    shown then: the last one before, unless frames after it were lost. Times are exact, in whole parts of a tick, so
+    that rounding never decides between two frames.
 
     Args:
         n_clips: number of clips.
@@ -38,6 +39,8 @@ class FramePicker:
         self._tolerance = tolerance * self._parts
         self._shaper = shaper
         self._last: Any = None
+        self._packets: dict[int, tuple[int | None, int]] = {}
+        self._shown: list[int | None] = []
         self._image: tuple[int, np.ndarray] | None = None
         self._chosen: dict[int, tuple[int, np.ndarray] | None] = {}
         self._taken = 0
@@ -59,11 +62,23 @@ class FramePicker:
         while self.decided < self._n_clips and frame.pts * self._parts >= self._middle(self.decided):
             k = self.decided
             later = last is None or self._distance(frame.pts, k) < self._distance(last.pts, k)
-            self._choose(frame if later else last)
+            self._choose(frame if later and (last is None or self._is_close(frame, k)) else last)
         self._last = frame
 
+    def add_packet(self, pts: int) -> None:
+        """Notes the time stamp of a packet, before its frame is decoded: the frame may be lost."""
+        k = (pts * self._parts - self._origin) // self._step
+        before, last = self._packets.get(k, (None, pts))
+        if pts * self._parts <= self._middle(k):
+            before = pts if before is None else max(before, pts)
+        self._packets[k] = before, max(last, pts)
+
+    def shown_at(self, k: int) -> int | None:
+        """Returns the tick of the packet that is being shown at the middle of clip k, once it has been decided."""
+        return self._shown[k] if k < len(self._shown) else None
+
     def finish(self) -> None:
-        """Chooses the last frame for the remaining clips where it is near enough: the track has ended."""
+        """Chooses the last frame for the remaining clips: the track has ended, and it stays on the screen."""
         while self.decided < self._n_clips:
             self._choose(self._last)
 
@@ -74,12 +89,31 @@ class FramePicker:
 
     def _choose(self, frame: Any) -> None:
         k = self.decided
-        if frame is not None and k >= self._taken and self._distance(frame.pts, k) <= self._tolerance:
+        self._shown.append(self._find_shown(k))
+        if frame is not None and k >= self._taken and (self._is_close(frame, k) or self._is_shown(frame, k)):
             if self._image is None or self._image[0] != frame.pts:
                 image = self._shaper(frame)
                 self._image = None if image is None else (frame.pts, image)
             self._chosen[k] = self._image
         self.decided += 1
+
+    def _is_close(self, frame: Any, k: int) -> bool:
+        return self._distance(frame.pts, k) <= self._tolerance
+
+    def _is_shown(self, frame: Any, k: int) -> bool:
+        return frame.pts * self._parts <= self._middle(k) and self._shown[k] in (frame.pts, None)
+
+    def _find_shown(self, k: int) -> int | None:
+        """The latest packet that isn't after the middle of clip k; clips are asked for in order."""
+        earlier = [self._packets.pop(j)[1] for j in [j for j in self._packets if j < k]]
+        before = self._packets[k][0] if k in self._packets else None
+        known = [pts for pts in (*earlier, before, self._shown[-1] if self._shown else None) if pts is not None]
+        return max(known, default=None)
+
+    def next_middle(self, pts: int) -> Fraction:
+        """Returns the tick at which the first clip whose middle isn't before `pts` has its middle."""
+        k = -((self._origin + self._step // 2 - pts * self._parts) // self._step)
+        return Fraction(self._middle(max(0, k)), self._parts)
 
     def _middle(self, k: int) -> int:
         return self._origin + self._step * (2 * k + 1) // 2

@@ -17,7 +17,7 @@ from keras_a2i.errors import RecordsError, UsageError
 from keras_a2i.media.json_file import write_json
 from keras_a2i.records.lock import LOCK_FILE, folder_lock
 from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, Manifest, PairCounts, Shard
-from keras_a2i.records.pool import Progress, Tally, run_tasks
+from keras_a2i.records.pool import Progress, Tally, check_main_guard, run_tasks
 from keras_a2i.records.splits import SplitSpec, assign_splits
 from keras_a2i.records.task import Task
 from keras_a2i.sources.open_sources import open_sources
@@ -64,7 +64,7 @@ def build_records(
         waveform: store the waveforms beside the features.
         workers: the number of processes, by default one per core; 1 works in this process.
         executor: runs the tasks in place of a process pool.
-        strict: stop at the first input that yields no pair.
+        strict: stop at the first input that yields no pair, or whose file breaks off or is damaged.
         overwrite: replace records that were built from other input or with other options.
         command: kept in the manifest.
         progress: called with the number of written pairs, of dropped inputs and of planned pairs.
@@ -75,9 +75,10 @@ def build_records(
     Raises:
         UsageError: if ids collide, the sources have different kinds of features, a source was opened with another
             configuration than the one given here, or `out` holds other records and `overwrite` is False.
-        RecordsError: if there is no pair, the split leaves no training pairs, `strict` meets a bad input, or another
-            build is writing into `out`.
+        RecordsError: if there is no pair, the split leaves no training pairs, `strict` meets a bad input, another
+            build is writing into `out`, or a worker process was started that runs the script from its beginning.
     """
+    check_main_guard()
     out = pathlib.Path(out)
     plan = _plan(_open(sources, features, image), features, image)
     if strict and plan.dropped:
@@ -117,6 +118,7 @@ def build_records(
             pair_counts=_merge(result["pair_counts"] for result in results),
             left_out=len(plan.keys) - len(splits),
             dropped=[[item.id, item.reason] for item in dropped],
+            notes=[note for result in results for note in result["notes"]],
             command=command,
             versions=library_versions("numpy", "pillow", "soundfile", "soxr", "av"),
             fingerprint=fingerprint,

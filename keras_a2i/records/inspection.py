@@ -87,6 +87,7 @@ class Inspection:
             f"in two splits     {len(self.shared_sources)} sources{_some(self.shared_sources)}"
             f"{' (fine for block)' if manifest.split['kind'] == 'block' else ''}",
             f"skipped           {len(manifest.dropped)} inputs; {manifest.left_out} pairs are in no split (guard gaps)",
+            f"damaged, but used {len(manifest.notes)} files",
             *filter(None, [manifest.split_warning]),
             *_table("source", manifest.source_counts, top),
             *(_table("label", manifest.label_counts, top) if set(manifest.label_counts) != {""} else []),

@@ -50,6 +50,7 @@ class Manifest:
         command: the command that built the records, "" where they were built from Python.
         versions: library versions.
         fingerprint: of the input and the options: equal fingerprints mean equal shards.
+        notes: pairs of which a file breaks off or is damaged, as [id, sentence].
     """
 
     features: FeatureConfig
@@ -64,6 +65,7 @@ class Manifest:
     command: str
     versions: dict[str, str]
     fingerprint: str
+    notes: list[list[str]] = dataclasses.field(default_factory=list)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -2,8 +2,12 @@
 
 import contextlib
 import multiprocessing
+import multiprocessing.connection
 import os
+import pickle
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -58,9 +62,45 @@ def run_tasks(
         _collect({executor.submit(run_task, task): task for task in waiting}, results, lambda: None, tally)
     else:
         with _pool(workers) as (pool, poll):
-            futures = {pool.submit(_run_in_worker, task): task for task in waiting}
+            with _script_hidden(waiting):
+                futures = {pool.submit(_run_in_worker, task): task for task in waiting}
             _collect(futures, results, lambda: tally(*poll()), None)
     return [results[task.index] for task in tasks]
+
+
+def check_main_guard() -> None:
+    """Checks that this isn't a worker process that runs the user's script from its beginning.
+
+    Raises:
+        RecordsError: if it is.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RecordsError(
+            "A script whose own Source classes are read by several processes must build records under "
+            "if __name__ == '__main__': alone. Received: a script without it. Add it, or pass workers=1"
+        )
+
+
+@contextlib.contextmanager
+def _script_hidden(tasks: Sequence[Task]) -> Iterator[None]:
+    """Starts processes that don't run the user's script, which would build records again, unless they need it.
+
+    They need it if a source is of a class that the script defines.
+    """
+    main = sys.modules["__main__"]
+    sources = {id(source): source for task in tasks for source, _ in task.parts}
+    if b"__main__" in pickle.dumps(list(sources.values())):
+        yield
+        return
+    names = [name for name in ("__file__", "__spec__") if hasattr(main, name)]
+    hidden = {name: getattr(main, name) for name in names}
+    try:
+        for name in names:
+            setattr(main, name, None)
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)
 
 
 def _size(result: dict[str, Any]) -> tuple[int, int]:
@@ -93,6 +133,15 @@ def _start_worker(counters: Any) -> None:
     global _counters
     _counters = counters
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ends this process when its parent has ended, however that was."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _run_in_worker(task: Task) -> dict[str, Any]:
@@ -122,7 +171,7 @@ def _pool(workers: int) -> Iterator[tuple[Executor, Callable[[], tuple[int, int]
         yield pool, poll
     except BrokenProcessPool:
         raise RecordsError(
-            "A worker process was killed, perhaps because memory ran out. Finished shards are kept: "
+            "A worker process ended early, perhaps because memory ran out. Finished shards are kept: "
             "run the same build again, with fewer workers"
         ) from None
     except BaseException:

@@ -37,7 +37,7 @@ class Task:
         features: the feature configuration.
         image: the image configuration.
         waveform: whether waveforms are stored.
-        strict: whether the first input without a pair stops the task.
+        strict: whether the first input without a pair, or with a damaged file, stops the task.
     """
 
     index: int
@@ -72,14 +72,15 @@ def run_task(task: Task, on_read: Callable[[int, int], None] | None = None) -> d
         on_read: called with the numbers of new pairs and of newly dropped inputs.
 
     Returns:
-        The result: shards {split: {count, size, sha256}}, pair_counts, dropped, waveform.
+        The result: shards {split: {count, size, sha256}}, pair_counts, dropped, notes, waveform.
 
     Raises:
-        RecordsError: with `strict`, at the first input that yields no pair.
+        RecordsError: with `strict`, at the first input that yields no pair or whose file is damaged.
     """
     writers: dict[str, RecordWriter] = {}
     pair_counts: PairCounts = {}
     dropped: list[Dropped] = []
+    notes: list[list[str]] = []
     all_waveforms = True
     try:
         for batch in _batches(_read(task, dropped, on_read)):
@@ -92,6 +93,8 @@ def run_task(task: Task, on_read: Callable[[int, int], None] | None = None) -> d
                 image = pair.image if isinstance(pair.image, bytes) else encode_image(pair.image, task.image)
                 writers[split].write(encode_example(pair.key, image, features, stored, pair.factors))
                 count_pair(pair_counts, pair.key, split)
+                if pair.note:
+                    notes.append([pair.key.id, pair.note])
             if on_read:
                 on_read(len(batch), 0)
     finally:
@@ -103,6 +106,7 @@ def run_task(task: Task, on_read: Callable[[int, int], None] | None = None) -> d
         "shards": {s: {"count": w.count, "size": w.size, "sha256": w.sha256} for s, w in sorted(writers.items())},
         "pair_counts": pair_counts,
         "dropped": [[item.id, item.reason] for item in dropped],
+        "notes": notes,
         "waveform": all_waveforms,
     }
     write_json(task.result_path, result)
@@ -123,12 +127,14 @@ def _temporary(path: pathlib.Path) -> pathlib.Path:
 def _read(task: Task, dropped: list[Dropped], on_read: Callable[[int, int], None] | None) -> Iterator[Pair]:
     for source, unit in task.parts:
         for item in source.read(unit):
+            trouble = item.note if isinstance(item, Pair) else item.reason
+            if trouble and task.strict:
+                name = item.key.id if isinstance(item, Pair) else item.id
+                raise RecordsError(f"{name}: {trouble}. The build stops at it (strict=True, --strict)")
             if isinstance(item, Pair):
                 if item.key.id in task.splits:
                     yield item
                 continue
-            if task.strict:
-                raise RecordsError(f"{item.id}: {item.reason}. The build stops at it (strict=True, --strict)")
             dropped.append(item)
             if on_read:
                 on_read(0, 1)

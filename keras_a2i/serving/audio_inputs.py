@@ -39,7 +39,7 @@ class FileInput:
     """An audio file at real speed: a block arrives when its last sample would have been played.
 
     Args:
-        path: wav, flac, ogg or mp3 of any rate and length, or a video.
+        path: an audio file of any rate and length, or a video.
         sample_rate: Hz of the audio to write.
         now: a clock, in seconds.
         sleep: waits for a number of seconds of that clock.

@@ -10,14 +10,13 @@ import numpy as np
 from keras_a2i.errors import ModelError, SourceError, UsageError
 from keras_a2i.media.image import read_image, save_png
 from keras_a2i.media.sheet import draw_sheet
+from keras_a2i.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES
 from keras_a2i.models.prediction import predict_batch
 from keras_a2i.serving.predictor import Predictor, load
 
 if TYPE_CHECKING:
     import keras
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 _BATCH = 64
 
 
@@ -123,7 +122,7 @@ def search(
     Args:
         run: the run folder of a training that aligned audio and images, such as one of the recipe words-aligned; or a
             `Searcher`, which saves loading it for every search.
-        query: a wav, flac, ogg or mp3 file, searched for by the mean of its clips; or a png or jpg file.
+        query: a audio file, searched for by the mean of its clips; or a png or jpg file.
         among: files, and folders that are searched through: images for audio, audio for an image.
         top: how many matches to return; None returns all.
         sheet: a PNG file for a contact sheet of the images found.

@@ -80,7 +80,7 @@ def generate_video(
 
     Args:
         model: anything that `as_predictor` accepts: a Predictor, a Keras model, or the path of a model.
-        audio: wav, flac, ogg or mp3 of any rate, channels and length, or a video.
+        audio: an audio file of any rate, channels and length, or a video.
         path: the video to write; its folder is created if it doesn't exist.
         fps: frames per second, 1 to 60.
         codec: "h264" (mp4 with AAC) or "vp9" (webm with Opus).

@@ -40,6 +40,7 @@ class Pair:
         features: float32 (n_features,), MFCC or an embedding; None if they are to be computed from the waveform.
         origin: name of the file it was read from, for messages.
         factors: the hidden factors of a rendered pair by name, its known truth; else empty.
+        note: what was wrong with its files although it could be made, such as "a.mp3 breaks off at 0.3 s"; else "".
     """
 
     key: PairKey
@@ -48,6 +49,7 @@ class Pair:
     features: np.ndarray | None = None
     origin: str = ""
     factors: dict[str, float] = dataclasses.field(default_factory=dict)
+    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -86,26 +86,29 @@ class PairsCsvSource:
             if row is None or row.key != key:
                 raise SourceError(f"{self.csv_path.name} changed while it was being read. Start again")
             try:
-                waveform = self._waveform(folder, row.first)
+                waveform, note = self._waveform(folder, row.first)
                 image = read_pair_image(file_within(folder, row.second), self.image)
             except SourceError as error:
                 yield Dropped(key.id, str(error))
             else:
-                yield Pair(key=key, image=image, waveform=waveform, origin=row.first)
+                yield Pair(key=key, image=image, waveform=waveform, origin=row.first, note=note)
 
     def describe(self) -> dict[str, Any]:
         """Describes the source for the manifest."""
         options = dataclasses.asdict(self.options)
         return {"kind": "pairs", "name": self.csv_path.name, "has_audio": True, **options}
 
-    def _waveform(self, folder: pathlib.Path, audio: str) -> np.ndarray:
+    def _waveform(self, folder: pathlib.Path, audio: str) -> tuple[np.ndarray, str]:
+        """The waveform of a clip, and what was wrong with the file within the clip."""
         n_samples, duration = self.features.n_samples, f"{self.features.duration:g} s"
-        waveform, n_read = read_audio(file_within(folder, audio), self.features.sample_rate, n_samples)
+        troubles: list[str] = []
+        path = file_within(folder, audio)
+        waveform, n_read = read_audio(path, self.features.sample_rate, n_samples, troubles.append)
         if n_read > n_samples and self.options.long == "skip":
             raise SourceError(f"{audio} is longer than {duration}")
         if len(waveform) < n_samples and self.options.short == "skip":
             raise SourceError(f"{audio} lasts {len(waveform) / self.features.sample_rate:.3f} s, less than {duration}")
-        return np.pad(waveform, (0, n_samples - len(waveform)))
+        return np.pad(waveform, (0, n_samples - len(waveform))), "; ".join(troubles)
 
     def _unit(self, rows: list[PairRow]) -> Unit:
         folder = self.csv_path.parent

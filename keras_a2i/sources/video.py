@@ -28,7 +28,8 @@ class VideoSource:
     """Pairs from video files: pair k is the audio from kD to (k+1)D, D = `features.duration`, and the frame midway.
 
     Time 0 is the start of the earliest track of a file. The image is the frame whose presentation time is nearest
-    (k+0.5)D, the earlier of two at the same distance; it may lie one frame duration away, or D/4 if that is more.
+    (k+0.5)D, the earlier of two at the same distance; it may lie one frame duration away, or D/4 if that is more. Where
+    there is none, as between slides, it is the frame that is being shown then.
     The audio is mono (the mean of the channels) at `features.sample_rate`, placed by its time stamps; a clip of which
     at least half has audio is padded with silence. Every whole clip of a file becomes a pair or a `Dropped` with the
     reason. Each file is read once from start to end in constant memory.

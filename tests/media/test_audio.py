@@ -1,12 +1,24 @@
 """Audio files of every kind, against soxr and soundfile."""
 
+import sys
+
+import av
 import numpy as np
 import pytest
 import soundfile
 import soxr
+from support.video_clips import tone, write_clip
 
-from keras_a2i.errors import SourceError
-from keras_a2i.media.audio import Resampler, open_audio, read_audio, resample, stream_audio, to_mono
+from keras_a2i.errors import MissingPackageError, SourceError
+from keras_a2i.media.audio import (
+    DamagedAudioWarning,
+    Resampler,
+    open_audio,
+    read_audio,
+    resample,
+    stream_audio,
+    to_mono,
+)
 
 
 def _tones(n_samples, sample_rate, channels=1):
@@ -96,7 +108,7 @@ def test_read_audio_of_other_files_is_refused(tmp_path):
     messages = {
         "empty.wav": r"empty\.wav holds no samples",
         "slow.wav": "between 1000 and 768000 Hz. Received: slow.wav with 500 Hz",
-        "garbage.mp3": r"garbage\.mp3 can't be read as audio \(wav, flac, ogg, mp3\)",
+        "garbage.mp3": r"garbage\.mp3 can't be read as audio: Format not recognised",
         "none.wav": r"none\.wav can't be read as audio",
         "a.raw": r"a\.raw can't be read as audio: raw samples",
         "gone.wav": r"The audio file gone\.wav doesn't exist",
@@ -140,7 +152,115 @@ def test_stream_audio_of_a_truncated_mp3_repeats_nothing(tmp_path, kept):
     soundfile.write(tmp_path / "whole.mp3", 0.5 * np.sin(2 * np.pi * 300 * (1 + time) * time), 44_100)
     data = (tmp_path / "whole.mp3").read_bytes()
     (tmp_path / "part.mp3").write_bytes(data[: int(kept * len(data))])
-    whole, part = (np.concatenate(list(stream_audio(tmp_path / f"{name}.mp3", 44_100))) for name in ("whole", "part"))
+    whole = _whole(tmp_path / "whole.mp3", 44_100)
+    with pytest.warns(DamagedAudioWarning, match=r"part\.mp3 breaks off at \d\.\d s; its header states 4\.[01] s"):
+        part = _whole(tmp_path / "part.mp3", 44_100)
     assert 0.1 * len(whole) < len(part) < len(whole)
     # The last frames of a truncated stream may decode to something else, but not to what came before.
     np.testing.assert_allclose(part[:-4_000], whole[: len(part) - 4_000], atol=1e-6)
+
+
+def _troubles(path, sample_rate=16_000):
+    """The whole waveform, and what was said about it."""
+    troubles = []
+    return np.concatenate(list(stream_audio(path, sample_rate, troubles.append))), troubles
+
+
+@pytest.mark.parametrize(("suffix", "subtype"), [("mp3", "MPEG_LAYER_III"), ("ogg", "VORBIS"), ("ogg", "OPUS")])
+def test_joined_streams_are_read_one_after_the_other(tmp_path, suffix, subtype):
+    rates = (16_000, 16_000) if subtype == "OPUS" else (44_100, 22_050)
+    parts = []
+    for number, rate in enumerate(rates):
+        path = tmp_path / f"{number}.{suffix}"
+        soundfile.write(path, _tones(2 * rate, rate, channels=1 + number), rate, subtype=subtype)
+        parts.append(_whole(path, 16_000))
+    joined = tmp_path / f"joined.{suffix}"
+    joined.write_bytes(b"".join((tmp_path / f"{number}.{suffix}").read_bytes() for number in (0, 1)))
+    waveform, troubles = _troubles(joined)
+    assert troubles == []
+    np.testing.assert_allclose(waveform, np.concatenate(parts), atol=1e-6)
+    with open_audio(joined) as file:
+        assert sum(map(len, file.blocks())) == pytest.approx(4 * rates[0], abs=2)
+
+
+def test_tags_at_either_end_of_an_mp3_are_not_audio(tmp_path):
+    soundfile.write(tmp_path / "a.mp3", _tones(44_100, 44_100), 44_100)
+    expected = _whole(tmp_path / "a.mp3", 16_000)
+    start = b"ID3\x04\x00\x00" + bytes([0, 0, 2, 100]) + bytes(2 * 128 + 100)
+    end = b"APETAGEX" + bytes(5_000) + b"\xff\xfb\x90" + bytes(3_000) + b"TAG" + bytes(125)
+    (tmp_path / "tagged.mp3").write_bytes(start + (tmp_path / "a.mp3").read_bytes() + end)
+    waveform, troubles = _troubles(tmp_path / "tagged.mp3")
+    assert troubles == []
+    np.testing.assert_allclose(waveform, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", ["flac", "wav"])
+def test_truncated_lossless_file_has_every_sample_that_is_there(tmp_path, suffix):
+    waveform = np.random.default_rng(0).uniform(-0.9, 0.9, 100_000).astype(np.float32)
+    soundfile.write(tmp_path / f"a.{suffix}", waveform, 16_000, subtype="PCM_16")
+    data = (tmp_path / f"a.{suffix}").read_bytes()
+    (tmp_path / f"part.{suffix}").write_bytes(data[: int(0.8 * len(data))])
+    part, troubles = _troubles(tmp_path / f"part.{suffix}")
+    assert 0.75 * len(waveform) < len(part) < 0.81 * len(waveform)
+    np.testing.assert_allclose(part, waveform[: len(part)], atol=1 / 32767)
+    assert troubles == [f"part.{suffix} breaks off at {len(part) / 16_000:.1f} s; its header states 6.2 s"]
+
+
+def test_flac_damaged_in_the_middle_goes_on_after_the_damage(tmp_path):
+    waveform = np.random.default_rng(0).uniform(-0.9, 0.9, 160_000).astype(np.float32)
+    soundfile.write(tmp_path / "a.flac", waveform, 16_000, subtype="PCM_16")
+    data = bytearray((tmp_path / "a.flac").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
+    (tmp_path / "a.flac").write_bytes(data)
+    found, troubles = _troubles(tmp_path / "a.flac")
+    assert len(found) == pytest.approx(160_000, abs=1) and troubles[0].startswith("a.flac is damaged after ")
+    for part in (slice(0, 70_000), slice(90_000, 160_000)):
+        np.testing.assert_allclose(found[part], waveform[part], atol=1 / 32767)
+
+
+def test_length_in_the_header_is_never_trusted(tmp_path):
+    soundfile.write(tmp_path / "a.wav", _tones(48_000, 16_000), 16_000)
+    expected = _whole(tmp_path / "a.wav", 16_000)
+    data = bytearray((tmp_path / "a.wav").read_bytes())
+    for size in (0, 0xFFFF_FFFF):
+        data[4:8] = data[40:44] = size.to_bytes(4, "little")
+        (tmp_path / "crashed.wav").write_bytes(data)
+        found, troubles = _troubles(tmp_path / "crashed.wav")
+        np.testing.assert_array_equal(found, expected)
+        assert troubles == []
+    soundfile.write(tmp_path / "b.flac", _tones(48_000, 16_000), 16_000)
+    data = bytearray((tmp_path / "b.flac").read_bytes())
+    # The number of samples: 36 bits at the end of STREAMINFO's 18 first bytes.
+    for bits in (0, 0xF):
+        data[21] = data[21] & 0xF0 | bits
+        data[22:26] = bytes([0xFF if bits else 0] * 4)
+        (tmp_path / "unknown.flac").write_bytes(data)
+        with open_audio(tmp_path / "unknown.flac") as file:
+            assert file.frames == 0
+        found, troubles = _troubles(tmp_path / "unknown.flac")
+        np.testing.assert_allclose(found, expected, atol=1 / 32767)
+        assert bool(troubles) == bool(bits)
+
+
+def test_content_decides_and_not_the_suffix(tmp_path):
+    write_clip(tmp_path / "memo.mp4", None, tone(3))
+    expected = _whole(tmp_path / "memo.mp4", 16_000)
+    assert len(expected) == 48_000
+    for name in ("memo.m4a", "memo.mp3", "memo.wav"):
+        (tmp_path / name).write_bytes((tmp_path / "memo.mp4").read_bytes())
+        np.testing.assert_array_equal(_whole(tmp_path / name, 16_000), expected)
+    with av.open(str(tmp_path / "memo.mp4")) as clip, av.open(str(tmp_path / "a.aac"), "w", format="adts") as out:
+        stream = out.add_stream_from_template(clip.streams.audio[0])
+        for packet in clip.demux(audio=0):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    (tmp_path / "named.mp3").write_bytes((tmp_path / "a.aac").read_bytes())
+    assert np.abs(_whole(tmp_path / "named.mp3", 16_000)).max() > 0.1
+
+
+def test_m4a_without_pyav_names_the_extra(tmp_path, monkeypatch):
+    write_clip(tmp_path / "memo.m4a", None, tone(1))
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingPackageError, match=r"audio such as m4a needs the package av.*keras-a2i\[video\]"):
+        read_audio(tmp_path / "memo.m4a", 16_000, 10)

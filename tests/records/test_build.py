@@ -12,7 +12,9 @@ import time
 import numpy as np
 import pytest
 import python_speech_features
+import soundfile
 import tensorflow as tf
+from PIL import Image
 from support.tone_source import IMAGE, ToneSource, build
 
 from keras_a2i.config import FeatureConfig, ImageConfig
@@ -219,3 +221,21 @@ def test_lock_of_a_killed_build_is_released(tmp_path):
     (tmp_path / ".lock").write_text("12345")
     assert build(tmp_path).counts["train"] == 21
     assert not (tmp_path / ".lock").exists()
+
+
+def test_damaged_files_that_were_used_are_noted_and_strict_stops_at_them(tmp_path):
+    soundfile.write(tmp_path / "whole.wav", np.full(8000, 0.1), 16_000)
+    data = (tmp_path / "whole.wav").read_bytes()
+    rows = ["audio,image,split"]
+    for number in range(4):
+        (tmp_path / f"{number}.wav").write_bytes(data[:6000] if number == 1 else data)
+        Image.new("RGB", (16, 16)).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.wav,{number}.png,{'val' if number == 3 else 'train'}")
+    (tmp_path / "pairs.csv").write_text("\n".join(rows))
+    options = {"image": ImageConfig(size=16), "workers": 1}
+    manifest = build_records(str(tmp_path), tmp_path / "records", **options)
+    expected = ["1.wav", "1.wav breaks off at 0.2 s; its header states 0.5 s"]
+    assert manifest.counts == {"train": 3, "val": 1} and manifest.notes == [expected]
+    assert Manifest.read(tmp_path / "records").notes == [expected]
+    with pytest.raises(RecordsError, match=r"1\.wav breaks off at 0\.2 s.*stops at it \(strict=True, --strict\)"):
+        build_records(str(tmp_path), tmp_path / "strict", strict=True, **options)

@@ -1,5 +1,7 @@
 """Video files where an audio file is expected: their audio in generated videos and images."""
 
+import pathlib
+import re
 import sys
 
 import numpy as np
@@ -10,7 +12,7 @@ from support.video_clips import at, tone, write_clip
 
 from keras_a2i.cli.generate import command
 from keras_a2i.config import FeatureConfig
-from keras_a2i.errors import MissingPackageError
+from keras_a2i.errors import MissingPackageError, SourceError
 from keras_a2i.serving import predictor
 from keras_a2i.serving.video import generate_video
 
@@ -40,8 +42,24 @@ def test_generate_accepts_videos_beside_audio_files(tmp_path, monkeypatch, capsy
     arguments = ["model", "a.mp4", "mute.mp4", "b.wav", "--out", "out", "--no-sheet"]
     command.main(arguments, standalone_mode=False)
     out, err = capsys.readouterr()
-    # AAC fills its last block.
-    assert "out/a: 3 images" in out and "out/b: 1 image" in out and "skipped: mute.mp4 has no audio track" in err
+    # AAC fills its last block, which the header's duration doesn't count.
+    assert "out/a: 2 images" in out and "out/b: 1 image" in out and "skipped: mute.mp4 has no audio track" in err
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(MissingPackageError, match=r'Reading video files needs .* pip install "keras-a2i\[video\]"'):
+    with pytest.raises(
+        MissingPackageError, match=r'Reading video files and .* needs .* pip install "keras-a2i\[video\]"'
+    ):
         command.main([*arguments[:2], "--out", "other"], standalone_mode=False)
+
+
+def test_generate_says_what_breaks_off_and_strict_stops_at_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(predictor, "load", lambda _: Loudness(features=QUIETER))
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("whole.flac", tone(6), 16_000)
+    data = pathlib.Path("whole.flac").read_bytes()
+    pathlib.Path("part.flac").write_bytes(data[: len(data) // 2])
+    command.main(["model", "whole.flac", "part.flac", "--out", "out", "--no-sheet"], standalone_mode=False)
+    out, err = capsys.readouterr()
+    assert "out/whole: 6 images" in out and "out/part: 3 images" in out
+    assert re.search(r"damaged, but used: part\.flac breaks off at \d\.\d s; its header states 6\.0 s", err)
+    with pytest.raises(SourceError, match=r"part\.flac breaks off at .*\(--strict\)"):
+        command.main(["model", "part.flac", "--out", "strict", "--strict"], standalone_mode=False)

@@ -137,7 +137,7 @@ def test_a_file_that_cannot_be_used_drops_its_own_pair(folder):
     items = _read(_source(folder, "\n".join(["audio,image", *names, "wav/short.wav,png/a.png"])))
     assert [item.reason for item in items[:4]] == [
         "bad.png isn't a PNG or JPEG image",
-        "bad.wav can't be read as audio (wav, flac, ogg, mp3): Format not recognised.",
+        "bad.wav can't be read as audio: Format not recognised.",
         "wav/gone.wav doesn't exist",
         "png isn't a file",
     ]
@@ -246,3 +246,13 @@ def test_units_are_read_in_another_process_and_refused_after_a_change(folder):
     os.utime(folder / "pairs.csv", (1, 1))
     with pytest.raises(SourceError, match="changed while it was being read"):
         next(source.read(unit))
+
+
+def test_audio_that_breaks_off_within_the_clip_is_noted(folder):
+    soundfile.write(folder / "wav/whole.wav", _tone(3000), 8000)
+    data = (folder / "wav/whole.wav").read_bytes()
+    (folder / "wav/part.wav").write_bytes(data[: 44 + 4000])
+    whole, part = _read(_source(folder, "audio,image\nwav/whole.wav,png/a.png\nwav/part.wav,png/a.png"))
+    assert whole.note == "" and part.note == "part.wav breaks off at 0.2 s; its header states 0.4 s"
+    np.testing.assert_array_equal(part.waveform[:2000], whole.waveform[:2000])
+    assert not part.waveform[2000:].any()

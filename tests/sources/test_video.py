@@ -108,7 +108,7 @@ def test_late_audio_is_preceded_by_silence(tmp_path, start):
     np.testing.assert_allclose(heard[8:], expected[8:], atol=4e-3)
 
 
-def test_clip_with_too_little_audio_or_no_frame_is_dropped(tmp_path):
+def test_clip_with_too_little_audio_is_dropped(tmp_path):
     path = write_clip(tmp_path / "late.mkv", at(10, Fraction(42, 10)), tone(1.9), sound_codec="flac", sound_start=0.7)
     first, second, third, fourth = read(path)
     assert first == Dropped("late.mkv@0", "only 0.30 s of its 1 s have audio: the audio track starts at 0.70 s")
@@ -119,21 +119,50 @@ def test_clip_with_too_little_audio_or_no_frame_is_dropped(tmp_path):
     )
     assert fourth == Dropped("late.mkv@3", "it has no audio: the audio track ends at 2.60 s")
 
-    path = write_clip(tmp_path / "short_picture.mp4", at(10, Fraction(21, 10)), tone(4), time_base=Fraction(1, 10))
-    *pairs, third, fourth = read(path)
-    assert [number_of(pair.image) for pair in pairs] == [5, 15]
-    assert third == Dropped("short_picture.mp4@2", "no frame within 0.25 s of 2.50 s: the video track ends at 2.00 s")
-    assert fourth.reason == "no frame within 0.25 s of 3.50 s: the video track ends at 2.00 s"
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_frame_that_is_being_shown_is_chosen_where_none_is_near(tmp_path, codec):
+    """Slides, screen recordings, one picture with music: the last frame before stays on the screen."""
+    base = Fraction(1, 10) if codec == "libx264" else Fraction(1, 25)
+    options = {"codec": codec, "time_base": base}
+    times = [Fraction(t) for t in (0, 4)] + [6 + time for time in at(5, 2)] + [Fraction(12)]
+    path = write_clip(tmp_path / "slides.mp4", times, tone(16), **options)
+    shown = [max(n for n, time in enumerate(times) if time <= k + Fraction(1, 2)) for k in range(16)]
+    shown[6:8] = [nearest(times, k + 0.5) for k in (6, 7)]
+    assert [number_of(pair.image) for pair in read(path)[:16]] == shown
+    path = write_clip(tmp_path / "picture.mp4", [Fraction(0)], tone(5), **options)
+    assert [number_of(pair.image) for pair in read(path)[:5]] == [0] * 5
+    path = write_clip(tmp_path / "short.mp4", at(5, Fraction(21, 10)), tone(4), **options)
+    assert [number_of(pair.image) for pair in read(path)[:4]] == [2, 7, 9, 9]
 
 
-def test_clip_in_a_gap_or_before_the_video_track_is_dropped(tmp_path):
+def test_frame_before_lost_ones_does_not_stay(tmp_path):
+    whole = write_clip(tmp_path / "whole.mkv", at(10, 4), tone(4), codec="mpeg4", time_base=Fraction(1, 10))
+    with av.open(str(whole)) as clip, av.open(str(tmp_path / "lost.mkv"), "w") as out:
+        streams = [out.add_stream_from_template(stream) for stream in clip.streams]
+        for packet in clip.demux():
+            if packet.size:
+                time, stream = packet.pts * packet.time_base, packet.stream
+                if stream.type == "video" and 1 <= time < 2.9:
+                    damaged = av.Packet(b"\xff" * 90)
+                    damaged.pts, damaged.dts, damaged.time_base = packet.pts, packet.dts, packet.time_base
+                    packet = damaged
+                packet.stream = streams[stream.index]
+                out.mux(packet)
+    first, *lost, last = read(tmp_path / "lost.mkv")[:4]
+    assert number_of(first.image) == 5
+    assert all("frames are missing or damaged there" in item.reason for item in lost) and len(lost) == 2
+    assert number_of(last.image) == 35
+
+
+def test_clip_before_the_video_track_is_dropped_and_one_in_a_gap_is_not(tmp_path):
     times = [time for time in at(10, 5) if time >= Fraction("1.8") and not 3.1 <= time < 3.9]
     path = write_clip(tmp_path / "clip.mkv", times, tone(5), sound_codec="flac")
     results = read(path)
     assert results[0].reason == "no frame within 0.25 s of 0.50 s: the video track starts at 1.80 s"
     assert results[1].reason == "no frame within 0.25 s of 1.50 s: the video track starts at 1.80 s"
     assert number_of(results[2].image) == times.index(Fraction(5, 2))
-    assert results[3].reason == "no frame within 0.25 s of 3.50 s: frames are missing or damaged there"
+    assert number_of(results[3].image) == times.index(Fraction(31, 10))
     assert number_of(results[4].image) == times.index(Fraction(9, 2))
 
 

@@ -2,6 +2,7 @@
 
 import pathlib
 import pickle
+import struct
 import sys
 from fractions import Fraction
 
@@ -13,6 +14,8 @@ from support.video_clips import IMAGE, RATE, at, nearest, number_of, numbered, r
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import MissingPackageError, UsageError
 from keras_a2i.media import video_decode
+from keras_a2i.media.audio import stream_audio
+from keras_a2i.media.packet_clock import PacketClock
 from keras_a2i.media.suffixes import VIDEO_SUFFIXES
 from keras_a2i.sources.pair import Dropped, Pair
 from keras_a2i.sources.video import VideoSource, find_videos
@@ -176,5 +179,85 @@ def test_source_is_picklable_and_its_names_are_relative(tmp_path):
 def test_plan_without_pyav_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     source = VideoSource([tmp_path / "c.mp4"], tmp_path, features=FeatureConfig(), image=IMAGE)
-    with pytest.raises(MissingPackageError, match=r"Reading video files needs the package av.*keras-a2i\[video\]"):
+    with pytest.raises(
+        MissingPackageError, match=r"Reading video files and audio such as m4a needs the package av.*keras-a2i\[video\]"
+    ):
         source.plan()
+
+
+@pytest.mark.parametrize("seconds", [2, 4])
+def test_clock_that_restarts_continues(tmp_path, seconds):
+    parts = [
+        write_clip(
+            tmp_path / f"{n}.ts",
+            at(10, seconds),
+            (1 + n) * tone(seconds),
+            pictures=lambda k, n=n: numbered(k + 100 * n),
+        )
+        for n in (0, 1)
+    ]
+    (tmp_path / "joined.ts").write_bytes(b"".join(path.read_bytes() for path in parts))
+    pairs = read(tmp_path / "joined.ts")
+    assert [number_of(pair.image) // 100 for pair in pairs[: 2 * seconds]] == [0] * seconds + [1] * seconds
+    # The audio of generate is that of the records, sample by sample.
+    streamed = np.concatenate(list(stream_audio(tmp_path / "joined.ts", RATE)))
+    for k, pair in enumerate(pairs[: 2 * seconds]):
+        np.testing.assert_array_equal(streamed[k * RATE : (k + 1) * RATE], pair.waveform)
+    loudness = [np.abs(pair.waveform[3000:-3000]).mean() for pair in pairs[: 2 * seconds]]
+    assert loudness[-1] > 1.8 * loudness[0]
+
+
+@pytest.mark.parametrize(("name", "codec"), [("far.mkv", "mpeg4"), ("far.ts", "mpeg2video")])
+def test_clock_that_jumps_far_ahead_has_no_gap(tmp_path, name, codec):
+    whole = write_clip(tmp_path / "whole.mkv", at(25, 4), tone(4), codec=codec, time_base=Fraction(1, 25))
+    with av.open(str(whole)) as clip, av.open(str(tmp_path / name), "w") as out:
+        streams = [out.add_stream_from_template(stream) for stream in clip.streams]
+        for packet in clip.demux():
+            if packet.size:
+                if packet.pts * packet.time_base >= 2:
+                    ahead = round(20_000 / packet.time_base)
+                    packet.pts, packet.dts = packet.pts + ahead, packet.dts + ahead
+                packet.stream = streams[packet.stream.index]
+                out.mux(packet)
+    results = read(tmp_path / name)
+    assert len(results) in (4, 5) and all(isinstance(result, Pair) for result in results[:4])
+    assert [number_of(pair.image) // 25 for pair in results[:4]] == [0, 1, 2, 3]
+    troubles = []
+    streamed = np.concatenate(list(stream_audio(tmp_path / name, RATE, troubles.append)))
+    assert len(streamed) < 5 * RATE and "the clock jumps ahead by 20,000 s" in troubles[0]
+
+
+def test_damaged_time_stamp_moves_nothing(tmp_path):
+    whole = write_clip(
+        tmp_path / "whole.mkv", at(10, 4), tone(4), codec="mpeg4", sound_codec="flac", time_base=Fraction(1, 10)
+    )
+    with av.open(str(whole)) as clip, av.open(str(tmp_path / "a.nut"), "w") as out:
+        streams = [out.add_stream_from_template(stream) for stream in clip.streams]
+        packets = [packet for packet in clip.demux() if packet.size]
+        for packet in packets:
+            packet.stream = streams[packet.stream.index]
+            out.mux(packet)
+    expected = read(tmp_path / "a.nut")
+
+    def damage(self, packets):
+        for packet in packets:
+            if packet.stream.type == "audio" and packet.dts is not None and 1.5 < packet.dts * packet.time_base < 1.6:
+                packet.pts, packet.dts = 0, 0
+            yield packet
+
+    clock = PacketClock.__call__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PacketClock, "__call__", lambda self, packets: clock(self, damage(self, packets)))
+        found = read(tmp_path / "a.nut")
+    assert [number_of(pair.image) for pair in found] == [number_of(pair.image) for pair in expected]
+    for k in (0, 2):
+        np.testing.assert_array_equal(found[k].waveform, expected[k].waveform)
+
+
+def test_duration_in_a_header_is_not_trusted(tmp_path):
+    path = write_clip(tmp_path / "clip.mkv", at(10, 2), tone(2), sound_codec="flac")
+    data = bytearray(path.read_bytes())
+    at_duration = data.index(b"\x44\x89\x88") + 3
+    data[at_duration : at_duration + 8] = struct.pack(">d", 86_400_000.0)
+    path.write_bytes(data)
+    assert len(read(path)) == 2
