@@ -84,7 +84,7 @@ def command(model, audio, out, sheet, video, fps, codec, smooth, samples, temper
         else:
             options = {"samples": samples, "sheet": sheet is not False}
             options |= {"temperature": 1.0 if temperature is None else temperature, "seed": seed or 0}
-            targets = _check_folders(out, names, overwrite)
+            targets = _check_folders(out, names, overwrite, sheet is not False)
 
         from keras_a2i.serving.predictor import load
 
@@ -135,8 +135,8 @@ def _check_options(is_used: bool, flag: str, **options) -> None:
 
 
 def _folder_names(audio: tuple[pathlib.Path, ...]) -> list[str]:
-    """Returns a name for each file: its stem, with its suffix too where stems repeat."""
-    stems = [path.stem for path in audio]
+    """Returns a name for each file: its stem, with its suffix too where stems repeat or are dots alone."""
+    stems = [path.stem if path.stem.strip(". ") else path.name for path in audio]
     names = [stem if stems.count(stem) == 1 else path.name for stem, path in zip(stems, audio, strict=True)]
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
@@ -144,13 +144,13 @@ def _folder_names(audio: tuple[pathlib.Path, ...]) -> list[str]:
     return names
 
 
-def _check_folders(out: pathlib.Path, names: list[str], overwrite: bool) -> list[pathlib.Path]:
+def _check_folders(out: pathlib.Path, names: list[str], overwrite: bool, sheet: bool) -> list[pathlib.Path]:
     """Returns the folders of the images; errors show before the model takes seconds to load."""
-    from keras_a2i.serving.images import check_image_folder
+    from keras_a2i.serving.staged_folder import StagedFolder
 
     folders = [out / name for name in names]
     for folder in folders:
-        check_image_folder(folder, overwrite)
+        StagedFolder(folder, overwrite, (f"{folder.name}.png",) if sheet else ())
     return folders
 
 

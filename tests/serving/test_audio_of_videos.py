@@ -63,3 +63,12 @@ def test_generate_says_what_breaks_off_and_strict_stops_at_it(tmp_path, monkeypa
     assert re.search(r"damaged, but used: part\.flac breaks off at \d\.\d s; its header states 6\.0 s", err)
     with pytest.raises(SourceError, match=r"part\.flac breaks off at .*\(--strict\)"):
         command.main(["model", "part.flac", "--out", "strict", "--strict"], standalone_mode=False)
+
+
+def test_file_of_dots_alone_writes_nothing_outside_of_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(predictor, "load", lambda _: Loudness(features=QUIETER))
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("...wav", tone(1), 16_000, format="WAV")
+    command.main(["model", "...wav", "--out", "out"], standalone_mode=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["...wav", "out"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["...wav", "...wav.png"]

@@ -43,17 +43,30 @@ def test_generate_images_replaces_an_earlier_call_only_when_asked(audio, tmp_pat
     folder = tmp_path / "a"
     generate_images(Loudness(), audio, folder)
     (folder / "mine.png").write_bytes(b"mine")
-    (folder / "0099.png").write_bytes(b"stale")
+    (folder / "0099.png").write_bytes(b"mine too")
     with pytest.raises(
-        UsageError, match=r"folder must not hold images of an earlier call. Received: .*a with 11 of them"
+        UsageError, match=r"folder must not hold images of an earlier call. Received: .*a with 10 of them"
     ):
         generate_images(Loudness(), audio, folder)
     (tmp_path / "broken.wav").write_bytes(b"no audio")
     with pytest.raises(SourceError, match=r"broken.wav can't be read"):
         generate_images(Loudness(), tmp_path / "broken.wav", folder, overwrite=True)
-    assert (folder / "0099.png").exists(), "What can't be replaced stays."
-    generate_images(Loudness(), audio, folder, overwrite=True)
-    assert (folder / "mine.png").exists() and not (folder / "0099.png").exists()
+    assert len(list(folder.glob("*.png"))) == 12, "What can't be replaced stays."
+    samples, rate = soundfile.read(audio)
+    generate_images(Loudness(), samples[: len(samples) // 2], folder, sample_rate=rate, overwrite=True)
+    names = sorted(path.name for path in folder.glob("*.png"))
+    assert names == [*(f"{k:04d}.png" for k in range(len(names) - 2)), "0099.png", "mine.png"] and len(names) < 12
+    assert (folder / "0099.png").read_bytes() == b"mine too"
+    # With more clips than before, a file of another origin is in the way.
+    (folder / f"{len(names) - 2:04d}.png").write_bytes(b"mine, too")
+    with pytest.raises(UsageError, match=r"Only files that an earlier call wrote are replaced. Received: .*png, which"):
+        generate_images(Loudness(), audio, folder, overwrite=True)
+    assert sorted(path.name for path in folder.glob("*.png"))[-2:] == ["0099.png", "mine.png"]
+    assert not list(tmp_path.glob(".*"))
+    (tmp_path / "b.png").write_bytes(b"a picture of mine")
+    with pytest.raises(UsageError, match=r"b\.png, which is another one"):
+        generate_images(Loudness(), audio, tmp_path / "b", overwrite=True)
+    assert not (tmp_path / "b").exists()
     with pytest.raises(UsageError, match=r"folder must be a folder. Received: the file"):
         generate_images(Loudness(), audio, audio)
 

@@ -342,4 +342,4 @@ def test_generate_command_without_video_writes_images(generate, tmp_path, capsys
     generate("a.wav", "--out", "out", "--no-sheet")
     count = -(-102 // 5)
     assert capsys.readouterr().out == f"out/a: {count} images\n"
-    assert len(list((tmp_path / "out" / "a").iterdir())) == count and not (tmp_path / "out" / "a.png").exists()
+    assert len(list((tmp_path / "out" / "a").glob("*.png"))) == count and not (tmp_path / "out" / "a.png").exists()

@@ -197,10 +197,10 @@ def test_generate_command_with_samples(styled, aligned, tones, tmp_path):
     found = run("generate", styled, tones / "1.wav", "--out", tmp_path, "--samples", "3", "--temperature", "1.5")
     assert found.exit_code == 0, found.output
     assert "3 images" in found.output
-    assert sorted(p.name for p in (tmp_path / "1").iterdir()) == ["0000-1.png", "0000-2.png", "0000-3.png"]
+    assert sorted(p.name for p in (tmp_path / "1").glob("*.png")) == ["0000-1.png", "0000-2.png", "0000-3.png"]
     assert (tmp_path / "1.png").is_file()
     again = run("generate", styled, tones / "1.wav", "--out", tmp_path, "--samples", "2", "--overwrite")
-    assert again.exit_code == 0 and len(list((tmp_path / "1").iterdir())) == 2
+    assert again.exit_code == 0 and len(list((tmp_path / "1").glob("*.png"))) == 2
     for arguments, message in (
         ([aligned, "--samples", "2"], "samples need a model with a style"),
         ([styled, "--temperature", "1"], "--temperature must be left out without --samples"),
