@@ -32,6 +32,10 @@ class CorruptRecordError(RecordsError):
     """A record in a shard is damaged; the message names the file and the record."""
 
 
+class LockedError(KerasA2IError):
+    """Another process is writing into a folder."""
+
+
 class ModelError(KerasA2IError):
     """A model file or run folder can't be loaded, or doesn't fit the data."""
 

@@ -3,7 +3,9 @@
 import importlib
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 
 import click
@@ -26,6 +28,8 @@ _COMMANDS = {
     "live": "generate images from a microphone or a file in real time",
     "export": "export a trained model to one file or folder for serving",
 }
+
+_INTERRUPTED = 128 + signal.SIGINT
 
 # What keras-a2i-runtime, the installation without TensorFlow, lacks.
 _FULL_INSTALLATION = ("tensorflow", "keras", "pandas", "matplotlib", "google_crc32c", "jinja2")
@@ -85,7 +89,12 @@ def _silence_native_logs() -> None:
 
 
 def main() -> None:
-    """Runs the command; a user's mistake ends in one sentence, with a traceback only under --debug."""
+    """Runs the command; a user's mistake ends in one sentence, with a traceback only under --debug.
+
+    The exit status is 0; 1 where the input or the machine is at fault; 2 for wrong usage; 130 after Ctrl-C; 143
+    after SIGTERM, which ends a command as Ctrl-C does.
+    """
+    received = _end_on_sigterm()
     debug = "--debug" in sys.argv[1:]
     if not debug:
         _silence_native_logs()
@@ -98,7 +107,7 @@ def main() -> None:
         status = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("\nStopped.", err=True)
-        status = 1
+        status = _INTERRUPTED
     except KerasA2IError as error:
         if debug:
             traceback.print_exc()
@@ -119,4 +128,19 @@ def main() -> None:
             traceback.print_exc()
         click.echo(f"Error: {error}", err=True)
         status = 1
+    if received and status in (1, _INTERRUPTED):
+        status = 128 + received[0]
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _end_on_sigterm() -> list[int]:
+    """Makes SIGTERM end the command as Ctrl-C does; returns a list that will hold the signal."""
+    received: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, interrupt)
+    return received

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import RecordsError, UsageError
+from keras_a2i.media.folder_lock import LOCK_FILE, folder_lock
 from keras_a2i.media.json_file import write_json
-from keras_a2i.records.lock import LOCK_FILE, folder_lock
 from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, Manifest, PairCounts, Shard
 from keras_a2i.records.pool import Progress, Tally, check_main_guard, run_tasks
 from keras_a2i.records.splits import SplitSpec, assign_splits
@@ -75,8 +75,9 @@ def build_records(
     Raises:
         UsageError: if ids collide, the sources have different kinds of features, a source was opened with another
             configuration than the one given here, or `out` holds other records and `overwrite` is False.
-        RecordsError: if there is no pair, the split leaves no training pairs, `strict` meets a bad input, another
-            build is writing into `out`, or a worker process was started that runs the script from its beginning.
+        RecordsError: if there is no pair, the split leaves no training pairs, `strict` meets a bad input, or a worker
+            process was started that runs the script from its beginning.
+        LockedError: if another process is writing into `out`.
     """
     check_main_guard()
     out = pathlib.Path(out)

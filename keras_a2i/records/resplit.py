@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 
 from keras_a2i.errors import UsageError
+from keras_a2i.media.folder_lock import folder_lock
 from keras_a2i.records.example import parse_examples
 from keras_a2i.records.manifest import FILE_NAME, Manifest, PairCounts, Shard, count_pair
 from keras_a2i.records.records import Records, as_records
@@ -46,11 +47,16 @@ def resplit(
 
     Raises:
         UsageError: if `out` holds records.
+        LockedError: if another process is writing into `out`.
     """
     records, out = as_records(records), pathlib.Path(out)
     if (out / FILE_NAME).exists():
         raise UsageError(f"out must not hold records. Received: {out}, which holds records. Choose another folder")
-    out.mkdir(parents=True, exist_ok=True)
+    with folder_lock(out):
+        return _write(records, out, splits, kind)
+
+
+def _write(records: Records, out: pathlib.Path, splits: Mapping[str, str], kind: str) -> Manifest:
     names = {split: f"{split}-00000-of-00001.tfrecord" for split in sorted(set(splits.values()))}
     writers = {split: RecordWriter(out / f"{name}.tmp") for split, name in names.items()}
     pair_counts: PairCounts = {}

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_a2i.errors import UsageError
+from keras_a2i.errors import ModelError, UsageError
+from keras_a2i.media.durable import replace_durably
 from keras_a2i.media.image import save_png
 from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.training.run_folder import RunFolder
@@ -209,10 +210,25 @@ class BestWeights(keras.callbacks.Callback):
             self.best, self.best_epoch = value, epoch + 1
             temporary = self._folder.state / "best.tmp.weights.h5"
             self.model.save_weights(temporary)
-            temporary.replace(self._folder.state / "best.weights.h5")
-        elif self._patience is not None and epoch + 1 - self.best_epoch >= self._patience:
+            replace_durably(temporary, self._folder.state / "best.weights.h5")
+        elif self.is_over(epoch + 1):
             self.model.stop_training = True
 
-    def restore(self) -> None:
-        """Loads the best weights into the model."""
-        self.model.load_weights(self._folder.state / "best.weights.h5")
+    def is_over(self, epoch: int) -> bool:
+        """Whether the training ends after that number of epochs for want of improvement."""
+        return self._patience is not None and epoch - self.best_epoch >= self._patience
+
+    def restore(self, model: keras.Model) -> None:
+        """Loads the best weights into the model.
+
+        Raises:
+            ModelError: if they are damaged.
+        """
+        path = self._folder.state / "best.weights.h5"
+        try:
+            model.load_weights(path)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise ModelError(
+                f"The best weights of a run must be readable. Received: {path} ({error}). Start the run again with "
+                "overwrite=True (--overwrite)"
+            ) from error

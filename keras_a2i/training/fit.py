@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_a2i.errors import UsageError
+from keras_a2i.media.folder_lock import folder_lock
 from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.model_file import load_model
 from keras_a2i.objectives import Objective
@@ -86,6 +87,7 @@ def fit(
         The trained model, which is also in `out/model.keras`.
 
     Raises:
+        LockedError: if another process is writing into `out`.
         UsageError: if `out` holds a run and neither `resume` nor `overwrite` is set, the recipe requires audio and the
             records hold embeddings, or an argument is out of range.
         TrainingInterrupted: after Ctrl-C; the last complete epoch is saved.
@@ -109,38 +111,58 @@ def fit(
         raise UsageError(
             "resume and overwrite are mutually exclusive. Received: resume=True, overwrite=True. Choose one"
         )
-    if resume:
-        if recipe is not None or settings or model is not None or objectives is not None:
-            raise UsageError(
-                "A resumed run keeps its recipe, settings, model and objectives. Received: one of them with "
-                "resume=True. Leave them out"
-            )
-        before = folder.read_config()
-        config = dataclasses.replace(before, **given)
-        _check_unchanged(before, config, records)
-        if config.finished and config == before and folder.model.is_file():
-            return load_model(folder.model)[0]
-    else:
-        chosen = _choose(records, recipe, settings or {}, model)
-        fixed = "epochs" in (settings or {})
-        n_train, batch = records.counts.get("train", 0), given.get("batch_size", chosen.batch_size)
-        config = RunConfig(
-            recipe=chosen.to_dict(),
-            own_model=model is not None,
-            objectives=None if objectives is None else [_serialize(objective) for objective in objectives],
-            records=str(records.path),
-            fingerprint=records.fingerprint,
-            command=command,
-            versions=library_versions("keras", keras.backend.backend(), "numpy"),
-            **{
-                "epochs": chosen.epochs if fixed else chosen.epochs_for(n_train, batch),
-                "batch_size": chosen.batch_size,
-                "monitor": chosen.monitor,
-                **given,
-            },
+    if resume and (recipe is not None or settings or model is not None or objectives is not None):
+        raise UsageError(
+            "A resumed run keeps its recipe, settings, model and objectives. Received: one of them with "
+            "resume=True. Leave them out"
         )
+    # Before the lock, which creates the folder.
+    if resume:
+        folder.read_config()
+    else:
         folder.check_free(overwrite=overwrite)
-        folder.clear()
+    with folder_lock(folder.path):
+        if resume:
+            before = folder.read_config()
+            config = dataclasses.replace(before, **given)
+            _check_unchanged(before, config, records)
+            if config.finished and config == before and folder.model.is_file():
+                return load_model(folder.model)[0]
+        else:
+            folder.check_free(overwrite=overwrite)
+            chosen = _choose(records, recipe, settings or {}, model)
+            config = _new_config(records, chosen, "epochs" in (settings or {}), model, objectives, command, given)
+        _check_config(config, records)
+        with _dtype_policy(config.dtype_policy):
+            trainer = Trainer(folder, config, records, cache, model, objectives, resume=resume)
+            return trainer.run(callbacks, verbose, progress)
+
+
+def _new_config(
+    records: Records,
+    recipe: Recipe,
+    fixed_epochs: bool,
+    model: AudioToImage | None,
+    objectives: Sequence[Any] | None,
+    command: str,
+    given: Mapping[str, Any],
+) -> RunConfig:
+    batch_size = given.get("batch_size", recipe.batch_size)
+    epochs = recipe.epochs if fixed_epochs else recipe.epochs_for(records.counts.get("train", 0), batch_size)
+    defaults = {"epochs": epochs, "batch_size": recipe.batch_size, "monitor": recipe.monitor}
+    return RunConfig(
+        recipe=recipe.to_dict(),
+        own_model=model is not None,
+        objectives=None if objectives is None else [_serialize(objective) for objective in objectives],
+        records=str(records.path),
+        fingerprint=records.fingerprint,
+        command=command,
+        versions=library_versions("keras", keras.backend.backend(), "numpy"),
+        **{**defaults, **given},
+    )
+
+
+def _check_config(config: RunConfig, records: Records) -> None:
     if config.image_folder and not config.recipe["autoencoder_epochs"]:
         raise UsageError(
             "image_folder requires a recipe with an image autoencoder (autoencoder_epochs above 0). "
@@ -150,9 +172,6 @@ def fit(
         raise UsageError(
             "patience and restore_best_weights require held-out pairs. Received: records without a split val"
         )
-    with _dtype_policy(config.dtype_policy):
-        trainer = Trainer(folder, config, records, cache, model, objectives)
-        return trainer.run(callbacks, verbose, progress)
 
 
 def _choose(

@@ -5,11 +5,17 @@ import dataclasses
 import json
 import pathlib
 import shutil
+import types
+import typing
+import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_a2i.errors import ModelError, UsageError
+from keras_a2i.media.durable import replace_durably
+from keras_a2i.media.folder_lock import LOCK_FILE
 from keras_a2i.media.json_file import write_json
 
 if TYPE_CHECKING:
@@ -97,6 +103,7 @@ class RunFolder:
         self.tensorboard = self.path / "tensorboard"
         self.state = self.path / "state"
         self._variables = self.state / "variables.npz"
+        self._previous = self.state / "variables.previous.npz"
         self._config = self.path / "config.json"
 
     @property
@@ -117,7 +124,7 @@ class RunFolder:
                 f"{self.path} holds a run already. Resume it (resume=True, --resume), replace it "
                 "(overwrite=True, --overwrite), or choose another folder"
             )
-        if not self.exists and self.path.is_dir() and any(self.path.iterdir()):
+        if not self.exists and self.path.is_dir() and {path.name for path in self.path.iterdir()} - {LOCK_FILE}:
             raise UsageError(
                 f"The run must be written to a new or empty folder. Received: {self.path}, which holds other files"
             )
@@ -142,42 +149,72 @@ class RunFolder:
             ModelError: if there is none, or it isn't one of this version.
         """
         try:
-            return RunConfig(**json.loads(self._config.read_text(encoding="utf-8")))
+            config = RunConfig(**json.loads(self._config.read_text(encoding="utf-8")))
+            _check_types(config)
+            return config
         except FileNotFoundError:
             what = "holds none" if self.path.is_dir() else "doesn't exist"
             raise ModelError(
                 f"A run folder must hold a config.json, as written by fit. Received: {self.path}, which {what}"
             ) from None
-        except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ModelError(f"{self._config} isn't a run configuration of this version: {error}") from error
 
     def write_image_encoder(self, encoder: "keras.Model") -> None:
         """Writes `image_encoder.keras`, whole or not at all."""
         temporary = self.image_encoder.with_name(".image_encoder.tmp.keras")
         encoder.save(temporary)
-        temporary.replace(self.image_encoder)
+        replace_durably(temporary, self.image_encoder)
 
     def read_state(self) -> tuple[dict[str, Any], list[np.ndarray]]:
-        """Returns the values and variables that `write_state` wrote last, both empty if there is nothing to resume."""
-        if not self._variables.is_file():
-            return {}, []
-        with np.load(self._variables, allow_pickle=False) as arrays:
-            variables = [arrays[f"arr_{i}"] for i in range(len(arrays) - 1)]
-            return json.loads(str(arrays["values"])), variables
+        """Returns the values and variables that `write_state` wrote last, both empty if there is nothing to resume.
+
+        Where that state is damaged, it is the one before it.
+
+        Raises:
+            ModelError: if neither of them can be read.
+        """
+        reasons = []
+        for path in (self._variables, self._previous):
+            try:
+                with np.load(path, allow_pickle=False) as arrays:
+                    variables = [arrays[f"arr_{i}"] for i in range(len(arrays) - 1)]
+                    return dict(json.loads(str(arrays["values"]))), variables
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+                reasons.append(f"{path.name}: {error}")
+        if reasons:
+            raise ModelError(
+                f"The state of a run must be readable to resume it. Received: {self.state} with damaged files "
+                f"({'; '.join(reasons)}). Start the run again with overwrite=True (--overwrite)"
+            )
+        return {}, []
 
     def write_state(self, values: dict[str, Any], variables: list[np.ndarray]) -> None:
-        """Writes the state of the training, whole or not at all."""
+        """Writes the state of the training, whole or not at all, and keeps the one before it."""
         temporary = self._variables.with_suffix(".tmp.npz")
         np.savez(temporary, *variables, values=np.array(json.dumps(values)))
-        temporary.replace(self._variables)
+        if self._variables.is_file():
+            self._variables.replace(self._previous)
+        replace_durably(temporary, self._variables)
 
     def read_history(self) -> list[dict[str, float]]:
-        """Returns the rows of `history.csv`, one per epoch; [] if there is none."""
+        """Returns the rows of `history.csv`, one per epoch; [] if there is none.
+
+        Raises:
+            ModelError: if the file is damaged.
+        """
         if not self.history.is_file():
             return []
-        with self.history.open(newline="", encoding="utf-8") as file:
-            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-        return [row | {"epoch": int(row["epoch"])} for row in rows]
+        try:
+            with self.history.open(newline="", encoding="utf-8") as file:
+                rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+            return [row | {"epoch": int(row["epoch"])} for row in rows]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+            raise ModelError(
+                f"history.csv must hold a row of numbers for every epoch. Received: {self.history} ({error})"
+            ) from error
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Replaces `history.csv`, whole or not at all."""
@@ -189,4 +226,14 @@ class RunFolder:
             writer = csv.DictWriter(file, rows[0].keys())
             writer.writeheader()
             writer.writerows(rows)
-        temporary.replace(self.history)
+        replace_durably(temporary, self.history)
+
+
+def _check_types(config: RunConfig) -> None:
+    """Raises a TypeError where a value isn't of the type that `RunConfig` declares."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        kinds = typing.get_args(field.type) if isinstance(field.type, types.UnionType) else (field.type,)
+        expected = tuple(typing.get_origin(kind) or kind for kind in kinds)
+        if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
+            raise TypeError(f"{field.name} is {value!r}")

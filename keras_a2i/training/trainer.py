@@ -37,7 +37,9 @@ MIN_SCORED, MAX_SCORED = 32, 256
 
 
 class TrainingInterrupted(KerasA2IError):
-    """Training was stopped by Ctrl-C; the finished epochs are saved."""
+    """Training was stopped by Ctrl-C or SIGTERM; the finished epochs are saved."""
+
+    exit_status = 130
 
 
 @dataclasses.dataclass
@@ -57,6 +59,7 @@ class Trainer:
         cache: as for `Records.dataset`.
         model: an own model instead of the recipe's network, or None.
         objectives: own objectives instead of the recipe's, or None.
+        resume: whether to continue from the state in the folder; otherwise `run` clears it first.
     """
 
     def __init__(
@@ -67,10 +70,13 @@ class Trainer:
         cache: bool | str | int,
         model: AudioToImage | None = None,
         objectives: Sequence[Any] | None = None,
+        *,
+        resume: bool = False,
     ):
         self.folder, self.config, self.records, self.cache = folder, config, records, cache
         keras.utils.set_random_seed(config.seed)
-        state, variables = folder.read_state()
+        self._resume = resume
+        state, variables = folder.read_state() if resume else ({}, [])
         self.first_epoch = state.get("epoch", 0)
         self.epoch = Epoch(self.first_epoch)
         self.recipe = Recipe.from_dict(config.recipe)
@@ -84,9 +90,9 @@ class Trainer:
         self.training_model = self._build_training_model(objectives)
         if variables:
             self.training_model.optimizer.build(self.training_model.trainable_variables)
-            assign_variables(self.training_model, variables)
+            self._assign(variables)
         self.best = BestWeights(folder, config.monitor, config.patience, state.get("best"), state.get("best_epoch", 0))
-        self.history = [row for row in folder.read_history() if row["epoch"] <= self.first_epoch]
+        self.history: list[dict[str, float]] = state.get("history", [])
 
     def run(
         self,
@@ -96,15 +102,17 @@ class Trainer:
     ) -> AudioToImage:
         """Trains and saves; see `fit`."""
         config = dataclasses.replace(self.config, n_parameters=count_trainable(self.model), finished=False)
+        if not self._resume:
+            self.folder.clear()
         self.folder.create(config)
         if config.own_model and self.first_epoch == 0:
             save_model(self.model, self.folder.model, self.metadata)
-        checkpoint = Checkpoint(self.folder, self.first_epoch, self._state_of_best)
+        checkpoint = Checkpoint(self.folder, self.first_epoch, self._state_of_callbacks)
         sheets = self._sample_sheets()
         try:
             if self.first_epoch == 0:
                 self._train_autoencoder(verbose, progress)
-            if self.first_epoch < config.epochs:
+            if self.first_epoch < config.epochs and not self.best.is_over(self.first_epoch):
                 self.training_model.fit(
                     self._training_data(),
                     initial_epoch=self.first_epoch,
@@ -118,7 +126,7 @@ class Trainer:
         self._check_finite()
         checkpoint.save()
         if config.restore_best_weights:
-            self.best.restore()
+            self.best.restore(self.training_model)
             sheets.write(self.best.best_epoch)
         elif self.training_model.optimizer.use_ema:
             # Only what is kept is averaged: a resumed training continues from the weights themselves.
@@ -211,8 +219,17 @@ class Trainer:
     def _set_epoch(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.epoch.value = epoch
 
-    def _state_of_best(self) -> dict[str, Any]:
-        return {"best": self.best.best, "best_epoch": self.best.best_epoch}
+    def _state_of_callbacks(self) -> dict[str, Any]:
+        return {"best": self.best.best, "best_epoch": self.best.best_epoch, "history": list(self.history)}
+
+    def _assign(self, variables: list[np.ndarray]) -> None:
+        try:
+            assign_variables(self.training_model, variables)
+        except ValueError as error:
+            raise ModelError(
+                f"The state of a run must fit its model. Received: {self.folder.state}, which doesn't ({error}). "
+                "Start the run again with overwrite=True (--overwrite)"
+            ) from error
 
     def _uses_labels(self) -> bool:
         return any(

@@ -4,6 +4,7 @@ import csv
 import json
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -253,6 +254,23 @@ def test_build_records_of_a_complete_build(run, folder, within):
 def test_debug_shows_the_traceback(folder):
     result = keras_a2i("--debug", "inspect", "nowhere", cwd=folder)
     assert result.returncode == 1 and "Traceback" in result.stderr and "Error: A records folder" in result.stderr
+
+
+@pytest.mark.training
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signal_ends_a_training_that_can_be_resumed(run, folder, tmp_path, number, status):
+    code = "from keras_a2i.cli.main import main; main()"
+    options = ["--recipe", "features", "--size", "tiny", "--epochs", "100000"]
+    arguments = ["fit", str(folder / "rec"), "--out", str(tmp_path / "run"), *options]
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True)
+    while not process.stderr.readline().startswith("epoch 2/"):
+        assert process.poll() is None
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == status and "Training stopped after epoch" in err and "--resume" in err
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert not config["finished"] and (tmp_path / "run" / "model.keras").is_file()
 
 
 @pytest.mark.training

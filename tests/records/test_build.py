@@ -18,7 +18,7 @@ from PIL import Image
 from support.tone_source import IMAGE, ToneSource, build
 
 from keras_a2i.config import FeatureConfig, ImageConfig
-from keras_a2i.errors import RecordsError, UsageError
+from keras_a2i.errors import LockedError, RecordsError, UsageError
 from keras_a2i.records.build import build_records
 from keras_a2i.records.example import decode_image, parse_examples
 from keras_a2i.records.manifest import Manifest
@@ -202,7 +202,7 @@ class BuildingSource(ToneSource):
     """Starts another build into the same folder while it is read."""
 
     def read(self, unit):
-        with pytest.raises(RecordsError, match=f"Only one build at a time.*which process {os.getpid()} is writing"):
+        with pytest.raises(LockedError, match=f"Only one process at a time.*which process {os.getpid()} is writing"):
             build(self.folder, ToneSource(n_sources=2))
         yield from super().read(unit)
 

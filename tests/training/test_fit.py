@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import zipfile
 
@@ -15,7 +16,8 @@ from support.tone_source import ToneSource, build
 
 import keras_a2i as a2i
 from keras_a2i.config import FeatureConfig, ImageConfig
-from keras_a2i.errors import KerasA2IError, ModelError, UsageError
+from keras_a2i.errors import KerasA2IError, LockedError, ModelError, UsageError
+from keras_a2i.media.folder_lock import folder_lock
 from keras_a2i.models import AudioToImage, DenseEncoder
 from keras_a2i.models.model_file import load_model
 from keras_a2i.objectives import MeanSquaredError, Objective, Spectrum
@@ -212,7 +214,7 @@ def test_min_steps_extend_epochs_unless_given(records, tmp_path, monkeypatch, op
     class Begun(Exception):
         pass
 
-    def begin(folder, config, *_):
+    def begin(folder, config, *_, **__):
         assert config.epochs == epochs
         raise Begun
 
@@ -366,6 +368,86 @@ WORDS = {
     "base_channels": 8,
     "generator.channels": (8,),
 }
+
+
+def fail(*_, **__):
+    raise OSError("no space left on device")
+
+
+@pytest.mark.parametrize("options", [{}, {"restore_best_weights": True}, {"patience": 1, "epochs": 30}])
+def test_run_that_ends_after_its_last_state_resumes_to_the_same_model(records, tmp_path, options):
+    options = {"settings": SMALL | {"ema_momentum": 0.9, "learning_rate": 0.05}} | options
+    expected = train(records, tmp_path / "whole", **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_a2i.training.trainer.save_model", fail)
+        with pytest.raises(OSError, match="no space left"):
+            train(records, tmp_path / "run", **options)
+    assert not (tmp_path / "run" / "model.keras").exists()
+    found = fit(records, tmp_path / "run", resume=True)
+    assert_same(found, expected)
+    rows = [[row["loss"] for row in RunFolder(tmp_path / name).read_history()] for name in ("whole", "run")]
+    assert rows[0] == rows[1] and len(rows[0]) < 30
+    loaded, _ = load_model(tmp_path / "run" / "model.keras")
+    np.testing.assert_array_equal(loaded.get_weights()[-1], expected.get_weights()[-1])
+
+
+def test_damaged_state_falls_back_to_the_one_before(records, tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_a2i.training.callbacks.SECONDS_BETWEEN_SAVES", 0)
+
+    def keep(epoch, logs):
+        if epoch == 3:
+            shutil.copytree(tmp_path / "whole", tmp_path / "parts")
+
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_begin=keep)]
+    expected = train(records, tmp_path / "whole", callbacks=callbacks)
+    state = tmp_path / "parts" / "state"
+    data = bytearray((state / "variables.npz").read_bytes())
+    data[len(data) // 2] ^= 255
+    (state / "variables.npz").write_bytes(data)
+    (tmp_path / "parts" / "history.csv").write_text("epoch,loss\n1,half a")
+    began = []
+    record = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: began.append(epoch))
+    assert_same(fit(records, tmp_path / "parts", resume=True, callbacks=[record]), expected)
+    assert began == [2, 3] and [row["epoch"] for row in RunFolder(tmp_path / "parts").read_history()] == [1, 2, 3, 4]
+    (tmp_path / "parts" / "config.json").write_text(
+        (tmp_path / "parts" / "config.json").read_text().replace('"finished": true', '"finished": false')
+    )
+    for name in ("variables.npz", "variables.previous.npz"):
+        (state / name).write_bytes(b"PK\3\4 cut")
+    with pytest.raises(
+        ModelError, match=r"must be readable to resume it.*variables\.npz: .*variables\.previous\.npz: "
+    ):
+        fit(records, tmp_path / "parts", resume=True)
+
+
+def test_damaged_config_and_history_are_one_sentence(whole, tmp_path):
+    values = json.loads((whole[0] / "config.json").read_text())
+    for change in ({"epochs": "four"}, {"recipe": 3}, {"patience": 1.5}, {"seed": None}, {"finished": 1}, {"more": 0}):
+        (tmp_path / "config.json").write_text(json.dumps(values | change))
+        with pytest.raises(ModelError, match="isn't a run configuration of this version"):
+            RunFolder(tmp_path).read_config()
+    for text in ("[", "[1, 2]", "\x00", '{"recipe": ' + "[" * 100_000):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(ModelError, match="isn't a run configuration of this version"):
+            RunFolder(tmp_path).read_config()
+    (tmp_path / "history.csv").write_text("epoch,loss\n1,half")
+    with pytest.raises(ModelError, match=r"history\.csv must hold a row of numbers for every epoch"):
+        RunFolder(tmp_path).read_history()
+
+
+def test_only_one_training_writes_into_a_folder(records, tmp_path):
+    with folder_lock(tmp_path / "run"), pytest.raises(LockedError, match=rf"process {os.getpid()} is writing"):
+        train(records, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_overwrite_deletes_nothing_before_the_new_run_begins(whole, records, tmp_path):
+    shutil.copytree(whole[0], tmp_path / "run")
+    before = sorted(tmp_path.rglob("*"))
+    options = {"recipe": "words-aligned", "settings": {}, "image_folder": tmp_path / "nowhere"}
+    with pytest.raises(UsageError, match="image_folder must be a folder"):
+        train(records, tmp_path / "run", overwrite=True, **options)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_words_recipe_classifies_and_saves_a_model_of_images(labelled, tmp_path):

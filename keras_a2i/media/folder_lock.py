@@ -1,4 +1,4 @@
-"""A lock on a folder, so that two builds never write into it at once."""
+"""A lock on a folder, so that two processes never write into it at once."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import TextIO
 
-from keras_a2i.errors import RecordsError
+from keras_a2i.errors import LockedError, UsageError
 
 LOCK_FILE = ".lock"
 
@@ -15,14 +15,20 @@ LOCK_FILE = ".lock"
 def folder_lock(folder: pathlib.Path) -> Iterator[None]:
     """Locks a folder; it is created where it doesn't exist.
 
-    The operating system releases the lock when the process ends, even by a signal.
+    The operating system releases the lock when the process ends, even by a signal. It is one of `flock`, which local
+    file systems and NFS support; where a file system has no locks, nothing is locked. A folder that was created for it
+    and stays empty is removed again.
 
     Args:
         folder: the folder to lock.
 
     Raises:
-        RecordsError: if another build holds the lock.
+        LockedError: if another process holds the lock.
+        UsageError: if `folder` is a file.
     """
+    if folder.is_file():
+        raise UsageError(f"out must be a folder. Received: the file {folder}")
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_FILE
     with _open_locked(path) as file:
@@ -34,6 +40,8 @@ def folder_lock(folder: pathlib.Path) -> Iterator[None]:
         finally:
             with contextlib.suppress(OSError):
                 path.unlink()
+                for each in created:
+                    each.rmdir()
 
 
 def _open_locked(path: pathlib.Path) -> TextIO:
@@ -45,8 +53,8 @@ def _open_locked(path: pathlib.Path) -> TextIO:
             with file:
                 file.seek(0)
                 owner = file.read()
-            raise RecordsError(
-                f"Only one build at a time may write into a folder. Received: {path.parent}, which process "
+            raise LockedError(
+                f"Only one process at a time may write into a folder. Received: {path.parent}, which process "
                 f"{owner or '(unknown)'} is writing. Wait until it has finished, or choose another folder"
             ) from None
         # Another build may have removed the file after it was opened here: then the lock protects nothing.
