@@ -13,9 +13,13 @@ from keras_a2i.errors import SourceError
 from keras_a2i.media.conversion import to_uint8
 
 MAX_PIXELS = 64_000_000
+MAX_SIDE = 200_000
+"""A row costs memory even if it holds a single pixel."""
 MAX_BYTES = 256 * 1024 * 1024
 _FORMATS = ("PNG", "JPEG")
 _EXIF_ORIENTATION = 0x0112
+# Sides whose ratio is larger are those of strips: what is far from the central square isn't converted.
+_LONG = 16
 
 
 def read_image(path: pathlib.Path, config: ImageConfig) -> np.ndarray:
@@ -29,8 +33,8 @@ def read_image(path: pathlib.Path, config: ImageConfig) -> np.ndarray:
         uint8 array (size, size, channels).
 
     Raises:
-        SourceError: if the file is missing, isn't a PNG or JPEG image, is damaged, or has more than 64 million pixels
-            or 256 MiB.
+        SourceError: if the file is missing, isn't a PNG or JPEG image, is damaged, or has more than 64 million pixels,
+            200,000 on a side or 256 MiB.
     """
     with _open(path, _read_bytes(path)) as image:
         return fit_image(ImageOps.exif_transpose(image), config)
@@ -77,6 +81,7 @@ def fit_image(image: Image.Image, config: ImageConfig) -> np.ndarray:
     Returns:
         uint8 array (size, size, channels).
     """
+    image = _central_part(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
@@ -93,6 +98,16 @@ def fit_image(image: Image.Image, config: ImageConfig) -> np.ndarray:
             reducing_gap=3,
         )
     return np.asarray(image).reshape(config.shape)
+
+
+def _central_part(image: Image.Image) -> Image.Image:
+    """Crops an extremely long image around its central square, so that its conversions take little memory."""
+    side, length = min(image.size), max(image.size)
+    if length <= _LONG * side:
+        return image
+    margin = (length - 3 * side) // 2
+    box = (margin, 0, image.width - margin, side) if image.width > side else (0, margin, side, image.height - margin)
+    return image.crop(box)
 
 
 def encode_image(image: np.ndarray, config: ImageConfig) -> bytes:
@@ -136,10 +151,10 @@ def _open(path: pathlib.Path, data: bytes) -> Iterator[Image.Image]:
     """Opens an encoded image; errors while it is open, such as those of decoding, become a SourceError."""
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
+            if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
                 raise SourceError(
-                    f"An image may have at most {MAX_PIXELS:,} pixels. Received: {path.name} with "
-                    f"{image.width} x {image.height}. Scale it down first"
+                    f"An image may have at most {MAX_PIXELS:,} pixels, {MAX_SIDE:,} on a side. Received: {path.name} "
+                    f"with {image.width} x {image.height}. Scale it down first"
                 )
             yield image
     except UnidentifiedImageError:

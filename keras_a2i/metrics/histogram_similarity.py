@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_a2i.errors import UsageError
 from keras_a2i.metrics.conversion import check_channels, to_8_bit
-from keras_a2i.metrics.image_batch import as_image_batches, check_convention
+from keras_a2i.metrics.image_batch import as_image_batches, check_convention, keep_nan
 from keras_a2i.metrics.image_metric import ImageMetric, MetricSpec, register_metric
 
 CONVENTIONS = ("channel", "joint", "paper")
@@ -51,12 +51,12 @@ def histogram_similarity(y_true: Any, y_pred: Any, bins: int = 256, convention: 
     _check(convention, bins)
     x, y = as_image_batches(y_true, y_pred)
     if convention == "paper":
-        return _paper_correlation(_paper_counts(x), _paper_counts(y))
+        return keep_nan(_paper_correlation(_paper_counts(x), _paper_counts(y)), x, y)
     if convention == "channel":
         counts = _channel_counts(x, bins), _channel_counts(y, bins)
     else:
         counts = _joint_counts(x), _joint_counts(y)
-    return ops.mean(_correlation(*counts, x.shape[1] * x.shape[2]), axis=-1)
+    return keep_nan(ops.mean(_correlation(*counts, x.shape[1] * x.shape[2]), axis=-1), x, y)
 
 
 def _check(convention: str, bins: int) -> None:

@@ -1,5 +1,6 @@
 """Checks of the arguments of image metrics: two batches of images of one size, and a convention."""
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,3 +35,9 @@ def check_convention(convention: str, known: Iterable[str]) -> None:
     known = list(known)
     if convention not in known:
         raise UsageError(f"convention must be one of {', '.join(known)}. Received: convention={convention!r}")
+
+
+def keep_nan(values: Any, *images: Any) -> Any:
+    """Returns values (batch,) with NaN for each pair of images that holds NaN, which counting would hide."""
+    holds_nan = [ops.any(ops.isnan(batch), axis=(1, 2, 3)) for batch in images]
+    return ops.where(functools.reduce(ops.logical_or, holds_nan), float("nan"), values)

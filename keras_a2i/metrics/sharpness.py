@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_a2i.metrics.conversion import to_8_bit_grey
-from keras_a2i.metrics.image_batch import as_image_batches
+from keras_a2i.metrics.image_batch import as_image_batches, keep_nan
 from keras_a2i.metrics.image_metric import ImageMetric, MetricSpec, register_metric
 
 CAP = 100.0
@@ -33,9 +33,11 @@ def sharpness(y_true: Any, y_pred: Any) -> Any:
     Reference:
         `cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var()` of 8-bit images.
     """
-    real, generated = (_laplacian_variance(images) for images in as_image_batches(y_true, y_pred, min_size=3))
+    images = as_image_batches(y_true, y_pred, min_size=3)
+    real, generated = map(_laplacian_variance, images)
     if_flat = 1.0 + (CAP - 1.0) * ops.cast(generated > 0, "float32")
-    return ops.where(real > 0, ops.minimum(generated / ops.where(real > 0, real, 1.0), CAP), if_flat)
+    ratio = ops.where(real > 0, ops.minimum(generated / ops.where(real > 0, real, 1.0), CAP), if_flat)
+    return keep_nan(ratio, *images)
 
 
 def _laplacian_variance(images: Any) -> Any:

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import pathlib
 import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from keras_a2i.config import MAX_EMBEDDING, FeatureConfig, ImageConfig
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 METADATA_NAME = "keras_a2i.json"
 INPUTS = ("features", "waveform")
 _SCHEMA_VERSION = 1
+_MAX_METADATA = 8 << 20
+# Keras doesn't compress; weights that are compressed anyway rarely shrink by half.
+_MAX_UNPACKED, _MAX_RATIO = 16 << 20, 8
+_BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError, KeyError)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,8 +137,36 @@ def read_metadata(path: pathlib.Path) -> ModelMetadata | None:
         return ModelMetadata.from_json(file.read_bytes()) if file.is_file() else None
     if not zipfile.is_zipfile(path):
         return None
-    with zipfile.ZipFile(path) as archive:
-        return ModelMetadata.from_json(archive.read(METADATA_NAME)) if METADATA_NAME in archive.namelist() else None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if METADATA_NAME not in archive.namelist():
+                return None
+            size = archive.getinfo(METADATA_NAME).file_size
+            if size > _MAX_METADATA:
+                raise ModelError(
+                    f"{METADATA_NAME} may have at most {_MAX_METADATA:,} bytes. Received: {path.name} with {size:,}"
+                )
+            return ModelMetadata.from_json(archive.read(METADATA_NAME))
+    except _BAD_ARCHIVE as error:
+        raise ModelError(f"The metadata in {path.name} can't be read: {error}") from error
+
+
+def check_archive(path: pathlib.Path) -> None:
+    """Checks by the directory of a `.keras` file, before anything is unpacked, how much it would unpack to.
+
+    Raises:
+        ModelError: if it is no archive, or would unpack to far more bytes than it has.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(member.file_size for member in archive.infolist())
+    except (*_BAD_ARCHIVE, OSError) as error:
+        raise ModelError(f"{path.name} can't be loaded as a Keras model: {error}") from error
+    if total > _MAX_UNPACKED + _MAX_RATIO * path.stat().st_size:
+        raise ModelError(
+            f"A .keras file may unpack to at most {_MAX_RATIO} times its size. Received: {path.name}, which would "
+            f"unpack to {total:,} bytes"
+        )
 
 
 def _shape(image: ImageConfig) -> str:
@@ -180,18 +213,27 @@ def load_model(
         input, sample_rate: as for `default_metadata`; they count only where the file holds no metadata.
 
     Raises:
-        ModelError: if the file isn't a Keras model, or its sizes don't fit its metadata.
+        ModelError: if the file isn't a Keras model, its sizes don't fit its metadata, its weights aren't finite, or it
+            would take much more memory than it has bytes.
     """
     import keras
+    import numpy as np
 
     register()
-
+    check_archive(path)
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, OSError, TypeError, KeyError, zipfile.BadZipFile) as error:
         if isinstance(error, KerasA2IError):
             raise
         raise ModelError(f"{path.name} can't be loaded as a Keras model: {error}") from error
+    for variable in model.weights:
+        values = keras.ops.convert_to_numpy(variable)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ModelError(
+                f"The weights of a model must be finite. Received: {path.name} with NaN or infinite values in "
+                f"{variable.path}. Train it again with a lower learning_rate"
+            )
     metadata = read_metadata(path) or metadata_of(model, input=input, sample_rate=sample_rate)
     check_fit(path.name, metadata, model.input_shape, model.output_shape)
     return model, metadata

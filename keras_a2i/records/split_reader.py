@@ -1,5 +1,6 @@
 """Reading one split from its shards: parsed pairs as a `tf.data.Dataset`, decoded batches, single rows."""
 
+import contextlib
 import itertools
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -8,10 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_a2i.errors import RecordsError
+from keras_a2i.errors import CorruptRecordError, KerasA2IError, RecordsError
 from keras_a2i.records.decoded_split import DecodedSplit, PairTable
 from keras_a2i.records.example import decode_factors, decode_image, parse_examples
-from keras_a2i.records.manifest import Manifest
+from keras_a2i.records.manifest import Manifest, Shard
 from keras_a2i.records.tfrecord import read_records
 
 SHUFFLE_BUFFER = 2048
@@ -54,6 +55,13 @@ class SplitReader:
         for shard_path in self._paths:
             if not shard_path.is_file():
                 raise RecordsError(f"The shard {shard_path.name} is missing in {path}. Build the records again")
+        for shard, shard_path in zip(self._shards, self._paths, strict=True):
+            if problem := _find_problem(shard, shard_path):
+                if on_damage is None:
+                    raise RecordsError(
+                        f"{problem}. Build the records again; in Python, ignore_errors=True reads the rest"
+                    )
+                on_damage(problem)
         self.count = sum(shard.count for shard in self._shards)
         self._n_samples = manifest.features.n_samples if waveform else None
         self._on_damage = on_damage
@@ -110,7 +118,8 @@ class SplitReader:
                 num_parallel_calls=tf.data.AUTOTUNE,
                 deterministic=True,
             )
-            yield from map(self._decoded, decoded.batch(batch_size).prefetch(2).as_numpy_iterator())
+            with self._content_checked():
+                yield from map(self._decoded, decoded.batch(batch_size).prefetch(2).as_numpy_iterator())
 
     def rows(self, rows: np.ndarray) -> DecodedSplit:
         """Reads the given rows of the split; the others are skipped without being read.
@@ -126,9 +135,10 @@ class SplitReader:
             first += shard.count
             if len(wanted):
                 serialized += read_records(path, rows=set(wanted.tolist()))
-        batch = {name: value.numpy() for name, value in self._parse(serialized, None).items()}
-        batch["image"] = np.stack([decode_image(image, self.manifest.image.shape) for image in batch["image"]])
-        return self._decoded(batch)[places]
+        with self._content_checked():
+            batch = {name: value.numpy() for name, value in self._parse(serialized, None).items()}
+            batch["image"] = np.stack([decode_image(image, self.manifest.image.shape) for image in batch["image"]])
+            return self._decoded(batch)[places]
 
     def columns(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Reads some entries of every pair, without decoding images.
@@ -137,17 +147,35 @@ class SplitReader:
             names: keys of `parse_examples`.
         """
         chunks = itertools.chain.from_iterable(self._chunks_of(index) for index in range(len(self._paths)))
-        parsed = [self._parse(chunk, names) for chunk in chunks]
-        return {name: np.concatenate([part[name] for part in parsed]) for name in names}
+        with self._content_checked():
+            parsed = [self._parse(chunk, names) for chunk in chunks]
+            return {name: np.concatenate([part[name] for part in parsed]) for name in names}
 
     def table(self) -> PairTable:
         """Reads everything but images and waveforms."""
-        return PairTable(**self._table(self.columns(("id", "source_id", "time", "label", "features", "factors"))))
+        columns = self.columns(("id", "source_id", "time", "label", "features", "factors"))
+        with self._content_checked():
+            return PairTable(**self._table(columns))
 
     def number_labels(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """A function from a label to its number, for use in a graph."""
         names = tf.constant(self.manifest.label_names)
         return lambda label: tf.argmax(tf.equal(names, label), output_type=tf.int32)
+
+    @contextlib.contextmanager
+    def _content_checked(self) -> Iterator[None]:
+        """Raises a CorruptRecordError for records whose checksums match although they hold no pair of these records."""
+        try:
+            yield
+        except KerasA2IError:
+            raise
+        except (tf.errors.OpError, ValueError, KeyError, TypeError, AttributeError) as error:
+            shards = ", ".join(path.name for path in self._paths[:3])
+            raise CorruptRecordError(
+                "Every record must hold a pair of the features and images that the manifest states. Received: "
+                f"another one in {shards}{' or more' if len(self._paths) > 3 else ''} ({_first_line(error)}). "
+                "Build the records again"
+            ) from error
 
     def _parse(self, serialized: Any, names: Sequence[str] | None) -> dict[str, tf.Tensor]:
         return parse_examples(serialized, self.manifest.features.n_features, self._n_samples, names)
@@ -173,10 +201,35 @@ class SplitReader:
         """Yields the serialised pairs of a shard, up to 16 at a time."""
         on_damage = self._on_damage
         chunk: list[bytes] = []
-        for data in read_records(self._paths[index], on_damage and (lambda damage: on_damage(str(damage)))):
+        path, count, expected = self._paths[index], 0, self._shards[index].count
+        for data in read_records(path, on_damage and (lambda damage: on_damage(str(damage)))):
+            count += 1
             chunk.append(data)
             if len(chunk) == _CHUNK:
                 yield chunk
                 chunk = []
         if chunk:
             yield chunk
+        if count != expected and on_damage is None:
+            raise CorruptRecordError(
+                f"A shard must hold as many records as the manifest states. Received: {path.name} with {count:,}, not "
+                f"{expected:,}. Build the records again"
+            )
+
+
+def _find_problem(shard: Shard, path: pathlib.Path) -> str:
+    """A sentence where a shard isn't as large as the manifest states or can't be read, else ""."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+    except OSError as error:
+        return f"The shard {path.name} can't be read: {error.strerror}"
+    return (
+        ""
+        if size == shard.size
+        else f"The shard {path.name} has {size:,} bytes, not {shard.size:,} as when it was built"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))[:200]

@@ -12,6 +12,7 @@ from keras_a2i.features.mfcc import mfcc
 from keras_a2i.media.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, open_audio, resample, stream_audio, to_mono
 from keras_a2i.media.clips import cut_clips
 from keras_a2i.media.conversion import from_int16, to_int16
+from keras_a2i.media.sound_file import MAX_PEAK
 from keras_a2i.models.model_file import ModelMetadata
 from keras_a2i.sources.vectors import VECTOR_SUFFIXES, checked_parts, read_vectors
 
@@ -52,7 +53,10 @@ def stream_inputs(
             yield clip_inputs(np.stack(batch), metadata)
         return
     if sample_rate is None:
-        inputs = check_inputs(np.asarray(audio, dtype=np.float32), metadata)
+        inputs = np.asarray(audio)
+        if metadata.input == "waveform":
+            inputs = _to_floats(inputs)
+        inputs = check_inputs(inputs.astype(np.float32), metadata)
     else:
         metadata.require_audio(f"samples at {sample_rate} Hz")
         inputs = clip_inputs(_cut_clips(_check_samples(np.asarray(audio)), sample_rate, metadata), metadata)
@@ -135,14 +139,35 @@ def count_inputs(path: pathlib.Path, metadata: ModelMetadata, seconds: float | N
 
 
 def _check_samples(waveform: np.ndarray) -> np.ndarray:
-    if waveform.dtype == np.int16:
-        waveform = from_int16(waveform)
+    waveform = _to_floats(waveform)
     if waveform.ndim not in (1, 2) or waveform.size == 0 or not np.isfinite(waveform).all():
         raise UsageError(
             f"audio must be finite samples, (n,) or (n, channels), and at least one. Received: shape {waveform.shape}"
         )
     if waveform.ndim == 2 and waveform.shape[0] < waveform.shape[1] and waveform.shape[0] <= 8:
         raise UsageError(f"audio must have its channels last, (n, channels). Received: shape {waveform.shape}")
+    return waveform
+
+
+def _to_floats(waveform: np.ndarray) -> np.ndarray:
+    """Converts samples of any type to floats with full scale [-1, 1]: integers by the range of their type."""
+    kind = waveform.dtype.kind
+    if kind in "iu":
+        if waveform.dtype.itemsize > 4 or waveform.dtype == np.uint16:
+            raise UsageError(
+                f"audio must be floats in [-1, 1], int8, int16, int32 or uint8. Received: {waveform.dtype}. Divide the "
+                "samples by their full scale, such as 32768 for 16-bit values"
+            )
+        middle = 128 if kind == "u" else 0
+        return ((waveform.astype(np.float64) - middle) / 2.0 ** (8 * waveform.dtype.itemsize - 1)).astype(np.float32)
+    if kind != "f":
+        raise UsageError(f"audio must be numbers. Received: {waveform.dtype}")
+    peak = np.abs(waveform).max(initial=0)
+    if np.isfinite(peak) and peak > MAX_PEAK:
+        raise UsageError(
+            f"audio must lie within [-1, 1], apart from short peaks. Received: a peak of {peak:g}. Divide the samples "
+            "by their full scale, 32768 for 16-bit values"
+        )
     return waveform
 
 

@@ -43,7 +43,8 @@ class Predictor:
         decode_fn: PredictFn | None = None,
         model: "keras.Model | None" = None,
     ):
-        self._predict_fn, self._encode_fn, self._decode_fn = predict_fn, encode_fn, decode_fn
+        self._predict_fn, self._encode_fn = _finite(predict_fn), encode_fn
+        self._decode_fn = None if decode_fn is None else _finite(decode_fn)
         self.metadata, self.model = metadata, model
 
     def predict(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
@@ -167,6 +168,21 @@ class Predictor:
     def _join(batches: Iterator[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
         parts = list(batches)
         return np.concatenate(parts) if parts else np.zeros((0, *shape), np.float32)
+
+
+def _finite(predict_fn: PredictFn) -> PredictFn:
+    """Raises a ModelError where a model generates NaN, which would be drawn as black."""
+
+    def predict(inputs: np.ndarray) -> np.ndarray:
+        images = predict_fn(inputs)
+        if not np.isfinite(images).all():
+            raise ModelError(
+                "A model must generate finite images. Received: NaN or infinite pixels. Its weights may not be finite "
+                "either: train it again with a lower learning_rate"
+            )
+        return images
+
+    return predict
 
 
 def load(path: str | pathlib.Path, *, input: str | None = None, sample_rate: int | None = None) -> Predictor:

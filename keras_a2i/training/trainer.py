@@ -1,16 +1,18 @@
 """One training: data, model and callbacks are put together, run, and saved whatever happens."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import math
 import pathlib
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_a2i.errors import KerasA2IError, ModelError, UsageError
+from keras_a2i.errors import CorruptRecordError, KerasA2IError, ModelError, UsageError
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
@@ -113,14 +115,15 @@ class Trainer:
             if self.first_epoch == 0:
                 self._train_autoencoder(verbose, progress)
             if self.first_epoch < config.epochs and not self.best.is_over(self.first_epoch):
-                self.training_model.fit(
-                    self._training_data(),
-                    initial_epoch=self.first_epoch,
-                    epochs=config.epochs,
-                    callbacks=self._callbacks(checkpoint, sheets, callbacks),
-                    shuffle=False,
-                    verbose=verbose,
-                )
+                with _records_read():
+                    self.training_model.fit(
+                        self._training_data(),
+                        initial_epoch=self.first_epoch,
+                        epochs=config.epochs,
+                        callbacks=self._callbacks(checkpoint, sheets, callbacks),
+                        shuffle=False,
+                        verbose=verbose,
+                    )
         except KeyboardInterrupt:
             raise self._interrupted(checkpoint) from None
         self._check_finite()
@@ -325,6 +328,25 @@ class Trainer:
         sample = self.records.sample_pairs(split, N_SAMPLES, self.model.input_kind)
         every = max(1, math.ceil(self.config.epochs / MAX_SHEETS))
         return SampleSheets(self.folder, self._predict, sample.inputs, sample.images, every, self.config.epochs)
+
+
+@contextlib.contextmanager
+def _records_read() -> Iterator[None]:
+    """Raises a CorruptRecordError where TensorFlow's data set failed to read a record, in place of its traceback."""
+    try:
+        yield
+    except Exception as error:
+        own = re.search(r"\b(?:CorruptRecordError|RecordsError): (.+)", str(error))
+        if own is not None and not isinstance(error, KerasA2IError):
+            raise CorruptRecordError(own[1]) from error
+        if type(error).__module__.startswith("tensorflow") and re.search(
+            r"ParseExample|DecodeImage|DecodeRaw", str(error)
+        ):
+            raise CorruptRecordError(
+                "Every record must hold a pair of the features and images that the manifest states. Received: another "
+                "one. Build the records again"
+            ) from error
+        raise
 
 
 def count_trainable(model: keras.Model) -> int:

@@ -1,6 +1,7 @@
 """The Predictor: the same images from every format, for files, samples, features and vectors."""
 
 import json
+import zipfile
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ import python_speech_features
 import soundfile
 import soxr
 import tensorflow as tf
+from support.loudness_model import Loudness
 from support.networks import tiny_network
 
 from keras_a2i.config import FeatureConfig, ImageConfig
@@ -346,3 +348,74 @@ def test_sample_replaces_the_style_and_decodes():
     for n, temperature in ((0, 1.0), (1, -0.1), (1, 4.1), (1, float("nan"))):
         with pytest.raises(UsageError, match=r"samples must be 1 or more, and temperature between 0 and 4. Received"):
             predictor.sample(np.ones((2, 104), np.float32), n, temperature)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "middle"),
+    [(np.int8, 128, 0), (np.uint8, 128, 128), (np.int16, 32_768, 0), (np.int32, 2**31, 0)],
+)
+def test_integers_are_scaled_by_their_type(dtype, scale, middle):
+    floats = np.random.default_rng(0).uniform(-0.5, 0.5, 4_000)
+    integers = np.rint(floats * scale + middle).astype(dtype)
+    exact = ((integers.astype(np.float64) - middle) / scale).astype(np.float32)
+    model = Loudness()
+    np.testing.assert_array_equal(model.predict(integers, 16_000), model.predict(exact, 16_000))
+    clips = integers.reshape(1, -1)[:, : model.metadata.n_inputs]
+    np.testing.assert_array_equal(model.predict(clips), model.predict(exact[None, : clips.shape[1]]))
+
+
+@pytest.mark.parametrize(
+    ("audio", "message"),
+    [
+        (np.full(4_000, 12_000.0), r"must lie within \[-1, 1\].*a peak of 12000.*32768 for 16-bit"),
+        (np.zeros(4_000, np.int64), r"must be floats in \[-1, 1\], int8, int16, int32 or uint8. Received: int64"),
+        (np.zeros(4_000, np.uint16), "Received: uint16"),
+        (np.zeros(4_000, bool), "audio must be numbers. Received: bool"),
+        (np.zeros(4_000, np.complex64), "audio must be numbers. Received: complex64"),
+    ],
+)
+def test_samples_of_another_unit_are_refused(audio, message):
+    with pytest.raises(UsageError, match=message):
+        Loudness().predict(audio, 16_000)
+
+
+def test_model_that_generates_nan_is_refused(model, tmp_path):
+    broken = Predictor(lambda inputs: np.full((len(inputs), 16, 16, 3), np.nan, np.float32), METADATA)
+    with pytest.raises(ModelError, match=r"must generate finite images. Received: NaN or infinite pixels"):
+        broken.predict(np.zeros((1, 104), np.float32))
+    copy = keras.models.clone_model(model)
+    weights = model.get_weights()
+    weights[0] = weights[0] * np.nan
+    copy.set_weights(weights)
+    save_model(copy, tmp_path / "nan.keras", METADATA)
+    with pytest.raises(ModelError, match=r"weights of a model must be finite. Received: nan\.keras with NaN"):
+        load(tmp_path / "nan.keras")
+
+
+def test_archives_that_unpack_to_far_more_are_refused(paths, tmp_path):
+    def with_member(name, member):
+        path = tmp_path / f"bomb{paths[name].suffix}"
+        path.write_bytes(paths[name].read_bytes())
+        if member == "keras_a2i.json":
+            with zipfile.ZipFile(path, "w") if name == "keras" else path.open("wb"):
+                pass
+            path.write_bytes(paths["tflite"].read_bytes().split(b"PK\3\4")[0])
+        with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(member, bytes(200 << 20))
+        return path
+
+    with pytest.raises(ModelError, match=r"may unpack to at most 8 times its size. Received: bomb\.keras"):
+        load(with_member("keras", "assets/zeros"))
+    with pytest.raises(ModelError, match=r"may have at most 8,388,608 bytes. Received: bomb\.tflite with 209,715,200"):
+        load(with_member("tflite", "keras_a2i.json"))
+
+
+@pytest.mark.parametrize("name", ["keras", "tflite"])
+def test_damaged_archive_is_one_sentence(paths, tmp_path, name):
+    data = bytearray(paths[name].read_bytes())
+    at = data.rindex(b'"schema_version"')
+    data[at + 3] ^= 1
+    path = tmp_path / f"damaged{paths[name].suffix}"
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match=rf"damaged\{path.suffix} can't be .*: Bad CRC-32"):
+        load(path)
