@@ -4,6 +4,8 @@ import pathlib
 
 import click
 
+from keras_a2i.cli.terminal import echo
+
 
 @click.command("baselines")
 @click.argument("records", type=click.Path(path_type=pathlib.Path))
@@ -15,7 +17,7 @@ def command(records, split):
     from keras_a2i.evaluation.report_text import render_table
 
     found = score_baselines(records, split=split)
-    click.echo(f"{found.n_train} train, {found.n_held_out} held out")
-    click.echo(render_table(contenders_table(found.contenders, found.metrics)))
+    echo(f"{found.n_train} train, {found.n_held_out} held out")
+    echo(render_table(contenders_table(found.contenders, found.metrics)))
     if found.leak.count:
-        click.secho(found.leak.sentence, fg="red")
+        echo(found.leak.sentence, fg="red")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from keras_a2i.cli.progress import ProgressLine
+from keras_a2i.cli.terminal import echo
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import UsageError
 from keras_a2i.records.manifest import Manifest
@@ -128,21 +129,21 @@ def _build(sources: list, out: pathlib.Path, **options: Any) -> None:
     finally:
         progress.close()
     if not progress.used:
-        click.echo("The records are complete already; nothing was rebuilt.")
+        echo("The records are complete already; nothing was rebuilt.")
     _summarise(manifest, out)
 
 
 def _summarise(manifest: Manifest, out: pathlib.Path) -> None:
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
     size = sum(shard.size for shard in manifest.shards)
-    click.echo(f"{out}: {counts} pairs from {len(manifest.source_counts)} sources, {size / 1e6:.1f} MB")
+    echo(f"{out}: {counts} pairs from {len(manifest.source_counts)} sources, {size / 1e6:.1f} MB")
     if manifest.features.embedding:
-        click.echo(f"features: {manifest.features.description}")
-    click.echo(f"split: {', '.join(f'{name} {value}' for name, value in manifest.split.items() if value != ())}")
+        echo(f"features: {manifest.features.description}")
+    echo(f"split: {', '.join(f'{name} {value}' for name, value in manifest.split.items() if value != ())}")
     if manifest.split_warning:
-        click.secho(manifest.split_warning, fg="yellow")
+        echo(manifest.split_warning, fg="yellow")
     if manifest.left_out:
-        click.echo(f"omitted between or beside the splits: {manifest.left_out} pairs")
+        echo(f"omitted between or beside the splits: {manifest.left_out} pairs")
     _list_troubles("skipped", manifest.dropped, out)
     _list_troubles("damaged, but used", manifest.notes, out)
 
@@ -150,8 +151,8 @@ def _summarise(manifest: Manifest, out: pathlib.Path) -> None:
 def _list_troubles(title: str, troubles: list[list[str]], out: pathlib.Path) -> None:
     if not troubles:
         return
-    click.echo(f"{title}: {len(troubles)}")
+    echo(f"{title}: {len(troubles)}")
     for name, reason in troubles[:_SKIPPED_SHOWN]:
-        click.echo(f"  {name}: {reason}")
+        echo(f"  {name}: {reason}")
     if len(troubles) > _SKIPPED_SHOWN:
-        click.echo(f"  ... and {len(troubles) - _SKIPPED_SHOWN} more, all listed in {out / 'records.json'}")
+        echo(f"  ... and {len(troubles) - _SKIPPED_SHOWN} more, all listed in {out / 'records.json'}")

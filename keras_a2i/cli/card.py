@@ -4,6 +4,8 @@ import pathlib
 
 import click
 
+from keras_a2i.cli.terminal import echo
+
 
 @click.command("card")
 @click.argument("run", type=click.Path(path_type=pathlib.Path))
@@ -15,4 +17,4 @@ def command(run, out):
     """
     from keras_a2i.evaluation.card import write_card
 
-    click.echo(write_card(run, out))
+    echo(write_card(run, out))

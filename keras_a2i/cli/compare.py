@@ -4,6 +4,8 @@ import pathlib
 
 import click
 
+from keras_a2i.cli.terminal import echo
+
 
 @click.command("compare")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=pathlib.Path), metavar="RUN...")
@@ -21,7 +23,7 @@ def command(runs, out):
     from keras_a2i.evaluation.compare import compare
 
     comparison = compare(runs)
-    click.echo(comparison.render_text())
+    echo(comparison.render_text())
     if out:
         comparison.save(out)
-        click.echo(f"\n{out}")
+        echo(f"\n{out}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keras_a2i.cli.progress import format_seconds
+from keras_a2i.cli.terminal import echo
 
 if TYPE_CHECKING:
     from keras_a2i.evaluation.report import Report
@@ -69,7 +70,7 @@ def command(model, records, split, out, samples, folds, by, seeds, seed):
     )
     written = report.save(out or (model if (model / "config.json").is_file() else model.parent))
     show_report(report)
-    click.echo(f"\n{written}: written in {format_seconds(time.monotonic() - started)}")
+    echo(f"\n{written}: written in {format_seconds(time.monotonic() - started)}")
 
 
 def show_report(report: "Report") -> None:
@@ -79,14 +80,14 @@ def show_report(report: "Report") -> None:
     from keras_a2i.evaluation.verdict import LEVELS
 
     level = LEVELS[report.level]
-    click.secho(f"{level.mark} {level.heading}", fg=_COLOURS[level.tone], bold=True)
+    echo(f"{level.mark} {level.heading}", fg=_COLOURS[level.tone], bold=True)
     for sentence in report.verdict:
-        click.secho(str(printable(sentence)), fg=_COLOURS[level.tone])
-    click.echo("\n" + render_text(report))
+        echo(str(printable(sentence)), fg=_COLOURS[level.tone])
+    echo("\n" + render_text(report))
 
 
 def _tell(step: str) -> None:
-    click.echo(f"{step} ...", err=True)
+    echo(f"{step} ...", err=True)
 
 
 def _cross_validate(run: pathlib.Path, records: pathlib.Path, out: pathlib.Path, **options) -> None:
@@ -95,6 +96,6 @@ def _cross_validate(run: pathlib.Path, records: pathlib.Path, out: pathlib.Path,
     from keras_a2i.evaluation.report_text import render_table
 
     found = cross_validate(run, records, out, **options, progress=_tell)
-    click.echo(render_table(found.table()))
-    click.echo(f"\nover all folds, {'with intervals that cover ' + found.gains[0].widest.covers}:")
-    click.echo(render_table(gains_table(found.gains, found.titles)))
+    echo(render_table(found.table()))
+    echo(f"\nover all folds, {'with intervals that cover ' + found.gains[0].widest.covers}:")
+    echo(render_table(gains_table(found.gains, found.titles)))

@@ -6,6 +6,7 @@ import pathlib
 import click
 
 from keras_a2i.cli.flag_names import flag_names
+from keras_a2i.cli.terminal import echo
 from keras_a2i.exporters.formats import FORMATS
 
 
@@ -74,10 +75,10 @@ def command(model, out, format_, input_, sample_rate, records, license_, overwri
         )
     found = done.agreement
     cores = FORMATS[done.format].cores
-    click.echo(f"{done.path}: {done.size / 1e6:.2f} MB, {found.latency * 1e3:.2f} ms per image on {cores}")
-    click.echo(
+    echo(f"{done.path}: {done.size / 1e6:.2f} MB, {found.latency * 1e3:.2f} ms per image on {cores}")
+    echo(
         f"compared with the Keras model on {done.compared_on}: differences of at most {found.max:.2g}, mean "
         f"{found.mean:.2g} on [-1, 1], SSIM {found.ssim:.4f}"
     )
     for note in done.notes:
-        click.echo(note)
+        echo(note)

@@ -9,6 +9,7 @@ import time
 import click
 
 from keras_a2i.cli.progress import format_seconds
+from keras_a2i.cli.terminal import echo
 from keras_a2i.errors import UsageError
 from keras_a2i.recipes import check_recipe_name, recipe_names
 from keras_a2i.records.manifest import Manifest
@@ -99,10 +100,10 @@ def command(records, out, settings, size, input_, no_augment, cache, **options):
         **options,
     )
     if lines.announced:
-        click.echo(f"{out / 'model.keras'}: trained in {format_seconds(time.monotonic() - started)}")
+        echo(f"{out / 'model.keras'}: trained in {format_seconds(time.monotonic() - started)}")
     else:
-        click.echo("All epochs were done already: nothing was trained. --epochs N trains longer", err=True)
-    click.echo(f"Look at {out / 'samples'}, then run: keras-a2i generate {out} FILE --out images")
+        echo("All epochs were done already: nothing was trained. --epochs N trains longer", err=True)
+    echo(f"Look at {out / 'samples'}, then run: keras-a2i generate {out} FILE --out images")
 
 
 _CACHE: dict[str, str | bool] = {"auto": "auto", "always": True, "never": False}
@@ -146,7 +147,7 @@ def _parse_value(text: str) -> object:
 
 
 def _report_stage(stage: str, done: int, total: int) -> None:
-    click.echo(f"{stage}, epoch {done}/{total}", err=True)
+    echo(f"{stage}, epoch {done}/{total}", err=True)
 
 
 def _make_epoch_lines(out: pathlib.Path):
@@ -166,7 +167,7 @@ def _make_epoch_lines(out: pathlib.Path):
             self.announced = True
             config = RunFolder(out).read_config()
             where = f", resumed at epoch {epoch + 1}" if epoch else ""
-            click.echo(
+            echo(
                 f"recipe {config.recipe['name']}: {config.n_parameters:,} parameters, batch size {config.batch_size}, "
                 f"{config.epochs} epochs{where}",
                 err=True,
@@ -176,6 +177,6 @@ def _make_epoch_lines(out: pathlib.Path):
             epochs, seconds = self.params["epochs"], time.monotonic() - self._epoch_started
             values = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
             left = format_seconds((epochs - epoch - 1) * seconds)
-            click.echo(f"epoch {epoch + 1}/{epochs}  {seconds:.1f} s  {values}  ({left} left)", err=True)
+            echo(f"epoch {epoch + 1}/{epochs}  {seconds:.1f} s  {values}  ({left} left)", err=True)
 
     return EpochLines()

@@ -10,6 +10,7 @@ import click
 
 from keras_a2i.cli.flag_names import flag_names
 from keras_a2i.cli.progress import ProgressLine, format_seconds
+from keras_a2i.cli.terminal import echo
 from keras_a2i.errors import KerasA2IError, SourceError, UsageError
 
 _MIN_FOR_PROGRESS = 64
@@ -100,12 +101,12 @@ def command(model, audio, out, sheet, video, fps, codec, smooth, samples, temper
                 if strict:
                     raise
                 failed += 1
-                click.echo(f"skipped: {error}", err=True)
+                echo(f"skipped: {error}", err=True)
                 continue
-            click.echo(f"{target}: {done}")
+            echo(f"{target}: {done}")
     kind = "embedding files" if predictor.metadata.features.embedding else "audio files"
     if failed:
-        click.echo(f"{failed} of {len(audio)} {kind} skipped", err=True)
+        echo(f"{failed} of {len(audio)} {kind} skipped", err=True)
     if failed == len(audio):
         raise KerasA2IError(f"None of the {len(audio)} {kind} could be read")
 
@@ -117,7 +118,7 @@ def _damage_shown(strict: bool) -> Iterator[None]:
 
     def show(message, category, *_):
         if issubclass(category, DamagedAudioWarning):
-            click.echo(f"damaged, but used: {message}", err=True)
+            echo(f"damaged, but used: {message}", err=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("error" if strict else "always", DamagedAudioWarning)

@@ -4,6 +4,8 @@ import pathlib
 
 import click
 
+from keras_a2i.cli.terminal import echo
+
 
 @click.command("inspect")
 @click.argument("records", type=click.Path(path_type=pathlib.Path))
@@ -17,11 +19,11 @@ def command(records: pathlib.Path, sheet: pathlib.Path | None, top: int) -> None
     from keras_a2i.records.inspection import inspect
 
     found = inspect(opened)
-    click.echo(found.summary(top))
+    echo(found.summary(top))
     for problem in found.damaged:
-        click.secho(f"damaged: {problem}", fg="red")
+        echo(f"damaged: {problem}", fg="red")
     if sheet:
         found.save_sheet(sheet)
-        click.echo(f"contact sheet     {sheet}")
+        echo(f"contact sheet     {sheet}")
     if found.damaged:
         raise SystemExit(1)

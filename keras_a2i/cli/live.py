@@ -12,6 +12,7 @@ import click
 
 from keras_a2i.cli.flag_names import flag_names
 from keras_a2i.cli.progress import format_seconds
+from keras_a2i.cli.terminal import echo
 from keras_a2i.errors import UsageError
 
 _SECONDS_BETWEEN_LOG_LINES = 10.0
@@ -69,7 +70,7 @@ def command(model, input_, rate, to, port, seconds):
         line = _StatusLine()
         try:
             with _stopped_by_signals(session):
-                click.echo(f"{source.name} to {output.where}, {rate:g} images/s. Ctrl-C ends the session", err=True)
+                echo(f"{source.name} to {output.where}, {rate:g} images/s. Ctrl-C ends the session", err=True)
                 session.run(seconds, line)
         finally:
             line.close()
@@ -151,13 +152,13 @@ def _line(status) -> str:
 def _print_summary(session, where: str) -> None:
     status, timings = session.status(), session.timings
     rate = status.images / status.seconds if status.seconds > 0 else 0.0
-    click.echo(
+    echo(
         f"{status.source} to {where}: {status.images} images in {status.seconds:.1f} s ({rate:.1f}/s), "
         f"{status.dropped} dropped, {status.overflows} audio overflows"
     )
     if timings.count:
         median, p95, p99 = (1000 * timings.percentile(percent) for percent in (50, 95, 99))
-        click.echo(
+        echo(
             f"latency from audio to image: median {median:.1f} ms, 95 % {p95:.1f} ms, 99 % {p99:.1f} ms, "
             f"at most {1000 * timings.max:.1f} ms"
         )

@@ -10,6 +10,7 @@ import traceback
 
 import click
 
+from keras_a2i.cli.terminal import accept_any_text, echo
 from keras_a2i.errors import KerasA2IError, MissingPackageError
 from keras_a2i.version import __version__
 
@@ -95,6 +96,7 @@ def main() -> None:
     after SIGTERM, which ends a command as Ctrl-C does.
     """
     received = _end_on_sigterm()
+    accept_any_text()
     debug = "--debug" in sys.argv[1:]
     if not debug:
         _silence_native_logs()
@@ -106,18 +108,18 @@ def main() -> None:
         error.show()
         status = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("\nStopped.", err=True)
+        echo("\nStopped.", err=True)
         status = _INTERRUPTED
     except KerasA2IError as error:
         if debug:
             traceback.print_exc()
-        click.echo(f"Error: {error}", err=True)
+        echo(f"Error: {error}", err=True)
         status = error.exit_status
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if debug or package not in _FULL_INSTALLATION:
             raise
-        click.echo(f"Error: {MissingPackageError(package, None, 'This command')}", err=True)
+        echo(f"Error: {MissingPackageError(package, None, 'This command')}", err=True)
         status = 1
     except BrokenPipeError:
         # The reader of the output (head, less) has finished.
@@ -126,7 +128,7 @@ def main() -> None:
     except OSError as error:
         if debug:
             traceback.print_exc()
-        click.echo(f"Error: {error}", err=True)
+        echo(f"Error: {error}", err=True)
         status = 1
     if received and status in (1, _INTERRUPTED):
         status = 128 + received[0]

@@ -6,6 +6,7 @@ import time
 import click
 
 from keras_a2i.cli.progress import ProgressLine, format_seconds
+from keras_a2i.cli.terminal import echo
 from keras_a2i.errors import UsageError
 
 N_PAIRS = 720
@@ -42,7 +43,7 @@ def command(out, seed, overwrite):
     _export(run, out / "model.tflite")
     _step(5, "generate held-out seconds")
     _write_sheet(model, records, out / "held_out.png")
-    click.echo(f"\nDone in {format_seconds(time.monotonic() - started)}. The results:")
+    echo(f"\nDone in {format_seconds(time.monotonic() - started)}. The results:")
     for path, what in (
         (out / "held_out.png", "held-out images, real above generated: look at this first"),
         (records.path, "the records (keras-a2i inspect)"),
@@ -50,13 +51,13 @@ def command(out, seed, overwrite):
         (run, "the run: model.keras, history.csv, samples/"),
         (out / "model.tflite", "the model as one file for the edge: audio in, image out"),
     ):
-        click.echo(f"  {path!s:32} {what}")
-    click.echo("Next, with your own videos:")
-    click.echo("  keras-a2i build-records VIDEOS/ --out records && keras-a2i fit records --out run")
+        echo(f"  {path!s:32} {what}")
+    echo("Next, with your own videos:")
+    echo("  keras-a2i build-records VIDEOS/ --out records && keras-a2i fit records --out run")
 
 
 def _step(number: int, what: str) -> None:
-    click.secho(f"\n[{number}/5] {what}", bold=True)
+    echo(f"\n[{number}/5] {what}", bold=True)
 
 
 def _build(path: pathlib.Path, seed: int, overwrite: bool):
@@ -79,9 +80,7 @@ def _build(path: pathlib.Path, seed: int, overwrite: bool):
     finally:
         progress.close()
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
-    click.echo(
-        f"{counts} pairs; {manifest.left_out} between them are left out, so that no held-out second overlaps training"
-    )
+    echo(f"{counts} pairs; {manifest.left_out} between them are left out, so that no held-out second overlaps training")
     return a2i.Records(path)
 
 
@@ -93,7 +92,7 @@ def _fit(records, run: pathlib.Path, seed: int, overwrite: bool):
     def report(epoch, logs):
         if epoch == 0 or (epoch + 1) % 5 == 0:
             values = f"loss {logs['loss']:.2f}  held-out SSIM {logs['val_ssim']:.3f}"
-            click.echo(f"epoch {epoch + 1}/{EPOCHS}  {values}", err=True)
+            echo(f"epoch {epoch + 1}/{EPOCHS}  {values}", err=True)
 
     return a2i.fit(
         records,
@@ -121,9 +120,7 @@ def _export(run: pathlib.Path, path: pathlib.Path) -> None:
     import keras_a2i as a2i
 
     done = a2i.export(run, path, format="tflite", input="waveform", overwrite=True)
-    click.echo(
-        f"{done.path}: {done.size / 1e6:.1f} MB, differs from the Keras model by at most {done.agreement.max:.1g}"
-    )
+    echo(f"{done.path}: {done.size / 1e6:.1f} MB, differs from the Keras model by at most {done.agreement.max:.1g}")
 
 
 def _write_sheet(model, records, path: pathlib.Path) -> None:
@@ -133,4 +130,4 @@ def _write_sheet(model, records, path: pathlib.Path) -> None:
 
     inputs, images = records.sample("val", 16)
     save_png(draw_sheet([images, predict_batch(model, inputs)], ["real", "generated"]), path)
-    click.echo(f"{path}: 16 held-out seconds")
+    echo(f"{path}: 16 held-out seconds")

@@ -4,6 +4,7 @@ import textwrap
 
 import click
 
+from keras_a2i.cli.terminal import echo
 from keras_a2i.recipes import describe_recipe, get_recipe, recipe_names
 
 _WIDTH = 110
@@ -17,13 +18,13 @@ def command(name):
         from keras_a2i.recipes.settings import list_settings
 
         for setting, value in list_settings(get_recipe(name)).items():
-            click.echo(f"{setting:34} {_as_typed(value)}")
+            echo(f"{setting:34} {_as_typed(value)}")
         return
     for known in recipe_names():
         purpose, result = describe_recipe(known)
-        click.echo(f"{known:20} {purpose}")
-        click.echo(textwrap.fill(result, _WIDTH, initial_indent="    ", subsequent_indent="    "))
-    click.echo("Without --recipe, fit chooses words-adversarial, scenes, scenes-many or features by the records.")
+        echo(f"{known:20} {purpose}")
+        echo(textwrap.fill(result, _WIDTH, initial_indent="    ", subsequent_indent="    "))
+    echo("Without --recipe, fit chooses words-adversarial, scenes, scenes-many or features by the records.")
 
 
 def _as_typed(value: object) -> str:

@@ -5,6 +5,7 @@ import pathlib
 import click
 
 from keras_a2i.cli.flag_names import flag_names
+from keras_a2i.cli.terminal import echo
 
 
 @click.command("search")
@@ -27,7 +28,7 @@ def command(run, query, among, top, sheet):
     with flag_names():
         result = search(run, query, among, top=top, sheet=sheet)
     for sentence in result.skipped:
-        click.echo(f"skipped: {sentence}", err=True)
+        echo(f"skipped: {sentence}", err=True)
     for match in result.matches:
         where = "" if match.path.suffix.lower() in IMAGE_SUFFIXES else f"  at {match.time:g} s"
-        click.echo(f"{match.similarity:6.3f}  {match.path}{where}")
+        echo(f"{match.similarity:6.3f}  {match.path}{where}")

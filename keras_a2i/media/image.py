@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,11 @@ _FORMATS = ("PNG", "JPEG")
 _EXIF_ORIENTATION = 0x0112
 # Sides whose ratio is larger are those of strips: what is far from the central square isn't converted.
 _LONG = 16
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+# Pillow refuses a text of a megabyte.
+_MAX_TEXT = 1 << 19
+_LONGEST_KEYWORD = 90
 
 
 def read_image(path: pathlib.Path, config: ImageConfig) -> np.ndarray:
@@ -150,7 +156,7 @@ def _read_bytes(path: pathlib.Path) -> bytes:
 def _open(path: pathlib.Path, data: bytes) -> Iterator[Image.Image]:
     """Opens an encoded image; errors while it is open, such as those of decoding, become a SourceError."""
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(_without_long_texts(data)), formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
                 raise SourceError(
                     f"An image may have at most {MAX_PIXELS:,} pixels, {MAX_SIDE:,} on a side. Received: {path.name} "
@@ -164,3 +170,33 @@ def _open(path: pathlib.Path, data: bytes) -> Iterator[Image.Image]:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise SourceError(f"{path.name} can't be read as a PNG or JPEG image: {error}") from error
+
+
+def _without_long_texts(data: bytes) -> bytes:
+    """Returns a PNG file without its texts that are too long for Pillow, which would refuse the image for them."""
+    if not data.startswith(_PNG_SIGNATURE) or not any(name in data for name in _TEXTS):
+        return data
+    parts, at, dropped = [_PNG_SIGNATURE], len(_PNG_SIGNATURE), False
+    while at + 8 <= len(data):
+        length, name = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
+        content = data[at + 8 : at + 8 + length]
+        if name in _TEXTS and (len(content) > _MAX_TEXT or _unpacks_to_more(content)):
+            dropped = True
+        else:
+            parts.append(data[at : at + 12 + length])
+        at += 12 + length
+    return b"".join(parts) if dropped else data
+
+
+def _unpacks_to_more(content: bytes) -> bool:
+    """Whether a compressed text, after a keyword and flags, unpacks to more than is kept."""
+    start = content.find(b"\x78")
+    while start >= 0:
+        unpacker = zlib.decompressobj()
+        try:
+            if len(unpacker.decompress(content[start:], _MAX_TEXT + 1)) > _MAX_TEXT:
+                return True
+        except zlib.error:
+            pass
+        start = content.find(b"\x78", start + 1) if start < _LONGEST_KEYWORD else -1
+    return False

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_a2i.config import ImageConfig
 from keras_a2i.errors import SourceError
+from keras_a2i.media.file_names import existing_form
 from keras_a2i.media.image import encoded_if_fitting, read_image
 
 _REMEDY = ". Put the csv into a folder above its files, or copy the files"
@@ -52,7 +53,7 @@ def file_within(folder: pathlib.Path, path: str) -> pathlib.Path:
         SourceError: if there is no such file, or a link leads out of the folder.
     """
     try:
-        file = (folder / path).resolve(strict=True)
+        file = existing_form(folder / path).resolve(strict=True)
     except (OSError, RuntimeError):
         raise SourceError(f"{path} doesn't exist") from None
     if not file.is_relative_to(folder):

@@ -7,6 +7,7 @@ from typing import Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError, UsageError
+from keras_a2i.media.file_names import printable_name
 from keras_a2i.media.suffixes import VIDEO_SUFFIXES
 from keras_a2i.media.video_decode import InexactSkipError, VideoDecoder
 from keras_a2i.media.video_file import import_av, open_video
@@ -54,7 +55,7 @@ class VideoSource:
         for path in map(pathlib.Path, paths):
             if not path.is_relative_to(self.root):
                 raise UsageError(f"Every video must lie within the folder {self.root.name}. Received: {path.name}")
-            self._paths[path.relative_to(self.root).as_posix()] = path
+            self._paths[printable_name(path.relative_to(self.root).as_posix())] = path
 
     def plan(self) -> Plan:
         """Lists the clips of every file from its header; a file whose header has no duration is scanned, not decoded.

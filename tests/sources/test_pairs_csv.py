@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import unicodedata
 
 import numpy as np
 import pytest
@@ -256,3 +257,11 @@ def test_audio_that_breaks_off_within_the_clip_is_noted(folder):
     assert whole.note == "" and part.note == "part.wav breaks off at 0.2 s; its header states 0.4 s"
     np.testing.assert_array_equal(part.waveform[:2000], whole.waveform[:2000])
     assert not part.waveform[2000:].any()
+
+
+def test_file_name_in_the_other_unicode_form_is_found(folder):
+    (folder / "wav" / unicodedata.normalize("NFD", "é.wav")).write_bytes((folder / "wav/a.wav").read_bytes())
+    (folder / "wav" / unicodedata.normalize("NFC", "ü.wav")).write_bytes((folder / "wav/a.wav").read_bytes())
+    names = [unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "ü")]
+    text = "audio,image\n" + "".join(f"wav/{name}.wav,png/a.png\n" for name in names)
+    assert all(isinstance(item, Pair) for item in _read(_source(folder, text)))

@@ -1,5 +1,6 @@
 """Videos that break off, are damaged, miss a track or a header: what can be read is, the rest is named."""
 
+import os
 import pathlib
 import pickle
 import struct
@@ -17,6 +18,10 @@ from keras_a2i.media import video_decode
 from keras_a2i.media.audio import stream_audio
 from keras_a2i.media.packet_clock import PacketClock
 from keras_a2i.media.suffixes import VIDEO_SUFFIXES
+from keras_a2i.records.build import build_records
+from keras_a2i.records.manifest import Manifest
+from keras_a2i.records.records import Records
+from keras_a2i.records.splits import SplitSpec
 from keras_a2i.sources.pair import Dropped, Pair
 from keras_a2i.sources.video import VideoSource, find_videos
 
@@ -261,3 +266,19 @@ def test_duration_in_a_header_is_not_trusted(tmp_path):
     data[at_duration : at_duration + 8] = struct.pack(">d", 86_400_000.0)
     path.write_bytes(data)
     assert len(read(path)) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes")
+def test_file_name_that_is_not_utf8_is_escaped_and_built(tmp_path):
+    whole = write_clip(tmp_path / "good.mp4", at(10, 3), tone(3))
+    os.link(os.fsencode(whole), os.fsencode(tmp_path) + b"/caf\xe9.mp4")
+    os.link(whole, tmp_path / "red\x1b[31m.mp4")
+    options = {"image": IMAGE, "split": SplitSpec(kind="random"), "workers": 1}
+    manifest = build_records(str(tmp_path), tmp_path / "records", **options)
+    names = {"good.mp4", "caf\\xe9.mp4", "red\\x1b[31m.mp4"}
+    assert set(manifest.source_counts) == names and sum(manifest.counts.values()) == 9
+    assert Manifest.read(tmp_path / "records") == manifest
+    assert set(Records(tmp_path / "records").decoded("train").sources) <= names
+    (tmp_path / os.fsdecode(b"bad\xff.mp4")).write_bytes(b"nothing")
+    again = build_records(str(tmp_path), tmp_path / "again", **options)
+    assert again.dropped[0][0] == "bad\\xff.mp4" and Manifest.read(tmp_path / "again").dropped[0][0] == "bad\\xff.mp4"
