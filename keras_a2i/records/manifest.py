@@ -12,6 +12,7 @@ from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import RecordsError
 from keras_a2i.media.json_file import write_json
 from keras_a2i.sources.pair import PairKey
+from keras_a2i.value_types import check_types
 
 FILE_NAME = "records.json"
 SCHEMA_VERSION = 2
@@ -31,6 +32,10 @@ class Shard:
     count: int
     size: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        if pathlib.PurePath(self.file).name != self.file or self.count < 0 or self.size < 0:
+            raise ValueError(f"a shard must be a file of the folder. Received: {self.file!r}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -185,8 +190,13 @@ class Manifest:
             values["features"] = FeatureConfig.from_dict(values["features"])
             values["image"] = ImageConfig.from_dict(values["image"])
             values["shards"] = [Shard(**shard) for shard in values["shards"]]
-            return cls(**values)
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+            manifest = cls(**values)
+            for part in (manifest, *manifest.shards):
+                check_types(part)
+            return manifest
+        except RecordsError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
             raise RecordsError(
                 f"{path} isn't a manifest of this version: {error!r}. Build the records again"
             ) from error

@@ -5,8 +5,6 @@ import dataclasses
 import json
 import pathlib
 import shutil
-import types
-import typing
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.media.durable import replace_durably
 from keras_a2i.media.folder_lock import LOCK_FILE
 from keras_a2i.media.json_file import write_json
+from keras_a2i.value_types import check_types
 
 if TYPE_CHECKING:
     import keras
@@ -150,7 +149,7 @@ class RunFolder:
         """
         try:
             config = RunConfig(**json.loads(self._config.read_text(encoding="utf-8")))
-            _check_types(config)
+            check_types(config)
             return config
         except FileNotFoundError:
             what = "holds none" if self.path.is_dir() else "doesn't exist"
@@ -227,13 +226,3 @@ class RunFolder:
             writer.writeheader()
             writer.writerows(rows)
         replace_durably(temporary, self.history)
-
-
-def _check_types(config: RunConfig) -> None:
-    """Raises a TypeError where a value isn't of the type that `RunConfig` declares."""
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        kinds = typing.get_args(field.type) if isinstance(field.type, types.UnionType) else (field.type,)
-        expected = tuple(typing.get_origin(kind) or kind for kind in kinds)
-        if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
-            raise TypeError(f"{field.name} is {value!r}")

@@ -81,7 +81,7 @@ class Trainer:
         state, variables = folder.read_state() if resume else ({}, [])
         self.first_epoch = state.get("epoch", 0)
         self.epoch = Epoch(self.first_epoch)
-        self.recipe = Recipe.from_dict(config.recipe)
+        self.recipe = read_recipe(config)
         self.model = self._build_model(model)
         self.metadata = self._build_metadata()
         # Read before anything is trained or written: a mistyped folder is reported at once.
@@ -328,6 +328,18 @@ class Trainer:
         sample = self.records.sample_pairs(split, N_SAMPLES, self.model.input_kind)
         every = max(1, math.ceil(self.config.epochs / MAX_SHEETS))
         return SampleSheets(self.folder, self._predict, sample.inputs, sample.images, every, self.config.epochs)
+
+
+def read_recipe(config: RunConfig) -> Recipe:
+    """Returns the recipe of a run.
+
+    Raises:
+        ModelError: if `config.json` holds none of this version.
+    """
+    try:
+        return Recipe.from_dict(config.recipe)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(f"recipe in config.json isn't a recipe of this version: {error}") from error
 
 
 @contextlib.contextmanager
