@@ -152,7 +152,23 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         super().setup()
 
+    def handle_one_request(self) -> None:
+        # The timeout of the socket is one of each byte: a request that drips would hold its place forever.
+        self._limit = threading.Timer(_SECONDS_TO_ANSWER, self._give_up)
+        self._limit.daemon = True
+        self._limit.start()
+        try:
+            super().handle_one_request()
+        finally:
+            self._limit.cancel()
+
+    def _give_up(self) -> None:
+        with contextlib.suppress(OSError):
+            self.request.shutdown(socket.SHUT_RDWR)
+
     def do_GET(self) -> None:
+        # The whole request has arrived.
+        self._limit.cancel()
         hosts = self.headers.get_all("Host", [])
         path = self.path.partition("?")[0]
         latest = self.server.latest

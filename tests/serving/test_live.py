@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import types
 
 import numpy as np
@@ -19,6 +20,7 @@ from support.networks import tiny_network
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import MissingPackageError, SourceError, UsageError
 from keras_a2i.models.model_file import ModelMetadata, save_model
+from keras_a2i.serving import mjpeg
 from keras_a2i.serving.audio_inputs import FileInput
 from keras_a2i.serving.live import LiveSession, check_rate
 from keras_a2i.serving.live_status import MAX_KEPT, LiveStatus, Timings, audio_level
@@ -287,6 +289,21 @@ def test_slow_viewer_receives_the_newest_image_and_blocks_nobody(server):
     while read_part(slow).mean() <= 250:
         parts += 1
     assert parts < 40
+
+
+def test_request_that_drips_loses_its_place(server, monkeypatch):
+    monkeypatch.setattr(mjpeg, "_SECONDS_TO_ANSWER", 0.5)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as dripping:
+        started = time.monotonic()
+        with pytest.raises(OSError):
+            while time.monotonic() - started < 5:
+                dripping.sendall(b"G")
+                time.sleep(0.05)
+        assert time.monotonic() - started < 3
+    _, viewer = get(server, "/stream")
+    time.sleep(0.7)
+    server.show(np.zeros((16, 16, 3), np.uint8), STATUS)
+    assert read_part(viewer).mean() == 0, "Only the request has a limit, not its answer."
 
 
 def test_server_close_frees_the_port_and_ends_streams():
