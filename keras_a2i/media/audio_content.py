@@ -30,11 +30,13 @@ class Stream:
         start: byte at which it starts.
         stop: byte at which it ends.
         n_samples: samples per channel that it states; None where it states none.
+        is_cut: whether it states more bytes than the file has.
     """
 
     start: int
     stop: int
     n_samples: int | None = None
+    is_cut: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ def _mp3_streams(file: BinaryIO, start: int, size: int) -> list[Stream]:
         end = position + length if length else size
         following = _skip_id3(file, end) if end < size else size
         if following >= size or not _begins_stream(file, following):
-            return [*streams, Stream(begin, size, n_samples)]
+            return [*streams, Stream(begin, size, n_samples, is_cut=end > size)]
         streams.append(Stream(begin, end, n_samples))
         begin, position = end, following
 

@@ -17,15 +17,15 @@ MAX_PEAK = 16.0
 _BLOCK = 65_536
 # A stream is whole if no more than this is missing: encoders differ in whether they count their padding.
 _MISSING_SECONDS = 0.1
-# Formats in which the samples that were read before a damage can be counted off in another decoder.
-_LOSSLESS = {"WAV", "WAVEX", "RF64", "FLAC", "AIFF", "W64"}
+# Formats of which another decoder has the same samples at the same places, so that it can continue behind a damage.
+_CONTINUED = {"WAV", "WAVEX", "RF64", "FLAC", "AIFF", "W64", "MP3"}
 
 
 class SoundFileAudio:
     """An `AudioFile` that libsndfile reads; see `keras_a2i.media.audio`.
 
-    Streams that were joined one after the other are read one after the other. Where a lossless file is damaged, PyAV
-    reads the rest if it is installed.
+    Streams that were joined one after the other are read one after the other. Where a file is damaged, PyAV reads
+    the rest if it is installed, except for ogg.
 
     Args:
         path: the file.
@@ -86,14 +86,20 @@ class SoundFileAudio:
                     total += len(block)
                     yield self._checked(block)
                 break
+            if len(block) == 0:
+                break
+            # A short read isn't the end: behind a damage of an mp3 file there may be more.
             total += len(block)
             yield self._checked(block)
-            if len(block) < n:
-                break
-        self._note_missing(total, self._stated(stream))
+        if self._file.format == "MP3" and len(self._streams) == 1 and self._lacks(total, stream):
+            # libsndfile gives up where a damage is longer than a kilobyte.
+            for block in self._rest(total):
+                total += len(block)
+                yield self._checked(block)
+        self._note_missing(total, stream)
 
     def _rest(self, total: int) -> Iterator[np.ndarray]:
-        """Yields what PyAV can read beyond the first `total` samples of a damaged lossless file."""
+        """Yields what PyAV can read beyond the first `total` samples of a damaged file."""
         self.trouble = f"{self._path.name} is damaged after {total / self._file.samplerate:.1f} s"
         if not self._can_continue():
             return
@@ -111,17 +117,26 @@ class SoundFileAudio:
 
         with contextlib.suppress(MissingPackageError):
             import_av()
-            return self._file.format in _LOSSLESS
+            return self._file.format in _CONTINUED
         return False
 
     def _stated(self, stream: Stream | None) -> int | None:
-        if stream is not None:
+        if stream is not None and self._file.format != "OGG":
             return stream.n_samples
         return wav_samples(self._path) if self._file.format in ("WAV", "WAVEX") else self._file.frames
 
-    def _note_missing(self, total: int, stated: int | None) -> None:
-        rate = self._file.samplerate
-        if stated is not None and total < stated - _MISSING_SECONDS * rate:
+    def _lacks(self, total: int, stream: Stream | None) -> bool:
+        stated = self._stated(stream)
+        return stated is not None and total < stated - _MISSING_SECONDS * self._file.samplerate
+
+    def _note_missing(self, total: int, stream: Stream | None) -> None:
+        rate, stated = self._file.samplerate, self._stated(stream)
+        if stated is None or not self._lacks(total, stream):
+            return
+        if stream is not None and not stream.is_cut:
+            # Lost in between: what follows is earlier than it was.
+            self.trouble = f"{self._path.name} is damaged: {total / rate:.1f} of its {stated / rate:.1f} s can be read"
+        else:
             self.trouble = (
                 f"{self._path.name} breaks off at {total / rate:.1f} s; its header states {stated / rate:.1f} s"
             )

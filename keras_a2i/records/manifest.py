@@ -16,6 +16,7 @@ from keras_a2i.value_types import check_types
 
 FILE_NAME = "records.json"
 SCHEMA_VERSION = 2
+_LONGEST_NAME = 200
 BUILD_FOLDER = ".build"
 _LABELS_SHOWN = 10
 
@@ -34,7 +35,8 @@ class Shard:
     sha256: str
 
     def __post_init__(self) -> None:
-        if pathlib.PurePath(self.file).name != self.file or self.count < 0 or self.size < 0:
+        named = pathlib.PurePath(self.file).name == self.file and 0 < len(self.file) <= _LONGEST_NAME
+        if not named or self.count < 0 or self.size < 0:
             raise ValueError(f"a shard must be a file of the folder. Received: {self.file!r}")
 
 

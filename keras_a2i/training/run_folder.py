@@ -5,8 +5,6 @@ import dataclasses
 import json
 import pathlib
 import shutil
-import zipfile
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -181,7 +179,7 @@ class RunFolder:
                     return dict(json.loads(str(arrays["values"]))), variables
             except FileNotFoundError:
                 continue
-            except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+            except Exception as error:
                 reasons.append(f"{path.name}: {error}")
         if reasons:
             raise ModelError(

@@ -1,5 +1,6 @@
 """Audio files of every kind, against soxr and soundfile."""
 
+import re
 import sys
 
 import av
@@ -264,3 +265,16 @@ def test_m4a_without_pyav_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingPackageError, match=r"audio such as m4a needs the package av.*keras-a2i\[video\]"):
         read_audio(tmp_path / "memo.m4a", 16_000, 10)
+
+
+@pytest.mark.parametrize(("suffix", "subtype"), [("ogg", "VORBIS"), ("mp3", "MPEG_LAYER_III")])
+def test_lossy_file_damaged_in_the_middle_says_how_much_is_lost(tmp_path, suffix, subtype):
+    soundfile.write(tmp_path / f"a.{suffix}", _tones(30 * 16_000, 16_000), 16_000, subtype=subtype)
+    data = bytearray((tmp_path / f"a.{suffix}").read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 1_500] = bytes(1_500)
+    (tmp_path / f"a.{suffix}").write_bytes(data)
+    found, troubles = _troubles(tmp_path / f"a.{suffix}")
+    assert 15 * 16_000 < len(found) < 29.9 * 16_000
+    read = rf"{len(found) / 16_000:.1f} of its 30\.[01] s can be read"
+    assert len(troubles) == 1 and re.fullmatch(rf"a\.{suffix} is damaged: {read}", troubles[0])

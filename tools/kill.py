@@ -1,0 +1,166 @@
+"""Kills commands at random moments, runs them again, and compares with what an uninterrupted run wrote.
+
+    python tools/kill.py --count 20 --seed 0
+    python tools/kill.py --only fit-best --count 5
+
+After a kill (SIGKILL of the command alone, not of its workers) what a command had written must be whole or absent; the
+command, run again as its message says, must end in the same files, bit by bit; and nothing may be left running.
+"""
+
+import argparse
+import hashlib
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+
+import numpy as np
+
+_CODE = "from keras_a2i.cli.main import main; main()"
+_SMALL = ["--recipe", "features", "--size", "tiny", "--batch-size", "8"]
+
+
+def start(arguments: list[str]) -> subprocess.Popen:
+    """Starts a command in a process group of its own."""
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-c", _CODE, *arguments]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+
+
+def run(arguments: list[str]) -> float:
+    """Runs a command to its end and returns the seconds that it took."""
+    started = time.monotonic()
+    process = start(arguments)
+    _, err = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(arguments)} failed: {err.decode()[-500:]}")
+    return time.monotonic() - started
+
+
+def still_running(group: int) -> bool:
+    """Whether a process of a group is alive, after a moment to notice that its parent is gone."""
+    for _ in range(50):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def digest(path: pathlib.Path) -> dict[str, str]:
+    """The content of every file: of models the weights, of others the bytes; times and logs are left out."""
+    found = {}
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+        if not file.is_file() or name.startswith(("tensorboard", "state", "config.json", "history.csv", ".keras-a2i")):
+            continue
+        found[name] = _weights(file) if file.suffix == ".keras" else hashlib.sha256(file.read_bytes()).hexdigest()
+    return found
+
+
+def _weights(file: pathlib.Path) -> str:
+    import h5py
+
+    sha = hashlib.sha256()
+    with zipfile.ZipFile(file) as archive, h5py.File(archive.open("model.weights.h5")) as weights:
+        weights.visititems(
+            lambda _, item: sha.update(np.asarray(item).tobytes()) if isinstance(item, h5py.Dataset) else None
+        )
+    return sha.hexdigest()
+
+
+def try_command(
+    name: str, arguments: Callable[[pathlib.Path, bool], list[str]], count: int, rng: random.Random, work: pathlib.Path
+) -> str:
+    """Kills a command `count` times at moments spread over its duration; returns the line of the table."""
+    whole = work / f"{name}-whole"
+    seconds = run(arguments(whole, False))
+    expected, absent, equal, problems = digest(whole), 0, 0, []
+    for number in range(count):
+        out = work / f"{name}-{number}"
+        process = start(arguments(out, False))
+        time.sleep(rng.uniform(0.05, 1.0) * seconds)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        if still_running(process.pid):
+            problems.append(f"{number}: processes are left")
+            os.killpg(process.pid, signal.SIGKILL)
+        left = digest(out) if out.exists() else {}
+        absent += not left
+        for file, value in left.items():
+            if name.startswith(("export", "generate", "evaluate")) and value != expected.get(file):
+                problems.append(f"{number}: {file} is half-written")
+        run(arguments(out, True))
+        equal += digest(out) == expected
+        if digest(out) != expected:
+            problems.append(f"{number}: differs after the second run")
+        shutil.rmtree(out, ignore_errors=True)
+    return f"{name:18}{seconds:8.1f} s{count:6}{absent:10}{equal:8}   {'; '.join(problems) or 'none'}"
+
+
+def commands(work: pathlib.Path) -> dict[str, Callable[[pathlib.Path, bool], list[str]]]:
+    """The commands by name: the output and whether it is the second run, to arguments."""
+    records, model = str(work / "records"), str(work / "model")
+    run(["build-records", "synthetic:surf:160", "--image-size", "32", "--out", records, "--workers", "1"])
+    run(["fit", records, "--out", model, *_SMALL, "--epochs", "2"])
+    run(["export", model, "--out", str(work / "model.tflite")])
+    import soundfile
+
+    soundfile.write(work / "a.wav", 0.3 * np.sin(np.arange(16_000 * 600) / 9), 16_000)
+    tflite, sound = str(work / "model.tflite"), str(work / "a.wav")
+
+    def fit(*options: str) -> Callable[[pathlib.Path, bool], list[str]]:
+        def arguments(out: pathlib.Path, again: bool) -> list[str]:
+            resumable = (out / "config.json").is_file()
+            new = [*_SMALL, *options]
+            return ["fit", records, "--out", str(out), *(["--resume"] if again and resumable else new)]
+
+        return arguments
+
+    def build(workers: int) -> Callable[[pathlib.Path, bool], list[str]]:
+        return lambda out, _: [
+            *("build-records", "synthetic:surf:800", "--image-size", "64", "--out", str(out)),
+            *("--workers", str(workers)),
+        ]
+
+    def overwriting(*arguments: str) -> Callable[[pathlib.Path, bool], list[str]]:
+        return lambda out, again: [*arguments, "--out", str(out), *(["--overwrite"] if again else [])]
+
+    return {
+        "build-1": build(1),
+        "build-2": build(2),
+        "fit": fit("--epochs", "60"),
+        "fit-best": fit("--epochs", "60", "--restore-best-weights", "--patience", "20"),
+        "fit-streamed": fit("--epochs", "30", "--cache", "never"),
+        "generate": overwriting("generate", tflite, sound),
+        "generate-video": overwriting("generate", tflite, sound, "--video", "--fps", "10"),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=20, help="kills of each command")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", action="append", help="a command; repeatable")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        work = pathlib.Path(folder)
+        rng = random.Random(options.seed)
+        print(f"{'command':18}{'takes':>10}{'kills':>6}{'absent':>10}{'equal':>8}   problems")
+        for name, arguments in commands(work).items():
+            if not options.only or name in options.only:
+                print(try_command(name, arguments, options.count, rng, work), flush=True)
+
+
+if __name__ == "__main__":
+    main()
