@@ -11,8 +11,8 @@ from typing import Any
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import RecordsError
 from keras_a2i.media.json_file import write_json
+from keras_a2i.media.value_types import check_types
 from keras_a2i.sources.pair import PairKey
-from keras_a2i.value_types import check_types
 
 FILE_NAME = "records.json"
 SCHEMA_VERSION = 2

@@ -13,7 +13,7 @@ from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.media.durable import replace_durably
 from keras_a2i.media.folder_lock import LOCK_FILE
 from keras_a2i.media.json_file import write_json
-from keras_a2i.value_types import check_types
+from keras_a2i.media.value_types import check_types
 
 if TYPE_CHECKING:
     import keras
