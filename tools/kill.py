@@ -99,7 +99,8 @@ def try_command(
         if still_running(process.pid):
             problems.append(f"{number}: processes are left")
             os.killpg(process.pid, signal.SIGKILL)
-        left = digest(out) if out.exists() else {}
+        # What a killed command couldn't remove is hidden or named .tmp; the next run replaces it.
+        left = {file: value for file, value in digest(out).items() if not file.endswith(".tmp")} if out.exists() else {}
         absent += not left
         for file, value in left.items():
             if name.startswith(("export", "generate", "evaluate")) and value != expected.get(file):
@@ -127,7 +128,8 @@ def commands(work: pathlib.Path) -> dict[str, Callable[[pathlib.Path, bool], lis
         def arguments(out: pathlib.Path, again: bool) -> list[str]:
             resumable = (out / "config.json").is_file()
             new = [*_SMALL, *options]
-            return ["fit", records, "--out", str(out), *(["--resume"] if again and resumable else new)]
+            cache = [*options[-2:]] if "--cache" in options else []
+            return ["fit", records, "--out", str(out), *(["--resume", *cache] if again and resumable else new)]
 
         return arguments
 

@@ -27,7 +27,7 @@ def streamed_batches(
 ) -> tf.data.Dataset:
     """The same read from disk in every epoch; `exact` says that no record will be skipped."""
     number = reader.number_labels()
-    pairs = reader.pairs(order.seed, (input, "image", "label"))
+    pairs = reader.pairs(order.seed, (input, "image", "label"), order.epoch)
     pairs = pairs.map(lambda pair: (pair[input], pair["image"], number(pair["label"])))
     if exact:
         pairs = pairs.apply(tf.data.experimental.assert_cardinality(reader.count))

@@ -80,8 +80,7 @@ class Shuffled(Order):
         seed: of the order, any integer.
         epoch: the number of the current epoch: a `tf.Variable`, or any object with an integer `value`, which the caller
             sets before each epoch. The order then depends on `seed` and this number alone, so that a resumed training
-            reads what an uninterrupted one would have read. None counts the iterations over the data set instead. A
-            split that is streamed from disk ignores it.
+            reads what an uninterrupted one would have read. None counts the iterations over the data set instead.
 
     Raises:
         UsageError: if `epoch` is something else.
@@ -212,5 +211,9 @@ def epoch_number(epoch: Any) -> "tf.Tensor":
 
     if isinstance(epoch, tf.Variable):
         return tf.cast(epoch, tf.int64)
-    number = tf.numpy_function(lambda: np.asarray(epoch.value).astype(np.int64), [], tf.int64)
-    return tf.ensure_shape(number, ())
+    return tf.ensure_shape(tf.numpy_function(lambda: np.int64(epoch_value(epoch)), [], tf.int64), ())
+
+
+def epoch_value(epoch: Any) -> int:
+    """The current value of `Shuffled.epoch`."""
+    return int(epoch.value if not callable(epoch.value) else epoch.numpy())

@@ -1,5 +1,6 @@
 """Reading one split from its shards: parsed pairs as a `tf.data.Dataset`, decoded batches, single rows."""
 
+import collections
 import contextlib
 import itertools
 import pathlib
@@ -13,6 +14,7 @@ from keras_a2i.errors import CorruptRecordError, KerasA2IError, RecordsError
 from keras_a2i.records.decoded_split import DecodedSplit, PairTable
 from keras_a2i.records.example import decode_factors, decode_image, parse_examples
 from keras_a2i.records.manifest import Manifest, Shard
+from keras_a2i.records.orders import epoch_value
 from keras_a2i.records.tfrecord import read_records
 
 SHUFFLE_BUFFER = 2048
@@ -67,30 +69,28 @@ class SplitReader:
         self._on_damage = on_damage
         self._label_numbers = {label: number for number, label in enumerate(manifest.label_names)}
 
-    def pairs(self, seed: int | None = None, names: Sequence[str] | None = None) -> tf.data.Dataset:
+    def pairs(self, seed: int | None = None, names: Sequence[str] | None = None, epoch: Any = None) -> tf.data.Dataset:
         """Parsed pairs one by one, with decoded images.
 
         Args:
             seed: None for the order of the shards; an integer shuffles the shards and mixes the records in a buffer of
                 2,048, anew in every epoch.
             names: the wanted keys of `parse_examples`, None for all.
+            epoch: as of `Shuffled`: the order depends on `seed` and its number alone; None counts the iterations.
 
         Returns:
             A data set of dictionaries.
         """
-        files = tf.data.Dataset.range(len(self._paths))
-        if seed is not None:
-            files = files.shuffle(len(self._paths), seed=seed)
-        chunks = files.interleave(
-            lambda index: tf.data.Dataset.from_generator(
-                self._chunks_of, args=(index,), output_signature=tf.TensorSpec([None], tf.string)
-            ),
-            cycle_length=1 if seed is None else min(_FILES_AT_ONCE, len(self._paths)),
-        )
+        iterations = itertools.count()
+
+        def read() -> Iterator[list[bytes]]:
+            if seed is None:
+                return itertools.chain.from_iterable(map(self._chunks_of, range(len(self._paths))))
+            number = next(iterations) if epoch is None else epoch_value(epoch)
+            return self._mixed_chunks(np.random.default_rng([seed % (1 << 63), number % (1 << 63)]))
+
+        chunks = tf.data.Dataset.from_generator(read, output_signature=tf.TensorSpec([None], tf.string))
         pairs = chunks.map(lambda chunk: self._parse(chunk, names)).unbatch()
-        if seed is not None:
-            # Images are mixed while they are still encoded, hence small.
-            pairs = pairs.shuffle(min(SHUFFLE_BUFFER, self.count), seed=seed)
         image_shape = self.manifest.image.shape
         return pairs.map(
             lambda pair: pair | {"image": decode_image(pair["image"], image_shape)},
@@ -196,6 +196,40 @@ class SplitReader:
     def _decoded(self, batch: dict[str, np.ndarray]) -> DecodedSplit:
         input = "features" if self._n_samples is None else "waveform"
         return DecodedSplit(input=input, waveforms=batch.get("waveform"), images=batch["image"], **self._table(batch))
+
+    def _mixed_chunks(self, rng: np.random.Generator) -> Iterator[list[bytes]]:
+        """Yields the serialised pairs of all shards, up to 16 at a time: shards shuffled, records mixed in a buffer.
+
+        Images are mixed while they are still encoded, hence small.
+        """
+        buffer: list[bytes] = []
+        chunk: list[bytes] = []
+        for data in self._interleaved(rng.permutation(len(self._paths)).tolist()):
+            if len(buffer) < SHUFFLE_BUFFER:
+                buffer.append(data)
+                continue
+            place = int(rng.integers(SHUFFLE_BUFFER))
+            chunk.append(buffer[place])
+            buffer[place] = data
+            if len(chunk) == _CHUNK:
+                yield chunk
+                chunk = []
+        chunk += [buffer[place] for place in rng.permutation(len(buffer))]
+        for start in range(0, len(chunk), _CHUNK):
+            yield chunk[start : start + _CHUNK]
+
+    def _interleaved(self, order: list[int]) -> Iterator[bytes]:
+        """Yields the serialised pairs of shards in that order, a few shards at once."""
+        waiting = iter(order)
+        open_shards = collections.deque(map(self._chunks_of, itertools.islice(waiting, _FILES_AT_ONCE)))
+        while open_shards:
+            shard = open_shards.popleft()
+            chunk = next(shard, None)
+            if chunk is not None:
+                yield from chunk
+                open_shards.append(shard)
+            elif (index := next(waiting, None)) is not None:
+                open_shards.append(self._chunks_of(index))
 
     def _chunks_of(self, index: int) -> Iterator[list[bytes]]:
         """Yields the serialised pairs of a shard, up to 16 at a time."""

@@ -53,7 +53,7 @@ def fit(
     """Trains a model on records and writes a run folder.
 
     The same seed gives the same model on one CPU; on a GPU the last digits may differ. Resuming an interrupted run
-    gives the same result as an uninterrupted one (if the records fit the cache and `epochs` doesn't change).
+    gives the same result as an uninterrupted one (if `cache` and `epochs` don't change).
 
     Args:
         records: the records folder, or `Records`.

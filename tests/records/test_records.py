@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -460,3 +461,20 @@ def test_fit_that_streams_damaged_records_ends_in_one_sentence(records_folder, t
         patch.setattr(Records, "feature_statistics", lambda self: mean)
         with pytest.raises(CorruptRecordError):
             fit(records, tmp_path / "run", recipe="features", settings=settings, epochs=1, cache=False, verbose=0)
+
+
+def test_streamed_order_depends_on_the_seed_and_the_epoch_alone(records):
+    def read(seed, number):
+        epoch = types.SimpleNamespace(value=number)
+        return collect(records.dataset(cache=False, order=Shuffled(seed, epoch)))[0]
+
+    epoch = types.SimpleNamespace(value=0)
+    dataset = records.dataset(cache=False, order=Shuffled(3, epoch))
+    found = []
+    for epoch.value in (0, 1, 2):
+        found.append(collect(dataset)[0])
+    np.testing.assert_array_equal(sorted_rows(found[0]), sorted_rows(found[2]))
+    assert (found[0] != found[1]).any() and (found[1] != found[2]).any()
+    for number in (2, 1):
+        np.testing.assert_array_equal(read(3, number), found[number])
+    assert (read(4, 1) != found[1]).any()

@@ -391,6 +391,18 @@ def test_run_that_ends_after_its_last_state_resumes_to_the_same_model(records, t
     np.testing.assert_array_equal(loaded.get_weights()[-1], expected.get_weights()[-1])
 
 
+def test_resume_of_a_streamed_training_equals_uninterrupted_run(records, tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_a2i.training.callbacks.SECONDS_BETWEEN_SAVES", 0)
+
+    def keep(epoch, logs):
+        if epoch == 2:
+            shutil.copytree(tmp_path / "whole", tmp_path / "parts")
+
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_begin=keep)]
+    expected = train(records, tmp_path / "whole", callbacks=callbacks, cache=False)
+    assert_same(fit(records, tmp_path / "parts", resume=True, cache=False), expected)
+
+
 def test_damaged_state_falls_back_to_the_one_before(records, tmp_path, monkeypatch):
     monkeypatch.setattr("keras_a2i.training.callbacks.SECONDS_BETWEEN_SAVES", 0)
 
