@@ -14,6 +14,8 @@ from keras_a2i.media.packet_clock import PacketClock
 _MIN_BYTES_PER_SECOND = 2_000
 # Formats without a header that states a duration, whose clock may restart.
 _WITHOUT_DURATION = {"mpegts", "mpeg"}
+# The version of PyAV from which its `open` has no argument for tags that aren't UTF-8.
+_TOLERANT_VERSION = 19
 
 
 def import_av() -> Any:
@@ -110,8 +112,10 @@ def open_video(path: pathlib.Path, *, audio_only: bool = False) -> VideoFile:
         MissingPackageError: if PyAV isn't installed.
     """
     av = import_av()
+    # Tags that aren't UTF-8 must not matter; from version 19 on they don't, and the argument is gone.
+    tags = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < _TOLERANT_VERSION else {}
     try:
-        container = av.open(f"file:{path}", metadata_errors="ignore", options={"protocol_whitelist": "file"})
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, **tags)
     except av.FFmpegError as error:
         raise SourceError(f"{path.name} can't be opened as a video: {error.strerror}") from None
     try:

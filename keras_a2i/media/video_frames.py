@@ -196,10 +196,8 @@ def _settle_colour(frame: Any) -> None:
 
 
 def _display_matrix(frame: Any) -> np.ndarray | None:
-    for data in frame.side_data:
-        if data.type.name == "DISPLAYMATRIX":
-            return np.frombuffer(bytes(data), np.int32, 9).reshape(3, 3)
-    return None
+    data = frame.side_data.get("DISPLAYMATRIX")
+    return None if data is None else np.frombuffer(bytes(data), np.int32, 9).reshape(3, 3)
 
 
 def turn(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
