@@ -12,7 +12,7 @@ from keras_a2i.cli.progress import format_seconds
 from keras_a2i.cli.terminal import echo
 from keras_a2i.errors import UsageError
 from keras_a2i.recipes import check_recipe_name, recipe_names
-from keras_a2i.records.manifest import Manifest
+from keras_a2i.records.records import Records
 from keras_a2i.training.run_folder import RunFolder
 
 
@@ -81,7 +81,7 @@ def command(records, out, settings, size, input_, no_augment, cache, **options):
     values = parse_settings(settings)
     if options["recipe"] is not None:
         check_recipe_name(options["recipe"])
-    Manifest.read(records)
+    records = Records(records)
     if not options["resume"]:
         RunFolder(out).check_free(overwrite=options["overwrite"])
 

@@ -5,7 +5,7 @@ from typing import Any, TextIO
 
 import click
 
-_KEPT = "\n\t"
+from keras_a2i.media.file_names import escape
 
 
 def echo(message: object = "", *, err: bool = False, **style: Any) -> None:
@@ -21,9 +21,7 @@ def echo(message: object = "", *, err: bool = False, **style: Any) -> None:
 
 def printable(text: str) -> str:
     """Returns text with its control characters, such as those that begin terminal escapes, as backslash escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in _KEPT else c.encode("unicode_escape").decode() for c in text)
+    return text if text.isprintable() else escape(text, kept="\n\t")
 
 
 def accept_any_text(stream: TextIO | Any = None) -> None:

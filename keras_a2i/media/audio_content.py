@@ -18,7 +18,7 @@ _BITRATES = {
 _SAMPLE_RATES = {0b11: (44_100, 48_000, 32_000), 0b10: (22_050, 24_000, 16_000), 0b00: (11_025, 12_000, 8_000)}
 # Consecutive frames that show a stream without such a tag: fewer may be the rest of one whose tag excludes itself.
 _FRAMES_OF_A_STREAM = 4
-# No codec packs more samples into a byte, even of silence.
+# A header that states more for each byte isn't believed.
 _MAX_SAMPLES_PER_BYTE = 4_096
 
 

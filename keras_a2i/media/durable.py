@@ -7,7 +7,8 @@ import pathlib
 
 def replace_durably(temporary: pathlib.Path, path: pathlib.Path) -> None:
     """Puts a complete file in the place of another; what was written reaches the disk before the name does."""
-    with temporary.open("rb") as file:
+    # Windows flushes only what may be written.
+    with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
     with contextlib.suppress(OSError):

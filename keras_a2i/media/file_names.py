@@ -9,10 +9,12 @@ def printable_name(name: str) -> str:
 
     Different names stay different, as a backslash that the name holds is doubled where anything is escaped.
     """
-    if name.isprintable():
-        return name
-    escaped = name.replace("\\", "\\\\")
-    return "".join(c if c.isprintable() else _escape(c) for c in escaped)
+    return name if name.isprintable() else escape(name.replace("\\", "\\\\"))
+
+
+def escape(text: str, kept: str = "") -> str:
+    """Returns text in which characters that can't be printed are backslash escapes, apart from those of `kept`."""
+    return "".join(c if c.isprintable() or c in kept else _escape(c) for c in text)
 
 
 def _escape(character: str) -> str:

@@ -22,7 +22,7 @@ METADATA_NAME = "keras_a2i.json"
 INPUTS = ("features", "waveform")
 _SCHEMA_VERSION = 1
 _MAX_METADATA = 8 << 20
-# Keras doesn't compress; weights that are compressed anyway rarely shrink by half.
+# Keras itself doesn't compress.
 _MAX_UNPACKED, _MAX_RATIO = 16 << 20, 8
 _BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError, KeyError)
 

@@ -167,7 +167,7 @@ def _existing(path: pathlib.Path) -> pathlib.Path:
 def _open(path: pathlib.Path, version: str, process: int) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception:
+    except Exception:  # NumPy parses headers as Python: a damaged one raises whatever Python does.
         array = None
     if not isinstance(array, np.ndarray):
         raise SourceError(f"{path.name} must be a .npy file of numbers, whole and without Python objects")
@@ -178,7 +178,7 @@ def _open(path: pathlib.Path, version: str, process: int) -> np.ndarray:
 def _open_archive(path: pathlib.Path, version: str, process: int) -> np.lib.npyio.NpzFile:
     try:
         archive = np.load(path, allow_pickle=False)
-    except Exception:
+    except Exception:  # NumPy parses headers as Python: a damaged one raises whatever Python does.
         archive = None
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise SourceError(f"{path.name} must be a .npz file, as numpy.savez writes it")
@@ -196,7 +196,7 @@ def _read_member(path: pathlib.Path, name: str, version: str, process: int) -> n
         array = archive[name]
     except SourceError:
         raise
-    except Exception:
+    except Exception:  # NumPy parses headers as Python: a damaged one raises whatever Python does.
         array = None
     if not isinstance(array, np.ndarray):
         raise SourceError(f"{path.name}:{name} must be an array, whole and without Python objects")

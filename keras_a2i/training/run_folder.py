@@ -179,6 +179,7 @@ class RunFolder:
                     return dict(json.loads(str(arrays["values"]))), variables
             except FileNotFoundError:
                 continue
+            # NumPy parses headers as Python: a damaged one raises whatever Python does.
             except Exception as error:
                 reasons.append(f"{path.name}: {error}")
         if reasons:

@@ -9,7 +9,7 @@ from keras_a2i.cli.terminal import echo, printable
 
 def test_control_characters_are_shown_as_escapes():
     assert printable("red \x1b[31m, bell \a, back \x9b2J, \udce9, line\n\ttab é 日本") == (
-        "red \\x1b[31m, bell \\x07, back \\x9b2J, \\udce9, line\n\ttab é 日本"
+        "red \\x1b[31m, bell \\x07, back \\x9b2J, \\xe9, line\n\ttab é 日本"
     )
 
 
