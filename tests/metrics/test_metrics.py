@@ -10,7 +10,7 @@ import tensorflow as tf
 from skimage.metrics import structural_similarity
 
 from keras_a2i.errors import UsageError
-from keras_a2i.metrics import SSIM, HistogramSimilarity, histogram_similarity, ssim
+from keras_a2i.metrics import METRICS, SSIM, HistogramSimilarity, histogram_similarity, ssim
 
 
 def _smooth(shape, rng):
@@ -132,11 +132,11 @@ def test_histogram_similarity_clips_values_outside():
     )
 
 
-METRICS = [(SSIM, ssim), (HistogramSimilarity, histogram_similarity)]
+CLASSES = [(SSIM, ssim), (HistogramSimilarity, histogram_similarity)]
 
 
 @pytest.mark.training
-@pytest.mark.parametrize(("metric_class", "function"), METRICS)
+@pytest.mark.parametrize(("metric_class", "function"), CLASSES)
 def test_metric_is_the_mean_over_images_not_batches(metric_class, function):
     y_true, y_pred = _pairs((7, 16, 16, 3))
     metric = metric_class()
@@ -207,3 +207,12 @@ def test_function_with_different_shapes_is_refused(function, shapes):
 def test_histogram_with_bins_out_of_range_is_refused(bins):
     with pytest.raises(UsageError, match="bins must be a whole number from 2 to 256"):
         HistogramSimilarity(bins=bins)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_images_that_hold_nan_have_no_score(name):
+    real = np.random.default_rng(0).uniform(-1, 1, (3, 32, 32, 3)).astype(np.float32)
+    generated = real.copy()
+    generated[1, 4, 4, 1] = np.nan
+    scores = keras.ops.convert_to_numpy(METRICS[name].function(real, generated))
+    assert np.isfinite(scores[[0, 2]]).all() and np.isnan(scores[1])
