@@ -2,6 +2,8 @@
 
     python tools/bench_csv.py [--rows 1000000]
 
+Planning lists the pairs; then they are divided into splits, and the fingerprint of the build is computed.
+
 The table has the columns audio,image,label,source, 500 rows per source and 20 labels. Its files don't exist:
 planning reads their sizes and modification times, or notes that they are missing.
 """
@@ -13,7 +15,10 @@ import tempfile
 import time
 
 from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.records.fingerprint import plan_fingerprint
+from keras_a2i.records.splits import SplitSpec, assign_splits
 from keras_a2i.sources.open_sources import open_sources
+from keras_a2i.sources.pair_keys import PairKeys
 
 
 def write_table(path: pathlib.Path, rows: int) -> None:
@@ -46,6 +51,11 @@ def main() -> None:
         seconds = time.perf_counter() - start
         n_pairs = sum(len(unit.keys) for unit in plan.units)
         print(f"planned {n_pairs:,} pairs in {seconds:.1f} s; peak memory {peak_mb():.0f} MB")
+        start = time.perf_counter()
+        keys = PairKeys.concatenate(unit.keys for unit in plan.units)
+        splits = assign_splits(keys, SplitSpec().resolve(keys), FeatureConfig().duration)
+        plan_fingerprint(plan.units, keys, splits, {})
+        print(f"divided them into splits in {time.perf_counter() - start:.1f} s; peak memory {peak_mb():.0f} MB")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 import contextlib
 import dataclasses
-import hashlib
+import heapq
+import itertools
 import json
 import os
 import pathlib
@@ -12,16 +13,20 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
+import numpy as np
+
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import RecordsError, UsageError
 from keras_a2i.media.folder_lock import LOCK_FILE, folder_lock
 from keras_a2i.media.json_file import write_json
+from keras_a2i.records.fingerprint import plan_fingerprint
 from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, Manifest, PairCounts, Shard
 from keras_a2i.records.pool import Progress, Tally, check_main_guard, run_tasks
-from keras_a2i.records.splits import SplitSpec, assign_splits
+from keras_a2i.records.splits import LEFT_OUT, SplitSpec, assign_splits
 from keras_a2i.records.task import Task
 from keras_a2i.sources.open_sources import open_sources
-from keras_a2i.sources.pair import Dropped, PairKey, Source, Unit
+from keras_a2i.sources.pair import Dropped, Source, Unit
+from keras_a2i.sources.pair_keys import PairKeys
 from keras_a2i.version import library_versions
 
 PAIRS_PER_SHARD = 256
@@ -90,7 +95,18 @@ def build_records(
         raise _no_pairs(plan.dropped)
     spec = (split or SplitSpec()).resolve(plan.keys)
     splits = assign_splits(plan.keys, spec, plan.features.duration)
-    fingerprint = _fingerprint(plan, splits, waveform)
+    n_pairs = int(np.count_nonzero(splits != LEFT_OUT))
+    fingerprint = plan_fingerprint(
+        (unit for _, unit in plan.parts),
+        plan.keys,
+        splits,
+        {
+            "sources": [source.describe() for source in plan.sources],
+            "features": plan.features.to_dict(),
+            "image": plan.image.to_dict(),
+            "waveform": waveform,
+        },
+    )
     if (finished := _find_finished(out, fingerprint, overwrite)) is not None:
         return finished
     with folder_lock(out):
@@ -100,7 +116,7 @@ def build_records(
         folder = _open_build_folder(out, fingerprint, overwrite)
         tasks = _make_tasks(plan, splits, folder=folder, waveform=waveform, strict=strict)
         try:
-            results = run_tasks(tasks, workers, executor, Tally(progress, len(splits), len(plan.dropped)))
+            results = run_tasks(tasks, workers, executor, Tally(progress, n_pairs, len(plan.dropped)))
         except BaseException:
             _remove_half_written(folder)
             raise
@@ -117,7 +133,7 @@ def build_records(
             sources=[source.describe() for source in plan.sources],
             shards=_name_shards(out, tasks, results),
             pair_counts=_merge(result["pair_counts"] for result in results),
-            left_out=len(plan.keys) - len(splits),
+            left_out=len(plan.keys) - n_pairs,
             dropped=[[item.id, item.reason] for item in dropped],
             notes=[note for result in results for note in result["notes"]],
             command=command,
@@ -136,7 +152,7 @@ class _Plan:
     sources: list[Source]
     parts: list[tuple[Source, Unit]]
     dropped: list[Dropped]
-    keys: list[PairKey]
+    keys: PairKeys
     features: FeatureConfig
     image: ImageConfig
 
@@ -168,7 +184,7 @@ def _plan(sources: list[Source], features: FeatureConfig | None, image: ImageCon
     if len(set(found)) > 1:
         kinds = " and ".join(dict.fromkeys(config.description for config in found))
         raise UsageError(f"All sources must have features of one kind. Received: {kinds}. Build separate records")
-    keys = [key for _, unit in parts for key in unit.keys]
+    keys = PairKeys.concatenate(unit.keys for _, unit in parts)
     _check_ids(keys)
     return _Plan(
         sources=sources,
@@ -194,11 +210,13 @@ def _agree(name: str, given: _Config | None, sources: list[Source]) -> _Config |
     return agreed
 
 
-def _check_ids(keys: Sequence[PairKey]) -> None:
-    repeated = [name for name, count in Counter(key.id for key in keys).items() if count > 1]
-    if repeated:
+def _check_ids(keys: PairKeys) -> None:
+    numbers, firsts = keys.number("id")
+    repeated = firsts[np.bincount(numbers) > 1]
+    if len(repeated):
+        name = keys[int(repeated[0])].id
         raise UsageError(
-            f"Every pair must have an id of its own. Received: {len(repeated)} repeated ids, such as {repeated[0]!r}. "
+            f"Every pair must have an id of its own. Received: {len(repeated)} repeated ids, such as {name!r}. "
             "Pass each file once, and build separate records from sources with equal names"
         )
 
@@ -207,18 +225,6 @@ def _no_pairs(dropped: Sequence[Dropped]) -> RecordsError:
     shown = "; ".join(f"{item.id}: {item.reason}" for item in dropped[:3]) or "the sources are empty"
     more = f"; and {len(dropped) - 3} more" if len(dropped) > 3 else ""
     return RecordsError(f"At least one pair is needed. Received none: {shown}{more}")
-
-
-def _fingerprint(plan: _Plan, splits: dict[str, str], waveform: bool) -> str:
-    content = {
-        "sources": [source.describe() for source in plan.sources],
-        "units": [[unit.name, unit.stamp, [key.id for key in unit.keys]] for _, unit in plan.parts],
-        "splits": splits,
-        "features": plan.features.to_dict(),
-        "image": plan.image.to_dict(),
-        "waveform": waveform,
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _find_finished(out: pathlib.Path, fingerprint: str, overwrite: bool) -> Manifest | None:
@@ -273,30 +279,32 @@ def _remove_replaced(out: pathlib.Path) -> None:
             path.unlink()
 
 
-def _make_tasks(plan: _Plan, splits: dict[str, str], **options: Any) -> list[Task]:
+def _make_tasks(plan: _Plan, splits: np.ndarray, **options: Any) -> list[Task]:
+    ends = itertools.accumulate(len(unit.keys) for _, unit in plan.parts)
+    part_splits = [splits[start:end] for start, end in itertools.pairwise([0, *ends])]
     return [
         Task(
             index=index,
-            parts=tuple(group),
-            splits={key.id: splits[key.id] for _, unit in group for key in unit.keys if key.id in splits},
+            parts=tuple(plan.parts[i] for i in group),
+            splits=tuple(part_splits[i] for i in group),
             features=plan.features,
             image=plan.image,
             **options,
         )
-        for index, group in enumerate(_divide(plan.parts, len(plan.keys)))
+        for index, group in enumerate(_divide([unit.cost for _, unit in plan.parts], len(plan.keys)))
     ]
 
 
-def _divide(parts: list[tuple[Source, Unit]], n_pairs: int) -> list[list[tuple[Source, Unit]]]:
+def _divide(costs: list[float], n_pairs: int) -> list[list[int]]:
     """Spreads units over shards of about equal cost; depends on the plan alone, never on the number of workers."""
-    n_shards = min(len(parts), max(MIN_SHARDS, round(n_pairs / PAIRS_PER_SHARD)))
+    n_shards = min(len(costs), max(MIN_SHARDS, round(n_pairs / PAIRS_PER_SHARD)))
     groups: list[list[int]] = [[] for _ in range(n_shards)]
-    costs = [0.0] * n_shards
-    for i in sorted(range(len(parts)), key=lambda i: -parts[i][1].cost):
-        cheapest = costs.index(min(costs))
-        groups[cheapest].append(i)
-        costs[cheapest] += parts[i][1].cost
-    return [[parts[i] for i in sorted(group)] for group in sorted(groups, key=min)]
+    cheapest = [(0.0, number) for number in range(n_shards)]
+    for i in sorted(range(len(costs)), key=lambda i: -costs[i]):
+        cost, number = cheapest[0]
+        groups[number].append(i)
+        heapq.heapreplace(cheapest, (cost + costs[i], number))
+    return [sorted(group) for group in sorted(groups, key=min)]
 
 
 def _name_shards(out: pathlib.Path, tasks: list[Task], results: list[dict[str, Any]]) -> list[Shard]:

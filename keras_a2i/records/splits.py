@@ -5,14 +5,20 @@ import dataclasses
 import difflib
 import hashlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from keras_a2i.errors import RecordsError, UsageError
-from keras_a2i.sources.pair import PairKey
+from keras_a2i.sources.pair_keys import PairKeys
 
 SPLITS = ("train", "val", "test")
+LEFT_OUT = -1
 KINDS = ("block", "source", "random", "file", "column")
+
+_PLACES = {split: place for place, split in enumerate(SPLITS)}
+_TRAIN, _VAL, _ = range(3)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +61,7 @@ class SplitSpec:
         if self.kind == "file" and not self.file:
             raise UsageError("file must be a csv with the columns id,split where kind='file'. Received: None")
 
-    def resolve(self, keys: Sequence[PairKey]) -> "SplitSpec":
+    def resolve(self, keys: PairKeys) -> "SplitSpec":
         """The same with `kind` chosen by the pairs where it was None."""
         if self.kind is not None:
             return self
@@ -63,10 +69,11 @@ class SplitSpec:
             kind = "file"
         elif self.holdout:
             kind = "source"
-        elif any(key.split for key in keys):
+        elif any(keys.texts("split")):
             kind = "column"
         else:
-            kind = "block" if len({key.source_id for key in keys}) < len(keys) else "source"
+            _, firsts = keys.number("source_id")
+            kind = "block" if len(firsts) < len(keys) else "source"
         return dataclasses.replace(self, kind=kind)
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,7 +86,7 @@ class SplitSpec:
         return {name: getattr(self, name) for name in fields.get(self.kind, ("kind",))}
 
 
-def assign_splits(keys: Sequence[PairKey], spec: SplitSpec, duration: float) -> dict[str, str]:
+def assign_splits(keys: PairKeys, spec: SplitSpec, duration: float) -> np.ndarray:
     """Assigns every pair to a split.
 
     Args:
@@ -88,7 +95,8 @@ def assign_splits(keys: Sequence[PairKey], spec: SplitSpec, duration: float) -> 
         duration: the duration of a pair in seconds, for the guard gap.
 
     Returns:
-        id -> "train", "val" or "test"; pairs that are left out (in a guard gap, or not named in the file) are missing.
+        The place in `SPLITS` of every pair's split, int8 (n,); `LEFT_OUT` for pairs that are left out (in a guard gap,
+        or not named in the file).
 
     Raises:
         UsageError: if a source to hold out, an id of the split file or the name of a split doesn't exist.
@@ -98,69 +106,80 @@ def assign_splits(keys: Sequence[PairKey], spec: SplitSpec, duration: float) -> 
         assert spec.file is not None
         splits = _from_file(keys, pathlib.Path(spec.file))
     elif spec.kind == "column":
-        splits = {key.id: key.split for key in keys if key.split}
-        _check_names(splits)
+        named = zip(keys.texts("split"), keys.texts("id"), strict=True)
+        splits = np.fromiter((_place(split, id) if split else LEFT_OUT for split, id in named), np.int8, len(keys))
     elif spec.val_fraction == 0 and not spec.holdout:
-        return {key.id: "train" for key in keys}
+        return np.zeros(len(keys), np.int8)
     elif spec.kind == "source":
-        held_out = _held_out_sources(keys, spec)
-        splits = {key.id: "val" if key.source_id in held_out else "train" for key in keys}
+        sources, firsts = keys.number("source_id")
+        splits = _held_out_sources(keys.select(firsts), spec)[sources].astype(np.int8)
+    elif spec.kind == "block":
+        splits = _divide_blocks(keys, spec, duration)
     else:
-        splits = {}
-        divide = _divide_block if spec.kind == "block" else _divide_random
-        taken, seen = 0, 0
-        for group in _by_source(keys):
-            # Rounding the running total keeps the overall fraction however small the sources are.
-            seen += len(group)
-            n_val = round(spec.val_fraction * seen) - taken
-            taken += n_val
-            splits.update(divide(group, n_val, spec, duration))
+        splits = _divide_randomly(keys, spec)
     _check_not_empty(splits, spec)
     return splits
 
 
-def _by_source(keys: Sequence[PairKey]) -> list[list[PairKey]]:
-    groups: dict[str, list[PairKey]] = {}
-    for key in keys:
-        groups.setdefault(key.source_id, []).append(key)
-    return list(groups.values())
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
-
-
-def _divide_block(group: list[PairKey], n_val: int, spec: SplitSpec, duration: float) -> dict[str, str]:
-    ordered = sorted(group, key=lambda key: key.time)
-    if n_val == 0:
-        return {key.id: "train" for key in ordered}
-    first = ordered[len(ordered) - n_val].time
-    splits = {}
-    for key in ordered:
-        if key.time >= first:
-            splits[key.id] = "val"
-        elif key.time + duration <= first - spec.guard + 1e-6:
-            splits[key.id] = "train"
+def _divide_blocks(keys: PairKeys, spec: SplitSpec, duration: float) -> np.ndarray:
+    sources, _ = keys.number("source_id")
+    ends, n_val = _count_held_out(sources, spec)
+    times = keys.times
+    # The time of the first held-out pair of every source: infinite where none is held out.
+    starts = np.full(len(ends), np.inf)
+    ordered = times[np.lexsort((times, sources))]
+    starts[n_val > 0] = ordered[(ends - n_val)[n_val > 0]]
+    start = starts[sources]
+    splits = np.full(len(keys), LEFT_OUT, np.int8)
+    splits[times + duration <= start - spec.guard + 1e-6] = _TRAIN
+    splits[times >= start] = _VAL
     return splits
 
 
-def _divide_random(group: list[PairKey], n_val: int, spec: SplitSpec, duration: float) -> dict[str, str]:
-    ranked = sorted(group, key=lambda key: _hash(f"{spec.seed}:{key.id}"))
-    return {key.id: "val" if rank < n_val else "train" for rank, key in enumerate(ranked)}
+def _divide_randomly(keys: PairKeys, spec: SplitSpec) -> np.ndarray:
+    sources, _ = keys.number("source_id")
+    ends, n_val = _count_held_out(sources, spec)
+    order = np.lexsort((_hashes(f"{spec.seed}:{id}" for id in keys.texts("id")), sources))
+    sizes = np.diff(ends, prepend=0)
+    ranks = np.arange(len(keys)) - np.repeat(ends - sizes, sizes)
+    splits = np.empty(len(keys), np.int8)
+    splits[order] = np.where(ranks < n_val[sources[order]], _VAL, _TRAIN)
+    return splits
 
 
-def _held_out_sources(keys: Sequence[PairKey], spec: SplitSpec) -> set[str]:
-    sources = sorted({key.source_id for key in keys}, key=_hash)
+def _count_held_out(sources: np.ndarray, spec: SplitSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Counts for every source the pairs of it and of those before it, and its own held-out pairs, both (sources,).
+
+    Rounding the running total keeps the overall fraction however small the sources are.
+    """
+    ends = np.cumsum(np.bincount(sources))
+    return ends, np.diff(np.rint(spec.val_fraction * ends).astype(np.intp), prepend=0)
+
+
+def _hashes(texts: Iterable[str]) -> np.ndarray:
+    """The sha256 of every text, (n,); its order is that of the bytes."""
+    digests = bytearray()
+    for text in texts:
+        digests += hashlib.sha256(text.encode()).digest()
+    return np.frombuffer(digests, "S32")
+
+
+def _held_out_sources(sources: PairKeys, spec: SplitSpec) -> np.ndarray:
+    """Whether a source is held out, (sources,), given a pair of each."""
+    if not spec.holdout:
+        held_out = np.zeros(len(sources), bool)
+        order = np.argsort(_hashes(sources.texts("source_id")), kind="stable")
+        held_out[order[: max(1, round(spec.val_fraction * len(sources)))]] = True
+        return held_out
+    names = list(sources.texts("source_id"))
     for name in spec.holdout:
-        if name not in sources:
-            near = difflib.get_close_matches(name, sources, 3) or sorted(sources)[:5]
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 3) or sorted(names)[:5]
             raise UsageError(f"holdout must name existing sources. Received: {name!r}. There is {', '.join(near)}")
-    if spec.holdout:
-        return set(spec.holdout)
-    return set(sources[: max(1, round(spec.val_fraction * len(sources)))])
+    return np.isin(np.array(names), spec.holdout)
 
 
-def _from_file(keys: Sequence[PairKey], path: pathlib.Path) -> dict[str, str]:
+def _from_file(keys: PairKeys, path: pathlib.Path) -> np.ndarray:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -171,29 +190,28 @@ def _from_file(keys: Sequence[PairKey], path: pathlib.Path) -> dict[str, str]:
             splits = {row["id"]: row["split"] for row in reader}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"The split file {path.name} can't be read: {error}") from error
-    _check_names(splits)
-    known = {key.id for key in keys}
+    places = {id: _place(split, id) for id, split in splits.items()}
+    known = {id for id in keys.texts("id") if id in places}
     unknown = [name for name in splits if name not in known]
     if unknown:
         raise UsageError(
             f"Every id of the split file must exist. Received: {len(unknown)} unknown ids in {path.name}, "
             f"such as {unknown[0]!r}. The ids look like {keys[0].id!r}"
         )
-    return splits
+    return np.fromiter((places.get(id, LEFT_OUT) for id in keys.texts("id")), np.int8, len(keys))
 
 
-def _check_names(splits: dict[str, str]) -> None:
-    for name, split in splits.items():
-        if split not in SPLITS:
-            raise UsageError(f"A split must be one of {', '.join(SPLITS)}. Received: {split!r} for {name!r}")
+def _place(split: str, id: str) -> int:
+    if split not in _PLACES:
+        raise UsageError(f"A split must be one of {', '.join(SPLITS)}. Received: {split!r} for {id!r}")
+    return _PLACES[split]
 
 
-def _check_not_empty(splits: dict[str, str], spec: SplitSpec) -> None:
-    present = set(splits.values())
+def _check_not_empty(splits: np.ndarray, spec: SplitSpec) -> None:
     advice = "Choose another split, a smaller val_fraction or guard, or more data"
-    if "train" not in present:
+    if _TRAIN not in splits:
         raise RecordsError(f"At least one training pair is needed. The split {spec.kind!r} leaves none. {advice}")
-    if spec.kind in ("block", "source", "random") and "val" not in present:
+    if spec.kind in ("block", "source", "random") and _VAL not in splits:
         raise RecordsError(
             f"At least one held-out pair is needed. The split {spec.kind!r} leaves none. {advice}, "
             "or val_fraction=0 to train on everything"

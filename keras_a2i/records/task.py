@@ -19,6 +19,7 @@ from keras_a2i.media.image import encode_image
 from keras_a2i.media.json_file import write_json
 from keras_a2i.records.example import encode_example
 from keras_a2i.records.manifest import PairCounts, count_pair
+from keras_a2i.records.splits import LEFT_OUT, SPLITS
 from keras_a2i.records.tfrecord import RecordWriter
 from keras_a2i.sources.pair import Dropped, Pair, Source, Unit
 
@@ -33,7 +34,8 @@ class Task:
         index: the number of the task.
         folder: receives its files.
         parts: (source, unit) in the order in which they are written.
-        splits: id -> split of the pairs of these units; other pairs are skipped.
+        splits: for each part the places in `SPLITS` of its pairs' splits, int8 (pairs,); pairs with `LEFT_OUT` are
+            skipped.
         features: the feature configuration.
         image: the image configuration.
         waveform: whether waveforms are stored.
@@ -43,7 +45,7 @@ class Task:
     index: int
     folder: pathlib.Path
     parts: tuple[tuple[Source, Unit], ...]
-    splits: dict[str, str]
+    splits: tuple[np.ndarray, ...]
     features: FeatureConfig
     image: ImageConfig
     waveform: bool
@@ -62,6 +64,15 @@ class Task:
     def cost(self) -> float:
         """The relative duration of the task."""
         return sum(unit.cost for _, unit in self.parts)
+
+    def split_by_id(self) -> dict[str, str]:
+        """The split of every pair that isn't left out."""
+        return {
+            key.id: SPLITS[place]
+            for (_, unit), places in zip(self.parts, self.splits, strict=True)
+            for key, place in zip(unit.keys, places.tolist(), strict=True)
+            if place != LEFT_OUT
+        }
 
 
 def run_task(task: Task, on_read: Callable[[int, int], None] | None = None) -> dict[str, Any]:
@@ -82,10 +93,11 @@ def run_task(task: Task, on_read: Callable[[int, int], None] | None = None) -> d
     dropped: list[Dropped] = []
     notes: list[list[str]] = []
     all_waveforms = True
+    splits = task.split_by_id()
     try:
-        for batch in _batches(_read(task, dropped, on_read)):
+        for batch in _batches(_read(task, splits, dropped, on_read)):
             for pair, features, waveform in _with_features(batch, task.features):
-                split = task.splits[pair.key.id]
+                split = splits[pair.key.id]
                 if split not in writers:
                     writers[split] = RecordWriter(_temporary(task.shard_path(split)))
                 stored = waveform if task.waveform else None
@@ -124,7 +136,9 @@ def _temporary(path: pathlib.Path) -> pathlib.Path:
     return path.with_name(path.name + ".tmp")
 
 
-def _read(task: Task, dropped: list[Dropped], on_read: Callable[[int, int], None] | None) -> Iterator[Pair]:
+def _read(
+    task: Task, splits: dict[str, str], dropped: list[Dropped], on_read: Callable[[int, int], None] | None
+) -> Iterator[Pair]:
     for source, unit in task.parts:
         for item in source.read(unit):
             trouble = item.note if isinstance(item, Pair) else item.reason
@@ -132,7 +146,7 @@ def _read(task: Task, dropped: list[Dropped], on_read: Callable[[int, int], None
                 name = item.key.id if isinstance(item, Pair) else item.id
                 raise RecordsError(f"{name}: {trouble}. The build stops at it (strict=True, --strict)")
             if isinstance(item, Pair):
-                if item.key.id in task.splits:
+                if item.key.id in splits:
                     yield item
                 continue
             dropped.append(item)

@@ -1,5 +1,6 @@
 """Pairs listed in a csv: one ready-made vector and one image per row."""
 
+import array
 import dataclasses
 import functools
 import hashlib
@@ -14,7 +15,7 @@ from keras_a2i.errors import SourceError
 from keras_a2i.sources.csv_table import numbered_columns, read_header, read_numbers
 from keras_a2i.sources.files import file_within, read_pair_image, relative_path, stamp
 from keras_a2i.sources.pair import Dropped, Pair, Plan, Source, Unit
-from keras_a2i.sources.pair_rows import UNIT_ROWS, PairRow, read_pair_rows
+from keras_a2i.sources.pair_rows import PairRow, PairRun, PairTable, read_pair_rows
 from keras_a2i.sources.registry import SourceType, Spec, register_source
 from keras_a2i.sources.vectors import (
     REFERENCE_COLUMN,
@@ -26,12 +27,10 @@ from keras_a2i.sources.vectors import (
 
 
 class _Table(NamedTuple):
-    """The rows of a csv by id, the dropped ones, the vectors by id if the csv itself holds them, and their length."""
+    """The rows of a csv, and their vectors if the csv itself holds them: float32 (rows, n) by the number of a row."""
 
-    rows: dict[str, PairRow]
-    dropped: tuple[Dropped, ...]
-    vectors: dict[str, np.ndarray]
-    length: int
+    rows: PairTable
+    vectors: np.ndarray | None
 
 
 class EmbeddingsCsvSource:
@@ -70,17 +69,14 @@ class EmbeddingsCsvSource:
             ConfigError: if `embedding_name` isn't valid.
         """
         table = self._table()
-        rows = list(table.rows.values())
-        self._length = self.features.embedding or table.length
+        self._length = self.features.embedding or (0 if table.vectors is None else table.vectors.shape[1])
         if not self._length:
             self._length, failed = self._find_length(table)
             if not self._length:
-                return Plan((), (*table.dropped, *failed))
+                return Plan((), (*table.rows.dropped, *failed))
         name = self.embedding_name or self.features.embedding_name
         features = dataclasses.replace(self.features, embedding=self._length, embedding_name=name)
-        starts = range(0, len(rows), UNIT_ROWS)
-        units = tuple(self._unit(table, rows[start : start + UNIT_ROWS]) for start in starts)
-        return Plan(units, table.dropped, features)
+        return Plan(tuple(self._unit(table, run) for run in table.rows.runs()), table.rows.dropped, features)
 
     def read(self, unit: Unit) -> Iterator[Pair | Dropped]:
         """Reads the rows of a planned unit one by one; a file that can't be used drops its own pair only.
@@ -91,12 +87,13 @@ class EmbeddingsCsvSource:
         table = self._table()
         folder = self.csv_path.parent.resolve()
         for key in unit.keys:
-            row = table.rows.get(key.id)
+            row = table.rows.find(key.id)
             if row is None or row.key != key:
                 raise SourceError(f"{self.csv_path.name} changed while it was being read. Start again")
             try:
                 vector = self._vector(table, row)
-                image = read_pair_image(file_within(folder, _image_of(table, row)), self.image)
+                name = row.second if table.vectors is None else row.first
+                image = read_pair_image(file_within(folder, name), self.image)
             except SourceError as error:
                 yield Dropped(key.id, str(error))
             else:
@@ -107,8 +104,8 @@ class EmbeddingsCsvSource:
         return {"kind": "embeddings", "name": self.csv_path.name, "has_audio": False}
 
     def _vector(self, table: _Table, row: PairRow) -> np.ndarray:
-        if row.key.id in table.vectors:
-            vector = table.vectors[row.key.id].copy()
+        if table.vectors is not None:
+            vector = table.vectors[row.number].copy()
         else:
             path, item = split_reference(row.first)
             vector = read_vector(file_within(self.csv_path.parent.resolve(), path), item)
@@ -119,33 +116,29 @@ class EmbeddingsCsvSource:
     def _find_length(self, table: _Table) -> tuple[int, list[Dropped]]:
         """Length of the first vector that can be read, 0 if none can, and the rows tried before it."""
         failed: list[Dropped] = []
-        for row in table.rows.values():
+        for row in table.rows.rows():
             try:
                 return len(self._vector(table, row)), failed
             except SourceError as error:
                 failed.append(Dropped(row.key.id, str(error)))
         return 0, failed
 
-    def _unit(self, table: _Table, rows: Sequence[PairRow]) -> Unit:
+    def _unit(self, table: _Table, run: PairRun) -> Unit:
         folder = self.csv_path.parent
-        files = [f"{folder}/{_image_of(table, row)}" for row in rows]
-        if table.vectors:
-            files.append(str(self.csv_path))
+        files = [f"{folder}/{image}" for image in (run.seconds if table.vectors is None else run.firsts)]
+        if table.vectors is None:
+            files += dict.fromkeys(f"{folder}/{split_reference(name)[0]}" for name in run.firsts)
         else:
-            files += dict.fromkeys(f"{folder}/{split_reference(row.first)[0]}" for row in rows)
+            files.append(str(self.csv_path))
         return Unit(
-            name=f"{self.csv_path.name} lines {rows[0].line}-{rows[-1].line}",
-            keys=tuple(row.key for row in rows),
-            cost=float(len(rows)),
+            name=f"{self.csv_path.name} lines {run.first_line}-{run.last_line}",
+            keys=run.keys,
+            cost=float(len(run.keys)),
             stamp=stamp(files),
         )
 
     def _table(self) -> _Table:
         return _load(self.csv_path, self.features.duration, stamp([self.csv_path]))
-
-
-def _image_of(table: _Table, row: PairRow) -> str:
-    return row.first if table.vectors else row.second
 
 
 @register_source
@@ -186,19 +179,16 @@ def _load(path: pathlib.Path, duration: float, version: str) -> _Table:
     names = _number_columns(path)
     if not names:
         columns = (REFERENCE_COLUMN, "image")
-        rows, dropped = read_pair_rows(path, columns, _name_by_reference, duration, "embedding and image")
-        return _Table(rows, dropped, {}, 0)
-    vectors: dict[tuple[str, str], np.ndarray] = {}
+        return _Table(read_pair_rows(path, columns, _name_by_reference, duration, "embedding and image"), None)
+    numbers = array.array("f")
 
     def name_by_image(cells: dict[str, str]) -> tuple[str, str]:
         image, vector = relative_path(cells["image"], "image"), read_numbers(cells, names, "a value of the embedding")
-        parts = image, hashlib.sha256(vector.astype("<f4").tobytes()).hexdigest()[:12]
-        vectors[parts] = vector
-        return parts
+        numbers.frombytes(vector.tobytes())
+        return image, hashlib.sha256(vector.astype("<f4").tobytes()).hexdigest()[:12]
 
-    rows, dropped = read_pair_rows(path, ("image", *names), name_by_image, duration, "embedding and image")
-    by_id = {name: vectors[row.first, row.second] for name, row in rows.items()}
-    return _Table(rows, dropped, by_id, len(names))
+    rows = read_pair_rows(path, ("image", *names), name_by_image, duration, "embedding and image")
+    return _Table(rows, np.frombuffer(numbers, np.float32).reshape(-1, len(names)))
 
 
 def _name_by_reference(cells: dict[str, str]) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from keras_a2i.errors import SourceError
 from keras_a2i.media.image import MAX_PIXELS, fit_image
 from keras_a2i.sources.files import file_within, read_pair_image, relative_path, stamp
 from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Source, Unit
+from keras_a2i.sources.pair_keys import PairKeys
 from keras_a2i.sources.pair_rows import UNIT_ROWS, check_split
 from keras_a2i.sources.registry import SourceType, Spec, register_source
 from keras_a2i.sources.vectors import EmbeddingOptions, array_names, check_vectors, read_array
@@ -53,7 +54,7 @@ class EmbeddingsNpzSource:
         vectors, images = self._array("embeddings"), self._array("images")
         length = self._check_vectors(vectors)
         self._check_images(images, len(vectors))
-        keys = self._keys(len(vectors))
+        keys = PairKeys.of(self._keys(len(vectors)))
         name = self.embedding_name or self.features.embedding_name
         features = dataclasses.replace(self.features, embedding=length, embedding_name=name)
         units = []
@@ -122,19 +123,17 @@ class EmbeddingsNpzSource:
             with contextlib.suppress(SourceError):
                 yield self.path.parent / relative_path(path, "image")
 
-    def _keys(self, count: int) -> tuple[PairKey, ...]:
+    def _keys(self, count: int) -> Iterator[PairKey]:
         known = set(array_names(self.path))
         texts = {name: self._texts(name, count) if name in known else [""] * count for name in _TEXTS}
         times = self._times(count) if "times" in known else None
         in_source: Counter[str] = Counter()
-        keys = []
         for row in range(count):
             name = f"{self.path.name}:{row}"
             source, split = texts["sources"][row] or name, check_split(texts["splits"][row], name)
             time = in_source[source] * self.features.duration if times is None else times[row]
             in_source[source] += 1
-            keys.append(PairKey(name, source, time, texts["labels"][row], split))
-        return tuple(keys)
+            yield PairKey(name, source, time, texts["labels"][row], split)
 
     def _texts(self, name: str, count: int) -> list[str]:
         array = self._array(name)

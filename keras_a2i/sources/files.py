@@ -1,7 +1,6 @@
 """Files that a table names: their paths stay within the table's folder, and their state is recorded."""
 
 import hashlib
-import ntpath
 import os
 import pathlib
 import posixpath
@@ -34,7 +33,7 @@ def relative_path(cell: str, column: str) -> str:
     if not cell or "\0" in cell:
         raise SourceError(f"the {column} path is {'not a path' if cell else 'empty'}")
     cell = cell.replace("\\", "/")
-    if cell.startswith("/") or ntpath.splitdrive(cell)[0]:
+    if cell.startswith("/") or cell[1:2] == ":":  # the root of a disk, or a drive of Windows
         raise SourceError(f"the {column} path is absolute; it must be relative to the csv's folder{_REMEDY}")
     path = posixpath.normpath(cell)
     if path.split("/", 1)[0] in ("..", "."):

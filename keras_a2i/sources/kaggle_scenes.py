@@ -16,6 +16,7 @@ from keras_a2i.errors import ConfigError, MissingPackageError, SourceError, Usag
 from keras_a2i.sources.csv_table import numbered_columns, read_numbers, read_rows
 from keras_a2i.sources.files import file_within, read_pair_image, relative_path, stamp
 from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Source, Unit
+from keras_a2i.sources.pair_keys import PairKeys
 from keras_a2i.sources.pair_rows import UNIT_ROWS
 from keras_a2i.sources.registry import SourceOptions, SourceType, Spec, option, register_source
 
@@ -95,7 +96,7 @@ class KaggleScenesSource:
             )
         rows, dropped = self._rows()
         kept = self._select(list(rows.values()))
-        keys = self._keys(kept)
+        keys = PairKeys.of(self._keys(kept))
         folder = self.csv_path.parent
         units = []
         for start in range(0, len(kept), UNIT_ROWS):
@@ -156,16 +157,14 @@ class KaggleScenesSource:
             )
         return kept
 
-    def _keys(self, rows: list[_Row]) -> tuple[PairKey, ...]:
+    def _keys(self, rows: list[_Row]) -> Iterator[PairKey]:
         unnumbered: collections.Counter[str] = collections.Counter()
-        keys = []
         for row in rows:
             source, number = _source_and_number(row.short)
             if number is None:
                 number = unnumbered[source]
                 unnumbered[source] += 1
-            keys.append(PairKey(row.image, source, number * self.features.duration, row.class2))
-        return tuple(keys)
+            yield PairKey(row.image, source, number * self.features.duration, row.class2)
 
 
 def fetch_kaggle_scenes() -> pathlib.Path:

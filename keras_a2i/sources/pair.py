@@ -1,7 +1,7 @@
 """What every source yields, and the protocol between a source and the builder of records."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,14 +66,15 @@ class Unit:
 
     Attributes:
         name: unique within the source.
-        keys: its pairs in reading order. `Source.read` yields each of them, or a `Dropped` with its id.
+        keys: its pairs in reading order: a tuple, or `PairKeys` where there may be many. `Source.read` yields each of
+            them, or a `Dropped` with its id.
         cost: relative time to read it, used to spread units over shards.
         stamp: changes when the files behind the unit do (sizes and modification times); an interrupted build resumes
             only if it is unchanged.
     """
 
     name: str
-    keys: tuple[PairKey, ...]
+    keys: Sequence[PairKey]
     cost: float = 1.0
     stamp: str = ""
 

@@ -1,27 +1,91 @@
 """Rows of a csv of pairs: the key of each, with its source, time, label and split."""
 
-import collections
+import array
+import dataclasses
+import functools
 import math
 import pathlib
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
+
+import numpy as np
 
 from keras_a2i.errors import SourceError
 from keras_a2i.sources.csv_table import read_rows
 from keras_a2i.sources.pair import Dropped, PairKey
+from keras_a2i.sources.pair_keys import KeyColumns, PairKeys
+from keras_a2i.sources.text_column import CHUNK_ROWS, TextChunk, TextColumn
+from keras_a2i.sources.text_index import TextIndex
 
 UNIT_ROWS = 64
 _SPLITS = ("", "train", "val", "test")
 
 
 class PairRow(NamedTuple):
-    """A usable row: its line in the file, the two parts that name it, and its key."""
+    """A usable row: its number among the rows with two parts, its two parts, and its key."""
 
-    line: int
+    number: int
     first: str
     second: str
     key: PairKey
+
+
+class PairRun(NamedTuple):
+    """Consecutive usable rows: the lines of the first and the last, the two parts of each, and their keys."""
+
+    first_line: int
+    last_line: int
+    firsts: list[str]
+    seconds: list[str]
+    keys: PairKeys
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PairTable:
+    """The rows of a csv of pairs, in columns.
+
+    Attributes:
+        lines: the lines of all rows that have two parts, integers (rows,).
+        firsts: the first part of each of them.
+        seconds: the second part of each of them.
+        usable: the numbers of those that don't repeat an earlier one, integers (pairs,).
+        ids: the id of each of all.
+        keys: the keys of the usable ones.
+        dropped: the rows that can't be used.
+    """
+
+    lines: np.ndarray
+    firsts: TextColumn
+    seconds: TextColumn
+    usable: np.ndarray
+    ids: TextColumn
+    keys: PairKeys
+    dropped: tuple[Dropped, ...]
+
+    def runs(self) -> Iterator[PairRun]:
+        """Yields the usable rows in runs of 64, the last shorter."""
+        for start in range(0, len(self.usable), UNIT_ROWS):
+            rows = self.usable[start : start + UNIT_ROWS]
+            firsts, seconds = self.firsts.take(rows), self.seconds.take(rows)
+            lines = self.lines[rows]
+            yield PairRun(int(lines[0]), int(lines[-1]), firsts, seconds, self.keys[start : start + UNIT_ROWS])
+
+    def rows(self) -> Iterator[PairRow]:
+        """Yields the usable rows."""
+        for position, number in enumerate(self.usable.tolist()):
+            yield self._row(number, position)
+
+    def find(self, id: str) -> PairRow | None:
+        """Returns the usable row with an id; None if there is none."""
+        number = self._index.find(id)
+        return None if number is None else self._row(number, int(np.searchsorted(self.usable, number)))
+
+    def _row(self, number: int, position: int) -> PairRow:
+        return PairRow(number, self.firsts[number], self.seconds[number], self.keys[position])
+
+    @functools.cached_property
+    def _index(self) -> TextIndex:
+        return TextIndex(self.ids)
 
 
 def read_pair_rows(
@@ -30,7 +94,7 @@ def read_pair_rows(
     name_parts: Callable[[dict[str, str]], tuple[str, str]],
     duration: float,
     what: str,
-) -> tuple[dict[str, PairRow], tuple[Dropped, ...]]:
+) -> PairTable:
     """Reads a csv of pairs.
 
     A row's id is its first part, followed by "|" and the second where rows share the first. Its source is by default
@@ -43,40 +107,119 @@ def read_pair_rows(
         duration: seconds of a clip.
         what: a noun for the two parts, for messages.
 
-    Returns:
-        Rows by id, and rows that can't be used.
-
     Raises:
         SourceError: as `read_rows`, or if a row's time or split isn't valid.
     """
-    # One tuple a row, and equal texts stored once: tables may have a million rows.
-    usable: list[tuple[int, str, str, str, float | None, str, str]] = []
-    dropped: list[Dropped] = []
-    first_lines: dict[tuple[str, str], int] = {}
+    columns, unnamed, name = _Columns(), list[tuple[int, str]](), path.name
     for line, cells in read_rows(path, required):
-        where = f"{path.name}, line {line}"
         try:
-            first, second = parts = name_parts(cells)
-            seen = first_lines.setdefault(parts, line)
-            if seen != line:
-                raise SourceError(f"the same {what} as line {seen}")
+            parts = name_parts(cells)
         except SourceError as error:
-            dropped.append(Dropped(f"{path.name} line {line}", str(error)))
+            unnamed.append((line, str(error)))
             continue
-        source = sys.intern(cells["source"]) if cells.get("source") else first
-        label, split = (sys.intern(cells.get(name, "")) for name in ("label", "split"))
-        usable.append((line, first, second, source, _time(cells, where), label, check_split(split, where)))
-    del first_lines
-    uses = collections.Counter(row[1] for row in usable)
-    in_source: collections.Counter[str] = collections.Counter()
-    rows = {}
-    for line, first, second, source, time, label, split in usable:
-        if time is None:
-            time = in_source[source] * duration
-        in_source[source] += 1
-        key = PairKey(first if uses[first] == 1 else f"{first}|{second}", source, time, label, split)
-        rows[key.id] = PairRow(line, first, second, key)
-    return rows, tuple(dropped)
+        where = f"{name}, line {line}"
+        try:
+            time, split = _time(cells, where), check_split(cells.get("split", ""), where)
+        except SourceError:
+            if parts not in columns:
+                raise
+            # A repeated row is dropped, whatever else it holds.
+            time, split = math.nan, ""
+        columns.append(line, time, (*parts, cells.get("source") or parts[0], cells.get("label", ""), split))
+    return columns.table(unnamed, duration, name, what)
+
+
+class _Columns:
+    """The columns of a table while it is being read."""
+
+    def __init__(self) -> None:
+        self._lines, self._times = array.array("q"), array.array("d")
+        self._texts: dict[str, list[TextChunk]] = {name: [] for name in ("first", "second", "source", "label", "split")}
+        self._waiting: list[tuple[str, ...]] = []
+
+    def append(self, line: int, time: float, texts: tuple[str, ...]) -> None:
+        self._lines.append(line)
+        self._times.append(time)
+        self._waiting.append(texts)
+        if len(self._waiting) == CHUNK_ROWS:
+            self._encode()
+
+    def __contains__(self, parts: tuple[str, str]) -> bool:
+        firsts, seconds = (TextColumn(self._texts[name]) for name in ("first", "second"))
+        return parts in (row[:2] for row in self._waiting) or parts[1] in seconds.take(firsts.rows_with(parts[0]))
+
+    def table(self, unnamed: list[tuple[int, str]], duration: float, name: str, what: str) -> PairTable:
+        """The finished table, with the rows that were dropped before in order with those that repeat others."""
+        self._encode()
+        lines, times = np.array(self._lines), np.array(self._times)
+        first, second, source, label, split = (TextColumn(chunks) for chunks in self._texts.values())
+        same, shared = _find_repeated(first, second)
+        usable, repeated = (np.flatnonzero(is_one) for is_one in (same < 0, same >= 0))
+        ids = _ids(first, second, shared)
+        times[usable] = _with_defaults(times[usable], TextIndex(source).first_rows()[usable], duration)
+        reasons = (f"the same {what} as line {line}" for line in lines[same[repeated]].tolist())
+        dropped = sorted([*unnamed, *zip(lines[repeated].tolist(), reasons, strict=True)])
+        return PairTable(
+            lines=lines,
+            firsts=first,
+            seconds=second,
+            usable=usable,
+            ids=ids,
+            keys=PairKeys(KeyColumns(ids, source, times, label, split), usable),
+            dropped=tuple(Dropped(f"{name} line {line}", reason) for line, reason in dropped),
+        )
+
+    def _encode(self) -> None:
+        """Encodes the waiting rows. By default a row's source is its first part: then both have the same chunk."""
+        if not self._waiting:
+            return
+        columns = dict(zip(self._texts, map(list, zip(*self._waiting, strict=True)), strict=True))
+        for name, texts in columns.items():
+            is_first = name == "source" and texts == columns["first"]
+            self._texts[name].append(self._texts["first"][-1] if is_first else TextChunk.encode(texts))
+        self._waiting.clear()
+
+
+def _find_repeated(firsts: TextColumn, seconds: TextColumn) -> tuple[np.ndarray, np.ndarray]:
+    """Finds rows that repeat the parts of an earlier row, and rows that share the first part with another.
+
+    Returns:
+        The row that a row repeats, -1 where it repeats none; and whether a row shares its first part with one that
+        repeats none; both (rows,).
+    """
+    same_first = TextIndex(firsts).first_rows()
+    numbers = np.arange(len(firsts))
+    if (same_first == numbers).all():
+        return np.full(len(firsts), -1), np.zeros(len(firsts), bool)
+    parts = same_first * len(firsts) + TextIndex(seconds).first_rows()
+    _, positions, places = np.unique(parts, return_index=True, return_inverse=True)
+    same = positions[places]
+    uses = np.bincount(same_first[same == numbers], minlength=len(firsts))
+    return np.where(same == numbers, -1, same), uses[same_first] > 1
+
+
+def _ids(firsts: TextColumn, seconds: TextColumn, shared: np.ndarray) -> TextColumn:
+    """The ids of all rows; a chunk of which no row shares its first part is the chunk of first parts itself."""
+    chunks = []
+    start = 0
+    for chunk in firsts.chunks:
+        rows = np.arange(start, start := start + len(chunk.codes))
+        if shared[rows].any():
+            parts = zip(firsts.take(rows), seconds.take(rows), shared[rows].tolist(), strict=True)
+            chunk = TextChunk.encode([f"{first}|{second}" if both else first for first, second, both in parts])
+        chunks.append(chunk)
+    return TextColumn(chunks)
+
+
+def _with_defaults(times: np.ndarray, sources: np.ndarray, duration: float) -> np.ndarray:
+    """The times with each NaN replaced by the number of earlier rows of the same source x duration."""
+    order = np.argsort(sources, kind="stable")
+    begins = np.flatnonzero(np.diff(sources[order], prepend=-1))
+    numbers = np.arange(len(order))
+    numbers -= np.repeat(begins, np.diff(begins, append=len(order)))
+    defaults = np.empty_like(times)
+    defaults[order] = numbers * duration
+    return np.where(np.isnan(times), defaults, times)
 
 
 def check_split(cell: str, where: str) -> str:
@@ -90,11 +233,11 @@ def check_split(cell: str, where: str) -> str:
     return cell.lower()
 
 
-def _time(cells: dict[str, str], where: str) -> float | None:
-    """The row's time in seconds; None if the cell is empty."""
+def _time(cells: dict[str, str], where: str) -> float:
+    """The row's time in seconds; NaN if the cell is empty."""
     cell = cells.get("time", "")
     if not cell:
-        return None
+        return math.nan
     try:
         time = float(cell)
     except ValueError:

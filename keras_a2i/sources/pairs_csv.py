@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from keras_a2i.media.audio import read_audio
 from keras_a2i.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES
 from keras_a2i.sources.files import file_within, read_pair_image, relative_path, stamp
 from keras_a2i.sources.pair import Dropped, Pair, Plan, Source, Unit
-from keras_a2i.sources.pair_rows import UNIT_ROWS, PairRow, read_pair_rows
+from keras_a2i.sources.pair_rows import PairRun, PairTable, read_pair_rows
 from keras_a2i.sources.registry import SourceOptions, SourceType, Spec, option, register_source
 from keras_a2i.sources.vectors import holds_embeddings
 
@@ -68,10 +69,8 @@ class PairsCsvSource:
             SourceError: if the csv is missing, malformed or without rows, lacks a column, or a row's time or split
                 isn't valid.
         """
-        rows, dropped = self._rows()
-        listed = list(rows.values())
-        starts = range(0, len(listed), UNIT_ROWS)
-        return Plan(tuple(self._unit(listed[start : start + UNIT_ROWS]) for start in starts), dropped)
+        table = self._table()
+        return Plan(tuple(self._unit(run) for run in table.runs()), table.dropped)
 
     def read(self, unit: Unit) -> Iterator[Pair | Dropped]:
         """Decodes the rows of a unit one by one; a file that can't be used drops its own pair only.
@@ -79,10 +78,10 @@ class PairsCsvSource:
         Raises:
             SourceError: if the csv was changed since the unit was planned.
         """
-        rows, _ = self._rows()
+        table = self._table()
         folder = self.csv_path.parent.resolve()
         for key in unit.keys:
-            row = rows.get(key.id)
+            row = table.find(key.id)
             if row is None or row.key != key:
                 raise SourceError(f"{self.csv_path.name} changed while it was being read. Start again")
             try:
@@ -110,26 +109,26 @@ class PairsCsvSource:
             raise SourceError(f"{audio} lasts {len(waveform) / self.features.sample_rate:.3f} s, less than {duration}")
         return np.pad(waveform, (0, n_samples - len(waveform))), "; ".join(troubles)
 
-    def _unit(self, rows: list[PairRow]) -> Unit:
+    def _unit(self, run: PairRun) -> Unit:
         folder = self.csv_path.parent
+        files = itertools.chain.from_iterable(zip(run.firsts, run.seconds, strict=True))
         return Unit(
-            name=f"{self.csv_path.name} lines {rows[0].line}-{rows[-1].line}",
-            keys=tuple(row.key for row in rows),
-            cost=float(len(rows)),
-            stamp=stamp(f"{folder}/{path}" for row in rows for path in (row.first, row.second)),
+            name=f"{self.csv_path.name} lines {run.first_line}-{run.last_line}",
+            keys=run.keys,
+            cost=float(len(run.keys)),
+            stamp=stamp(f"{folder}/{path}" for path in files),
         )
 
-    def _rows(self) -> tuple[dict[str, PairRow], tuple[Dropped, ...]]:
+    def _table(self) -> PairTable:
         return _load(self.csv_path, self.features.duration, stamp([self.csv_path]))
 
 
 @functools.lru_cache(maxsize=2)
-def _load(path: pathlib.Path, duration: float, version: str) -> tuple[dict[str, PairRow], tuple[Dropped, ...]]:
-    """Rows by id, and rows that can't be used; cached, so that a process parses the csv once for all of its units."""
+def _load(path: pathlib.Path, duration: float, version: str) -> PairTable:
+    """Cached, so that a process parses the csv once for all of its units."""
 
     def name_parts(cells: dict[str, str]) -> tuple[str, str]:
-        audio, image = (relative_path(cells[column], column) for column in _COLUMNS)
-        return audio, image
+        return relative_path(cells["audio"], "audio"), relative_path(cells["image"], "image")
 
     return read_pair_rows(path, _COLUMNS, name_parts, duration, "audio and image")
 

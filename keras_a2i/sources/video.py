@@ -1,5 +1,6 @@
 """Video files as a source: the audio of every clip with the frame nearest its middle (PyAV)."""
 
+import itertools
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from keras_a2i.media.suffixes import VIDEO_SUFFIXES
 from keras_a2i.media.video_decode import InexactSkipError, VideoDecoder
 from keras_a2i.media.video_file import import_av, open_video
 from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Source, Unit
+from keras_a2i.sources.pair_keys import PairKeys
 from keras_a2i.sources.registry import SourceType, Spec, register_source
 
 # Matroska rounds durations to milliseconds: a last clip that is shorter by as much counts as whole.
@@ -64,12 +66,18 @@ class VideoSource:
             MissingPackageError: if PyAV isn't installed.
         """
         import_av()
-        units, dropped = [], []
+        files, dropped = [], []
         for name, path in self._paths.items():
             try:
-                units.append(self._unit(name, path))
+                files.append((name, *self._count(path)))
             except SourceError as error:
                 dropped.append(Dropped(name, str(error)))
+        keys = PairKeys.of(self._key(name, k) for name, n_pairs, _ in files for k in range(n_pairs))
+        ends = itertools.accumulate((n_pairs for _, n_pairs, _ in files), initial=0)
+        units = (
+            Unit(name, keys[start:end], cost)
+            for (name, _, cost), (start, end) in zip(files, itertools.pairwise(ends), strict=True)
+        )
         return Plan(tuple(units), tuple(dropped))
 
     def read(self, unit: Unit) -> Iterator[Pair | Dropped]:
@@ -94,7 +102,8 @@ class VideoSource:
         """Describes the source for the manifest."""
         return {"kind": "videos", "has_audio": True, "files": len(self._paths)}
 
-    def _unit(self, name: str, path: pathlib.Path) -> Unit:
+    def _count(self, path: pathlib.Path) -> tuple[int, float]:
+        """The number of whole clips of a file, and its cost."""
         step = self.features.duration
         with open_video(path) as file:
             duration = file.duration()
@@ -103,9 +112,7 @@ class VideoSource:
         if n_pairs == 0:
             raise SourceError(f"{path.name} lasts {duration:.2f} s; a clip has {step:g} s")
         # Audio costs about as much to decode as frames of this size.
-        return Unit(
-            name, tuple(self._key(name, k) for k in range(n_pairs)), cost=n_pairs * step * (pixels + 20_000) / 1e6
-        )
+        return n_pairs, n_pairs * step * (pixels + 20_000) / 1e6
 
     def _key(self, name: str, k: int) -> PairKey:
         time = round(k * self.features.duration, 6)

@@ -3,8 +3,9 @@
 import pytest
 
 from keras_a2i.errors import RecordsError, UsageError
-from keras_a2i.records.splits import SplitSpec, assign_splits
+from keras_a2i.records.splits import LEFT_OUT, SPLITS, SplitSpec, assign_splits
 from keras_a2i.sources.pair import PairKey
+from keras_a2i.sources.pair_keys import PairKeys
 
 
 def keys_of(sources, seconds, split=""):
@@ -12,8 +13,13 @@ def keys_of(sources, seconds, split=""):
 
 
 def assign(keys, **options):
-    spec = SplitSpec(**options).resolve(keys)
-    return assign_splits(keys, spec, duration=1.0)
+    columns = PairKeys.of(keys)
+    places = assign_splits(columns, SplitSpec(**options).resolve(columns), duration=1.0)
+    return {key.id: SPLITS[place] for key, place in zip(keys, places, strict=True) if place != LEFT_OUT}
+
+
+def kind_of(keys, **options):
+    return SplitSpec(**options).resolve(PairKeys.of(keys)).kind
 
 
 def count(splits, split):
@@ -65,11 +71,11 @@ def test_split_holdout_names_the_held_out_sources():
 
 
 def test_split_kind_is_chosen_by_the_pairs():
-    assert SplitSpec().resolve(keys_of(["a"], 5)).kind == "block"
-    assert SplitSpec().resolve([PairKey("a", "a"), PairKey("b", "b")]).kind == "source"
-    assert SplitSpec().resolve(keys_of(["a"], 5, split="val")).kind == "column"
-    assert SplitSpec(holdout=("a",)).resolve(keys_of(["a"], 5)).kind == "source"
-    assert SplitSpec(file="x.csv").resolve(keys_of(["a"], 5)).kind == "file"
+    assert kind_of(keys_of(["a"], 5)) == "block"
+    assert kind_of([PairKey("a", "a"), PairKey("b", "b")]) == "source"
+    assert kind_of(keys_of(["a"], 5, split="val")) == "column"
+    assert kind_of(keys_of(["a"], 5), holdout=("a",)) == "source"
+    assert kind_of(keys_of(["a"], 5), file="x.csv") == "file"
 
 
 def test_split_fraction_of_zero_trains_on_everything():
