@@ -37,12 +37,11 @@ class TextChunk:
         codes = np.fromiter(map(numbers.__getitem__, texts), np.min_scalar_type(len(parts)), len(texts))
         return cls(b"".join(parts), np.array(bounds, np.min_scalar_type(bounds[-1])), codes)
 
-    def take(self, rows: np.ndarray) -> np.ndarray:
-        """Returns the texts of some rows of the chunk, objects (n,)."""
-        numbers, places = np.unique(self.codes[rows], return_inverse=True)
-        texts = np.empty(len(numbers), object)
-        texts[:] = [self.entry(number).decode(*_ENCODING) for number in numbers.tolist()]
-        return texts[places]
+    def take(self, rows: np.ndarray) -> list[str]:
+        """Returns the texts of some rows of the chunk, in the order of `rows`."""
+        codes = self.codes[rows].tolist()
+        texts = {code: self.entry(code).decode(*_ENCODING) for code in set(codes)}
+        return [texts[code] for code in codes]
 
     def entry(self, number: int) -> bytes:
         """Returns one of the different texts in UTF-8."""
@@ -66,6 +65,7 @@ class TextColumn(Sequence[str]):
     def __init__(self, chunks: Iterable[TextChunk] = ()):
         self.chunks = tuple(chunks)
         self._starts = list(itertools.accumulate((len(chunk.codes) for chunk in self.chunks), initial=0))
+        self._start_array = np.array(self._starts)
         self._entry_starts = list(itertools.accumulate((len(chunk.bounds) - 1 for chunk in self.chunks), initial=0))
 
     def __len__(self) -> int:
@@ -87,9 +87,13 @@ class TextColumn(Sequence[str]):
 
     def take(self, rows: np.ndarray) -> list[str]:
         """Returns the texts of some rows, in the order of `rows`."""
-        numbers = np.searchsorted(self._starts, rows, "right") - 1
+        numbers = np.searchsorted(self._start_array, rows, "right") - 1
+        different = set(numbers.tolist())
+        if len(different) == 1:
+            (number,) = different
+            return self.chunks[number].take(rows - self._starts[number])
         texts = np.empty(len(rows), object)
-        for number in np.unique(numbers).tolist():
+        for number in different:
             places = np.flatnonzero(numbers == number)
             texts[places] = self.chunks[number].take(rows[places] - self._starts[number])
         return texts.tolist()

@@ -1,5 +1,7 @@
 """Splits: fractions, guard gap, stability, the user's own file, errors."""
 
+import math
+
 import pytest
 
 from keras_a2i.errors import RecordsError, UsageError
@@ -33,6 +35,19 @@ def test_split_block_holds_out_the_last_part_behind_a_guard():
         assert f"{source}@178" not in splits and f"{source}@179" not in splits
         assert splits[f"{source}@180"] == "val"
     assert (count(splits, "train"), count(splits, "val")) == (356, 120)
+
+
+def test_split_block_of_interleaved_small_sources_follows_its_definition():
+    keys = [PairKey(f"{i}", f"source{i * i % 13}", float(i * 31 % 50)) for i in range(200)]
+    expected, seen, taken = {}, 0, 0
+    for source in dict.fromkeys(key.source_id for key in keys):
+        group = sorted((key for key in keys if key.source_id == source), key=lambda key: key.time)
+        seen += len(group)
+        held_out, taken = round(0.3 * seen) - taken, round(0.3 * seen)
+        start = group[len(group) - held_out].time if held_out else math.inf
+        expected |= {key.id: "val" for key in group if key.time >= start}
+        expected |= {key.id: "train" for key in group if key.time + 1 <= start - 3}
+    assert assign(keys, kind="block", val_fraction=0.3, guard=3) == expected
 
 
 def test_split_block_without_guard_leaves_nothing_out():

@@ -1,7 +1,9 @@
 """Pairs listed in a csv: which rows become pairs, and what becomes of the others."""
 
+import gc
 import os
 import pickle
+import tracemalloc
 import unicodedata
 
 import numpy as np
@@ -265,3 +267,50 @@ def test_file_name_in_the_other_unicode_form_is_found(folder):
     names = [unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "ü")]
     text = "audio,image\n" + "".join(f"wav/{name}.wav,png/a.png\n" for name in names)
     assert all(isinstance(item, Pair) for item in _read(_source(folder, text)))
+
+
+def test_a_plan_holds_a_few_bytes_of_every_row(folder):
+    _source(folder, "audio,image\na,b\n", "first.csv").plan()
+    rows = 10_000
+    lines = (f"audio/speaker{i // 500:05d}/{i:08d}.wav,images/speaker{i // 500:05d}/{i:08d}.png" for i in range(rows))
+    source = _source(folder, "audio,image,label\n" + "".join(f"{line},label{i % 20}\n" for i, line in enumerate(lines)))
+    gc.collect()
+    tracemalloc.start()
+    try:
+        plan = source.plan()
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(len(unit.keys) for unit in plan.units) == rows
+    assert held / rows < 150
+
+
+def test_repeated_rows_are_found_wherever_they_are(folder):
+    rows = [f"{i % 9_000}.wav,{i % 3}.png" for i in range(20_000)]
+    plan = _source(folder, "audio,image\n" + "\n".join(rows)).plan()
+    ids = [key.id for unit in plan.units for key in unit.keys]
+    assert ids == [f"{i}.wav" for i in range(9_000)]
+    assert [item.id for item in plan.dropped] == [f"pairs.csv line {i + 2}" for i in range(9_000, 20_000)]
+    assert plan.dropped[0].reason == "the same audio and image as line 2"
+    assert plan.dropped[-1].reason == f"the same audio and image as line {19_999 - 18_000 + 2}"
+
+
+@pytest.mark.parametrize("between", [0, 9_000])
+def test_a_repeated_row_is_dropped_whatever_its_other_cells_hold(folder, between):
+    others = "".join(f"{i}.wav,a.png,,\n" for i in range(between))
+    text = f"audio,image,time,split\na.wav,a.png,1,\n{others}a.wav,a.png,never,\na.wav,a.png,,where\n"
+    plan = _source(folder, text).plan()
+    assert [item.reason for item in plan.dropped] == ["the same audio and image as line 2"] * 2
+    with pytest.raises(SourceError, match=f"line {between + 5}: time must be a number of seconds, 0 or more"):
+        _source(folder, text + "a.wav,b.png,never,\n").plan()
+
+
+def test_a_row_counts_in_its_source_whether_the_source_is_named_or_its_own_audio(folder):
+    text = "audio,image,source,time\na.wav,1.png,,\nb.wav,2.png,a.wav,\nc.wav,3.png,a.wav,7\nd.wav,4.png,a.wav,\n"
+    assert [(key.source_id, key.time) for key in _keys(_source(folder, text))] == [
+        ("a.wav", 0.0),
+        ("a.wav", 0.5),
+        ("a.wav", 7.0),
+        ("a.wav", 1.5),
+    ]

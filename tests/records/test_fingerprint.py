@@ -1,0 +1,31 @@
+"""The fingerprint is the sha256 of a JSON object, although that is never made as a whole."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+import keras_a2i.records.fingerprint
+from keras_a2i.records.fingerprint import plan_fingerprint
+from keras_a2i.sources.pair import PairKey, Unit
+from keras_a2i.sources.pair_keys import PairKeys
+
+
+@pytest.mark.parametrize("n_pairs", [0, 1, 57])
+def test_fingerprint_is_the_sha256_of_the_json_text(monkeypatch, n_pairs):
+    monkeypatch.setattr(keras_a2i.records.fingerprint, "_RUN", 10)
+    monkeypatch.setattr(keras_a2i.records.fingerprint, "_BATCH", 4)
+    keys = PairKeys.of(PairKey(f'{i * 23 % 60} ä"', "source") for i in range(n_pairs))
+    units = [Unit(f"unit {start}", keys[start : start + 20], stamp="x") for start in range(0, n_pairs, 20)]
+    splits = np.arange(n_pairs, dtype=np.int8) % 4 - 1
+    options = {"waveform": True, "features": {"b": 1.5, "a": [None, "é"]}, "image": {}}
+    content = {
+        "units": [[unit.name, unit.stamp, [key.id for key in unit.keys]] for unit in units],
+        "splits": {
+            key.id: ["train", "val", "test"][place] for key, place in zip(keys, splits, strict=True) if place >= 0
+        },
+        **options,
+    }
+    text = json.dumps(content, sort_keys=True)
+    assert plan_fingerprint(units, keys, splits, options) == hashlib.sha256(text.encode()).hexdigest()
