@@ -11,7 +11,6 @@ gc.set_threshold(200_000, 20, 100)
 
 def pytest_collection_finish():
     """Leaves out of every later search what the imports of the test modules made."""
-    gc.collect()
     gc.freeze()
 
 
