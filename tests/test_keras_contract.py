@@ -1,12 +1,11 @@
 """Every class that the library registers with Keras: its configuration, and saving and loading in a fresh process."""
 
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
+from support.processes import run_python
 from support.training_states import random_images, small_model
 
 import keras_a2i.serialization
@@ -86,19 +85,22 @@ def _model_of_every_layer():
 
 FRESH_PROCESS = """
 {imports}
+import json
 import sys
 
 import numpy as np
 
 for name in sys.argv[2:]:
     model = keras.saving.load_model(f"{{sys.argv[1]}}/{{name}}.keras")
+    # Of one step, tracing would be most of the time.
+    model.run_eagerly = True
     data = np.load(f"{{sys.argv[1]}}/{{name}}.npz")
     np.testing.assert_allclose(model.predict(data["x"], verbose=0), data["expected"], atol=1e-5)
     y = (data["y"], data["labels"]) if name == "training" else data["y"]
     scores = model.evaluate(data["x"], y, verbose=0, return_dict=True)
     for key, value in scores.items():
         np.testing.assert_allclose(value, data["score_" + key], rtol=1e-3, atol=1e-5, err_msg=key)
-print("DONE")
+print("RESULT" + json.dumps(sys.argv[2:]))
 """
 
 
@@ -119,6 +121,7 @@ def saved_models(tmp_path_factory):
         ("training", training, features, 16, 1),
     ):
         x, y = x.astype(np.float32), random_images(4, size, channels)
+        model.run_eagerly = True
         model.fit(x, (y, labels) if name == "training" else y, verbose=0)
         scores = model.evaluate(x, (y, labels) if name == "training" else y, verbose=0, return_dict=True)
         model.save(folder / f"{name}.keras")
@@ -136,6 +139,4 @@ def saved_models(tmp_path_factory):
     ],
 )
 def test_saved_models_load_in_a_fresh_process_that_imports_the_package_alone(saved_models, imports, names):
-    command = [sys.executable, "-c", FRESH_PROCESS.format(imports=imports), str(saved_models), *names]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
-    assert done.stdout.endswith("DONE\n"), done.stderr[-2000:]
+    assert run_python(FRESH_PROCESS.format(imports=imports), saved_models, *names) == list(names)

@@ -56,6 +56,7 @@ def test_training_model_with_every_objective_trains_validates_saves_and_loads(tm
     assert training.trained_steps == 6 and training.encoder_is_frozen
     training.save(tmp_path / "training.keras")
     again = keras.saving.load_model(tmp_path / "training.keras")
+    again.run_eagerly = True
     expected = training.evaluate(FEATURES, (IMAGES, LABELS), verbose=0, return_dict=True)
     assert again.evaluate(FEATURES, (IMAGES, LABELS), verbose=0, return_dict=True) == pytest.approx(expected, rel=1e-4)
 

@@ -1,9 +1,5 @@
 """The batch-scaled loss against its definition in NumPy."""
 
-import json
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -98,47 +94,3 @@ def test_batch_scaled_mse_of_a_reloaded_model_continues_the_training(tmp_path):
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
     for saved, again in zip(model.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_allclose(again, saved, rtol=1e-6)
-
-
-# Logical devices can only be set before TensorFlow starts: a process of its own.
-TWO_REPLICAS = """
-import json
-
-import keras
-import numpy as np
-import tensorflow as tf
-
-from keras_a2i.losses import BatchScaledMSE
-
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-rng = np.random.default_rng(0)
-x, y = rng.standard_normal((20, 4)).astype("float32"), rng.standard_normal((20, 2)).astype("float32")
-pairs = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
-
-
-def train(strategy):
-    with strategy.scope():
-        keras.utils.set_random_seed(0)
-        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-        model.compile(keras.optimizers.SGD(0.01), loss=BatchScaledMSE(8))
-    losses = model.fit(pairs, epochs=3, verbose=0).history["loss"]
-    weights = np.concatenate([weight.ravel() for weight in model.get_weights()])
-    return {"losses": losses, "weights": weights.tolist(), "replicas": strategy.num_replicas_in_sync}
-
-
-one = train(tf.distribute.get_strategy())
-two = train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
-print("RESULT" + json.dumps([one, two]))
-"""
-
-
-@pytest.mark.training
-def test_batch_scaled_mse_on_two_replicas_equals_one():
-    finished = subprocess.run([sys.executable, "-c", TWO_REPLICAS], capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr[-2000:]
-    one, two = json.loads(finished.stdout.split("RESULT")[1])
-    assert (one["replicas"], two["replicas"]) == (1, 2)
-    assert one["losses"][0] > 1.05 * one["losses"][-1]
-    assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
-    np.testing.assert_allclose(two["weights"], one["weights"], atol=1e-5)

@@ -16,6 +16,8 @@ def run_python(code, *arguments, backend="tensorflow", check=True):
         "KERAS_BACKEND": backend,
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
+    # As in conftest.py: most of a short training is tracing, and much of that the search for garbage.
+    code = "import gc\ngc.set_threshold(200_000, 20, 100)\n" + code
     command = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if not check:

@@ -1,7 +1,6 @@
-"""Recipes with an image autoencoder on small records: styles, alignment, search, resuming; the choice of a recipe."""
+"""Recipes of words on small records: labels, styles, alignment, search, resuming; the choice of a recipe."""
 
 import re
-import shutil
 from typing import NamedTuple
 
 import keras
@@ -11,10 +10,13 @@ import soundfile
 import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
+from support.training_runs import CopyRun
 
 from keras_a2i.cli.main import cli
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import KerasA2IError, ModelError, UsageError
+from keras_a2i.models import DenseEncoder, TransposedGenerator
+from keras_a2i.models.model_file import load_model
 from keras_a2i.objectives import ImageAutoencoder, Perceptual
 from keras_a2i.recipes.default_recipe import choose_recipe
 from keras_a2i.records.build import build_records
@@ -34,6 +36,11 @@ SMALL = {
     "ensemble": 1,
     "base_channels": 8,
     "generator.channels": (8,),
+}
+# Where the network doesn't matter: fewer layers take less time to trace.
+DENSE = {
+    "encoder": DenseEncoder(units=(16, 8), input="waveform"),
+    "generator": TransposedGenerator(channels=(8,), base_channels=8),
 }
 
 pytestmark = pytest.mark.training
@@ -83,7 +90,7 @@ def aligned(records, tones, extra_images):
         records,
         tones / "aligned",
         recipe="words-aligned",
-        settings=SMALL | {"autoencoder_epochs": 15},
+        settings=DENSE | {"autoencoder_epochs": 15},
         epochs=15,
         batch_size=8,
         image_folder=extra_images,
@@ -177,6 +184,25 @@ def test_search_without_readable_files_raises(aligned, tmp_path, tones):
         load_searcher(tmp_path)
 
 
+def test_words_recipe_classifies_and_saves_a_model_of_images(styled, records):
+    rows = RunFolder(styled).read_history()
+    assert rows[-1]["labels_loss"] < 0.6 * rows[0]["labels_loss"] and "val_ssim" in rows[0]
+    loaded, metadata = load_model(styled / "model.keras")
+    assert metadata.labels == ("high", "low") and metadata.input == "waveform"
+    assert len(loaded.outputs) == 1 and loaded.output_shape == (None, 16, 16, 1)
+    val = Records(records).decoded("val", "waveform")
+    found = loaded.predict(val.inputs, verbose=0).mean(axis=(1, 2, 3))
+    real = val.images.mean(axis=(1, 2, 3)) - 127.5
+    assert (found[real > 0].min()) > found[real < 0].max()
+
+
+def test_words_recipe_without_labels_raises(tones, tmp_path):
+    (tones / "unlabelled.csv").write_text("\n".join(["audio,image", *(f"{i}.wav,{i}.png" for i in range(8))]))
+    records = build(tones, tmp_path / "records", "unlabelled.csv", SplitSpec(kind="random"))
+    with pytest.raises(UsageError, match=r"classifies labels: the records must have two or more"):
+        fit(records, tmp_path / "run", recipe="words", settings=SMALL)
+
+
 def test_samples_differ_and_keep_their_label(styled, records):
     predictor = load(styled)
     val = Records(records).decoded("val", "waveform")
@@ -213,14 +239,9 @@ def test_generate_command_with_samples(styled, aligned, tones, tmp_path):
 
 def test_resume_with_image_autoencoder_equals_uninterrupted_run(records, tmp_path, monkeypatch):
     monkeypatch.setattr("keras_a2i.training.callbacks.SECONDS_BETWEEN_SAVES", 0)
-
-    def keep(epoch, logs):
-        if epoch == 1:
-            shutil.copytree(tmp_path / "whole", tmp_path / "parts")
-
-    settings = SMALL | {"autoencoder_epochs": 2, "style_units": 2}
-    callbacks = [keras.callbacks.LambdaCallback(on_epoch_begin=keep)]
-    whole = fit(records, tmp_path / "whole", settings=settings, epochs=2, batch_size=8, callbacks=callbacks)
+    copy = CopyRun(tmp_path / "whole", tmp_path / "parts", 1)
+    settings = DENSE | {"label_sharpness": 4.0, "autoencoder_epochs": 2, "style_units": 2}
+    whole = fit(records, tmp_path / "whole", settings=settings, epochs=2, batch_size=8, callbacks=[copy])
     assert len(RunFolder(tmp_path / "parts").read_history()) == 1
     parts = fit(records, tmp_path / "parts", resume=True)
     assert RunFolder(tmp_path / "parts").read_config().recipe["name"] == "words-adversarial"
