@@ -34,6 +34,24 @@ def run(tmp_path_factory, make_records):
 
 
 @pytest.fixture(scope="session")
+def exported(run, tmp_path_factory):
+    """Exports the run, each with the same options once for all tests, which only read the file."""
+    from keras_a2i.exporters.export import export
+
+    folder, done = tmp_path_factory.mktemp("exported"), {}
+
+    def make(format, **options):
+        key = (format, *sorted(options.items()))
+        if key not in done:
+            path = folder / str(len(done)) / ("model.tflite" if format == "tflite" else "model")
+            path.parent.mkdir()
+            done[key] = export(run, path, format=format, license="CC0-1.0", **options)
+        return done[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def make_model():
     def make(recipe="paper", **options):
         keras.utils.set_random_seed(0)

@@ -66,14 +66,13 @@ def test_with_frontend_accepts_waveforms_and_shares_weights(make_model, clips, t
         ("tflite", {"quantize": "int8", "integer_io": True}),
     ],
 )
-def test_export_agrees_on_real_pairs_and_loads(run, clips, tmp_path, input_, format, options):
-    path = tmp_path / ("model.tflite" if format == "tflite" else "model")
-    done = export(run, path, format=format, input=input_, license="CC0-1.0", **options)
+def test_export_agrees_on_real_pairs_and_loads(run, exported, clips, input_, format, options):
+    done = exported(format, input=input_, **options)
     assert done.compared_on.startswith("30 pairs of") and done.agreement.count == 30
     limits = FORMATS[format].limits(done.options)
     assert done.agreement.max <= min(limits.max, 1) and done.agreement.mean <= min(limits.mean, 1)
     assert done.agreement.ssim >= max(limits.ssim, 0.97) and done.agreement.latency > 0
-    predictor = load(path)
+    predictor = load(done.path)
     assert predictor.metadata.input == input_ and predictor.metadata.license == "CC0-1.0"
     assert predictor.metadata.recipe == "features"
     expected, found = _predict_clips(load(run), clips), _predict_clips(predictor, clips)
@@ -84,23 +83,23 @@ def test_export_agrees_on_real_pairs_and_loads(run, clips, tmp_path, input_, for
         predictor.encode(clips, 16_000)
 
 
-def test_tflite_of_waveforms_is_called_by_name_with_an_exact_front_end(run, clips, tmp_path):
-    export(run, tmp_path / "model.tflite", input="waveform")
-    runner = Interpreter(str(tmp_path / "model.tflite")).get_signature_runner("serving_default")
+def test_tflite_of_waveforms_is_called_by_name_with_an_exact_front_end(run, exported, clips):
+    path = exported("tflite", input="waveform").path
+    runner = Interpreter(str(path)).get_signature_runner("serving_default")
     clip = clips[:1]
     np.testing.assert_allclose(runner(waveform=clip)["image"], _predict_clips(load(run), clip), atol=1e-4)
-    assert "RFFT2D" in operators(tmp_path / "model.tflite")
+    assert "RFFT2D" in operators(path)
     for extreme in (np.zeros((1, 16_000)), np.ones((1, 16_000)), 9 * clip):
         assert np.isfinite(runner(waveform=extreme.astype(np.float32))["image"]).all()
 
 
 @pytest.mark.parametrize(("input_", "dtype"), [("waveform", np.int16), ("features", np.int8)])
-def test_integer_io_carries_scales_and_dtype(run, clips, tmp_path, input_, dtype):
-    export(run, tmp_path / "model.tflite", input=input_, quantize="int8", integer_io=True)
-    runner = Interpreter(str(tmp_path / "model.tflite")).get_signature_runner()
+def test_integer_io_carries_scales_and_dtype(run, exported, clips, input_, dtype):
+    path = exported("tflite", input=input_, quantize="int8", integer_io=True).path
+    runner = Interpreter(str(path)).get_signature_runner()
     assert runner.get_input_details()[input_]["dtype"] == dtype
     assert runner.get_output_details()["image"]["dtype"] == np.int8
-    scales = read_metadata(tmp_path / "model.tflite").quantization
+    scales = read_metadata(path).quantization
     assert scales["output"] == (pytest.approx(1 / 127), 0)
     if input_ == "waveform":
         assert scales["input"] == (1 / 32_768, 0)
@@ -109,22 +108,23 @@ def test_integer_io_carries_scales_and_dtype(run, clips, tmp_path, input_, dtype
         assert np.abs(image - load(run).predict(int16[0], 16_000)).mean() <= 0.02
 
 
-def test_int8_export_is_smaller_with_integer_kernels(run, tmp_path):
-    whole = export(run, tmp_path / "whole.tflite", input="waveform")
-    small = export(run, tmp_path / "small.tflite", input="waveform", quantize="int8")
-    half = export(run, tmp_path / "half.tflite", input="waveform", quantize="float16")
+def test_int8_export_is_smaller_with_integer_kernels(exported):
+    whole = exported("tflite", input="waveform")
+    small, half = (exported("tflite", input="waveform", quantize=kind) for kind in ("int8", "float16"))
     assert small.size < half.size < whole.size
-    details = Interpreter(str(tmp_path / "small.tflite")).get_tensor_details()
+    details = Interpreter(str(small.path)).get_tensor_details()
     kernels = [t for t in details if "encoder_0" in t["name"] and "MatMul" in t["name"] and len(t["shape"]) == 2]
     assert any(t["dtype"] == np.int8 for t in kernels)
 
 
 def test_int8_export_that_differs_too_much_keeps_last_kernels_in_float(run, tmp_path, monkeypatch):
     monkeypatch.setattr(FORMATS["tflite"], "limits", lambda options: Limits(mean=0.02, ssim=2.0))
+    monkeypatch.setattr("keras_a2i.exporters.tflite.MAX_FLOAT_LAYERS", 1)
     with pytest.raises(ExportError, match=r"an SSIM of at least 2.0. Received: .* on 30 inputs. Nothing was written"):
         export(run, tmp_path / "model.tflite", quantize="int8")
     assert not list(tmp_path.iterdir())
     calls = []
+    monkeypatch.setattr("keras_a2i.exporters.tflite.MAX_FLOAT_LAYERS", 2)
 
     def compare(model, predict, inputs, limits):
         calls.append(limits.ssim)
