@@ -34,15 +34,19 @@ def _generate(x):
     )(x)
 
 
-def _compile(model):
+def _compile(model, *, train=True):
     """With a loss that isn't registered and a lambda as a metric, and trained for a step."""
 
     def own_loss(real, images):
         return keras.ops.mean(keras.ops.abs(real - images))
 
     model.compile("adam", loss=own_loss, metrics=[lambda real, images: keras.ops.mean(images), keras.losses.Huber()])
+    if not train:
+        return model
     shape = (2, *model.input_shape[1:])
+    model.run_eagerly = True
     model.train_on_batch(np.ones(shape, np.float32) * 0.1, np.zeros((2, *model.output_shape[1:]), np.float32))
+    model.run_eagerly = False
     return model
 
 
@@ -66,7 +70,8 @@ def _mobilenet_model():
         include_preprocessing=False,
         minimalistic=True,
     )
-    return _compile(keras.Model(inputs, _generate(net(layers.Concatenate()([x, x, x])))))
+    # Not trained: to trace its step takes longer than to export it.
+    return _compile(keras.Model(inputs, _generate(net(layers.Concatenate()([x, x, x])))), train=False)
 
 
 @pytest.mark.training
