@@ -23,14 +23,14 @@ MAX_LINES = 150
 @pytest.mark.usefixtures("untrained")
 def test_python_of_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    image = keras_a2i.ImageConfig(size=32)
+    image = keras_a2i.ImageConfig(size=16)
     sources = keras_a2i.open_sources(["synthetic:surf:24"], image=image)
     keras_a2i.build_records(sources, "records", image=image, split=keras_a2i.SplitSpec(guard=0), workers=1)
     soundfile.write("song.wav", np.zeros((50_000, 2)), 44_100)
     (code,) = python_blocks(README)
     names = {}
     exec(code, names)
-    assert names["images"].shape == (2, 32, 32, 3)
+    assert names["images"].shape == (2, 16, 16, 3)
     assert len(names["report"].pairs()) == names["records"].counts["val"]
     for path in ("run/model.keras", "report.html", "model.tflite", "images/0001.png"):
         assert pathlib.Path(path).is_file(), path
