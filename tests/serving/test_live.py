@@ -14,9 +14,11 @@ import types
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner
 from PIL import Image
 from support.networks import tiny_network
 
+from keras_a2i.cli.main import cli
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import MissingPackageError, SourceError, UsageError
 from keras_a2i.models.model_file import ModelMetadata, save_model
@@ -405,12 +407,13 @@ def test_live_command_plays_a_file_and_ends_with_a_summary_on_a_signal(tmp_path)
     save_model(tiny_network(image_size=16), tmp_path / "m.keras", ModelMetadata(image=ImageConfig(size=16)))
     soundfile.write(tmp_path / "short.wav", np.zeros(RATE), RATE)
     soundfile.write(tmp_path / "long.wav", np.zeros(60 * RATE), RATE)
+    arguments = ["live", str(tmp_path / "m.keras")]
     code = "from keras_a2i.cli.main import main; main()"
-    live = [sys.executable, "-c", code, "live", str(tmp_path / "m.keras")]
-    done = subprocess.run(
-        [*live, "--input", tmp_path / "short.wav", "--to", tmp_path / "png"], capture_output=True, text=True
+    live = [sys.executable, "-c", code, *arguments]
+    done = CliRunner().invoke(
+        cli, [*arguments, "--input", str(tmp_path / "short.wav"), "--to", str(tmp_path / "png")], catch_exceptions=False
     )
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.output
     assert "images in 1." in done.stdout and "latency from audio to image: median" in done.stdout
     assert 2 <= len(list((tmp_path / "png").iterdir())) <= 12
     process = subprocess.Popen(
