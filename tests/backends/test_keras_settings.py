@@ -92,7 +92,7 @@ def test_image_layers_keep_channels_last():
 def test_training_runs_under_any_global_setting(setting):
     keras.utils.set_random_seed(0)
     training = TrainingModel(small_model(), [MeanSquaredError(batch_size=8), Adversarial(0.01)])
-    training.compile(keras.optimizers.Adam(1e-3))
+    training.compile(keras.optimizers.Adam(1e-3), run_eagerly=True)
     losses = training.fit(FEATURES, IMAGES, epochs=2, verbose=0).history["loss"]
     assert np.isfinite(losses).all()
     autoencoder = ImageAutoencoder(training.generator, batch_size=8)

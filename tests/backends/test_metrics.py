@@ -52,7 +52,7 @@ def test_every_metric_in_fit_and_evaluate():
     )
     model.compile("adam", BatchScaledMSE(2), metrics=[spec.metric() for spec in METRICS.values()])
     features = np.random.default_rng(0).standard_normal((3, 5)).astype("float32")
-    history = model.fit(features, REAL, batch_size=2, epochs=1, verbose=0).history
+    history = model.fit(features, REAL, batch_size=3, epochs=1, verbose=0).history
     assert set(history) == {"loss", *METRICS}
     found = model.evaluate(features, REAL, verbose=0, return_dict=True)
     predicted = model.predict(features, verbose=0)
