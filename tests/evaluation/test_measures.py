@@ -11,11 +11,10 @@ from support.evaluation_pairs import evidence_of, make_pairs, measured, real_of,
 
 import keras_a2i.evaluation.evaluate  # noqa: F401  It registers the measures.
 from keras_a2i.evaluation import pairs as pairs_module
-from keras_a2i.evaluation import probes, realism_measures, response_measures
+from keras_a2i.evaluation import realism_measures, response_measures
 from keras_a2i.evaluation.contenders import shuffled_rows
 from keras_a2i.evaluation.measures import MEASURES, Value, compute_measures, measure
 from keras_a2i.evaluation.pairs import scaled
-from keras_a2i.evaluation.probes import factor_probe
 
 
 def test_swapped_is_1_for_images_that_follow_the_audio_and_half_for_constant_ones():
@@ -39,46 +38,6 @@ def test_galleries_are_of_120_where_there_are_more():
     constant = measured("gallery", np.zeros_like(real), held_out)
     assert constant.value == pytest.approx(1 / 120, abs=1e-3)
     assert measured("gallery", real[:10], make_pairs(10)).title == "finds its target among 10"
-
-
-@pytest.mark.training
-def test_own_source_is_measured_where_sources_are_known(monkeypatch):
-    monkeypatch.setattr(probes, "STEPS", 40)
-    train, held_out = (dataclasses.replace(p, sources=p.labels) for p in (striped(160, 0), striped(60, 1)))
-    real = real_of(held_out)
-    assert measured("own-source", real, held_out, train=train) == "sources and labels are the same"
-    train, held_out = (dataclasses.replace(p, labels=np.array([""] * len(p))) for p in (train, held_out))
-    evidence = dataclasses.replace(evidence_of(real, held_out, train), shuffled=np.transpose(real, (0, 2, 1, 3)))
-    found = MEASURES["own-source"].function(evidence)
-    assert found.value > 0.95 and found.reference < 0.05 and "of real images" in found.explanation
-    elsewhere = dataclasses.replace(held_out, sources=np.array(["new"] * 60))
-    assert "2 to 200 training sources" in measured("own-source", real, elsewhere, train=train)
-
-
-@pytest.mark.training
-def test_louder_audio_changes_images_in_order(monkeypatch):
-    monkeypatch.setattr(probes, "STEPS", 80)
-    probe = factor_probe(striped(160, 0))
-    waveforms = 0.2 * np.random.default_rng(0).standard_normal((10, 800)).astype(np.float32)
-    held_out = dataclasses.replace(make_pairs(10), waveforms=waveforms)
-
-    def bright(waveforms):
-        level = np.clip(np.sqrt(np.mean(waveforms**2, axis=1)) / 0.4, 0, 1)
-        return np.broadcast_to(2 * level[:, None, None, None] - 1, (len(waveforms), 32, 32, 3)).astype(np.float32)
-
-    def values_of(predict_fn, factors=probe):
-        options = {"predict_fn": predict_fn, "to_inputs": lambda x: x, "factors": factors}
-        evidence = evidence_of(real_of(held_out), held_out, **options)
-        return [MEASURES[id].function(evidence) for id in ("quieter", "louder")]
-
-    quieter, louder = values_of(bright)
-    assert quieter.value == pytest.approx(1) and louder.title == "louder is more shade"
-    assert louder.value == pytest.approx(1)
-    ignoring = values_of(lambda x: np.zeros((len(x), 32, 32, 3), np.float32))
-    assert [found.value for found in ignoring] == [0, 0]
-    assert values_of(lambda x: 1e-3 * bright(x))[0].value == 0
-    quieter, reason = values_of(bright, None)
-    assert quieter.value == pytest.approx(1) and reason == "the pairs have no hidden factors"
 
 
 def test_rank_correlation_equals_scipy_with_ties():
@@ -191,11 +150,11 @@ def test_neighbourhoods_equal_scikit_learn():
 @pytest.mark.training
 def test_image_encoder_of_one_seed_is_the_same(monkeypatch):
     monkeypatch.setattr(realism_measures, "FEATURE_STEPS", 6)
-    images = real_of(striped(64, 0))
-    first, again = (realism_measures.train_image_encoder(images, seed=4).get_weights() for _ in range(2))
-    for a, b in zip(first, again, strict=True):
+    images = real_of(striped(64, 0))[:, :16, :16]
+    first, again = (realism_measures.train_image_encoder(images, seed=4) for _ in range(2))
+    assert first.input_shape == (None, 16, 16, 3)
+    for a, b in zip(first.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert realism_measures.train_image_encoder(images[:, :16, :16], 0).input_shape == (None, 16, 16, 3)
 
 
 def test_measure_added_by_its_decorator_is_computed(monkeypatch):
