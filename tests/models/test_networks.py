@@ -90,7 +90,7 @@ def test_paper_network_initial_weights_follow_pytorch():
 
 
 @pytest.mark.training
-@pytest.mark.parametrize("size", [16, 64, 512])
+@pytest.mark.parametrize("size", [16, 512])
 @pytest.mark.parametrize("recipe", different_networks())
 def test_network_input_and_output(recipe, size):
     features = FeatureConfig(sample_rate=8000, duration=0.5)
@@ -106,11 +106,10 @@ def test_network_input_and_output(recipe, size):
 
 
 @pytest.mark.training
-@pytest.mark.parametrize("image_size", [16, 256])
 @pytest.mark.parametrize("name", sorted(set(different_networks()) - {"paper"}))
-def test_network_comes_in_three_sizes(name, image_size):
+def test_network_comes_in_three_sizes(name):
     counts = [
-        _count(encoder_generator(get_recipe(name, size=size), image_size=image_size, n_labels=10))
+        _count(encoder_generator(get_recipe(name, size=size), image_size=256, n_labels=10))
         for size in ("tiny", "base", "large")
     ]
     assert counts[0] <= 500_000 and counts[1] <= 3_000_000
