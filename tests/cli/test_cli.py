@@ -4,6 +4,7 @@ import csv
 import json
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -99,15 +100,13 @@ def test_inspect_prints_figures_and_writes_a_sheet(run, folder, within):
 
 
 @pytest.mark.training
-def test_inspect_finds_damage(run, folder, tmp_path):
-    import shutil
-
+def test_inspect_finds_damage(run, folder, tmp_path, within):
     shutil.copytree(folder / "rec", tmp_path / "rec")
     shard = next((tmp_path / "rec").glob("*.tfrecord"))
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 255
     shard.write_bytes(data)
-    result = keras_a2i("inspect", "rec", cwd=tmp_path)
+    result = within("inspect", "rec", cwd=tmp_path)
     assert result.returncode == 1 and f"damaged: {shard.name} has a different sha256" in result.stdout
 
 
@@ -122,14 +121,13 @@ def test_fit_reports_epochs_and_writes_a_run(run, folder):
 
 
 @pytest.mark.training
-def test_fit_resume_with_more_epochs(run, folder, tmp_path):
-    import shutil
-
+def test_fit_resume_with_more_epochs(run, folder, tmp_path, within):
     shutil.copytree(folder / "run", tmp_path / "run")
-    result = keras_a2i("fit", folder / "rec", "--out", tmp_path / "run", "--resume", "--epochs", 3)
+    arguments = ("fit", folder / "rec", "--out", tmp_path / "run", "--resume")
+    result = within(*arguments, "--epochs", 3, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "3 epochs, resumed at epoch 3" in result.stderr and "epoch 3/3" in result.stderr
-    again = keras_a2i("fit", folder / "rec", "--out", tmp_path / "run", "--resume")
+    again = within(*arguments, cwd=tmp_path)
     assert again.returncode == 0 and "nothing was trained" in again.stderr and "trained in" not in again.stdout
 
 
@@ -146,8 +144,8 @@ def test_recipes_are_listed_and_shown(within, tmp_path):
 
 
 @pytest.mark.training
-def test_export_and_generate_with_the_exported_file(run, folder):
-    result = keras_a2i("export", "run", "--out", "model.tflite", cwd=folder)
+def test_export_and_generate_with_the_exported_file(run, folder, within):
+    result = within("export", "run", "--out", "model.tflite", cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "operators, all built in:" in result.stdout and "differences of at most" in result.stdout
     assert "pairs of rec: " in result.stdout and "ms per image on one core" in result.stdout
@@ -155,7 +153,7 @@ def test_export_and_generate_with_the_exported_file(run, folder):
     soundfile.write(folder / "long.flac", rng.uniform(-0.1, 0.1, (100_000, 2)), 44_100)
     pictures = {}
     for model in ("run", "model.tflite"):
-        result = keras_a2i("generate", model, "long.flac", "0.wav", "3.wav", "--out", f"by-{model}", cwd=folder)
+        result = within("generate", model, "long.flac", "0.wav", "3.wav", "--out", f"by-{model}", cwd=folder)
         assert result.returncode == 0, result.stderr
         assert "long: 3 images" in result.stdout and "skipped: 3.wav can't be read as audio" in result.stderr
         names = sorted(p.name for p in (folder / f"by-{model}" / "long").glob("*.png"))
@@ -260,14 +258,19 @@ def test_debug_shows_the_traceback(folder):
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signal_ends_a_training_that_can_be_resumed(run, folder, tmp_path, number, status):
-    code = "from keras_a2i.cli.main import main; main()"
+    # A process that is started by a shell in the background ignores Ctrl-C, and so would its children.
+    heeded = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code = heeded + "from keras_a2i.cli.main import main; main()"
     options = ["--recipe", "features", "--size", "tiny", "--epochs", "100000"]
     arguments = ["fit", str(folder / "rec"), "--out", str(tmp_path / "run"), *options]
     process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True)
-    while not process.stderr.readline().startswith("epoch 2/"):
-        assert process.poll() is None
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    try:
+        while not process.stderr.readline().startswith("epoch 2/"):
+            assert process.poll() is None
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == status and "Training stopped after epoch" in err and "--resume" in err
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert not config["finished"] and (tmp_path / "run" / "model.keras").is_file()

@@ -9,6 +9,7 @@ from support.made_up_report import make_report
 from support.tone_source import ToneSource, build
 
 from keras_a2i.errors import UsageError
+from keras_a2i.evaluation import cross_validation
 from keras_a2i.evaluation.cross_validation import cross_validate, fold_splits, pooled_gains, source_fold_splits
 from keras_a2i.records.resplit import resplit
 from keras_a2i.records.splits import SplitSpec
@@ -48,7 +49,7 @@ def test_source_folds_hold_every_source_out_once_whole():
 @pytest.mark.usefixtures("untrained")
 def test_cross_validation_trains_every_fold_and_seed_and_repeats_none(tmp_path, monkeypatch):
     build(tmp_path / "records", ToneSource(n_sources=2, seconds=24), split=SplitSpec(guard=0))
-    settings = {"units": (8, 4), "base_channels": 4, "generator.channels": (4,)}
+    settings = {"units": (4,), "base_channels": 4, "generator.channels": (4,)}
     fit(tmp_path / "records", tmp_path / "run", recipe="features", settings=settings, epochs=1)
     arguments = (tmp_path / "run", tmp_path / "records", tmp_path / "folds")
     steps = []
@@ -64,10 +65,13 @@ def test_cross_validation_trains_every_fold_and_seed_and_repeats_none(tmp_path, 
     configurations = {report.configuration for report in found.reports}
     assert len(configurations) == 2 and "" not in configurations
     assert [row.cells[0].text for row in found.table().rows][1] == "block-1-of-2/run-seed-1"
-    written = (tmp_path / "folds" / "block-2-of-2" / "run-seed-1" / "model.keras").stat().st_mtime_ns
+    models = sorted((tmp_path / "folds").glob("*/*/model.keras"))
+    written = [path.stat().st_mtime_ns for path in models]
+    evaluated, reports = [], iter(found.reports)
+    monkeypatch.setattr(cross_validation, "evaluate", lambda run, *_, **__: evaluated.append(run) or next(reports))
     again = cross_validate(*arguments, folds=2, seeds=2)
-    assert again.reports[0].contenders[0].means == pytest.approx(means[0])
-    assert (tmp_path / "folds" / "block-2-of-2" / "run-seed-1" / "model.keras").stat().st_mtime_ns == written
+    assert again.gains == found.gains and evaluated == [path.parent for path in models]
+    assert len(models) == 4 and [path.stat().st_mtime_ns for path in models] == written
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     (tmp_path / "run" / "config.json").write_text(json.dumps(config | {"own_model": True}))
     with pytest.raises(UsageError, match=r"trains a recipe\. Received: .*, which trained an own model"):
