@@ -14,7 +14,9 @@ from keras_a2i.evaluation import pairs as pairs_module
 from keras_a2i.evaluation.baseline_scores import score_baselines
 from keras_a2i.evaluation.evaluate import evaluate
 from keras_a2i.evaluation.paper import PUBLISHED, row_fingerprint
+from keras_a2i.evaluation.train_network import train_network
 from keras_a2i.evaluation.verdict import LEVELS
+from keras_a2i.models import DenseEncoder, TransposedGenerator
 from keras_a2i.models.model_file import ModelMetadata, save_model
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.splits import SplitSpec
@@ -60,17 +62,44 @@ def test_model_that_remembers_is_exposed_by_the_leak_of_a_random_split(shore, ne
     assert report.measure("memorisation").value == 0
 
 
+class TrainedOnce:
+    """`train_network` for two reports: trains the networks of the first, and repeats that in those of the second.
+
+    They must have the same initial state and data, with which the same would be learned.
+    """
+
+    def __init__(self):
+        self.learned, self.repeats = [], None
+
+    def __call__(self, model, loss, inputs, targets, steps, **options):
+        given = [*(np.array(variable) for variable in model.variables), inputs, targets, steps]
+        if self.repeats is None:
+            train_network(model, loss, inputs, targets, steps, **options)
+            self.learned.append((given, model.get_weights()))
+            return
+        expected, weights = next(self.repeats)
+        for own, other in zip(given, expected, strict=True):
+            np.testing.assert_array_equal(own, other)
+        model.set_weights(weights)
+
+    def repeat(self):
+        self.repeats = iter(self.learned)
+
+
 @pytest.fixture(scope="module")
 def reports(shore, nearest_images):
     """Reports of one model twice, the second time with nothing kept in memory, and the steps of the first."""
-    steps = []
+    steps, trained = [], TrainedOnce()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("keras_a2i.evaluation.probes.STEPS", 80)
         patch.setattr("keras_a2i.evaluation.realism_measures.FEATURE_STEPS", 50)
+        for module in ("probes", "realism_measures"):
+            patch.setattr(f"keras_a2i.evaluation.{module}.train_network", trained)
         model = nearest_images(shore / "block", k=3)
         report = evaluate(model, shore / "block", model_name="run", progress=steps.append)
         patch.setattr(pairs_module, "MEMORY_BUDGET", 0)
         patch.setattr(contenders_module, "MEMORY_BUDGET", 0)
+        trained.repeat()
         return report, evaluate(model, shore / "block", model_name="run"), steps
 
 
@@ -150,12 +179,10 @@ def test_input_of_a_model_is_inferred_from_its_length(tones):
 @pytest.mark.training
 @pytest.mark.usefixtures("untrained")
 def test_style_is_sampled_automatically(tones, tmp_path):
-    recipe = keras_a2i.get_recipe("words-variational", size="tiny")
     manifest = Manifest.read(tones)
-    model = keras_a2i.encoder_generator(recipe, image_size=16, n_labels=2)
-    metadata = ModelMetadata(
-        features=manifest.features, image=manifest.image, input="waveform", style_units=recipe.style_units
-    )
+    parts = DenseEncoder(units=(8,), input="waveform"), TransposedGenerator(channels=(8,), base_channels=8)
+    model = keras_a2i.AudioToImage(*parts, image_size=16, style_units=2)
+    metadata = ModelMetadata(features=manifest.features, image=manifest.image, input="waveform", style_units=2)
     save_model(model, tmp_path / "m.keras", metadata)
     report = evaluate(tmp_path / "m.keras", tones)
     assert report.measure("variety").value >= 0 and report.measure("sample-labels") is not None
