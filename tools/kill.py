@@ -65,8 +65,11 @@ def digest(path: pathlib.Path) -> dict[str, str]:
         name = file.relative_to(path).as_posix() if path.is_dir() else file.name
         if not file.is_file() or name.startswith(("tensorboard", "state", "config.json", "history.csv", ".keras-a2i")):
             continue
-        if file.name == "records.json":
+        if file.name in ("records.json", "report.json"):
             found[name] = json.dumps(json.loads(file.read_text()) | {"command": ""})
+        elif file.name == "report.html":
+            # It quotes the command, whose output folder differs.
+            found[name] = str(file.read_text().rstrip().endswith("</html>"))
         else:
             found[name] = _weights(file) if file.suffix == ".keras" else hashlib.sha256(file.read_bytes()).hexdigest()
     return found
@@ -117,6 +120,8 @@ def commands(work: pathlib.Path) -> dict[str, Callable[[pathlib.Path, bool], lis
     """The commands by name: the output and whether it is the second run, to arguments."""
     records, model = str(work / "records"), str(work / "model")
     run(["build-records", "synthetic:surf:160", "--image-size", "32", "--out", records, "--workers", "1"])
+    labelled = str(work / "labelled")
+    run(["build-records", _write_words(work / "words"), "--image-size", "32", "--out", labelled, "--workers", "1"])
     run(["fit", records, "--out", model, *_SMALL, "--epochs", "2"])
     run(["export", model, "--out", str(work / "model.tflite")])
     import soundfile
@@ -133,6 +138,16 @@ def commands(work: pathlib.Path) -> dict[str, Callable[[pathlib.Path, bool], lis
 
         return arguments
 
+    def family(recipe: str, data: str, *options: str) -> Callable[[pathlib.Path, bool], list[str]]:
+        def arguments(out: pathlib.Path, again: bool) -> list[str]:
+            resumable = again and (out / "config.json").is_file()
+            new = ["--recipe", recipe, "--size", "tiny", "--batch-size", "32", "--set", "min_steps=0", *options]
+            return ["fit", data, "--out", str(out), *(["--resume"] if resumable else new)]
+
+        return arguments
+
+    first_part = ("--epochs", "12", "--set", "autoencoder_epochs=6")
+
     def build(workers: int) -> Callable[[pathlib.Path, bool], list[str]]:
         return lambda out, _: [
             *("build-records", "synthetic:surf:600", "--image-size", "32", "--out", str(out)),
@@ -148,9 +163,35 @@ def commands(work: pathlib.Path) -> dict[str, Callable[[pathlib.Path, bool], lis
         "fit": fit("--epochs", "60"),
         "fit-best": fit("--epochs", "60", "--restore-best-weights", "--patience", "20"),
         "fit-streamed": fit("--epochs", "30", "--cache", "never"),
+        "fit-paper": family("paper", records, "--epochs", "20"),
+        "fit-scenes": family("scenes", records, "--epochs", "12"),
+        "fit-words": family("words", labelled, "--epochs", "12"),
+        "fit-adversarial": family("words-adversarial", labelled, *first_part),
+        "fit-aligned": family("words-aligned", labelled, *first_part),
+        "export": overwriting("export", model),
+        "export-saved": overwriting("export", model, "--format", "saved-model"),
+        "evaluate": lambda out, _: ["evaluate", model, records, "--out", str(out)],
         "generate": overwriting("generate", tflite, sound),
         "generate-video": overwriting("generate", tflite, sound, "--video", "--fps", "10"),
     }
+
+
+def _write_words(folder: pathlib.Path) -> str:
+    """Writes a pairs.csv: tones of four heights, each beside an image of one colour; returns its path."""
+    import PIL.Image
+    import soundfile
+
+    folder.mkdir()
+    rng, lines = np.random.default_rng(0), ["audio,image,label,source"]
+    for number in range(96):
+        label, name = number % 4, f"{number:03}"
+        wave = 0.3 * np.sin(2 * np.pi * (300 + 250 * label) * np.arange(16_000) / 16_000)
+        soundfile.write(folder / f"{name}.wav", wave + 0.01 * rng.standard_normal(16_000), 16_000)
+        image = np.uint8(rng.integers(0, 40, (32, 32, 3)) + 50 * label)
+        PIL.Image.fromarray(image).save(folder / f"{name}.png")
+        lines.append(f"{name}.wav,{name}.png,{label},speaker-{number % 6}")
+    (folder / "pairs.csv").write_text("\n".join(lines) + "\n")
+    return str(folder / "pairs.csv")
 
 
 def main() -> None:
