@@ -1,8 +1,10 @@
-"""What each recipe's images are worth on three benchmarks: trains, evaluates, and writes the table of the README.
+"""What each recipe's images are worth on four benchmarks: trains, evaluates, and writes the table of the README.
 
-    python tools/benchmark_quality.py OUT --digits pairs.csv --videos VIDEOS/ [--seeds 3] [--only words] [--readme]
+    python tools/benchmark_quality.py OUT --digits pairs.csv --instruments pairs.csv --videos VIDEOS/
+        [--seeds 3] [--only words] [--readme docs/results.md]
 
-Digits: spoken digits to handwritten ones at 32 pixels, grey, one speaker held out at a time, mean of the folds. Surf:
+Digits: spoken digits to handwritten ones at 32 pixels, grey, one speaker held out at a time, mean of the folds.
+Instruments: sounds to drawings of what makes them at 64 pixels, one sound font held out at a time. Surf:
 `synthetic:surf:1600` at 64 pixels, split in blocks. Clips: a folder of videos at 64 pixels, split in blocks. Every
 figure comes from `evaluate` on held-out pairs. Each training with its report goes to a folder of its own below OUT; one
 that exists is not repeated, so an interrupted call resumes where it was. Trainings named first run first.
@@ -42,7 +44,12 @@ class Row:
 
 ROWS = (
     Row("digits", "words-adversarial"),
+    Row("digits", "words-exemplars"),
+    Row("instruments", "words-exemplars"),
+    Row("instruments", "words-adversarial"),
     Row("surf", "scenes-many"),
+    Row("surf", "exemplars"),
+    Row("clips", "exemplars"),
     Row("clips", "scenes"),
     Row("digits", "words"),
     Row("digits", "words-aligned"),
@@ -63,10 +70,10 @@ def build(benchmark: str, out: pathlib.Path, data: dict[str, pathlib.Path | None
     elif benchmark == "clips":
         image, split, given = ImageConfig(size=64), {"": a2i.SplitSpec(kind="block")}, data["clips"]
     else:
-        with data["digits"].open(newline="", encoding="utf-8") as file:
-            speakers = sorted({row["source"] for row in csv.DictReader(file)})
-        image, given = ImageConfig(size=32, channels=1), data["digits"]
-        split = {name: a2i.SplitSpec(kind="source", holdout=(name,)) for name in speakers}
+        with data[benchmark].open(newline="", encoding="utf-8") as file:
+            held_out = sorted({row["source"] for row in csv.DictReader(file)})
+        image = ImageConfig(size=32, channels=1) if benchmark == "digits" else ImageConfig(size=64)
+        given, split = data[benchmark], {name: a2i.SplitSpec(kind="source", holdout=(name,)) for name in held_out}
     folders = {}
     for fold, spec in split.items():
         folders[fold] = out / "records" / "-".join(filter(None, (benchmark, fold)))
@@ -117,10 +124,24 @@ def mean_of(parts: list[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([part[name] for part in parts])) for name in shared}
 
 
+REALISM = (
+    ("real or generated: equal error", "two-sample", "{:.0%}"),
+    ("on foreign audio", "two-sample-foreign", "{:.0%}"),
+    ("density", "density", "{:.2f}"),
+    ("coverage", "coverage", "{:.2f}"),
+    ("memorisation", "memorisation", "{:.2f}"),
+)
 SHOWN = {
+    "instruments": (
+        ("image named", "label-generated", "{:.1%}"),
+        ("real", "label-real", "{:.1%}"),
+        *REALISM,
+        ("samples: variety", "variety", "{:.2f}"),
+    ),
     "digits": (
         ("digit named", "label-generated", "{:.1%}"),
         ("real", "label-real", "{:.1%}"),
+        *REALISM,
         ("sharpness", "sharpness", "{:.0%}"),
         ("SSIM", "ssim", "{:.3f}"),
         ("samples: variety", "variety", "{:.2f}"),
@@ -130,6 +151,7 @@ SHOWN = {
     ),
     "surf": (
         ("SSIM", "ssim", "{:.3f}"),
+        *REALISM,
         ("sharpness", "sharpness", "{:.0%}"),
         ("R@1 of 120", "gallery", "{:.1%}"),
         ("follows a swapped audio", "swapped", "{:.1%}"),
@@ -137,6 +159,7 @@ SHOWN = {
     ),
     "clips": (
         ("right clip named", "own-source", "{:.0%}"),
+        *REALISM,
         ("gain over shuffled", "gain-over-shuffled", "{:+.3f}"),
         ("p", "p", "{:.4f}"),
         ("sharpness", "sharpness", "{:.0%}"),
@@ -173,13 +196,14 @@ def write_readme(readme: pathlib.Path, lines: list[str]) -> None:
 @click.command()
 @click.argument("out", type=click.Path(path_type=pathlib.Path))
 @click.option("--digits", type=click.Path(exists=True, path_type=pathlib.Path), help="pairs.csv of spoken digits.")
+@click.option("--instruments", type=click.Path(exists=True, path_type=pathlib.Path), help="pairs.csv of instruments.")
 @click.option("--videos", type=click.Path(exists=True, path_type=pathlib.Path), help="A folder of videos.")
 @click.option("--seeds", default=1, show_default=True, help="Trainings of each row and fold.")
 @click.option("--only", multiple=True, help="Recipes or benchmarks to run; the tables show all that is there.")
 @click.option("--readme", type=click.Path(exists=True, path_type=pathlib.Path), help="Write the tables into this file.")
-def main(out, digits, videos, seeds, only, readme):
+def main(out, digits, instruments, videos, seeds, only, readme):
     """Run what isn't finished and print the tables."""
-    data = {"digits": digits, "clips": videos}
+    data = {"digits": digits, "instruments": instruments, "clips": videos}
     found: dict[str, dict[Row, list[dict]]] = {}
     for row in ROWS:
         for fold, records in build(row.benchmark, out, data).items():

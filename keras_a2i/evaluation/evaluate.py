@@ -29,7 +29,8 @@ from keras_a2i.version import library_versions
 
 # These register their measures, in this order.
 import keras_a2i.evaluation.response_measures  # isort: skip
-import keras_a2i.evaluation.realism_measures  # noqa: F401  isort: skip
+import keras_a2i.evaluation.realism_measures  # isort: skip
+import keras_a2i.evaluation.two_sample_measures  # noqa: F401  isort: skip
 
 EXAMPLES_EACH = 4
 _NO_SILENCE = "the sources state no audio from which the features were computed"

@@ -93,7 +93,9 @@ def reports(shore, nearest_images):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("keras_a2i.evaluation.probes.STEPS", 80)
         patch.setattr("keras_a2i.evaluation.realism_measures.FEATURE_STEPS", 50)
-        for module in ("probes", "realism_measures"):
+        patch.setattr("keras_a2i.evaluation.two_sample_measures.STEPS", 20)
+        patch.setattr("keras_a2i.evaluation.two_sample_measures.CUTS", 1)
+        for module in ("probes", "realism_measures", "two_sample"):
             patch.setattr(f"keras_a2i.evaluation.{module}.train_network", trained)
         model = nearest_images(shore / "block", k=3)
         report = evaluate(model, shore / "block", model_name="run", progress=steps.append)

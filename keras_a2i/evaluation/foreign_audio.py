@@ -1,0 +1,79 @@
+"""Audio that no training set of scenes or words holds: tones, noise, clicks, sweeps and vowels, rendered."""
+
+import numpy as np
+
+KINDS = ("tone", "noise", "clicks", "sweep", "vowel")
+_LOWEST, _HIGHEST = 0.005, 0.3
+"""Frequencies in cycles per sample: 80 Hz to 4.8 kHz at 16 kHz."""
+_FORMANTS = ((0.044, 0.075), (0.025, 0.125), (0.02, 0.06), (0.03, 0.11), (0.038, 0.07))
+
+
+def foreign_audio(n: int, n_samples: int, seed: int = 0) -> np.ndarray:
+    """Renders clips that are unlike any scene, of each kind in turn, at levels from -40 to -6 dB of full scale.
+
+    Args:
+        n: number of clips.
+        n_samples: length of each.
+        seed: random seed.
+
+    Returns:
+        float32 (n, n_samples) in [-1, 1].
+    """
+    rng = np.random.default_rng(seed)
+    clips = [_RENDER[KINDS[i % len(KINDS)]](n_samples, rng) for i in range(n)]
+    levels = 10 ** (rng.uniform(-40, -6, n) / 20)
+    return np.stack([level * clip / np.abs(clip).max() for level, clip in zip(levels, clips, strict=True)]).astype(
+        np.float32
+    )
+
+
+def _frequency(rng: np.random.Generator) -> float:
+    return float(np.exp(rng.uniform(np.log(_LOWEST), np.log(_HIGHEST))))
+
+
+def _tone(n: int, rng: np.random.Generator) -> np.ndarray:
+    frequency, partials = _frequency(rng), rng.integers(1, 6)
+    time = np.arange(n)
+    return sum(np.sin(2 * np.pi * k * frequency * time) / k for k in range(1, partials + 1) if k * frequency < 0.5)
+
+
+def _noise(n: int, rng: np.random.Generator) -> np.ndarray:
+    """White to brown: the power falls by a random power of the frequency."""
+    spectrum = np.fft.rfft(rng.standard_normal(n))
+    spectrum *= np.maximum(np.fft.rfftfreq(n), 1 / n) ** -rng.uniform(0, 1)
+    return np.fft.irfft(spectrum, n)
+
+
+def _clicks(n: int, rng: np.random.Generator) -> np.ndarray:
+    clip = 1e-3 * rng.standard_normal(n)
+    clip[:: max(1, n // int(rng.integers(1, 30)))] = 1.0
+    return clip
+
+
+def _sweep(n: int, rng: np.random.Generator) -> np.ndarray:
+    frequencies = np.geomspace(_frequency(rng), _frequency(rng), n)
+    return np.sin(2 * np.pi * np.cumsum(frequencies))
+
+
+def _vowel(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Pulses of a voice through two resonances, whose frequencies glide from one vowel to another."""
+    from_vowel, to_vowel = rng.integers(0, len(_FORMANTS), 2)
+    pitch = 0.0075 * rng.uniform(0.8, 2.2)
+    pulses = np.diff(np.floor(pitch * np.arange(n + 1)))
+    clip = np.zeros(n)
+    for start, stop in zip(_FORMANTS[from_vowel], _FORMANTS[to_vowel], strict=True):
+        clip += _resonance(pulses, np.linspace(start, stop, n))
+    return clip
+
+
+def _resonance(x: np.ndarray, frequencies: np.ndarray, width: float = 0.006) -> np.ndarray:
+    """A resonance of a varying frequency, in cycles per sample: every pulse starts a decaying oscillation."""
+    phase, decay = 2 * np.pi * np.cumsum(frequencies), np.exp(-np.pi * width)
+    out, level = np.empty(len(x)), 0.0
+    for i, pulse in enumerate(x):
+        level = decay * level + pulse
+        out[i] = level
+    return out * np.sin(phase)
+
+
+_RENDER = {"tone": _tone, "noise": _noise, "clicks": _clicks, "sweep": _sweep, "vowel": _vowel}

@@ -1,0 +1,98 @@
+"""Measures of realism that blur, noise and checkerboards can't meet, for held-out and for foreign audio."""
+
+import numpy as np
+
+from keras_a2i.evaluation.foreign_audio import foreign_audio
+from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
+from keras_a2i.evaluation.pairs import Rows, chunks_of, spread_rows
+from keras_a2i.evaluation.two_sample import CUTS, STEPS, draw_patches, two_sample_error
+from keras_a2i.media.conversion import from_uint8
+
+MIN_TRAIN, MIN_HELD_OUT = 40, 20
+_MAX_IMAGES = 256
+_N_FOREIGN = 100
+_TOO_FEW = f"it needs {MIN_TRAIN} training and {MIN_HELD_OUT} held-out pairs or more"
+
+
+@measure("two-sample", "equal error, real or generated")
+def two_sample(evidence: Evidence) -> Value | str:
+    """How often a classifier of patches, trained for it, takes generated images for real ones: 50 % is perfect.
+
+    The mean of three cuts into images to train on and images to judge; beside it training images in place of
+    generated ones.
+    """
+    if _too_few(evidence):
+        return _TOO_FEW
+    generated = draw_patches(evidence.generated, _spread(evidence.generated), evidence.seed)
+    value = _error(_real_patches(evidence), generated, evidence)
+    return Value(value, _error_of_real_images(evidence), "realism: 0.5 where nothing tells them apart; beside it real")
+
+
+@measure("two-sample-foreign", "equal error on foreign audio")
+def two_sample_on_foreign_audio(evidence: Evidence) -> Value | str:
+    """As `two-sample`, for images of audio that is unlike the training set: tones, noise, clicks, sweeps, vowels."""
+    if _too_few(evidence):
+        return _TOO_FEW
+    if evidence.train.waveforms is None or evidence.to_inputs is None:
+        return "the records hold no audio"
+    inputs = evidence.to_inputs(foreign_audio(_N_FOREIGN, evidence.train.waveforms.shape[1], evidence.seed))
+    images = evidence.predict_fn(inputs)
+    patches = draw_patches(images, np.arange(len(images)), evidence.seed)
+    value = _error(_real_patches(evidence), patches, evidence)
+    return Value(value, _error_of_real_images(evidence), f"{_N_FOREIGN} rendered sounds; beside it real images")
+
+
+@measure("speckle", "speckle", better="lower")
+def speckle(evidence: Evidence) -> Value:
+    """Isolated pixels in flat regions: mean difference from the median of the nine around, where these vary least.
+
+    Noise raises it, and so meets a measure of sharpness without being sharp.
+    """
+    generated, real = (
+        np.mean([_speckle_of(image) for rows in chunks_of(len(chosen), 64) for image in images[chosen[rows]]])
+        for images in (evidence.generated, evidence.held_out.images)
+        for chosen in [_spread(images)]
+    )
+    return Value(generated, real, "mean deviation of single pixels in flat regions, in grey levels; beside it real")
+
+
+def _speckle_of(image: np.ndarray) -> float:
+    """Mean absolute difference from the median of nine over the quarter of pixels whose surroundings vary least."""
+    grey = (from_uint8(image) if image.dtype == np.uint8 else image).mean(axis=-1)
+    size = grey.shape[0]
+    padded = np.pad(grey, 1, mode="edge")
+    around = np.stack([padded[y : y + size, x : x + size] for y in range(3) for x in range(3)])
+    median = np.median(around, axis=0)
+    # What one pixel adds doesn't count among its surroundings: the spread of the middle seven of nine.
+    spread = np.diff(np.sort(around, axis=0)[[1, 7]], axis=0)[0]
+    flat = spread <= np.quantile(spread, 0.25)
+    return float(np.abs(grey - median)[flat].mean() * 127.5)
+
+
+def _too_few(evidence: Evidence) -> bool:
+    return len(evidence.train) < MIN_TRAIN or len(evidence.held_out) < MIN_HELD_OUT
+
+
+def _spread(images: Rows) -> np.ndarray:
+    return spread_rows(images.shape[0], _MAX_IMAGES)
+
+
+@shared
+def _real_patches(evidence: Evidence) -> np.ndarray:
+    """Of held-out images and, for more of them to learn from, of training images."""
+    parts = [evidence.held_out.images, evidence.train.images]
+    return np.concatenate([draw_patches(images, _spread(images), evidence.seed + 1) for images in parts])
+
+
+@shared
+def _error_of_real_images(evidence: Evidence) -> float:
+    """The error rate between held-out and training images."""
+    held_out, train = (
+        draw_patches(images, _spread(images), evidence.seed + 2)
+        for images in (evidence.held_out.images, evidence.train.images)
+    )
+    return _error(held_out, train, evidence)
+
+
+def _error(real: np.ndarray, generated: np.ndarray, evidence: Evidence) -> float:
+    return two_sample_error(real, generated, evidence.seed, cuts=CUTS, steps=STEPS)

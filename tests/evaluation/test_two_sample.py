@@ -1,0 +1,139 @@
+"""The judge of patches exposes constructed frauds, and foreign audio is what it says."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from support.evaluation_pairs import evidence_of, make_pairs, measured, real_of
+
+from keras_a2i.datasets.surf import SurfSource
+from keras_a2i.evaluation import two_sample_measures
+from keras_a2i.evaluation.foreign_audio import KINDS, foreign_audio
+from keras_a2i.evaluation.measures import MEASURES
+from keras_a2i.evaluation.two_sample import PATCHES_PER_IMAGE, draw_patches, equal_error_rate, two_sample_error
+from keras_a2i.evaluation.two_sample_measures import _speckle_of
+from keras_a2i.media.conversion import from_uint8
+
+
+def test_equal_error_rate_is_where_both_kinds_of_errors_are_equal():
+    is_real = np.array([True] * 5 + [False] * 5)
+    assert equal_error_rate(np.arange(10.0)[::-1], is_real) == 0
+    assert equal_error_rate(np.arange(10.0), is_real) == 1
+    # Two of five real ones lie below two of five others.
+    scores = np.array([9.0, 8, 7, 3, 2, 6, 5, 1, 0.5, 0.2])
+    assert equal_error_rate(scores, is_real) == pytest.approx(0.4)
+    rng = np.random.default_rng(0)
+    assert equal_error_rate(rng.standard_normal(4000), np.arange(4000) % 2 == 0) == pytest.approx(0.5, abs=0.03)
+
+
+def test_patches_are_parts_of_their_images_and_repeat_with_the_seed():
+    images = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3)).astype(np.uint8)
+    rows = np.array([2, 0])
+    patches = draw_patches(images, rows, 5)
+    assert patches.shape == (2, PATCHES_PER_IMAGE, 32, 32, 3) and patches.dtype == np.float32
+    np.testing.assert_array_equal(patches, draw_patches(images, rows, 5))
+    windows = np.lib.stride_tricks.sliding_window_view(from_uint8(images[2]), (32, 32, 3)).reshape(-1, 32, 32, 3)
+    for patch in patches[0]:
+        assert any(np.array_equal(window, p) for p in (patch, patch[:, ::-1]) for window in windows)
+    small = np.zeros((2, 16, 16, 1), np.float32)
+    assert draw_patches(small, np.arange(2), 0).shape == (2, PATCHES_PER_IMAGE, 16, 16, 1)
+
+
+@pytest.fixture(scope="module")
+def shores():
+    """Rendered images, float32 (120, 32, 32, 3) in [-1, 1]."""
+    from keras_a2i.config import FeatureConfig, ImageConfig
+
+    source = SurfSource(120, features=FeatureConfig(), image=ImageConfig(size=32))
+    pairs = [pair for unit in source.plan().units for pair in source.read(unit)]
+    return from_uint8(np.stack([pair.image for pair in pairs]))
+
+
+def _blurred(images):
+    return sum(np.roll(images, (y, x), (1, 2)) for y in (-1, 0, 1) for x in (-1, 0, 1)) / 9
+
+
+def _speckled(images):
+    return np.clip(images + 0.1 * np.random.default_rng(1).standard_normal(images.shape), -1, 1).astype(np.float32)
+
+
+def _checkered(images):
+    return np.clip(images + 0.06 * (np.indices((32, 32)).sum(axis=0) % 2 * 2 - 1)[..., None], -1, 1).astype(np.float32)
+
+
+def _repeated(images):
+    return np.repeat(images[:1], len(images), axis=0)
+
+
+@pytest.mark.training
+def test_frauds_are_told_from_real_images_and_real_ones_are_not(shores):
+    real, others = shores[::2], shores[1::2]
+    rows = np.arange(len(real))
+
+    def error(images):
+        return two_sample_error(draw_patches(real, rows, 0), draw_patches(images, rows, 1), 0, cuts=1, steps=150)
+
+    assert error(others) > 0.4
+    for fraud in (_blurred, _speckled, _checkered, _repeated):
+        assert error(fraud(others)) < 0.2, fraud.__name__
+
+
+def test_speckle_measures_noise_but_not_edges(shores):
+    levels = [np.mean([_speckle_of(np.asarray(i)) for i in images]) for images in (shores, _speckled(shores))]
+    assert levels[1] > 3 * levels[0]
+    edges = np.repeat(np.repeat(np.random.default_rng(0).uniform(-1, 1, (4, 4, 3)), 8, axis=0), 8, axis=1)
+    assert _speckle_of(edges) < 1e-6
+    noise = np.random.default_rng(2).normal(0, 0.02, (64, 64, 1))
+    scipy_signal = pytest.importorskip("scipy.ndimage")
+    median = scipy_signal.median_filter(noise[..., 0], 3, mode="nearest")
+    whole = np.abs(noise[..., 0] - median).mean() * 127.5
+    assert 0.3 * whole < _speckle_of(noise) < whole
+
+
+def test_foreign_audio_is_loud_enough_varied_and_repeatable():
+    clips = foreign_audio(20, 8000, seed=3)
+    assert clips.shape == (20, 8000) and clips.dtype == np.float32
+    np.testing.assert_array_equal(clips, foreign_audio(20, 8000, seed=3))
+    peaks = 20 * np.log10(np.abs(clips).max(axis=1))
+    assert (peaks >= -40.01).all() and (peaks <= -5.99).all()
+    spectra = np.abs(np.fft.rfft(clips[: len(KINDS)] / np.abs(clips[: len(KINDS)]).max(axis=1, keepdims=True)))
+    flatness = dict(zip(KINDS, np.exp(np.log(spectra + 1e-9).mean(axis=1)) / spectra.mean(axis=1), strict=True))
+    # A tone is a few lines, noise is everywhere.
+    assert flatness["tone"] < 0.3 < flatness["noise"]
+
+
+def test_measures_of_realism_compare_own_and_foreign_audio_with_real_images(monkeypatch):
+    """The classifier is replaced by one that takes an image for real as far as it isn't grey."""
+
+    def error(real, generated, seed, *, cuts, steps):
+        return float(0.5 * min(1, np.ptp(generated) / np.ptp(real)))
+
+    monkeypatch.setattr(two_sample_measures, "two_sample_error", error)
+    train, held_out = make_pairs(40), make_pairs(20, seed=1)
+    real, grey = real_of(held_out), np.zeros((20, 16, 16, 3), np.float32)
+    for images, expected in ((real, 0.5), (grey, 0.0)):
+        found = measured("two-sample", images, held_out, train=train)
+        assert (found.value, found.reference) == (pytest.approx(expected, abs=0.01), pytest.approx(0.5, abs=0.01))
+    assert "40 training and 20 held-out" in measured("two-sample", real, held_out)
+    assert measured("two-sample-foreign", real, held_out, train=train) == "the records hold no audio"
+
+    heard = []
+
+    def to_inputs(waveforms):
+        heard.append(waveforms.shape)
+        return waveforms[:, :6]
+
+    with_audio = dataclasses.replace(train, waveforms=np.zeros((40, 800), np.float32))
+    evidence = evidence_of(
+        real, held_out, with_audio, to_inputs=to_inputs, predict_fn=lambda x: np.zeros((len(x), 16, 16, 3), np.float32)
+    )
+    found = MEASURES["two-sample-foreign"].function(evidence)
+    assert (found.value, heard) == (0.0, [(100, 800)])
+
+
+def test_speckle_of_a_model_is_beside_that_of_real_images():
+    held_out = make_pairs(20)
+    flat = dataclasses.replace(held_out, images=np.full((20, 16, 16, 3), 90, np.uint8))
+    noise = 0.05 * np.random.default_rng(0).standard_normal((20, 16, 16, 3)).astype(np.float32)
+    found = measured("speckle", real_of(flat) + noise, flat)
+    assert found.reference == 0 and found.value > 1
