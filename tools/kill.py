@@ -165,6 +165,7 @@ def commands(work: pathlib.Path) -> dict[str, Callable[[pathlib.Path, bool], lis
         "fit-streamed": fit("--epochs", "30", "--cache", "never"),
         "fit-paper": family("paper", records, "--epochs", "20"),
         "fit-scenes": family("scenes", records, "--epochs", "12"),
+        "fit-exemplars": family("exemplars", records, "--epochs", "12"),
         "fit-words": family("words", labelled, "--epochs", "12"),
         "fit-adversarial": family("words-adversarial", labelled, *first_part),
         "fit-aligned": family("words-aligned", labelled, *first_part),

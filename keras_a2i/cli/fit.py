@@ -12,6 +12,7 @@ from keras_a2i.cli.progress import format_seconds
 from keras_a2i.cli.terminal import echo
 from keras_a2i.errors import UsageError
 from keras_a2i.recipes import check_recipe_name, recipe_names
+from keras_a2i.recipes.default_recipe import choose_recipe
 from keras_a2i.records.records import Records
 from keras_a2i.training.run_folder import RunFolder
 
@@ -84,6 +85,9 @@ def command(records, out, settings, size, input_, no_augment, cache, **options):
     records = Records(records)
     if not options["resume"]:
         RunFolder(out).check_free(overwrite=options["overwrite"])
+        if options["recipe"] is None:
+            options["recipe"], reason = choose_recipe(records)
+            echo(f"The recipe is {options['recipe']}: {reason}", err=True)
 
     from keras_a2i.training.fit import fit
 

@@ -24,7 +24,7 @@ def command(name):
         purpose, result = describe_recipe(known)
         echo(f"{known:20} {purpose}")
         echo(textwrap.fill(result, _WIDTH, initial_indent="    ", subsequent_indent="    "))
-    echo("Without --recipe, fit chooses words-adversarial, scenes, scenes-many or features by the records.")
+    echo("Without --recipe, fit chooses exemplars, scenes-many, words-adversarial or features by the records.")
 
 
 def _as_typed(value: object) -> str:

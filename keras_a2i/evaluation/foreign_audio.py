@@ -1,4 +1,7 @@
-"""Audio that no training set of scenes or words holds: tones, noise, clicks, sweeps and vowels, rendered."""
+"""Rendered audio that is unlike recordings of scenes: tones, noise, clicks, sweeps and vowels.
+
+A training set of tones or of speech holds something like a part of it.
+"""
 
 import numpy as np
 
@@ -9,7 +12,7 @@ _FORMANTS = ((0.044, 0.075), (0.025, 0.125), (0.02, 0.06), (0.03, 0.11), (0.038,
 
 
 def foreign_audio(n: int, n_samples: int, seed: int = 0) -> np.ndarray:
-    """Renders clips that are unlike any scene, of each kind in turn, at levels from -40 to -6 dB of full scale.
+    """Renders clips of each kind in turn, at levels from -40 to -6 dB of full scale.
 
     Args:
         n: number of clips.
@@ -60,6 +63,7 @@ def _vowel(n: int, rng: np.random.Generator) -> np.ndarray:
     from_vowel, to_vowel = rng.integers(0, len(_FORMANTS), 2)
     pitch = 0.0075 * rng.uniform(0.8, 2.2)
     pulses = np.diff(np.floor(pitch * np.arange(n + 1)))
+    pulses[0] = 1
     clip = np.zeros(n)
     for start, stop in zip(_FORMANTS[from_vowel], _FORMANTS[to_vowel], strict=True):
         clip += _resonance(pulses, np.linspace(start, stop, n))

@@ -15,7 +15,7 @@ _WIDTHS = (24, 32, 48)
 
 
 def draw_patches(images: Rows, rows: np.ndarray, seed: int) -> np.ndarray:
-    """Cuts patches at random places, half of them mirrored.
+    """Cuts patches at random places, half of them mirrored; of images up to 32 pixels, the whole image.
 
     Args:
         images: uint8, or float32 in [-1, 1], (n, size, size, channels), by row number.
@@ -63,7 +63,9 @@ def two_sample_error(
         x, y = _balanced(known_real, known_generated, rng)
         train_network(classifier, keras.losses.BinaryCrossentropy(from_logits=True), x, y, steps)
         x, y = _balanced(other_real, other_generated, rng)
-        errors.append(equal_error_rate(classifier.predict(x, batch_size=256, verbose=0)[:, 0], y[:, 0] > 0))
+        # Eagerly: a function traced for a few batches would cost more than it saves.
+        scores = [keras.ops.convert_to_numpy(classifier(x[i : i + 256], training=False)) for i in range(0, len(x), 256)]
+        errors.append(equal_error_rate(np.concatenate(scores)[:, 0], y[:, 0] > 0))
     return float(np.mean(errors))
 
 
@@ -71,14 +73,19 @@ def equal_error_rate(scores: np.ndarray, is_real: np.ndarray) -> float:
     """Returns the error rate at the threshold where as many real as generated patches are taken for the other.
 
     Args:
-        scores: float (n,), higher for what is taken to be real.
+        scores: float (n,), finite, higher for what is taken to be real.
         is_real: bool (n,), with both values among them.
     """
-    real = is_real[np.argsort(-scores, kind="stable")]
-    missed = 1 - np.cumsum(real) / real.sum()
-    mistaken = np.cumsum(~real) / (~real).sum()
-    nearest = np.argmin(np.abs(missed - mistaken))
-    return float((missed[nearest] + mistaken[nearest]) / 2)
+    order = np.argsort(-scores)
+    sorted_scores, real = scores[order], is_real[order]
+    # Equal scores lie on one side of every threshold.
+    ends = np.append(np.flatnonzero(np.diff(sorted_scores)), len(scores) - 1)
+    missed = np.append(1.0, 1 - np.cumsum(real)[ends] / real.sum())
+    mistaken = np.append(0.0, np.cumsum(~real)[ends] / (~real).sum())
+    gap = missed - mistaken
+    after = int(np.flatnonzero(gap <= 0)[0])
+    share = gap[after - 1] / (gap[after - 1] - gap[after])
+    return float(mistaken[after - 1] + share * (mistaken[after] - mistaken[after - 1]))
 
 
 def _balanced(real: np.ndarray, generated: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

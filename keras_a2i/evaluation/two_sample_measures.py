@@ -1,4 +1,4 @@
-"""Measures of realism that blur, noise and checkerboards can't meet, for held-out and for foreign audio."""
+"""Measures of realism that blur, noise and checkerboards don't satisfy, for held-out and for foreign audio."""
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def two_sample(evidence: Evidence) -> Value | str:
 
 @measure("two-sample-foreign", "equal error on foreign audio")
 def two_sample_on_foreign_audio(evidence: Evidence) -> Value | str:
-    """As `two-sample`, for images of audio that is unlike the training set: tones, noise, clicks, sweeps, vowels."""
+    """As `two-sample`, for images of rendered audio: tones, noise, clicks, sweeps and vowels."""
     if _too_few(evidence):
         return _TOO_FEW
     if evidence.train.waveforms is None or evidence.to_inputs is None:
@@ -39,14 +39,14 @@ def two_sample_on_foreign_audio(evidence: Evidence) -> Value | str:
     images = evidence.predict_fn(inputs)
     patches = draw_patches(images, np.arange(len(images)), evidence.seed)
     value = _error(_real_patches(evidence), patches, evidence)
-    return Value(value, _error_of_real_images(evidence), f"{_N_FOREIGN} rendered sounds; beside it real images")
+    return Value(value, _error_of_real_images(evidence), f"{_N_FOREIGN} rendered clips; beside it real images")
 
 
 @measure("speckle", "speckle", better="lower")
 def speckle(evidence: Evidence) -> Value:
     """Isolated pixels in flat regions: mean difference from the median of the nine around, where these vary least.
 
-    Noise raises it, and so meets a measure of sharpness without being sharp.
+    Noise raises speckle and sharpness alike: read the two together.
     """
     generated, real = (
         np.mean([_speckle_of(image) for rows in chunks_of(len(chosen), 64) for image in images[chosen[rows]]])
@@ -79,7 +79,7 @@ def _spread(images: Rows) -> np.ndarray:
 
 @shared
 def _real_patches(evidence: Evidence) -> np.ndarray:
-    """Of held-out images and, for more of them to learn from, of training images."""
+    """Returns patches of held-out images and, for the classifier to have more to train on, of training images."""
     parts = [evidence.held_out.images, evidence.train.images]
     return np.concatenate([draw_patches(images, _spread(images), evidence.seed + 1) for images in parts])
 

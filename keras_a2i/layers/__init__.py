@@ -2,12 +2,14 @@
 
 from keras_a2i.layers.cepstral_normalization import CepstralNormalization
 from keras_a2i.layers.depth_to_space import DepthToSpace, DepthToSpaceInitializer
+from keras_a2i.layers.exemplar_attention import ExemplarAttention
 from keras_a2i.layers.frame_augmentation import FrameAugmentation
 from keras_a2i.layers.label_head import LabelHead
 from keras_a2i.layers.label_prototypes import LabelPrototypes
 from keras_a2i.layers.latent_pad import LatentPad
 from keras_a2i.layers.log_mel import LogMel
 from keras_a2i.layers.mfcc import MFCC
+from keras_a2i.layers.patch_decoder import PatchDecoder
 from keras_a2i.layers.spatial_bias import SpatialBias
 from keras_a2i.layers.time_align import TimeAlign
 from keras_a2i.serialization import register
@@ -17,11 +19,13 @@ __all__ = [
     "CepstralNormalization",
     "DepthToSpace",
     "DepthToSpaceInitializer",
+    "ExemplarAttention",
     "FrameAugmentation",
     "LabelHead",
     "LabelPrototypes",
     "LatentPad",
     "LogMel",
+    "PatchDecoder",
     "SpatialBias",
     "TimeAlign",
 ]

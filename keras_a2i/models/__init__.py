@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from keras_a2i.models.audio_to_image import AudioToImage
     from keras_a2i.models.dense_encoder import DenseEncoder
     from keras_a2i.models.encoder import Encoder
+    from keras_a2i.models.exemplar_generator import ExemplarGenerator, adapt_exemplars
     from keras_a2i.models.frontend import with_frontend
     from keras_a2i.models.generator import Generator
     from keras_a2i.models.residual_generator import ResidualGenerator
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
     from keras_a2i.models.word_encoder import WordEncoder
 
 _MODULES = {
+    "adapt_exemplars": "exemplar_generator",
     "AudioToImage": "audio_to_image",
     "DenseEncoder": "dense_encoder",
     "Encoder": "encoder",
+    "ExemplarGenerator": "exemplar_generator",
     "Generator": "generator",
     "ResidualGenerator": "residual_generator",
     "SceneEncoder": "scene_encoder",
@@ -33,11 +36,13 @@ __all__ = [
     "AudioToImage",
     "DenseEncoder",
     "Encoder",
+    "ExemplarGenerator",
     "Generator",
     "ResidualGenerator",
     "SceneEncoder",
     "TransposedGenerator",
     "WordEncoder",
+    "adapt_exemplars",
     "with_frontend",
 ]
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import ClassVar, Self
 
 import keras
 from keras import layers
@@ -23,6 +24,9 @@ class Generator(NetworkPart):
     """
 
     label_sharpness: float = number(0.0, 0, 1e6)
+
+    output_activation: ClassVar[str] = "tanh"
+    stores_exemplars: ClassVar[bool] = False
 
     def connect(
         self,
@@ -66,12 +70,18 @@ class Generator(NetworkPart):
                 name="label_prototypes",
             )
             latent = prototypes(latent)
-        image = self.connect_image(latent, image_size, channels)
-        return layers.Activation("tanh", dtype="float32", name="image")(image), prototypes
+        image = self.connect_image(latent, image_size, channels, style_units)
+        return layers.Activation(self.output_activation, dtype="float32", name="image")(image), prototypes
 
-    def connect_image(self, latent: keras.KerasTensor, image_size: int, channels: int) -> keras.KerasTensor:
-        """Builds the layers from a vector to the image before its final tanh; see `connect`."""
+    def connect_image(
+        self, latent: keras.KerasTensor, image_size: int, channels: int, style_units: int
+    ) -> keras.KerasTensor:
+        """Builds the layers from a vector to the image before `output_activation`; see `connect`."""
         raise NotImplementedError
+
+    def for_pairs(self, n_pairs: int) -> Self:
+        """Returns the generator for a number of training pairs; most don't depend on it."""
+        return self
 
 
 def n_doublings(image_size: int, base_size: int, final_scale: int) -> int:

@@ -34,7 +34,9 @@ class ResidualGenerator(Generator):
     base_channels: int = whole(96)
     final_scale: int = choice(2, (2, 4))
 
-    def connect_image(self, latent: keras.KerasTensor, image_size: int, channels: int) -> keras.KerasTensor:
+    def connect_image(
+        self, latent: keras.KerasTensor, image_size: int, channels: int, style_units: int = 0
+    ) -> keras.KerasTensor:
         base, scale = self.base_size, self.final_scale
         x = layers.Dense(base * base * self.base_channels, name="base")(latent)
         x = layers.Reshape((base, base, self.base_channels), name="to_map")(x)

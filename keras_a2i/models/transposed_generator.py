@@ -47,7 +47,9 @@ class TransposedGenerator(Generator):
                 f"base_size={self.base_size}"
             )
 
-    def connect_image(self, latent: keras.KerasTensor, image_size: int, channels: int) -> keras.KerasTensor:
+    def connect_image(
+        self, latent: keras.KerasTensor, image_size: int, channels: int, style_units: int = 0
+    ) -> keras.KerasTensor:
         base, x = self.base_size, latent
         if self.base_channels:
             x = layers.Dense(base * base * self.base_channels, **torch_init(x.shape[-1]), name="base")(x)

@@ -16,19 +16,22 @@ class TrainState:
     """One step of a training or of an evaluation; every tensor holds a batch.
 
     Attributes:
+        inputs: features (batch, n_features) or waveforms (batch, n_samples), as the model receives them.
         images: real images, float32 (batch, size, size, channels) in [-1, 1].
         labels: int32 (batch,), or None if the data set yields no labels.
         content: output of the encoder without the style units, (batch, n), or None if the model has no encoder.
-        generated: images generated from the inputs, as `images`. If the model has style units, their style is inferred
-            from the real image.
+        generated: images generated from the inputs, as `images`. With the objective `Variational`, their style
+            is inferred from the real image, else it is zero.
         sampled: images generated from the inputs with a random style (in evaluation: the mean style), or `generated`
-            if the model has no style units.
+            without the objective `Variational`.
         style: mean and log variance of the style inferred from the real images, (batch, style_units) each, or None.
         progress: completed fraction of the training, a scalar from 0 to 1.
         training: False in `evaluate` and validation. An objective must then be deterministic: drawing random
             numbers would change the training that follows.
+        encoder_is_frozen: whether the encoder runs in inference mode, see `TrainingModel`.
     """
 
+    inputs: Any
     images: Any
     labels: Any
     content: Any
@@ -37,6 +40,14 @@ class TrainState:
     style: Any
     progress: Any
     training: bool = True
+    encoder_is_frozen: bool = False
+
+
+class Untracked:
+    """Holds layers of the model that is trained, so that they don't become layers of an objective as well."""
+
+    def __init__(self, value: Any):
+        self.value = value
 
 
 class Objective(keras.layers.Layer):

@@ -181,25 +181,32 @@ class TrainingModel(keras.Model):
 
     def _training_state(self, x: Any, images: Any, labels: Any, y_pred: dict[str, Any]) -> TrainState:
         if self._style is None:
-            generated, latent = y_pred["images"], y_pred.get("latent")
-            return TrainState(images, labels, latent, generated, generated, None, self._progress())
-        content = y_pred["latent"][:, : -self.model.style_units]
+            generated, content = y_pred["images"], self._content(y_pred.get("latent"))
+            frozen = self.encoder_is_frozen
+            return TrainState(
+                x, images, labels, content, generated, generated, None, self._progress(), encoder_is_frozen=frozen
+            )
+        content = self._content(y_pred["latent"])
         style = self._style.infer_style(images)
         inferred = self._style.sample_style(*style)
         sampled = self._style.sample_style(ops.zeros_like(inferred), ops.zeros_like(inferred))
         # One call for both: batch normalisation sees one set of statistics.
         both = ops.concatenate([_with_style(content, inferred), _with_style(content, sampled)], axis=0)
         from_inferred, from_sampled = ops.split(self.generator(both, training=True), 2, axis=0)
-        return TrainState(images, labels, content, from_inferred, from_sampled, style, self._progress())
+        return TrainState(x, images, labels, content, from_inferred, from_sampled, style, self._progress())
 
     def _evaluation_state(self, x: Any, images: Any, labels: Any, y_pred: Any) -> TrainState:
         style, generated = None, y_pred
-        content: Any = self.encoder(x, training=False) if self.encoder is not None else None
+        content = self._content(self.encoder(x, training=False) if self.encoder is not None else None)
         if self._style is not None:
-            content = content[:, : -self.model.style_units]
             style = self._style.infer_style(images)
             generated = self.generator(_with_style(content, style[0]), training=False)
-        return TrainState(images, labels, content, generated, y_pred, style, self._progress(), training=False)
+        return TrainState(x, images, labels, content, generated, y_pred, style, self._progress(), training=False)
+
+    def _content(self, latent: Any) -> Any:
+        """Returns a latent vector without the style at its end."""
+        style_units = getattr(self.model, "style_units", 0)
+        return latent[:, :-style_units] if style_units and latent is not None else latent
 
     def _progress(self) -> Any:
         return ops.cast(self.step, "float32") / self.total_steps

@@ -6,15 +6,24 @@ MANY = 1_000
 """Minimum number of training pairs for the recipe that freezes the encoder early."""
 
 
-def choose_recipe(records: Records) -> str:
-    """Returns the name of the recipe that suits records best; reads the manifest only.
+def choose_recipe(records: Records) -> tuple[str, str]:
+    """Chooses the recipe that suits records best; reads the manifest only.
 
     Returns:
-        "features" for records without audio, "words-adversarial" where one source (a speaker, say) has pairs of several
-        labels, else "scenes", or "scenes-many" from `MANY` training pairs.
+        The name of the recipe and the reason, in half a sentence: "features" for records without audio;
+        "words-adversarial" where clips are recordings of their own and one source (a speaker, say) has pairs of several
+        labels; else (moments of longer recordings, clips without labels, or one label for each source) "exemplars"
+        below `MANY` training pairs, and "scenes-many" from there.
     """
     if not records.has_waveform:
-        return "features"
-    if any(len(labels) > 1 for labels in records.labels_per_source.values()):
-        return "words-adversarial"
-    return "scenes-many" if records.counts["train"] >= MANY else "scenes"
+        return "features", "the records hold no audio"
+    is_continuous = all(source.get("continuous") for source in records.manifest.sources)
+    if not is_continuous and any(len(labels) > 1 for labels in records.labels_per_source.values()):
+        return "words-adversarial", "a source has clips of several labels"
+    n_train = records.counts["train"]
+    what = "moments of longer recordings" if is_continuous else "clips without labels"
+    if records.labels and not is_continuous:
+        what = "clips of one label for each source"
+    if n_train >= MANY:
+        return "scenes-many", f"the records hold {what}, {n_train:,} for training"
+    return "exemplars", f"the records hold {what}, few enough to keep their images"

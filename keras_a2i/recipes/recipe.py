@@ -82,17 +82,33 @@ class Recipe(Settings):
         objectives = self.make_objectives()
         if not any(type(objective).compares_images for objective in objectives):
             raise ConfigError(
-                "objectives must contain one that compares images: mse, ssim, spectrum, adversarial or perceptual, "
-                f"with a weight above 0. Received: objectives={dict(self.objectives)}"
+                "objectives must contain one that compares images: mse, ssim, spectrum, adversarial, perceptual or "
+                f"blending, with a weight above 0. Received: objectives={dict(self.objectives)}"
             )
         needs = {
-            name: any(getattr(type(objective), f"needs_{name}") for objective in objectives)
+            name: any(getattr(objective, f"needs_{name}") for objective in objectives)
             for name in ("style", "labels", "autoencoder", "neighbours")
         }
-        if needs["style"] != (self.style_units > 0):
+        if needs["style"] and not self.style_units:
             raise ConfigError(
-                "style_units must be above 0 for the objective variational, and for it alone. "
-                f"Received: style_units={self.style_units}"
+                f"style_units must be above 0 for the objective variational. Received: style_units={self.style_units}"
+            )
+        if self.style_units and not (needs["style"] or self.generator.stores_exemplars):
+            raise ConfigError(
+                "style_units must be 0 without the objective variational, which trains the style, and without a "
+                f"generator that composes exemplars. Received: style_units={self.style_units}"
+            )
+        ids = [type(objective).id for objective in objectives]
+        if ("matching" in ids or "blending" in ids) and not self.generator.stores_exemplars:
+            raise ConfigError(
+                "The objectives matching and blending need a generator with exemplars, such as that of the recipe "
+                f"exemplars. Received: {type(self.generator).__name__}"
+            )
+        if self.generator.stores_exemplars and (self.generator.label_sharpness or "matching" not in ids):
+            raise ConfigError(
+                "A generator with exemplars needs the objective matching, which trains its selection, and a "
+                f"label_sharpness of 0. Received: objectives={dict(self.objectives)}, "
+                f"label_sharpness={self.generator.label_sharpness}"
             )
         if self.generator.label_sharpness and "labels" not in self.weights:
             raise ConfigError(
@@ -160,7 +176,7 @@ class Recipe(Settings):
 
     def needs(self, what: str) -> bool:
         """Whether an objective needs "labels", "autoencoder", "neighbours" or "style"."""
-        return any(getattr(OBJECTIVES[id_], f"needs_{what}") for id_ in self._arguments())
+        return any(getattr(objective, f"needs_{what}") for objective in self.make_objectives())
 
     def build(
         self,

@@ -115,6 +115,7 @@ class Source(Protocol):
 
         Returns:
             Its "kind", its "name", "has_audio" (whether its pairs were cut from audio that exists, which isn't so for
-            ready-made features) and the options that shape its pairs.
+            ready-made features), "continuous" if they are moments of longer recordings, and the options that shape
+            its pairs.
         """
         ...

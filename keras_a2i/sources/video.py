@@ -100,7 +100,7 @@ class VideoSource:
 
     def describe(self) -> dict[str, Any]:
         """Describes the source for the manifest."""
-        return {"kind": "videos", "has_audio": True, "files": len(self._paths)}
+        return {"kind": "videos", "has_audio": True, "continuous": True, "files": len(self._paths)}
 
     def _count(self, path: pathlib.Path) -> tuple[int, float]:
         """The number of whole clips of a file, and its cost."""

@@ -179,7 +179,7 @@ def _choose(
 ) -> Recipe:
     """The recipe of a new run, checked against the records."""
     if recipe is None:
-        recipe = choose_recipe(records) if model is None else OWN_MODEL_RECIPE
+        recipe = choose_recipe(records)[0] if model is None else OWN_MODEL_RECIPE
     if isinstance(recipe, str):
         recipe = get_recipe(recipe, **settings)
     elif settings:

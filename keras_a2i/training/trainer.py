@@ -15,6 +15,7 @@ import numpy as np
 from keras_a2i.errors import CorruptRecordError, KerasA2IError, ModelError, UsageError
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.models.audio_to_image import AudioToImage
+from keras_a2i.models.exemplar_generator import adapt_exemplars, find_exemplars, has_exemplars
 from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
 from keras_a2i.models.prediction import predict_batch
 from keras_a2i.objectives import ImageAutoencoder, TrainingModel
@@ -82,7 +83,8 @@ class Trainer:
         self.first_epoch = state.get("epoch", 0)
         self.epoch = Epoch(self.first_epoch)
         self.recipe = read_recipe(config)
-        self.model = self._build_model(model)
+        # A state holds the exemplars, too.
+        self.model = self._build_model(model, adapt=not variables)
         self.metadata = self._build_metadata()
         # Read before anything is trained or written: a mistyped folder is reported at once.
         self.extra_images = (
@@ -139,7 +141,7 @@ class Trainer:
         self.folder.create(dataclasses.replace(config, finished=True))
         return self.model
 
-    def _build_model(self, model: AudioToImage | None) -> AudioToImage:
+    def _build_model(self, model: AudioToImage | None, adapt: bool) -> AudioToImage:
         records = self.records
         if self.config.own_model and model is None:
             if not self.folder.model.is_file():
@@ -149,16 +151,28 @@ class Trainer:
             ModelMetadata(features=model.features, image=model.image, input=model.input_kind).require_records(
                 records.features, records.image
             )
+            self._adapt(model, adapt and not has_exemplars(model))
             return model
         _check_labels(self.recipe, records.labels)
         mean, std = records.feature_statistics()
-        return self.recipe.build(
+        recipe = dataclasses.replace(self.recipe, generator=self.recipe.generator.for_pairs(records.counts["train"]))
+        built = recipe.build(
             records.features,
             image_size=records.image.size,
             channels=records.image.channels,
             labels=records.labels,
             normalization=(mean, std**2),
         )
+        self._adapt(built, adapt)
+        return built
+
+    def _adapt(self, model: AudioToImage, adapt: bool) -> None:
+        """Stores training images in a model with exemplars that has none yet."""
+        parts = find_exemplars(model)
+        if parts is not None and adapt:
+            pairs = self.records.sample_pairs("train", parts[0].n_exemplars)
+            labels = pairs.label_numbers if self.records.labels else None
+            adapt_exemplars(model, from_uint8(pairs.images), labels)
 
     def _build_metadata(self) -> ModelMetadata:
         mean, std = self.records.feature_statistics()

@@ -38,6 +38,18 @@ CASES = {
         (2, 5),
         {"expected_num_trainable_weights": 5},
     ),
+    layers.ExemplarAttention: (
+        {"n_exemplars": 3, "grid_size": 4, "components": 2, "style_units": 1},
+        (2, 5),
+        (2, 4, 4, 2),
+        {"expected_num_trainable_weights": 1, "expected_num_non_trainable_weights": 4},
+    ),
+    layers.PatchDecoder: (
+        {"patch_size": 2, "components": 4, "width": 8, "blocks": 1},
+        (2, 3, 3, 4),
+        (2, 6, 6, 3),
+        {"expected_num_trainable_weights": 8, "expected_num_non_trainable_weights": 3},
+    ),
     layers.LatentPad: ({"units": 2}, (2, 3), (2, 5), {}),
     layers.SpatialBias: ({}, (2, 4, 4, 3), (2, 4, 4, 3), {"expected_num_trainable_weights": 1}),
     layers.DepthToSpace: ({"scale": 2}, (2, 3, 4, 8), (2, 6, 8, 2), {}),

@@ -60,7 +60,13 @@ def test_keys_name_recording_time_and_label():
         ("surf-00@31", "surf-00", 15.5),
     ]
     assert {key.label for key in unit.keys} == {"day", "night"}
-    assert make(480, 3).describe() == {"kind": "synthetic:surf", "has_audio": True, "pairs": 480, "seed": 3}
+    assert make(480, 3).describe() == {
+        "kind": "synthetic:surf",
+        "has_audio": True,
+        "continuous": True,
+        "pairs": 480,
+        "seed": 3,
+    }
 
 
 @pytest.mark.training

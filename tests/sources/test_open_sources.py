@@ -62,7 +62,7 @@ def refused(spec, **options):
 
 @pytest.mark.parametrize(("spec", "n_pairs"), [("synthetic:surf", 480), ("synthetic:surf:12", 12)])
 def test_open_sources_of_surf_has_the_number_of_pairs_and_the_seed(spec, n_pairs):
-    description = {"kind": "synthetic:surf", "has_audio": True, "pairs": n_pairs, "seed": 7}
+    description = {"kind": "synthetic:surf", "has_audio": True, "continuous": True, "pairs": n_pairs, "seed": 7}
     assert open_one(spec, seed=7).describe() == description
 
 

@@ -176,7 +176,7 @@ def test_source_is_picklable_and_its_names_are_relative(tmp_path):
     (unit,) = source.plan().units
     copy = pickle.loads(pickle.dumps(source))
     assert [pair.key.id for pair in copy.read(unit)] == ["in/c.mp4@0", "in/c.mp4@1"]
-    assert source.describe() == {"kind": "videos", "has_audio": True, "files": 1}
+    assert source.describe() == {"kind": "videos", "has_audio": True, "continuous": True, "files": 1}
     with pytest.raises(UsageError, match=r"Every video must lie within the folder in\. Received: c\.mp4"):
         VideoSource([pathlib.Path("/elsewhere/c.mp4")], tmp_path / "in", features=FeatureConfig(), image=IMAGE)
 

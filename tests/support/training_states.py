@@ -18,7 +18,7 @@ def random_images(n=4, size=32, channels=3, seed=0):
 
 def train_state(real, generated, **values):
     """A `TrainState` of arrays, by default with `sampled` as `generated`, half of the training done, the rest None."""
-    known = {"labels": None, "content": None, "sampled": generated, "style": None, "progress": 0.5}
+    known = {"inputs": None, "labels": None, "content": None, "sampled": generated, "style": None, "progress": 0.5}
     values = known | values | {"images": real, "generated": generated}
     tensors = {k: ops.convert_to_tensor(value) for k, value in values.items() if isinstance(value, np.ndarray)}
     return TrainState(**(values | tensors))

@@ -120,14 +120,23 @@ def run(*arguments):
 
 
 def test_choose_recipe_by_the_records(tones, records, tmp_path, monkeypatch):
-    assert choose_recipe(Records(records)) == "words-adversarial"
+    assert choose_recipe(Records(records)) == ("words-adversarial", "a source has clips of several labels")
     one_label = ["audio,image,label,source", *(f"{i}.wav,{i}.png,l{i // 12},s{i // 12}" for i in range(48))]
     (tones / "scenes.csv").write_text("\n".join(one_label))
     scenes = build(tones, tmp_path / "scenes", "scenes.csv")
-    assert choose_recipe(Records(scenes)) == "scenes"
+    assert choose_recipe(Records(scenes))[0] == "exemplars"
+    # Shores are labelled day and night, several labels to a recording: moments of longer recordings aren't words.
+    shores = tmp_path / "shores"
+    build_records(
+        open_sources(["synthetic:surf:48"], features=FEATURES, image=IMAGE), shores, features=FEATURES, image=IMAGE
+    )
+    assert any(len(labels) > 1 for labels in Records(shores).labels_per_source.values())
+    name, reason = choose_recipe(Records(shores))
+    assert name == "exemplars" and reason.startswith("the records hold moments of longer recordings")
     monkeypatch.setattr("keras_a2i.recipes.default_recipe.MANY", 36)
-    assert choose_recipe(Records(scenes)) == "scenes-many"
-    assert choose_recipe(Records(build(tones, tmp_path / "silent", waveform=False))) == "features"
+    assert choose_recipe(Records(scenes))[0] == "scenes-many"
+    silent = Records(build(tones, tmp_path / "silent", waveform=False))
+    assert choose_recipe(silent) == ("features", "the records hold no audio")
 
 
 def test_search_finds_images_for_audio_and_audio_for_images(aligned, tones):

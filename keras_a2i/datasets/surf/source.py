@@ -87,7 +87,7 @@ class SurfSource:
 
     def describe(self) -> dict[str, Any]:
         """Describes the source for the manifest."""
-        return {"kind": NAME, "has_audio": True, "pairs": self.n_pairs, "seed": self.seed}
+        return {"kind": NAME, "has_audio": True, "continuous": True, "pairs": self.n_pairs, "seed": self.seed}
 
     def _n_recordings(self) -> int:
         if self.n_pairs < 8:

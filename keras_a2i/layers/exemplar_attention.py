@@ -1,0 +1,154 @@
+"""Attention over stored images: a query selects, at every position, among the patch codes of exemplars."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_a2i.errors import UsageError
+
+
+@keras.saving.register_keras_serializable("keras_a2i")
+class ExemplarAttention(keras.layers.Layer):
+    """Composes a map of patch codes from those of stored images, the exemplars, by attention.
+
+    Every exemplar has a learned key. Its score is the cosine similarity of the query and the key, plus `spread` times
+    a smooth random field that is fixed for every exemplar; the softmax of `sharpness` times the scores weights the
+    exemplars at every position. Where one exemplar is clearly the most similar, the result is that exemplar; where
+    several are about as similar, each takes a region of its own, whose borders move as the query changes. A query far
+    from every key still gives a composition of exemplars. A style vector, drawn at random, changes the fields.
+
+    Args:
+        n_exemplars: number of exemplars, from 1.
+        grid_size: height and width of the map.
+        components: numbers per position.
+        sharpness: factor of the scores before the softmax, above 0.
+        spread: weight of the fields beside the similarity, 0 or more.
+        field_size: height and width of the fields before they are enlarged to the map; 1 selects whole exemplars.
+        style_units: numbers at the end of the input that are the style, from 0.
+        seed: seed of the fields.
+        **kwargs: other arguments of a Keras layer.
+
+    Call with float (batch, n + style_units). Returns float (batch, grid_size, grid_size, components).
+
+    Raises:
+        UsageError: if an argument is out of range.
+
+    Reference:
+        Exemplar-based generation: Qi et al., "Semi-parametric image synthesis", arXiv:1804.10992; Blattmann et al.,
+        "Retrieval-augmented diffusion models", arXiv:2204.11824. Keys learned as proxies: Movshovitz-Attias et al., "No
+        fuss distance metric learning using proxies", arXiv:1703.07464. The composition by regions is this project's.
+    """
+
+    def __init__(
+        self,
+        n_exemplars: int,
+        grid_size: int,
+        components: int,
+        *,
+        sharpness: float = 100.0,
+        spread: float = 0.06,
+        field_size: int = 4,
+        style_units: int = 0,
+        seed: int = 0,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if min(n_exemplars, grid_size, components, field_size) < 1 or style_units < 0 or not sharpness > 0 <= spread:
+            raise UsageError(
+                "n_exemplars, grid_size, components and field_size must be 1 or more, sharpness above 0, spread and "
+                f"style_units 0 or more. Received: n_exemplars={n_exemplars}, grid_size={grid_size}, "
+                f"components={components}, field_size={field_size}, sharpness={sharpness}, spread={spread}, "
+                f"style_units={style_units}"
+            )
+        self.n_exemplars, self.grid_size, self.components = n_exemplars, grid_size, components
+        self.sharpness, self.spread, self.field_size = sharpness, spread, field_size
+        self.style_units, self.seed = style_units, seed
+
+    def build(self, input_shape: tuple) -> None:
+        n, fields = input_shape[-1] - self.style_units, self.field_size**2 * self.n_exemplars
+        normal = keras.initializers.RandomNormal
+        self.keys = self.add_weight(shape=(n, self.n_exemplars), initializer=normal(stddev=1.0), name="keys")
+        self.codes = self.add_weight(
+            shape=(self.grid_size**2, self.n_exemplars, self.components),
+            initializer="zeros",
+            trainable=False,
+            dtype="float32",
+            name="codes",
+        )
+        self.labels = self.add_weight(
+            shape=(self.n_exemplars,), initializer=_no_label, trainable=False, dtype="int32", name="labels"
+        )
+        constant = {"trainable": False, "dtype": "float32"}
+        self.fields = self.add_weight(
+            shape=(fields,), initializer=normal(stddev=1.0, seed=self.seed), name="fields", **constant
+        )
+        if self.style_units:
+            self.style_fields = self.add_weight(
+                shape=(self.style_units, fields),
+                initializer=normal(stddev=self.style_units**-0.5, seed=self.seed + 1),
+                name="style_fields",
+                **constant,
+            )
+
+    def similarities(self, query: Any) -> Any:
+        """Returns the cosine similarity, float32 (batch, n_exemplars), of queries (batch, n) and keys."""
+        keys = _unit_vectors(ops.cast(self.keys, "float32"), axis=0)
+        return ops.matmul(_unit_vectors(ops.cast(query, "float32"), axis=-1), keys)
+
+    def call(self, x: Any) -> Any:
+        n, side = x.shape[-1] - self.style_units, self.field_size
+        fields = ops.cast(self.fields, x.dtype)[None]
+        if self.style_units:
+            fields = fields + ops.matmul(x[:, n:], ops.cast(self.style_fields, x.dtype))
+        fields = ops.reshape(fields, (-1, side, side, self.n_exemplars))
+        scores = self.similarities(x[:, :n])[:, None, None, :] + self.spread * ops.cast(fields, "float32")
+        if side > 1:
+            scores = ops.image.resize(scores, (self.grid_size, self.grid_size), data_format="channels_last")
+        weights = ops.softmax(self.sharpness * scores)
+        return self._compose(ops.cast(weights, x.dtype))
+
+    def _compose(self, weights: Any) -> Any:
+        """Adds up the codes by weights (batch, height, width, n_exemplars), height and width `grid_size` or 1."""
+        grid, codes = self.grid_size, ops.cast(self.codes, weights.dtype)
+        if weights.shape[1] == 1:
+            # One selection for all positions is one product of matrices.
+            flat = ops.reshape(ops.transpose(codes, (1, 0, 2)), (self.n_exemplars, -1))
+            return ops.reshape(ops.matmul(weights[:, 0, 0], flat), (-1, grid, grid, self.components))
+        by_position = ops.transpose(ops.reshape(weights, (-1, grid**2, self.n_exemplars)), (1, 0, 2))
+        composed = ops.transpose(ops.matmul(by_position, codes), (1, 0, 2))
+        return ops.reshape(composed, (-1, grid, grid, self.components))
+
+    def adapt(self, codes: np.ndarray, labels: np.ndarray | None = None) -> None:
+        """Stores the exemplars.
+
+        Args:
+            codes: float (n_exemplars, grid_size, grid_size, components).
+            labels: numbers of their labels, int (n_exemplars,), for objectives that match labels; None for none.
+
+        Raises:
+            UsageError: if they have another shape.
+        """
+        codes, shape = np.asarray(codes), (self.n_exemplars, self.grid_size, self.grid_size, self.components)
+        if codes.shape != shape:
+            raise UsageError(f"codes must have the shape {shape}. Received: shape {codes.shape}")
+        if labels is not None:
+            self.labels.assign(np.asarray(labels, np.int32))
+        self.codes.assign(codes.reshape(self.n_exemplars, -1, self.components).transpose(1, 0, 2))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return input_shape[0], self.grid_size, self.grid_size, self.components
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("n_exemplars", "grid_size", "components", "sharpness", "spread", "field_size", "style_units", "seed")
+        return super().get_config() | {name: getattr(self, name) for name in names}
+
+
+def _unit_vectors(x: Any, axis: int) -> Any:
+    # Not `ops.normalize`: its TFLite operator returns NaN for zeros, as some encoders return for silence.
+    return x / ops.sqrt(ops.sum(ops.square(x), axis=axis, keepdims=True) + 1e-12)
+
+
+def _no_label(shape: tuple[int, ...], dtype: Any = None) -> Any:
+    return ops.full(shape, -1, dtype)

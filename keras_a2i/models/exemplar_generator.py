@@ -1,0 +1,113 @@
+"""A generator that composes images from stored training images."""
+
+import dataclasses
+from typing import ClassVar, Self
+
+import keras
+import numpy as np
+
+from keras_a2i.config import number, whole
+from keras_a2i.errors import UsageError
+from keras_a2i.layers import ExemplarAttention, PatchDecoder
+from keras_a2i.models.generator import Generator
+from keras_a2i.models.network_part import scale_width
+
+_LARGE = 128
+"""Sides from here on are cut into patches of 8 pixels, smaller ones into patches of 4."""
+
+
+@keras.saving.register_keras_serializable("keras_a2i")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExemplarGenerator(Generator):
+    """Stores training images as patch codes, selects among them by the latent vector, and decodes the composition.
+
+    What it generates consists of the training images: regions of the exemplars that the audio is most similar to. So it
+    stays sharp for any audio, and invents nothing. `fit` stores the images before the training; in a training loop of
+    your own, call `adapt_exemplars`.
+
+    Args:
+        n_exemplars: maximum number of stored images; of more training images, a part is stored, spread evenly.
+        components: numbers per patch of 4 x 4 pixels, or of 8 x 8 from 128 pixels on.
+        sharpness, spread, field_size: see `keras_a2i.layers.ExemplarAttention`.
+        width, blocks: convolutions of the decoder, see `keras_a2i.layers.PatchDecoder`.
+        label_sharpness: 0, since exemplars take the place of prototypes.
+
+    Raises:
+        ConfigError: if an argument is out of range.
+    """
+
+    n_exemplars: int = whole(256)
+    components: int = whole(16)
+    sharpness: float = number(100.0, 0, 1e6, above=True)
+    spread: float = number(0.06, 0, 1e3)
+    field_size: int = whole(4)
+    width: int = whole(64)
+    blocks: int = whole(2)
+
+    output_activation: ClassVar[str] = "hard_tanh"
+    stores_exemplars: ClassVar[bool] = True
+
+    def connect_image(
+        self, latent: keras.KerasTensor, image_size: int, channels: int, style_units: int = 0
+    ) -> keras.KerasTensor:
+        patch_size = 8 if image_size >= _LARGE else 4
+        components = min(self.components, patch_size**2 * channels)
+        codes = ExemplarAttention(
+            self.n_exemplars,
+            image_size // patch_size,
+            components,
+            sharpness=self.sharpness,
+            spread=self.spread,
+            field_size=self.field_size,
+            style_units=style_units,
+            name="exemplars",
+        )(latent)
+        decoder = PatchDecoder(
+            patch_size, components, channels=channels, width=self.width, blocks=self.blocks, name="decoder"
+        )
+        return decoder(codes)
+
+    def for_pairs(self, n_pairs: int) -> Self:
+        return dataclasses.replace(self, n_exemplars=min(self.n_exemplars, n_pairs))
+
+    def _scaled(self, size: str) -> Self:
+        return dataclasses.replace(self, width=scale_width(self.width, size))
+
+
+def find_exemplars(model: keras.Model) -> tuple[ExemplarAttention, PatchDecoder] | None:
+    """Returns the attention and the decoder of a model whose generator stores exemplars, or None."""
+    found = getattr(model, "generator", model).layers
+    attention = next((layer for layer in found if isinstance(layer, ExemplarAttention)), None)
+    decoder = next((layer for layer in found if isinstance(layer, PatchDecoder)), None)
+    return None if attention is None or decoder is None else (attention, decoder)
+
+
+def has_exemplars(model: keras.Model) -> bool:
+    """Whether a model stores images: false before `adapt_exemplars`, and for a model without exemplars."""
+    parts = find_exemplars(model)
+    return parts is not None and bool(np.any(keras.ops.convert_to_numpy(parts[0].codes)))
+
+
+def adapt_exemplars(model: keras.Model, images: np.ndarray, labels: np.ndarray | None = None) -> None:
+    """Stores training images in a model whose generator composes exemplars.
+
+    Args:
+        model: an `AudioToImage` with an `ExemplarGenerator`.
+        images: float32 (n_exemplars, size, size, channels) in [-1, 1].
+        labels: numbers of their labels, int (n_exemplars,), or None.
+
+    Raises:
+        UsageError: if the model has no exemplars, or another number of them than there are images.
+    """
+    parts = find_exemplars(model)
+    if parts is None:
+        raise UsageError("The model must have a generator with exemplars, such as ExemplarGenerator. Received: another")
+    attention, decoder = parts
+    if len(images) != attention.n_exemplars:
+        raise UsageError(
+            f"There must be {attention.n_exemplars} images, one for each exemplar. Received: {len(images)}. Build the "
+            f"model with n_exemplars={len(images)}"
+        )
+    decoder.adapt(images)
+    codes = [keras.ops.convert_to_numpy(decoder.encode(image[None])) for image in images]
+    attention.adapt(np.concatenate(codes), labels)

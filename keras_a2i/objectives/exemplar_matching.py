@@ -1,0 +1,126 @@
+"""Similarity of audio to the exemplars whose images are like its own."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_a2i.errors import UsageError
+from keras_a2i.models.exemplar_generator import find_exemplars
+from keras_a2i.objectives.objective import Objective, TrainState, Untracked, register_objective
+
+_THUMBNAIL = 8
+
+
+@register_objective
+class ExemplarMatching(Objective):
+    """Cross-entropy between the exemplars that a clip's audio selects and those whose images are like the clip's.
+
+    It trains the encoder and the keys of a generator with exemplars, and needs no generated image. The targets are a
+    softmax over the exemplars of the negative squared distance between the real image and theirs, on thumbnails: a
+    static scene has all its exemplars as targets, a moving one those of about the same moment. For labelled clips
+    (`by_label`) the targets are equal shares of the exemplars of the clip's label instead.
+
+    Mixtures of two clips are trained, too, on the mixture of their targets: as audio fades from one clip into another,
+    the selection then moves from the exemplars of one to those of the other. A frozen encoder is left as it is.
+
+    Args:
+        weight: factor of the loss.
+        scale: factor of the cosine similarities before their softmax, above 0.
+        temperature: temperature of the targets, as a fraction of the mean squared distance of images and exemplars,
+            above 0.
+        by_label: whether the targets are the exemplars of the label.
+        mixture: weight of the loss of mixtures beside that of the clips, 0 or more.
+        seed: seed of the mixtures.
+        **kwargs: as `Objective`.
+
+    Raises:
+        UsageError: if an argument is out of range.
+
+    Reference:
+        Soft targets by similarity: Frosst et al., "Analyzing and improving representations with the soft nearest
+        neighbor loss", arXiv:1902.01889; proxies: Movshovitz-Attias et al., "No fuss distance metric learning using
+        proxies", arXiv:1703.07464; mixtures: Zhang et al., "mixup", arXiv:1710.09412.
+    """
+
+    id = "matching"
+    seed_offset = 3
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        scale: float = 10.0,
+        temperature: float = 0.1,
+        by_label: bool = False,
+        mixture: float = 0.5,
+        seed: int = 0,
+        **kwargs: Any,
+    ):
+        super().__init__(weight, **kwargs)
+        if not (scale > 0 and temperature > 0 and mixture >= 0):
+            raise UsageError(
+                "scale and temperature must be above 0, mixture 0 or more. "
+                f"Received: scale={scale}, temperature={temperature}, mixture={mixture}"
+            )
+        self.needs_labels = by_label  # type: ignore[misc]
+        self.scale, self.temperature, self.by_label = scale, temperature, by_label
+        self.mixture, self.seed = mixture, seed
+        self._parts: Any = None
+        self._encoder: Any = None
+        self._seed_generator = keras.random.SeedGenerator(seed)
+
+    def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
+        self._require_latent(model)
+        self._parts = Untracked(find_exemplars(model))
+        self._encoder = Untracked(getattr(model, "encoder", None))
+        self._require(self._parts.value is not None, "a generator with exemplars, such as ExemplarGenerator")
+        self._require(model.label_head is None, "a generator without label_sharpness")
+
+    def loss(self, state: TrainState) -> Any:
+        targets = self._by_label(state.labels) if self.by_label else self._by_image(state.images)
+        loss = self._crossentropy(state.content, targets)
+        if not (state.training and self.mixture) or state.encoder_is_frozen:
+            return loss
+        share = keras.random.uniform((ops.shape(targets)[0], 1), seed=self._seed_generator)
+        inputs = ops.cast(state.inputs, "float32")
+        mixed = share * inputs + (1 - share) * ops.roll(inputs, 1, axis=0)
+        targets = share * targets + (1 - share) * ops.roll(targets, 1, axis=0)
+        of_mixtures = self._crossentropy(self._encoder.value(mixed, training=True), targets)
+        return (loss + self.mixture * of_mixtures) / (1 + self.mixture)
+
+    def _crossentropy(self, latent: Any, targets: Any) -> Any:
+        attention, _ = self._parts.value
+        query = ops.cast(latent[:, : attention.keys.shape[0]], "float32")
+        log_selected = ops.log_softmax(self.scale * attention.similarities(query))
+        return -ops.mean(ops.sum(targets * log_selected, axis=-1))
+
+    def _by_label(self, labels: Any) -> Any:
+        """Returns equal shares of the exemplars of each label, float32 (batch, n_exemplars)."""
+        self._require(labels is not None, "labels: the data set must yield (inputs, (images, labels))")
+        attention, _ = self._parts.value
+        equal = ops.cast(ops.equal(labels[:, None], attention.labels[None]), "float32")
+        return equal / ops.maximum(ops.sum(equal, axis=1, keepdims=True), 1.0)
+
+    def _by_image(self, images: Any) -> Any:
+        """Returns the share of every exemplar for real images, float32 (batch, n_exemplars), without gradient."""
+        attention, decoder = self._parts.value
+        grid = attention.grid_size
+        codes = ops.reshape(attention.codes, (grid, grid, attention.n_exemplars, attention.components))
+        exemplars = _thumbnails(ops.transpose(ops.cast(codes, "float32"), (2, 0, 1, 3)) * decoder.deviation, grid)
+        own = _thumbnails(decoder.encode(images) * decoder.deviation, grid)
+        squares = ops.sum(ops.square(own), axis=1)[:, None] + ops.sum(ops.square(exemplars), axis=1)
+        distances = ops.maximum(squares - 2 * ops.matmul(own, ops.transpose(exemplars)), 0.0)
+        temperature = self.temperature * ops.mean(distances) + keras.config.epsilon()
+        return ops.stop_gradient(ops.softmax(-distances / temperature))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            name: getattr(self, name) for name in ("scale", "temperature", "by_label", "mixture", "seed")
+        }
+
+
+def _thumbnails(codes: Any, grid: int) -> Any:
+    """Averages codes (n, grid, grid, components) over cells of a coarse grid and flattens them."""
+    pool = max(1, grid // _THUMBNAIL)
+    pooled = ops.average_pool(codes, pool, pool, data_format="channels_last") if pool > 1 else codes
+    return ops.reshape(pooled, (ops.shape(pooled)[0], -1))

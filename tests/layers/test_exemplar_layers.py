@@ -1,0 +1,142 @@
+"""Attention over exemplars, against NumPy, and patch codes, against a singular value decomposition."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_a2i.errors import UsageError
+from keras_a2i.layers import ExemplarAttention, PatchDecoder
+
+
+def _attention(n=5, grid=4, components=3, dim=6, seed=0, **options):
+    layer = ExemplarAttention(n, grid, components, **options)
+    layer.build((None, dim + layer.style_units))
+    rng = np.random.default_rng(seed)
+    layer.keys.assign(rng.standard_normal((dim, n)))
+    codes = rng.standard_normal((n, grid, grid, components)).astype(np.float32)
+    layer.adapt(codes)
+    return layer, codes
+
+
+def _call(layer, x):
+    return ops.convert_to_numpy(layer(np.asarray(x, np.float32)))
+
+
+@pytest.mark.parametrize("field_size", [1, 4])
+def test_query_of_a_key_selects_its_exemplar(field_size):
+    layer, codes = _attention(sharpness=300.0, spread=0.01, field_size=field_size)
+    keys = ops.convert_to_numpy(layer.keys).T
+    np.testing.assert_allclose(_call(layer, 3 * keys), codes, atol=1e-3)
+
+
+@pytest.mark.parametrize("field_size", [1, 4])
+def test_codes_are_weighted_by_the_softmax_of_similarity_and_field(field_size):
+    layer, codes = _attention(sharpness=4.0, spread=0.5, field_size=field_size, style_units=2)
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((3, 8)).astype(np.float32)
+    query, keys = x[:, :6], ops.convert_to_numpy(layer.keys)
+    cosine = query @ keys / np.linalg.norm(query, axis=1)[:, None] / np.linalg.norm(keys, axis=0)
+    fields = ops.convert_to_numpy(layer.fields) + x[:, 6:] @ ops.convert_to_numpy(layer.style_fields)
+    scores = cosine[:, None, None] + 0.5 * fields.reshape(3, field_size, field_size, 5)
+    weights = np.exp(4 * scores)
+    weights = np.broadcast_to(weights / weights.sum(-1, keepdims=True), (3, 4, 4, 5))
+    np.testing.assert_allclose(_call(layer, x), np.einsum("bhwk,khwc->bhwc", weights, codes), atol=1e-5)
+
+
+def test_any_query_gives_values_between_those_of_the_exemplars():
+    layer, codes = _attention(n=7, grid=8, sharpness=50.0, spread=0.1)
+    queries = np.concatenate([1e3 * np.eye(6), np.zeros((1, 6)), np.full((1, 6), -7.0)])
+    found = _call(layer, queries)
+    assert (found <= codes.max(axis=0) + 1e-3).all() and (found >= codes.min(axis=0) - 1e-3).all()
+
+
+def test_style_changes_regions_and_a_style_of_zero_none():
+    plain, _ = _attention(n=9, grid=8, sharpness=30.0, spread=0.3)
+    styled, _ = _attention(n=9, grid=8, sharpness=30.0, spread=0.3, style_units=4)
+    query = np.random.default_rng(2).standard_normal((1, 6))
+    zero = _call(styled, np.concatenate([query, np.zeros((1, 4))], axis=1))
+    np.testing.assert_allclose(zero, _call(plain, query), atol=1e-5)
+    drawn = _call(styled, np.concatenate([query, np.ones((1, 4))], axis=1))
+    differs = np.abs(drawn - zero).max(axis=-1)[0] > 0.1
+    assert 0.1 < differs.mean() < 1
+
+
+def test_adapt_of_exemplars_of_another_number_or_size_is_refused():
+    layer, codes = _attention()
+    with pytest.raises(UsageError, match=r"codes must have the shape \(5, 4, 4, 3\)\. Received: shape \(4, 4, 4, 3\)"):
+        layer.adapt(codes[:4])
+
+
+@pytest.mark.parametrize("options", [{"n_exemplars": 0}, {"sharpness": 0.0}, {"spread": -0.1}, {"style_units": -1}])
+def test_argument_of_the_attention_out_of_range_is_refused(options):
+    with pytest.raises(UsageError, match="n_exemplars, grid_size, components and field_size must be 1 or more"):
+        ExemplarAttention(**({"n_exemplars": 2, "grid_size": 2, "components": 2} | options))
+
+
+def _images(n=6, size=16, channels=3):
+    rng = np.random.default_rng(3)
+    smooth = rng.uniform(-1, 1, (n, size // 4, size // 4, channels)).repeat(4, axis=1).repeat(4, axis=2)
+    return np.clip(smooth + 0.1 * rng.standard_normal((*smooth.shape[:3], 1)), -1, 1).astype(np.float32)
+
+
+def _adapted(images, components, **options):
+    decoder = PatchDecoder(4, components, channels=images.shape[-1], width=8, blocks=1, **options)
+    decoder.build((None, 4, 4, components))
+    decoder.adapt(images)
+    return decoder
+
+
+def test_all_components_reproduce_every_image():
+    images = _images()
+    decoder = _adapted(images, 48)
+    other = np.random.default_rng(4).uniform(-1, 1, (2, 16, 16, 3)).astype(np.float32)
+    for given in (images, other):
+        np.testing.assert_allclose(ops.convert_to_numpy(decoder(decoder.encode(given))), given, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_few_components_have_the_least_error_of_any_linear_code(channels):
+    images = _images(channels=channels)
+    patches = images.reshape(6, 4, 4, 4, 4, channels).transpose(0, 1, 3, 2, 4, 5).reshape(96, -1)
+    singular = np.linalg.svd(patches - patches.mean(axis=0), compute_uv=False)
+    decoder = _adapted(images, 5)
+    found = ops.convert_to_numpy(decoder(decoder.encode(images)))
+    np.testing.assert_allclose(np.sum((found - images) ** 2), np.sum(singular[5:] ** 2), rtol=1e-3)
+    codes = ops.convert_to_numpy(decoder.encode(images)).reshape(-1, 5)
+    np.testing.assert_allclose(codes.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(codes.std(axis=0), 1, atol=1e-4)
+
+
+def test_images_without_variation_have_finite_codes():
+    decoder = _adapted(np.full((3, 16, 16, 1), 0.25, np.float32), 4)
+    found = ops.convert_to_numpy(decoder(decoder.encode(np.full((1, 16, 16, 1), 0.25, np.float32))))
+    np.testing.assert_allclose(found, 0.25, atol=1e-5)
+
+
+def test_decoder_of_small_maps_decodes_large_ones():
+    decoder = _adapted(_images(), 6)
+    decoder.last.kernel.assign(0.1 * np.random.default_rng(5).standard_normal(decoder.last.kernel.shape))
+    codes = np.random.default_rng(6).standard_normal((1, 12, 12, 6)).astype(np.float32)
+    large, part = (ops.convert_to_numpy(decoder(x)) for x in (codes, codes[:, :, :11]))
+    # The four convolutions reach four patches far: what lies deeper inside a map doesn't depend on its size.
+    np.testing.assert_allclose(large[:, :, :28], part[:, :, :28], atol=1e-5)
+    assert large.shape == (1, 48, 48, 3) and not np.allclose(large[:, :, 28:44], part[:, :, 28:], atol=1e-3)
+
+
+@pytest.mark.parametrize(("patch_size", "components"), [(1, 1), (4, 0), (4, 49)])
+def test_components_that_a_patch_does_not_have_are_refused(patch_size, components):
+    with pytest.raises(UsageError, match="components between 1 and patch_size\\^2 x channels"):
+        PatchDecoder(patch_size, components)
+
+
+def test_exemplar_layers_save_what_they_were_adapted_to(tmp_path):
+    images = _images()
+    decoder, query = _adapted(images, 6), keras.Input((6,))
+    attention = ExemplarAttention(6, 4, 6, sharpness=20.0)
+    model = keras.Model(query, decoder(attention(query)))
+    attention.adapt(ops.convert_to_numpy(decoder.encode(images)))
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    x = np.random.default_rng(7).standard_normal((2, 6)).astype(np.float32)
+    np.testing.assert_allclose(again.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5)
