@@ -13,7 +13,7 @@ MIN_TRAIN, MIN_HELD_OUT = 40, 20
 _MAX_ROWS = 1000
 N_FEATURES = 64
 FEATURE_STEPS = 400
-_TOO_FEW = f"it needs {MIN_TRAIN} training and {MIN_HELD_OUT} held-out pairs or more"
+TOO_FEW = f"it needs {MIN_TRAIN} training and {MIN_HELD_OUT} held-out pairs or more"
 
 
 @measure("memorisation", "memorisation ratio", better="one")
@@ -50,8 +50,8 @@ def density(evidence: Evidence) -> Value | str:
     Reference:
         Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models", 2020.
     """
-    if _too_few(evidence):
-        return _TOO_FEW
+    if too_few(evidence):
+        return TOO_FEW
     generated, train = (near.sum() / (N_NEIGHBOURS * near.shape[1]) for near in _neighbourhoods(evidence))
     return Value(
         generated, train, f"realism, on an image encoder's features, k = {N_NEIGHBOURS}; beside it real images"
@@ -61,8 +61,8 @@ def density(evidence: Evidence) -> Value | str:
 @measure("coverage", "coverage")
 def coverage(evidence: Evidence) -> Value | str:
     """Share of real held-out images with a generated one as near as their own neighbours; as `density`."""
-    if _too_few(evidence):
-        return _TOO_FEW
+    if too_few(evidence):
+        return TOO_FEW
     generated, train = (near.any(axis=1).mean() for near in _neighbourhoods(evidence))
     return Value(
         generated, train, f"diversity, on an image encoder's features, k = {N_NEIGHBOURS}; beside it real images"
@@ -86,7 +86,7 @@ def neighbourhoods(real: np.ndarray, other: np.ndarray, k: int = N_NEIGHBOURS) -
     return _distances(real, other) <= radii[:, None]
 
 
-def _too_few(evidence: Evidence) -> bool:
+def too_few(evidence: Evidence) -> bool:
     return len(evidence.train) < MIN_TRAIN or len(evidence.held_out) < MIN_HELD_OUT
 
 

@@ -5,13 +5,12 @@ import numpy as np
 from keras_a2i.evaluation.foreign_audio import foreign_audio
 from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
 from keras_a2i.evaluation.pairs import Rows, chunks_of, spread_rows
+from keras_a2i.evaluation.realism_measures import TOO_FEW, too_few
 from keras_a2i.evaluation.two_sample import CUTS, STEPS, draw_patches, two_sample_error
 from keras_a2i.media.conversion import from_uint8
 
-MIN_TRAIN, MIN_HELD_OUT = 40, 20
 _MAX_IMAGES = 256
 _N_FOREIGN = 100
-_TOO_FEW = f"it needs {MIN_TRAIN} training and {MIN_HELD_OUT} held-out pairs or more"
 
 
 @measure("two-sample", "equal error, real or generated")
@@ -21,8 +20,8 @@ def two_sample(evidence: Evidence) -> Value | str:
     The mean of three cuts into images to train on and images to judge; beside it training images in place of
     generated ones.
     """
-    if _too_few(evidence):
-        return _TOO_FEW
+    if too_few(evidence):
+        return TOO_FEW
     generated = draw_patches(evidence.generated, _spread(evidence.generated), evidence.seed)
     value = _error(_real_patches(evidence), generated, evidence)
     return Value(value, _error_of_real_images(evidence), "realism: 0.5 where nothing tells them apart; beside it real")
@@ -31,8 +30,8 @@ def two_sample(evidence: Evidence) -> Value | str:
 @measure("two-sample-foreign", "equal error on foreign audio")
 def two_sample_on_foreign_audio(evidence: Evidence) -> Value | str:
     """As `two-sample`, for images of rendered audio: tones, noise, clicks, sweeps and vowels."""
-    if _too_few(evidence):
-        return _TOO_FEW
+    if too_few(evidence):
+        return TOO_FEW
     if evidence.train.waveforms is None or evidence.to_inputs is None:
         return "the records hold no audio"
     inputs = evidence.to_inputs(foreign_audio(_N_FOREIGN, evidence.train.waveforms.shape[1], evidence.seed))
@@ -67,10 +66,6 @@ def _speckle_of(image: np.ndarray) -> float:
     spread = np.diff(np.sort(around, axis=0)[[1, 7]], axis=0)[0]
     flat = spread <= np.quantile(spread, 0.25)
     return float(np.abs(grey - median)[flat].mean() * 127.5)
-
-
-def _too_few(evidence: Evidence) -> bool:
-    return len(evidence.train) < MIN_TRAIN or len(evidence.held_out) < MIN_HELD_OUT
 
 
 def _spread(images: Rows) -> np.ndarray:

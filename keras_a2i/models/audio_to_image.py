@@ -19,6 +19,7 @@ from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
 from keras_a2i.models.prediction import predict_batch
 from keras_a2i.models.preset_path import find_preset
 from keras_a2i.models.styles import draw_styles
+from keras_a2i.models.untracked import Untracked
 
 _DEFAULT_SIZE = 256
 
@@ -109,7 +110,7 @@ class AudioToImage(keras.Model):
             keras.Model(latent, image, name="generator"),
             prototypes.head if prototypes is not None else None,
         )
-        self._arguments = {"encoder": _Untracked(encoder), "generator": _Untracked(generator)}
+        self._arguments = {"encoder": Untracked(encoder), "generator": Untracked(generator)}
         self.input_kind = kind
         self.features = features if kind == "waveform" or length == features.n_features else _embedding(length)
         self.image = ImageConfig(size=int(image.shape[1]), channels=int(image.shape[3]))
@@ -230,13 +231,6 @@ class AudioToImage(keras.Model):
             for name in ("encoder", "generator")
         }
         return cls(**(config | parts | {"features": FeatureConfig.from_dict(config["features"])}))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Untracked:
-    """A constructor argument that Keras must not track: an own model's layers are in the graph already."""
-
-    value: Any
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from keras_a2i.models.exemplar_generator import find_exemplars
-from keras_a2i.objectives.objective import Objective, TrainState, Untracked, register_objective
+from keras_a2i.models.untracked import Untracked
+from keras_a2i.objectives.objective import Objective, TrainState, register_objective
 
 _CELLS = 8
 _SCALES = 3

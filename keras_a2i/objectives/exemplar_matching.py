@@ -7,7 +7,8 @@ from keras import ops
 
 from keras_a2i.errors import UsageError
 from keras_a2i.models.exemplar_generator import find_exemplars
-from keras_a2i.objectives.objective import Objective, TrainState, Untracked, register_objective
+from keras_a2i.models.untracked import Untracked
+from keras_a2i.objectives.objective import Objective, TrainState, register_objective
 
 _THUMBNAIL = 8
 

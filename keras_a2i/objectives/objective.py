@@ -43,13 +43,6 @@ class TrainState:
     encoder_is_frozen: bool = False
 
 
-class Untracked:
-    """Holds layers of the model that is trained, so that they don't become layers of an objective as well."""
-
-    def __init__(self, value: Any):
-        self.value = value
-
-
 class Objective(keras.layers.Layer):
     """A term of the training loss, together with the weights that it learns beside the model.
 

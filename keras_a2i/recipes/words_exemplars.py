@@ -4,7 +4,9 @@ Result: 1,075 sounds of 18 instruments with drawings, 64 pixels, one of three so
 with components=16 and sharpness=400: 61 % of the images show the right instrument by a probe that is right for 99 % of
 real ones; of 8 samples 59 %, which differ by 0.65 of the distance of real ones; a classifier of patches is wrong in 35
 % of the cases (50 % is perfect). Memorisation ratio 0.10: the images are training images. 14 minutes on one core.
-Command: python tools/benchmark_quality.py OUT --instruments pairs.csv --only instruments/words-exemplars
+Command: keras-a2i build-records pairs.csv --image-size 64 --split source --holdout gmbank --out records, keras-a2i fit
+records --out run --recipe words-exemplars --seed 0 --set components=16 --set sharpness=400, keras-a2i evaluate run
+records
 """
 
 import dataclasses
