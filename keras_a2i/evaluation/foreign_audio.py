@@ -8,6 +8,8 @@ import numpy as np
 KINDS = ("tone", "noise", "clicks", "sweep", "vowel")
 _LOWEST, _HIGHEST = 0.005, 0.3
 """Frequencies in cycles per sample: 80 Hz to 4.8 kHz at 16 kHz."""
+_DECAY_SAMPLES = 1_200
+"""After as many, an oscillation has decayed below any rounding."""
 _FORMANTS = ((0.044, 0.075), (0.025, 0.125), (0.02, 0.06), (0.03, 0.11), (0.038, 0.07))
 
 
@@ -72,12 +74,8 @@ def _vowel(n: int, rng: np.random.Generator) -> np.ndarray:
 
 def _resonance(x: np.ndarray, frequencies: np.ndarray, width: float = 0.006) -> np.ndarray:
     """A resonance of a varying frequency, in cycles per sample: every pulse starts a decaying oscillation."""
-    phase, decay = 2 * np.pi * np.cumsum(frequencies), np.exp(-np.pi * width)
-    out, level = np.empty(len(x)), 0.0
-    for i, pulse in enumerate(x):
-        level = decay * level + pulse
-        out[i] = level
-    return out * np.sin(phase)
+    decay = np.exp(-np.pi * width * np.arange(_DECAY_SAMPLES))
+    return np.convolve(x, decay)[: len(x)] * np.sin(2 * np.pi * np.cumsum(frequencies))
 
 
 _RENDER = {"tone": _tone, "noise": _noise, "clicks": _clicks, "sweep": _sweep, "vowel": _vowel}

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 from support.training_states import random_images, small_model, train_state
 
@@ -85,10 +86,6 @@ def test_matching_of_mixtures_needs_the_selection_of_both(images):
 
 
 def test_gradient_of_matching_reaches_the_encoder_and_the_keys_alone(images):
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("gradients are taken with TensorFlow")
-    import tensorflow as tf
-
     model = _exemplar_model(images)
     matching = _attached(ExemplarMatching(), model)
     x = random_images(6, 1, 6).reshape(6, 6)
