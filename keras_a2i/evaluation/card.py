@@ -57,7 +57,7 @@ def model_card(run: str | pathlib.Path) -> str:
         _measures(report),
         _labels(report),
         "## Limits",
-        "\n".join(f"- {_text(limit)}" for limit in _limits(report)),
+        "\n".join(f"- {_text(limit)}" for limit in _limits(config, report)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -130,8 +130,13 @@ def _labels(report: Report) -> str:
     return f"## Confusion matrix\n\n{words}\n\n{_table(head, rows)}"
 
 
-def _limits(report: Report) -> list[str]:
+def _limits(config: dict[str, Any], report: Report) -> list[str]:
     limits = list(report.notes)
+    if config["recipe"].get("generator", {}).get("class_name", "").endswith(">ExemplarGenerator"):
+        limits.append(
+            "The images are composed of training images, which the model stores: anyone who has the model file can "
+            "reconstruct them."
+        )
     if report.leak.count:
         limits.append(f"{report.leak.sentence}: scores for new audio may be lower.")
     if report.n_sources > 1 or report.leak.count == 0:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -154,6 +155,15 @@ def test_card_holds_command_data_scores_confusion_and_limits(runs):
         assert text.replace("_", "\\_") in card, text
     rows = [line for line in card.splitlines() if line.startswith("| ")]
     assert all(line.endswith(" |") for line in rows)
+
+
+def test_card_of_exemplars_says_that_the_model_stores_training_images(runs, tmp_path):
+    assert "which the model stores" not in model_card(runs / "a0")
+    shutil.copytree(runs / "a0", tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config["recipe"]["generator"] = {"class_name": "keras_a2i>ExemplarGenerator"}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    assert "composed of training images, which the model stores" in model_card(tmp_path / "run")
 
 
 def test_card_escapes_markdown(runs, tmp_path):
