@@ -12,7 +12,7 @@ from keras_a2i.serialization import register_with_keras
 from keras_a2i.version import __version__
 
 if TYPE_CHECKING:
-    from keras_a2i import layers, losses, metrics, models, objectives, sources
+    from keras_a2i import layers, losses, metrics, models, objectives, optimizers, sources
     from keras_a2i.evaluation.card import write_card
     from keras_a2i.evaluation.compare import compare
     from keras_a2i.evaluation.evaluate import evaluate
@@ -57,7 +57,7 @@ _MODULES = {
     "with_frontend": "models.frontend",
     "write_card": "evaluation.card",
 }
-_ROOMS = ("layers", "losses", "metrics", "models", "objectives", "sources")
+_ROOMS = ("layers", "losses", "metrics", "models", "objectives", "optimizers", "sources")
 
 __all__ = [
     "AudioToImage",
@@ -87,6 +87,7 @@ __all__ = [
     "models",
     "objectives",
     "open_sources",
+    "optimizers",
     "search",
     "sources",
     "with_frontend",

@@ -14,7 +14,7 @@ from typing import Any
 
 from keras_a2i.errors import BackendError
 
-_MODULES = ("layers", "losses", "metrics", "objectives")
+_MODULES = ("layers", "losses", "metrics", "objectives", "optimizers")
 """The modules of the package whose import registers classes with Keras."""
 
 

@@ -21,6 +21,7 @@ ROOMS = [
     {"models"},
     {"losses", "metrics"},
     {"objectives"},
+    {"optimizers"},
     {"recipes"},
     {"training"},
     {"exporters"},

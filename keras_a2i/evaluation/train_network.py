@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from keras_a2i.optimizers import make_adam
+
 BATCH_SIZE = 32
 MAX_EPOCHS = 250
 _RATE = 2e-3
@@ -36,7 +38,7 @@ def train_network(
     n = len(inputs)
     epochs = min(MAX_EPOCHS, max(min_epochs, round(steps * BATCH_SIZE / n)))
     rate = keras.optimizers.schedules.CosineDecay(_RATE, epochs * -(-n // BATCH_SIZE), alpha=0.01)
-    model.compile(keras.optimizers.Adam(rate), loss)
+    model.compile(make_adam(rate), loss)
     # TensorFlow traces a step twice that creates variables.
     model.optimizer.build(model.trainable_variables)
     order, losses = np.random.default_rng(0), []

@@ -82,7 +82,8 @@ class FrameAugmentation(keras.layers.Layer):
         snr_db = self._uniform((batch, 1, 1), min_snr_db, min_snr_db + _SNR_RANGE_DB)
         level = ops.mean(power, axis=(1, 2), keepdims=True) * 10.0 ** (-snr_db / 10)
         knots = self._uniform((batch, _TILT_KNOTS, 1), -_TILT, _TILT)
-        places = ops.reshape(ops.linspace(0.0, _TILT_KNOTS - 1.0, n_bands, dtype="float32"), (1, -1))
+        # Constants of numpy: those of `ops.linspace` are seventy operations in a graph.
+        places = ops.convert_to_tensor(np.linspace(0.0, _TILT_KNOTS - 1.0, n_bands, dtype="float32")[None])
         tilt = ops.transpose(ops.exp(interpolate(knots, places)), (0, 2, 1))
         # The power of noise in a band is distributed exponentially.
         noise = -ops.log(self._uniform(ops.shape(frames), 1e-6, 1.0))

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_a2i.errors import ConfigError
@@ -66,7 +67,8 @@ class TimeAlign(keras.layers.Layer):
         power = 2.0 * ops.cast(frames, "float32")
         power = power - ops.max(power, axis=(1, 2), keepdims=True)
         first, last = self._ends(power)
-        share = ops.reshape(ops.linspace(0.0, 1.0, self.n_frames, dtype="float32"), (1, -1))
+        # Constants of numpy: those of `ops.linspace` are seventy operations in a graph.
+        share = ops.convert_to_tensor(np.linspace(0.0, 1.0, self.n_frames, dtype="float32")[None])
         if training and self.jitter:
             length = last - first
             first = first + length * self._uniform(ops.shape(frames)[0], 1, self.jitter)
@@ -80,7 +82,7 @@ class TimeAlign(keras.layers.Layer):
 
     def _ends(self, power: Any) -> tuple[Any, Any]:
         """Returns the numbers of the first and the last loud frame, (batch, 1) each."""
-        tilt = ops.linspace(0.0, self.tilt_db * math.log(10) / 10, power.shape[2], dtype="float32")
+        tilt = np.linspace(0.0, self.tilt_db * math.log(10) / 10, power.shape[2], dtype="float32")
         level = ops.logsumexp(power + tilt, axis=2) * (10 / math.log(10))
         loud = ops.relu(level - ops.max(level, axis=1, keepdims=True) + self.quiet_db)
         # A cumulative sum as a product with a triangular matrix: not every runtime has an operator for it.

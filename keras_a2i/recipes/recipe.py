@@ -15,6 +15,7 @@ from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.encoder import Encoder
 from keras_a2i.models.generator import Generator
 from keras_a2i.objectives import OBJECTIVES, Objective
+from keras_a2i.optimizers import make_adam
 from keras_a2i.records.augmentation import Augmentation
 from keras_a2i.serialization import register
 
@@ -235,9 +236,7 @@ class Recipe(Settings):
         # Kept in the shortest training too, with a memory of nothing: a training resumed for longer finds it there.
         if self.ema_momentum:
             options |= {"use_ema": True, "ema_momentum": momentum}
-        if self.weight_decay:
-            return keras.optimizers.AdamW(rate, weight_decay=self.weight_decay, **options)
-        return keras.optimizers.Adam(rate, **options)
+        return make_adam(rate, weight_decay=self.weight_decay or None, **options)
 
     def epochs_for(self, n_pairs: int, batch_size: int) -> int:
         """Number of epochs over `n_pairs` training pairs that reaches `epochs` and `min_steps`."""

@@ -12,6 +12,7 @@ from keras_a2i.config import ImageConfig
 from keras_a2i.errors import KerasA2IError, SourceError, UsageError
 from keras_a2i.media.image import read_image
 from keras_a2i.objectives.image_autoencoder import NO_LABEL, ImageAutoencoder
+from keras_a2i.optimizers import make_adam
 
 _SUFFIXES = {".png", ".jpg", ".jpeg"}
 _SHUFFLE_BUFFER = 2048
@@ -55,7 +56,7 @@ def train_autoencoder(
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps, alpha=0.01)
     # Objectives that use it have frozen it already.
     autoencoder.freeze(False)
-    autoencoder.compile(keras.optimizers.Adam(rate))
+    autoencoder.compile(make_adam(rate))
     # TensorFlow traces a step twice that creates variables.
     autoencoder.optimizer.build(autoencoder.trainable_variables)
     report = keras.callbacks.LambdaCallback(
