@@ -1,5 +1,6 @@
 """`keras-a2i build-records`: builds a records folder from sources."""
 
+import dataclasses
 import pathlib
 import shlex
 import sys
@@ -13,6 +14,7 @@ from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import UsageError
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.splits import SplitSpec
+from keras_a2i.sources.grey_images import are_grey
 from keras_a2i.sources.open_sources import UnusedOptionError, all_options, open_sources
 from keras_a2i.sources.registry import SOURCE_TYPES, Option
 
@@ -64,7 +66,13 @@ def _help() -> str:
 @click.argument("source", nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="The records folder to create.")
 @click.option("--image-size", default=256, show_default=True, help="Pixels per side: a power of two from 16 to 512.")
-@click.option("--channels", default=3, show_default=True, help="3 for RGB, 1 for grey.")
+@click.option(
+    "--channels",
+    type=click.Choice(["auto", "1", "3"]),
+    default="auto",
+    show_default=True,
+    help="3 for RGB, 1 for grey; auto is 1 if all of 64 images of each source are grey.",
+)
 @click.option("--jpeg-quality", type=int, help="Store JPEG of this quality, 1 to 100, instead of lossless PNG.")
 @click.option("--duration", default=1.0, show_default=True, help="Seconds of audio per image.")
 @click.option("--sample-rate", default=16_000, show_default=True, help="Audio is resampled to this rate, Hz.")
@@ -92,7 +100,7 @@ def command(
     source: tuple[str, ...],
     out: pathlib.Path,
     image_size: int,
-    channels: int,
+    channels: str,
     jpeg_quality: int | None,
     duration: float,
     sample_rate: int,
@@ -106,13 +114,17 @@ def command(
     **options: Any,
 ) -> None:
     features = FeatureConfig(duration=duration, sample_rate=sample_rate, n_mfcc=n_mfcc)
-    image = ImageConfig(size=image_size, channels=channels, jpeg_quality=jpeg_quality)
+    image = ImageConfig(size=image_size, channels=1 if channels == "1" else 3, jpeg_quality=jpeg_quality)
     spec = SplitSpec(
         kind=split, val_fraction=val_fraction, guard=guard, holdout=tuple(holdout), file=split_file, seed=seed
     )
     source_options = {name: options.pop(name) for name in _SOURCE_OPTIONS}
     try:
         sources = open_sources(source, features=features, image=image, seed=seed, **source_options)
+        if channels == "auto" and are_grey(sources):
+            image = dataclasses.replace(image, channels=1)
+            sources = open_sources(source, features=features, image=image, seed=seed, **source_options)
+            echo("The images are grey: records of one channel. For three, pass --channels 3")
     except UnusedOptionError as error:
         flags = {name: option.flag for name, option in _SOURCE_OPTIONS.items()} | _AUDIO_FLAGS
         raise UsageError(f"{' and '.join(f'--{flags[name]}' for name in error.names)} {error.usage}") from error

@@ -42,7 +42,7 @@ _CODEC = "h264"
 @click.option(
     "--samples",
     type=click.IntRange(1, 64),
-    help="Generate N different images of each clip, by a model with a style (words-adversarial, words-variational).",
+    help="Generate N different images of each clip, by a model with a style, such as the recipes exemplars train.",
 )
 @click.option(
     "--temperature",

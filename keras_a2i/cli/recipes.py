@@ -24,7 +24,10 @@ def command(name):
         purpose, result = describe_recipe(known)
         echo(f"{known:20} {purpose}")
         echo(textwrap.fill(result, _WIDTH, initial_indent="    ", subsequent_indent="    "))
-    echo("Without --recipe, fit chooses exemplars, scenes-many, words-adversarial or features by the records.")
+    echo(
+        "Without --recipe, fit chooses by the records: exemplars, scenes-many, words-exemplars, words-adversarial or "
+        "features."
+    )
 
 
 def _as_typed(value: object) -> str:

@@ -10,12 +10,14 @@ from keras_a2i.layers.latent_pad import LatentPad
 from keras_a2i.layers.log_mel import LogMel
 from keras_a2i.layers.mfcc import MFCC
 from keras_a2i.layers.patch_decoder import PatchDecoder
+from keras_a2i.layers.pcen import PCEN
 from keras_a2i.layers.spatial_bias import SpatialBias
 from keras_a2i.layers.time_align import TimeAlign
 from keras_a2i.serialization import register
 
 __all__ = [
     "MFCC",
+    "PCEN",
     "CepstralNormalization",
     "DepthToSpace",
     "DepthToSpaceInitializer",

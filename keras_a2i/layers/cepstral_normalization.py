@@ -5,20 +5,24 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_a2i.layers.pcen import PCEN
+
 
 @keras.saving.register_keras_serializable("keras_a2i")
 class CepstralNormalization(keras.layers.Layer):
-    """Two views of log-mel frames, each normalized by the statistics of the clip, against speaker and microphone.
+    """Three views of log-mel frames, each normalized by the statistics of the clip, against speaker and microphone.
 
     The first keeps the shape of the spectrum: mean 0 and standard deviation 1 over the whole clip. The second keeps the
-    changes: mean 0 and standard deviation about 1 of every band over time.
+    changes: mean 0 and standard deviation about 1 of every band over time. The third is their `PCEN`, with mean 0 and
+    standard deviation about 1 over the whole clip.
 
     Args:
         dtype: dtype or policy of the output. The layer computes in float32, which is the default whatever the global
             policy is.
         **kwargs: other arguments of a Keras layer.
 
-    Call with float (batch, frames, bands). Returns (batch, frames, bands, 2).
+    Call with natural logarithms of power, float (batch, frames, bands), the number of frames known. Returns (batch,
+    frames, bands, 3).
 
     Reference:
         Viikki and Laurila, "Cepstral domain segmental feature vector normalization for noise robust speech
@@ -27,15 +31,17 @@ class CepstralNormalization(keras.layers.Layer):
 
     def __init__(self, *, dtype: Any = "float32", **kwargs: Any):
         super().__init__(dtype=dtype or "float32", **({"autocast": False} | kwargs))
+        self._energy = PCEN(dtype="float32")
 
     def call(self, frames: Any) -> Any:
         frames = ops.cast(frames, "float32")
         shape = _normalized(frames, (1, 2), 0.1)
         change = _normalized(frames, (1,), 0.5)
-        return ops.cast(ops.stack([shape, change], axis=-1), self.compute_dtype)
+        energy = _normalized(self._energy(frames), (1, 2), 0.01)
+        return ops.cast(ops.stack([shape, change, energy], axis=-1), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        return *input_shape, 2
+        return *input_shape, 3
 
 
 def _normalized(frames: Any, axes: tuple[int, ...], floor: float) -> Any:

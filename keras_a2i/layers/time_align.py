@@ -27,13 +27,14 @@ class TimeAlign(keras.layers.Layer):
         tilt_db: dB added to the highest band when loudness is measured, and proportionally less to lower bands, so that
             an s counts for more.
         jitter: in training, both ends are moved by up to this fraction of the length, 0 up to below 0.5.
+        n_bands: number of bands that are used, from the lowest; None uses all.
         warp: in training, time inside is warped by up to this fraction of the length, 0 up to below 0.5.
         seed: seed of the random numbers; None is a random one.
         dtype: dtype or policy of the output. The layer computes in float32, which is the default whatever the global
             policy is.
         **kwargs: other arguments of a Keras layer.
 
-    Call with log-magnitude mel frames (batch, frames, n_mels), natural logarithm. Returns (batch, n_frames, n_mels),
+    Call with log-magnitude mel frames (batch, frames, n_mels), natural logarithm. Returns (batch, n_frames, n_bands),
     natural logarithm of power, between -floor_db / 4.34 and 0.
 
     Raises:
@@ -49,22 +50,26 @@ class TimeAlign(keras.layers.Layer):
         tilt_db: float = 0.0,
         jitter: float = 0.0,
         warp: float = 0.0,
+        n_bands: int | None = None,
         seed: int | None = None,
         dtype: Any = "float32",
         **kwargs: Any,
     ):
         super().__init__(dtype=dtype or "float32", **({"autocast": False} | kwargs))
-        if not (n_frames >= 2 and min(floor_db, quiet_db) > 0 and 0 <= jitter < 0.5 and 0 <= warp < 0.5):
+        counts = n_frames >= 2 and (n_bands is None or n_bands >= 1)
+        if not (counts and min(floor_db, quiet_db) > 0 and 0 <= jitter < 0.5 and 0 <= warp < 0.5):
             raise ConfigError(
-                "n_frames must be 2 or more, floor_db and quiet_db above 0, jitter and warp in [0, 0.5). Received: "
-                f"n_frames={n_frames}, floor_db={floor_db}, quiet_db={quiet_db}, jitter={jitter}, warp={warp}"
+                "n_frames must be 2 or more, n_bands 1 or more, floor_db and quiet_db above 0, jitter and warp in "
+                f"[0, 0.5). Received: n_frames={n_frames}, n_bands={n_bands}, floor_db={floor_db}, "
+                f"quiet_db={quiet_db}, jitter={jitter}, warp={warp}"
             )
         self.quiet_db, self.tilt_db = quiet_db, tilt_db
         self.n_frames, self.floor_db, self.jitter, self.warp, self.seed = n_frames, floor_db, jitter, warp, seed
+        self.n_bands = n_bands
         self._seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, frames: Any, training: bool = False) -> Any:
-        power = 2.0 * ops.cast(frames, "float32")
+        power = 2.0 * ops.cast(frames[..., : self.n_bands], "float32")
         power = power - ops.max(power, axis=(1, 2), keepdims=True)
         first, last = self._ends(power)
         # Constants of numpy: those of `ops.linspace` are seventy operations in a graph.
@@ -97,10 +102,10 @@ class TimeAlign(keras.layers.Layer):
         return keras.random.uniform((batch, count), -bound, bound, dtype="float32", seed=self._seed_generator)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        return input_shape[0], self.n_frames, input_shape[2]
+        return input_shape[0], self.n_frames, len(range(input_shape[2])[: self.n_bands])
 
     def get_config(self) -> dict[str, Any]:
-        names = ("n_frames", "floor_db", "quiet_db", "tilt_db", "jitter", "warp", "seed")
+        names = ("n_frames", "floor_db", "quiet_db", "tilt_db", "jitter", "warp", "n_bands", "seed")
         return super().get_config() | {name: getattr(self, name) for name in names}
 
 

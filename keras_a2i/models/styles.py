@@ -11,7 +11,7 @@ def check_sampling(style_units: int, n: int, temperature: float) -> None:
     """Raises a UsageError unless a model with that style can generate `n` samples at that temperature."""
     if not style_units:
         raise UsageError(
-            "samples need a model with a style, such as the recipes words-adversarial and words-variational train. "
+            "samples need a model with a style, such as the recipes exemplars and words-adversarial train. "
             "Received: a model without one"
         )
     if n < 1 or not 0 <= temperature <= MAX_TEMPERATURE:

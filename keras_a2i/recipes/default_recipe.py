@@ -4,6 +4,8 @@ from keras_a2i.records.records import Records
 
 MANY = 1_000
 """Minimum number of training pairs for the recipe that freezes the encoder early."""
+MANY_LABELS = 64
+"""Maximum number of labels for the recipe that stores images of each."""
 
 
 def choose_recipe(records: Records) -> tuple[str, str]:
@@ -11,15 +13,19 @@ def choose_recipe(records: Records) -> tuple[str, str]:
 
     Returns:
         The name of the recipe and the reason, in half a sentence: "features" for records without audio;
-        "words-adversarial" where clips are recordings of their own and one source (a speaker, say) has pairs of several
-        labels; else (moments of longer recordings, clips without labels, or one label for each source) "exemplars"
-        below `MANY` training pairs, and "scenes-many" from there.
+        "words-exemplars" where clips are recordings of their own and one source (a speaker, say) has pairs of several
+        labels, "words-adversarial" if there are more than `MANY_LABELS` labels; else (moments of longer recordings,
+        clips without labels, or one label for each source) "exemplars" below `MANY` training pairs, and "scenes-many"
+        from there.
     """
     if not records.has_waveform:
         return "features", "the records hold no audio"
     is_continuous = all(source.get("continuous") for source in records.manifest.sources)
     if not is_continuous and any(len(labels) > 1 for labels in records.labels_per_source.values()):
-        return "words-adversarial", "a source has clips of several labels"
+        n_labels = len(records.labels)
+        if n_labels > MANY_LABELS:
+            return "words-adversarial", f"a source has clips of several labels, of {n_labels} in all"
+        return "words-exemplars", "a source has clips of several labels, few enough to keep images of each"
     n_train = records.counts["train"]
     what = "moments of longer recordings" if is_continuous else "clips without labels"
     if records.labels and not is_continuous:

@@ -14,6 +14,8 @@ RECIPE = dataclasses.replace(
     WORDS,
     name="words-aligned",
     batch_size=64,
+    epochs=40,
+    min_steps=800,
     # Audio and images share one vector, which is also what the generator receives.
     encoder=WordEncoder(channels=(24, 48, 96, 96, 128), latent_dim=64, ensemble=1, dropout=0.3),
     generator=ResidualGenerator(channels=(96, 48, 32, 24, 16), base_channels=96, label_sharpness=0.0),

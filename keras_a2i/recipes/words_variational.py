@@ -14,6 +14,8 @@ RECIPE = dataclasses.replace(
     name="words-variational",
     style_units=8,
     batch_size=64,
+    epochs=40,
+    min_steps=800,
     objectives={"mse": 1.0, "labels": 6.0, "variational": {"weight": 0.5, "warmup": 0.3}, "perceptual": 1.0},
     autoencoder_epochs=10,
 )

@@ -22,7 +22,9 @@ from keras_a2i.objectives import ImageAutoencoder, TrainingModel
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.orders import Neighbours, Shuffled, WithinLabel
 from keras_a2i.records.records import Records
+from keras_a2i.training.balanced_rows import balanced_rows
 from keras_a2i.training.callbacks import (
+    SCORED_AT_ONCE,
     BestWeights,
     Checkpoint,
     HeldOutScores,
@@ -35,6 +37,7 @@ from keras_a2i.training.run_folder import RunConfig, RunFolder
 
 N_SAMPLES = 8
 MAX_SHEETS = 20
+_CANDIDATES = 4
 MIN_SCORED, MAX_SCORED = 32, 256
 """Held-out pairs scored after every epoch: a sixteenth of the training pairs, within these bounds."""
 
@@ -170,9 +173,14 @@ class Trainer:
         """Stores training images in a model with exemplars that has none yet."""
         parts = find_exemplars(model)
         if parts is not None and adapt:
-            pairs = self.records.sample_pairs("train", parts[0].n_exemplars)
-            labels = pairs.label_numbers if self.records.labels else None
-            adapt_exemplars(model, from_uint8(pairs.images), labels)
+            n = parts[0].n_exemplars
+            if not self.records.labels:
+                adapt_exemplars(model, from_uint8(self.records.sample_pairs("train", n).images))
+                return
+            # Of more than are stored, so that rare labels are among them.
+            pairs = self.records.sample_pairs("train", _CANDIDATES * n)
+            rows = balanced_rows(pairs.label_numbers, n)
+            adapt_exemplars(model, from_uint8(pairs.images[rows]), pairs.label_numbers[rows])
 
     def _build_metadata(self) -> ModelMetadata:
         mean, std = self.records.feature_statistics()
@@ -306,7 +314,10 @@ class Trainer:
             self.folder.write_image_encoder(self.autoencoder.encoder)
 
     def _predict(self, inputs: np.ndarray) -> np.ndarray:
-        return predict_batch(self.model, inputs)
+        # Padded to one size: TensorFlow would trace the network again for another.
+        missing = max(0, SCORED_AT_ONCE - len(inputs))
+        padded = np.pad(inputs, [(0, missing)] + [(0, 0)] * (inputs.ndim - 1))
+        return predict_batch(self.model, padded)[: len(inputs)]
 
     def _interrupted(self, checkpoint: Checkpoint) -> TrainingInterrupted:
         if checkpoint.epoch == 0:

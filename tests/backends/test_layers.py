@@ -13,7 +13,8 @@ CASES = {
     # class: arguments, input shape, output shape, expected numbers of weights and random states
     layers.LogMel: ({"sample_rate": 8000}, (2, 4000), (2, 4, 26), {}),
     layers.MFCC: ({"sample_rate": 8000}, (2, 4000), (2, 4, 13), {}),
-    layers.CepstralNormalization: ({}, (2, 6, 5), (2, 6, 5, 2), {}),
+    layers.CepstralNormalization: ({}, (2, 6, 5), (2, 6, 5, 3), {}),
+    layers.PCEN: ({}, (2, 6, 5), (2, 6, 5), {}),
     layers.TimeAlign: (
         {"n_frames": 8, "jitter": 0.1, "warp": 0.1, "seed": 1},
         (2, 12, 5),

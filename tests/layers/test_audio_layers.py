@@ -1,15 +1,17 @@
 """The audio layers: equal to the libraries whose conventions they follow, wherever they run."""
 
 import keras
+import librosa
 import numpy as np
 import pytest
 import python_speech_features
+import scipy.signal
 import tensorflow as tf
 
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import ConfigError
 from keras_a2i.features.mfcc import mfcc
-from keras_a2i.layers import MFCC, CepstralNormalization, FrameAugmentation, LogMel, TimeAlign
+from keras_a2i.layers import MFCC, PCEN, CepstralNormalization, FrameAugmentation, LogMel, TimeAlign
 from keras_a2i.media.conversion import from_int16, to_int16
 
 RATE = 16_000
@@ -219,7 +221,27 @@ def test_time_align_keeps_a_quiet_s_by_quiet_db_and_tilt_db():
 def test_time_align_of_silence_and_full_scale_is_finite():
     waveforms = np.stack([WAVEFORMS["silence"], WAVEFORMS["square"], WAVEFORMS["click"]])
     x = CepstralNormalization()(TimeAlign()(_mel()(waveforms)))
-    assert x.shape == (3, 48, 40, 2) and np.isfinite(x).all()
+    assert x.shape == (3, 48, 40, 3) and np.isfinite(x).all()
+
+
+def test_time_align_of_the_lowest_bands_equals_that_of_frames_without_the_others():
+    frames = np.random.default_rng(0).normal(0, 3, (2, 30, 12)).astype(np.float32)
+    layer = TimeAlign(8, tilt_db=12.0, n_bands=10)
+    assert layer.compute_output_shape(frames.shape) == layer(frames).shape == (2, 8, 10)
+    np.testing.assert_array_equal(layer(frames), TimeAlign(8, tilt_db=12.0)(frames[..., :10]))
+
+
+@pytest.mark.parametrize("options", [{}, {"smoothing": 0.3, "gain": 0.98, "bias": 2.0, "power": 0.25, "epsilon": 1e-3}])
+def test_pcen_equals_librosa(options):
+    power = np.random.default_rng(0).gamma(0.3, 1.0, (2, 60, 8)).astype(np.float32) + 1e-6
+    names = {"smoothing": "b", "epsilon": "eps"}
+    values = {"smoothing": 0.08, "gain": 0.9, "bias": 1.0, "power": 0.5, "epsilon": 1e-5} | options
+    arguments = {names.get(name, name): value for name, value in values.items()}
+    # The running mean starts at the first frame.
+    start = scipy.signal.lfilter_zi([arguments["b"]], [1, arguments["b"] - 1])
+    for clip, found in zip(power, np.asarray(PCEN(**options)(np.log(power))), strict=True):
+        expected = librosa.pcen(clip.T, zi=clip[0][:, None] * start, **arguments)
+        np.testing.assert_allclose(found, expected.T, rtol=2e-4, atol=2e-5)
 
 
 def test_cepstral_normalization_has_zero_mean_and_unit_deviation():
@@ -229,6 +251,9 @@ def test_cepstral_normalization_has_zero_mean_and_unit_deviation():
     np.testing.assert_allclose(views[..., 0].std(axis=(1, 2)), 1, atol=0.01)
     np.testing.assert_allclose(views[..., 1].mean(axis=1), 0, atol=1e-4)
     np.testing.assert_allclose(views[..., 1].std(axis=1), 1, atol=0.03)
+    views = np.asarray(CepstralNormalization()(frames / 60 - 5))
+    np.testing.assert_allclose(views[..., 2].mean(axis=(1, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(views[..., 2].std(axis=(1, 2)), 1, atol=0.2)
 
 
 def test_frame_augmentation_changes_frames_in_training_only():
@@ -261,6 +286,8 @@ def test_frame_augmentation_warp_moves_a_peak_as_a_longer_vocal_tract_does():
         (lambda: TimeAlign(1), "n_frames must be 2 or more"),
         (lambda: TimeAlign(quiet_db=0.0), "quiet_db above 0"),
         (lambda: TimeAlign(jitter=0.5), "jitter and warp in"),
+        (lambda: TimeAlign(n_bands=0), "n_bands 1 or more.*Received: n_frames=48, n_bands=0"),
+        (lambda: PCEN(smoothing=0.0), r"smoothing and power must lie in \(0, 1\].*Received: smoothing=0.0"),
         (lambda: FrameAugmentation(f_min=100.0, f_max=50.0), "f_min must lie below f_max"),
     ],
 )
@@ -271,7 +298,8 @@ def test_frame_layer_with_an_invalid_argument_is_refused(build, message):
 
 def test_frame_layer_config_round_trip():
     for layer in (
-        TimeAlign(20, jitter=0.1, tilt_db=6.0),
+        TimeAlign(20, jitter=0.1, tilt_db=6.0, n_bands=3),
+        PCEN(gain=0.5),
         FrameAugmentation(f_min=1.0, f_max=9.0),
         CepstralNormalization(),
     ):
@@ -289,6 +317,7 @@ def test_audio_layers_compute_in_float32_and_return_the_dtype_that_is_asked_for(
     frames = _mel()(BATCH)
     for layer in (
         TimeAlign(dtype=dtype),
+        PCEN(dtype=dtype),
         CepstralNormalization(dtype=dtype),
         FrameAugmentation(f_min=1, f_max=9, dtype=dtype),
     ):

@@ -120,7 +120,7 @@ def test_size_scales_widths_and_single_settings_take_precedence():
     recipe = get_recipe("features", size="tiny", base_channels=24)
     assert recipe.encoder.units == (192, 96, 48) and recipe.generator.base_channels == 24
     assert recipe.epochs == get_recipe("features").epochs
-    assert [get_recipe("words", size=size).encoder.ensemble for size in ("tiny", "base", "large")] == [2, 4, 4]
+    assert [get_recipe("words", size=size).encoder.ensemble for size in ("tiny", "base", "large")] == [1, 2, 2]
     assert SceneEncoder().scaled("tiny").channels == (8, 16, 36, 36, 48)
     with pytest.raises(UsageError, match=r"size must be one of \['tiny', 'base', 'large'\]. Received: size='huge'"):
         get_recipe("features", size="huge")

@@ -120,7 +120,16 @@ def run(*arguments):
 
 
 def test_choose_recipe_by_the_records(tones, records, tmp_path, monkeypatch):
-    assert choose_recipe(Records(records)) == ("words-adversarial", "a source has clips of several labels")
+    assert choose_recipe(Records(records)) == (
+        "words-exemplars",
+        "a source has clips of several labels, few enough to keep images of each",
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr("keras_a2i.recipes.default_recipe.MANY_LABELS", 3)
+        assert choose_recipe(Records(records)) == (
+            "words-adversarial",
+            "a source has clips of several labels, of 4 in all",
+        )
     one_label = ["audio,image,label,source", *(f"{i}.wav,{i}.png,l{i // 12},s{i // 12}" for i in range(48))]
     (tones / "scenes.csv").write_text("\n".join(one_label))
     scenes = build(tones, tmp_path / "scenes", "scenes.csv")
@@ -250,10 +259,10 @@ def test_resume_with_image_autoencoder_equals_uninterrupted_run(records, tmp_pat
     monkeypatch.setattr("keras_a2i.training.callbacks.SECONDS_BETWEEN_SAVES", 0)
     copy = CopyRun(tmp_path / "whole", tmp_path / "parts", 1)
     settings = DENSE | {"label_sharpness": 4.0, "autoencoder_epochs": 2, "style_units": 2}
-    whole = fit(records, tmp_path / "whole", settings=settings, epochs=2, batch_size=8, callbacks=[copy])
+    options = {"recipe": "words-adversarial", "settings": settings}
+    whole = fit(records, tmp_path / "whole", **options, epochs=2, batch_size=8, callbacks=[copy])
     assert len(RunFolder(tmp_path / "parts").read_history()) == 1
     parts = fit(records, tmp_path / "parts", resume=True)
-    assert RunFolder(tmp_path / "parts").read_config().recipe["name"] == "words-adversarial"
     history = RunFolder(tmp_path / "parts").read_history()[0]
     assert {"mse_loss", "labels_loss", "variational_loss", "adversarial_loss", "perceptual_loss", "val_ssim"} <= set(
         history

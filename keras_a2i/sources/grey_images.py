@@ -1,0 +1,55 @@
+"""Whether sources hold grey images, which need one channel."""
+
+import io
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import PIL.Image
+
+from keras_a2i.errors import SourceError
+from keras_a2i.sources.pair import Pair, Source
+
+N_IMAGES = 64
+# JPEG and video codecs change a grey pixel's channels by one or two, of 255.
+_TOLERANCE = 3
+
+
+def are_grey(sources: Sequence[Source], n_images: int = N_IMAGES) -> bool:
+    """Reads some images of every source, evenly spread, and returns whether all of them are grey.
+
+    It stops at the first image with a colour. Inputs that can't be read are passed over.
+
+    Args:
+        sources: sources opened for three channels.
+        n_images: number of images of each source that are read at most.
+
+    Returns:
+        False also if no image could be read.
+    """
+    images = itertools.chain.from_iterable(_some_images(source, n_images) for source in sources)
+    first = next(images, None)
+    return first is not None and _is_grey(first) and all(_is_grey(image) for image in images)
+
+
+def _some_images(source: Source, n_images: int) -> Iterator[np.ndarray]:
+    units = source.plan().units
+    chosen = [units[i] for i in np.linspace(0, len(units) - 1, min(len(units), n_images)).astype(int)]
+    for unit in chosen:
+        try:
+            for pair in itertools.islice(source.read(unit), -(-n_images // len(chosen))):
+                if isinstance(pair, Pair):
+                    yield _decoded(pair.image)
+        except SourceError:
+            continue
+
+
+def _decoded(image: np.ndarray | bytes) -> np.ndarray:
+    if isinstance(image, bytes):
+        with PIL.Image.open(io.BytesIO(image)) as file:
+            return np.asarray(file.convert("RGB"))
+    return image
+
+
+def _is_grey(image: np.ndarray) -> bool:
+    return bool(np.ptp(image.astype(np.int16), axis=-1).max() <= _TOLERANCE)
