@@ -124,11 +124,12 @@ def command(
         if channels == "auto" and are_grey(sources):
             image = dataclasses.replace(image, channels=1)
             sources = open_sources(source, features=features, image=image, seed=seed, **source_options)
-            echo("The images are grey: records of one channel. For three, pass --channels 3")
     except UnusedOptionError as error:
         flags = {name: option.flag for name, option in _SOURCE_OPTIONS.items()} | _AUDIO_FLAGS
         raise UsageError(f"{' and '.join(f'--{flags[name]}' for name in error.names)} {error.usage}") from error
     _build(sources, out, features=features, image=image, split=spec, **options)
+    if channels == "auto" and image.channels == 1:
+        echo("The images are grey and stored with one channel. For three, pass --channels 3")
 
 
 def _build(sources: list, out: pathlib.Path, **options: Any) -> None:

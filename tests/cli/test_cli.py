@@ -85,7 +85,7 @@ def test_build_records_counts_and_names_skipped_inputs(run, folder):
     assert "skipped: 2" in built.stdout
     assert "3.wav can't be read as audio" in built.stdout and "5.png doesn't exist" in built.stdout
     assert "24 pairs" not in built.stdout and "/s" in built.stderr
-    assert "The images are grey: records of one channel" in built.stdout
+    assert "The images are grey and stored with one channel" in built.stdout
     manifest = json.loads((folder / "rec" / "records.json").read_text())
     assert manifest["command"].startswith("keras-a2i build-records pairs.csv --out rec")
     assert len(manifest["dropped"]) == 2 and str(folder) not in json.dumps(manifest)
