@@ -7,7 +7,8 @@ const MILLISECONDS_OF_FADE = 160;
 const MILLISECONDS_TO_REST = 2500;
 const MAX_MINUTES_OF_FILM = 10;
 const QUIETEST = -60;
-const FILMS = ["video/webm;codecs=vp9,opus", "video/webm;codecs=vp8,opus", "video/webm", "video/mp4"];
+// VP8 before VP9: it is encoded while images are generated.
+const FILMS = ["video/webm;codecs=vp8,opus", "video/webm", "video/mp4"];
 
 const field = id => document.getElementById(id);
 const buttons = Object.fromEntries(["microphone", "choose", "stop", "freeze", "save", "record", "full"].map(id => [id, field(id)]));
@@ -116,19 +117,18 @@ function end() {
 
 async function open(makeSource) {
   const number = ++opening;
-  stop();
   try {
     context ??= new AudioContext();
     await context.resume();
     const made = await makeSource();
     // Something else was opened meanwhile.
     if (number !== opening) return made.stop();
+    stop();
     source = made;
     isLast = false;
     arrivals = [];
     say(source.name);
     enable();
-    buttons.stop.focus({ preventScroll: true });
   } catch (error) {
     if (number === opening) fail(error);
   }
@@ -222,7 +222,13 @@ function connectControls() {
     microphone: openMicrophone, choose: () => field("file").click(), stop: () => { opening++; stop(); say("Stopped."); },
     freeze, save, record, full: toggleFullScreen,
   };
-  for (const [id, action] of Object.entries(actions)) buttons[id].addEventListener("click", action);
+  for (const [id, action] of Object.entries(actions)) {
+    buttons[id].addEventListener("click", event => {
+      // After a click of the pointer, the space bar shall freeze the image and not press the button again.
+      if (event.detail) buttons[id].blur();
+      action();
+    });
+  }
   document.addEventListener("keydown", event => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     const isSpace = event.key === " " && event.target === document.body;
