@@ -91,11 +91,13 @@ export class AudioFile {
   }
 
   static async open(context, file, rate, samples) {
+    // An empty file has no address to read its duration from.
+    if (!file.size) throw new Problem(`${file.name} is empty.`);
     if (file.size > 1e6 * MAX_MEGABYTES || await duration(file) > 60 * MAX_MINUTES) {
       throw new Problem(`A file may have at most ${MAX_MEGABYTES} MB and ${MAX_MINUTES} minutes. Cut a part out of ${file.name}.`);
     }
     const bytes = new Uint8Array(await file.arrayBuffer());
-    const stored = bytes.length ? storedRate(bytes) : null;
+    const stored = storedRate(bytes);
     const decodable = stored >= MIN_RATE && stored <= MAX_RATE ? stored : USUAL_RATE;
     let buffer;
     try {
