@@ -201,11 +201,11 @@ def test_keys_start_freeze_and_stop(page, tmp_path):
 
 def test_film_has_image_and_sound(page, tmp_path):
     av = pytest.importorskip("av")
-    soundfile.write(tmp_path / "film.wav", make_clip(4.0, 44_100), 44_100)
+    soundfile.write(tmp_path / "film.wav", make_clip(6.0, 44_100), 44_100)
     page.set_input_files("#file", tmp_path / "film.wav")
     page.wait_for_selector("#save:enabled")
     page.click("#record")
-    page.wait_for_timeout(2000)
+    page.wait_for_timeout(2500)
     with page.expect_download() as download:
         page.click("#record")
     assert download.value.suggested_filename.endswith(".webm")
@@ -215,7 +215,7 @@ def test_film_has_image_and_sound(page, tmp_path):
             frames = list(film.decode(**{kind: 0}))
         ends[kind] = frames[-1].time
         if kind == "video":
-            assert (frames[0].width, frames[0].height) == (720, 720) and len(frames) >= 8
+            assert (frames[0].width, frames[0].height) == (512, 512) and len(frames) >= 5
             assert frames[-1].to_ndarray(format="rgb24").std() > 1
         else:
             assert np.abs(frames[len(frames) // 2].to_ndarray()).max() > 0.05
@@ -303,7 +303,7 @@ def test_nothing_leaves_the_device_from_page_or_worker(page, server):
     )
     assert "connect-src" in in_worker
     # These two were on purpose.
-    assert page.problems and all("connect-src" in text or "Failed to" in text for text in page.problems)
+    assert page.problems and all("Content Security Policy" in text for text in page.problems)
     page.problems.clear()
 
 

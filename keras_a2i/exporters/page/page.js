@@ -3,6 +3,8 @@
 import { AudioFile, Microphone, Problem, level, toSixteenBits } from "./audio.js";
 
 const MILLISECONDS_BETWEEN_IMAGES = 50;
+// 30 a second, with some tolerance for the clock of the screen: more costs a phone its battery and a film its frames.
+const MILLISECONDS_BETWEEN_DRAWINGS = 30;
 const MILLISECONDS_OF_FADE = 160;
 const MILLISECONDS_TO_REST = 2500;
 const MAX_MINUTES_OF_FILM = 10;
@@ -22,6 +24,7 @@ let film = null;
 // Milliseconds at which images arrived, of the last two seconds.
 let arrivals = [];
 let asked = false, askedAt = 0, isLast = false;
+let drawnAt = 0;
 
 function say(text, isProblem = false) {
   field("message").textContent = text;
@@ -34,7 +37,7 @@ function fail(error) {
 
 // Images, float in [-1, 1]: the newest one, the one that is shown, and the one that the fade started from.
 const shown = {
-  newest: null, now: null, from: null, since: 0,
+  newest: null, now: null, from: null, since: 0, isFading: false,
   canvas: document.createElement("canvas"),
 
   start(size) {
@@ -48,10 +51,12 @@ const shown = {
     this.newest = image;
     this.now ??= image.slice();
     this.since = time;
+    this.isFading = true;
   },
 
   fade(time) {
-    const part = Math.min(1, (time - this.since) / MILLISECONDS_OF_FADE);
+    const part = Math.max(0, Math.min(1, (time - this.since) / MILLISECONDS_OF_FADE));
+    this.isFading = part < 1;
     for (let i = 0; i < this.now.length; i++) this.now[i] = this.from[i] + part * (this.newest[i] - this.from[i]);
   },
 
@@ -77,7 +82,9 @@ function tick(time) {
     field("bar").style.clipPath = `inset(0 ${100 * Math.max(0, Math.min(1, dB / QUIETEST))}% 0 0)`;
     ask(clip, time);
   }
-  if (shown.newest && !isFrozen()) {
+  if (time - drawnAt < MILLISECONDS_BETWEEN_DRAWINGS) return;
+  drawnAt = time;
+  if (shown.newest && !isFrozen() && (shown.isFading || film)) {
     shown.fade(time);
     screen.drawImage(shown.draw(shown.now), 0, 0, screen.canvas.width, screen.canvas.height);
   } else if (film) {
@@ -182,7 +189,7 @@ function record() {
   source.connect(sound);
   const tracks = [...screen.canvas.captureStream(30).getVideoTracks(), ...sound.stream.getAudioTracks()];
   const mimeType = FILMS.find(type => MediaRecorder.isTypeSupported(type));
-  const recorder = new MediaRecorder(new MediaStream(tracks), { mimeType, videoBitsPerSecond: 5_000_000 });
+  const recorder = new MediaRecorder(new MediaStream(tracks), { mimeType, videoBitsPerSecond: 4_000_000 });
   const parts = [];
   recorder.ondataavailable = ({ data }) => parts.push(data);
   recorder.onstop = () => download(new Blob(parts, { type: recorder.mimeType }), recorder.mimeType.includes("mp4") ? "mp4" : "webm");

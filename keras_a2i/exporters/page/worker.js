@@ -50,10 +50,10 @@ function makeTensor(values) {
 }
 
 // Tensors lie in the runtime's memory and are freed by hand.
-async function generate(inputs, signature) {
-  const tensors = inputs.map(makeTensor);
-  const outputs = await compiled.run(signature, tensors);
-  for (const each of tensors) each.delete();
+async function generate(clip) {
+  const tensor = makeTensor(clip);
+  const outputs = await compiled.run(0, [tensor]);
+  tensor.delete();
   const address = outputs[0].lock(runtime.LiteRtTensorBufferLockMode.READ);
   const image = new Float32Array(runtime.HEAPU8.slice(address, address + outputs[0].packedSize()).buffer);
   outputs[0].unlock();
@@ -66,13 +66,12 @@ self.onmessage = async ({ data }) => {
     if (data.base) {
       await load(data.base, data.model);
       // The first image takes longer: it isn't shown.
-      await generate([new Float32Array(data.model.samples)], 0);
+      await generate(new Float32Array(data.model.samples));
       self.postMessage({ ready: true });
       return;
     }
-    const started = performance.now();
-    const image = await generate([data.clip], 0);
-    self.postMessage({ image, milliseconds: performance.now() - started }, [image.buffer]);
+    const image = await generate(data.clip);
+    self.postMessage({ image }, [image.buffer]);
   } catch (error) {
     self.postMessage({ error: String(error.message || error) });
   }
