@@ -263,6 +263,44 @@ def test_missing_microphone_ends_in_a_sentence(chromium, server):
     browser.close()
 
 
+def test_microphone_that_is_busy_or_pulled_out_ends_in_a_sentence(page):
+    page.evaluate(
+        """() => {
+            const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+            let calls = 0;
+            navigator.mediaDevices.getUserMedia = async wanted => {
+                if (calls++ === 0) throw new DOMException("busy", "NotReadableError");
+                window.stream = await open(wanted);
+                return window.stream;
+            };
+        }"""
+    )
+    page.click("#microphone")
+    assert message(page, "opened") == "The microphone can't be opened. Another program may be using it."
+    page.click("#microphone")
+    page.wait_for_selector("#save:enabled")
+    page.evaluate("stream.getTracks()[0].dispatchEvent(new Event('ended'))")
+    assert message(page, "disconnected") == "The microphone was disconnected."
+    assert page.is_hidden("#stop") and page.is_disabled("#record")
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        ("model.json", "model.json can't be loaded: status 404."),
+        ("model.tflite", "Something went wrong: model.tflite can't be loaded: status 404"),
+        ("litert_wasm_internal.js", "Something went wrong: "),
+    ],
+)
+def test_page_that_lacks_a_file_says_so(browser, server, file, sentence):
+    page = browser.new_page()
+    page.route(f"**/{file}", lambda route: route.fulfill(status=404))
+    page.goto(server.where)
+    assert sentence in message(page, sentence)
+    assert page.is_disabled("#microphone")
+    page.close()
+
+
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass
