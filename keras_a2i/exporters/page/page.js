@@ -186,7 +186,11 @@ function save() {
 function record() {
   if (film) return film.stop();
   const sound = context.createMediaStreamDestination();
-  source.connect(sound);
+  // An image is complete after its fade: in a film, the audio waits for the middle of it.
+  const seconds = (MILLISECONDS_OF_FADE / 2 + MILLISECONDS_BETWEEN_IMAGES) / 1000 + (context.outputLatency || 0);
+  const delay = new DelayNode(context, { delayTime: Math.min(seconds, 1) });
+  source.connect(delay);
+  delay.connect(sound);
   const tracks = [...screen.canvas.captureStream(30).getVideoTracks(), ...sound.stream.getAudioTracks()];
   const mimeType = FILMS.find(type => MediaRecorder.isTypeSupported(type));
   const recorder = new MediaRecorder(new MediaStream(tracks), { mimeType, videoBitsPerSecond: 4_000_000 });
@@ -203,6 +207,7 @@ function record() {
       clearTimeout(limit);
       recorder.stop();
       for (const track of tracks) track.stop();
+      delay.disconnect();
       buttons.record.setAttribute("aria-pressed", "false");
       buttons.record.textContent = "Record film";
     },
