@@ -47,6 +47,8 @@ const shown = {
   },
 
   add(image, time) {
+    // A number that isn't finite would stay in every fade after it.
+    if (!image.every(Number.isFinite)) return;
     this.from = this.now ? this.now.slice() : image;
     this.newest = image;
     this.now ??= image.slice();
@@ -109,8 +111,8 @@ function receive(image) {
   arrivals = [...arrivals.filter(time => now - time < 2000), now];
   if (!source) return;
   if (!isFrozen()) shown.add(image, now);
-  buttons.save.disabled = false;
-  field("start").hidden = true;
+  buttons.save.disabled = !shown.newest;
+  field("start").hidden = Boolean(shown.newest);
   const rate = (arrivals.length - 1) / ((now - arrivals[0]) / 1000);
   field("figures").textContent = arrivals.length > 5 ? `${rate.toFixed(1)} images a second` : "";
   if (isLast) end();
