@@ -11,17 +11,22 @@ from keras_a2i.exporters.formats import FORMATS
 
 
 def _with_format_options(command: click.Command) -> click.Command:
+    titles: dict[str, list[str]] = {}
+    fields = {}
     for format in FORMATS.values():
         for field in dataclasses.fields(format.Options):
-            flag = f"--{field.name.replace('_', '-')}"
-            text = f"{format.title} only. {field.metadata['help']}"
-            if field.default is False:
-                option = click.Option([flag], is_flag=True, default=None, help=text)
-            elif field.metadata["choices"]:
-                option = click.Option([flag], type=click.Choice(field.metadata["choices"]), help=text)
-            else:
-                option = click.Option([flag], type=int, help=text)
-            command.params.append(option)
+            titles.setdefault(field.name, []).append(format.title)
+            fields[field.name] = field
+    for name, field in fields.items():
+        flag = f"--{name.replace('_', '-')}"
+        text = f"{', '.join(titles[name])} only. {field.metadata['help']}"
+        if field.default is False:
+            option = click.Option([flag], is_flag=True, default=None, help=text)
+        elif field.metadata["choices"]:
+            option = click.Option([flag], type=click.Choice(field.metadata["choices"]), help=text)
+        else:
+            option = click.Option([flag], type=field.metadata["type"], help=text)
+        command.params.append(option)
     return command
 
 
@@ -34,7 +39,9 @@ def _with_format_options(command: click.Command) -> click.Command:
     "format_",
     type=click.Choice(list(FORMATS)),
     help="Default: by the suffix of --out, "
-    + ", ".join(f"{format.suffix or 'none'} for {format.id}" for format in FORMATS.values())
+    + ", ".join(
+        f"{format.suffix or 'none'} for {format.id}" for format in FORMATS.values() if format.suffix is not None
+    )
     + ".",
 )
 @click.option(
@@ -54,10 +61,11 @@ def _with_format_options(command: click.Command) -> click.Command:
 @click.option("--license", "license_", metavar="TEXT", help="A licence to write into the file, such as CC-BY-4.0.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export at --out.")
 def command(model, out, format_, input_, sample_rate, records, license_, overwrite, **options):
-    """Write the model of RUN (a run folder or .keras file) as TFLite, SavedModel or ONNX.
+    """Write the model of RUN (a run folder or .keras file) as TFLite, SavedModel, ONNX or a web page.
 
     The export is read back and compared with the Keras model, on real pairs where records are known, or nothing is left
     behind. TFLite files use built-in operators only and accept one clip of audio or one feature vector at a time.
+    --format web writes a folder with a page that generates images from a microphone or a file within the browser.
     """
     from keras_a2i.exporters.export import export
 

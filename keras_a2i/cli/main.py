@@ -27,6 +27,7 @@ _COMMANDS = {
     "generate": "generate images or videos from audio files",
     "search": "find the images that fit a clip, or the clips that fit an image",
     "live": "generate images from a microphone or a file in real time",
+    "demo": "show a model on a page of your browser, which runs it",
     "export": "export a trained model to one file or folder for serving",
 }
 

@@ -65,9 +65,10 @@ def export(
         model: a model of this library; any functional or sequential `keras.Model` from feature vectors or waveforms to
             images in [-1, 1]; a `.keras` file; or a run folder.
         path: the file or folder to write.
-        format: "tflite", "saved-model" or "onnx"; None chooses by the suffix of `path`: .tflite, none, or .onnx.
+        format: "tflite", "saved-model", "onnx" or "web" (a folder with a page for browsers); None chooses by the suffix
+            of `path`: .tflite, none, or .onnx.
         input: "features", or "waveform" for a file whose input is audio: a model of features then gets the feature
-            layers in front. None keeps the model's input.
+            layers in front. None keeps the model's input, except for "web", whose input is a waveform.
         sample_rate: Hz of the waveform that a model of your own expects; None is 16,000. A model of this library
             knows its own.
         calibration: real inputs (n, n_inputs) for int8, and to compare on: features, or audio as float in [-1, 1] or
@@ -77,7 +78,8 @@ def export(
         metadata: configurations of a model that doesn't carry its own; None infers them from its input and output.
         overwrite: replace an earlier export at `path`.
         **options: options of the format. TFLite: `quantize` ("none", "float16" or "int8"), `integer_io` (with "int8":
-            int8 images, int8 features or int16 audio; the metadata holds their scales) and `float_layers`.
+            int8 images, int8 features or int16 audio; the metadata holds their scales) and `float_layers`. A page:
+            `runtime`, the folder of the npm package @litertjs/core 2.5.3, and `quantize`.
 
     Returns:
         What was written, how far it is from the Keras model and how fast it is.
@@ -98,6 +100,9 @@ def export(
     made_options = make_options(chosen, options)
     if input is not None and input not in INPUTS:
         raise UsageError(f"input must be one of {', '.join(INPUTS)}. Received: input={input!r}")
+    if chosen.input is not None and input not in (None, chosen.input):
+        raise UsageError(f"input must be {chosen.input!r} with format={chosen.id!r}. Received: input={input!r}")
+    input = input or chosen.input
     _check_path(path, overwrite)
     if isinstance(model, str | pathlib.Path):
         records = records or _records_of_run(pathlib.Path(model))

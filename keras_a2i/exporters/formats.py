@@ -38,9 +38,9 @@ class NoOptions:
     """The options of a format that has none."""
 
 
-def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
-    """A field of a format's options, with the text and the choices that the command line shows for it."""
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+def option(default: Any, help: str, choices: tuple[str, ...] = (), type: type = int) -> Any:
+    """A field of a format's options, with the text, the choices and the type that the command line shows for it."""
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "type": type})
 
 
 class Format(abc.ABC):
@@ -49,14 +49,16 @@ class Format(abc.ABC):
     Attributes:
         id: the name by which `export` knows the format.
         title: the name that people know it by.
-        suffix: of the file's name, such as ".tflite"; "" for a folder.
+        suffix: of the file's name, such as ".tflite"; "" for a folder. None is a format that no name chooses.
+        input: the input that an export must have, "features" or "waveform"; None for either.
         cores: what the latency is measured on, in words.
         Options: a frozen dataclass of the format's own options, whose fields are made by `option`.
     """
 
     id: ClassVar[str]
     title: ClassVar[str]
-    suffix: ClassVar[str]
+    suffix: ClassVar[str | None]
+    input: ClassVar[str | None] = None
     cores: ClassVar[str] = "one core"
     Options: ClassVar[type] = NoOptions
 
@@ -139,7 +141,8 @@ def find_format(format: str | None, path: pathlib.Path) -> Format:
     if format is None:
         found = next((each for each in FORMATS.values() if each.suffix == path.suffix.lower()), None)
         if found is None:
-            suffixes = ", ".join(f"{each.suffix or 'no suffix'} ({each.id})" for each in FORMATS.values())
+            named = [each for each in FORMATS.values() if each.suffix is not None]
+            suffixes = ", ".join(f"{each.suffix or 'no suffix'} ({each.id})" for each in named)
             raise UsageError(
                 f"path must end in the suffix of a format: {suffixes}. Received: {path}. Choose such a name, or pass "
                 "format=..."

@@ -1,31 +1,18 @@
 """Live images in a browser of this machine: a page, its numbers and the images as a stream of JPEGs."""
 
-import contextlib
 import dataclasses
-import errno
-import http.server
 import importlib.resources
 import io
 import json
-import os
-import re
 import socket
-import socketserver
-import sys
 import threading
-from typing import Any
 
 import numpy as np
 
-from keras_a2i.errors import UsageError
 from keras_a2i.media.image import to_pillow
 from keras_a2i.serving.live_status import LiveStatus
+from keras_a2i.serving.local_server import LocalHandler, LocalServer
 
-HOST = "127.0.0.1"
-MAX_CONNECTIONS = 64
-# A page on the web can resolve its own name to this machine's address; the Host header still holds that name.
-_OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.IGNORECASE)
-_SECONDS_TO_ANSWER = 10
 # What the system buffers for a viewer that doesn't read would reach it late: a few images at most.
 _SEND_BUFFER = 16_384
 _HEADERS = {
@@ -53,14 +40,9 @@ class MjpegServer:
 
     def __init__(self, port: int = 8000):
         self._latest = _Latest()
-        try:
-            self._server = _Server((HOST, port), self._latest)
-        except (OSError, OverflowError) as error:
-            raise UsageError(_port_message(port, error)) from error
-        self.port = self._server.server_address[1]
-        self.where = f"http://{HOST}:{self.port}/"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="mjpeg", daemon=True)
-        self._thread.start()
+        self._server = _Server(port, self._latest)
+        self.port, self.where = self._server.port, self._server.where
+        self._server.start()
 
     def show(self, image: np.ndarray, status: LiveStatus) -> None:
         """Encodes an image once, for all viewers."""
@@ -71,10 +53,7 @@ class MjpegServer:
     def close(self) -> None:
         """Ends all connections, joins the threads and frees the port."""
         self._latest.close()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.end_connections()
-        self._server.server_close()
+        self._server.close()
 
 
 class _Latest:
@@ -104,82 +83,29 @@ class _Latest:
             self._changed.notify_all()
 
 
-class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    # Elsewhere than on POSIX the option lets two programs listen on one port.
-    allow_reuse_address = os.name == "posix"
-    daemon_threads = False
-    request_queue_size = 32
-
-    def __init__(self, address: tuple[str, int], latest: _Latest):
-        super().__init__(address, _Handler)
+class _Server(LocalServer):
+    def __init__(self, port: int, latest: _Latest):
+        super().__init__(port, _Handler)
         self.latest = latest
         self.page = importlib.resources.files("keras_a2i.serving").joinpath("live.html").read_bytes()
-        self._connections: set[socket.socket] = set()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if len(self._connections) >= MAX_CONNECTIONS:
-            # The system accepts so few bytes at once.
-            with contextlib.suppress(OSError):
-                request.sendall(b"HTTP/1.1 503 Too many viewers\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            self.shutdown_request(request)
-            return
-        self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def end_connections(self) -> None:
-        """Wakes the threads that wait for their viewers; call it when no new ones are accepted."""
-        for request in list(self._connections):
-            with contextlib.suppress(OSError):
-                request.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        # A viewer that goes away is no error.
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(LocalHandler):
     server: _Server
-    protocol_version = "HTTP/1.1"
-    timeout = _SECONDS_TO_ANSWER
-    disable_nagle_algorithm = True
+    extra_headers = _HEADERS
 
     def setup(self) -> None:
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         super().setup()
 
-    def handle_one_request(self) -> None:
-        # The timeout of the socket is one of each byte: a request that drips would hold its place forever.
-        self._limit = threading.Timer(_SECONDS_TO_ANSWER, self._give_up)
-        self._limit.daemon = True
-        self._limit.start()
-        try:
-            super().handle_one_request()
-        finally:
-            self._limit.cancel()
-
-    def _give_up(self) -> None:
-        with contextlib.suppress(OSError):
-            self.request.shutdown(socket.SHUT_RDWR)
-
-    def do_GET(self) -> None:
-        # The whole request has arrived.
-        self._limit.cancel()
-        hosts = self.headers.get_all("Host", [])
-        path = self.path.partition("?")[0]
+    def answer(self, path: str) -> None:
         latest = self.server.latest
-        if len(hosts) != 1 or not _OWN_HOST.fullmatch(hosts[0].strip()):
-            self.send_error(403, explain="The Host header must be 127.0.0.1 or localhost.")
-        elif path == "/":
-            self._answer("text/html; charset=utf-8", self.server.page)
+        if path == "/":
+            self._send("text/html; charset=utf-8", self.server.page)
         elif path == "/status.json":
-            self._answer("application/json", latest.status)
+            self._send("application/json", latest.status)
         elif path == "/image.jpg" and latest.jpeg:
-            self._answer("image/jpeg", latest.jpeg)
+            self._send("image/jpeg", latest.jpeg)
         elif path == "/image.jpg":
             self.send_error(503, explain="There is no image yet.")
         elif path == "/stream":
@@ -187,15 +113,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.send_error(404, explain="There are /, /stream, /image.jpg and /status.json.")
 
-    def _answer(self, kind: str, content: bytes) -> None:
-        self._start(kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
+    def _send(self, kind: str, content: bytes) -> None:
+        self.start(kind, len(content))
         self.wfile.write(content)
 
     def _stream(self) -> None:
         self.close_connection = True
-        self._start("multipart/x-mixed-replace; boundary=image")
+        self.start("multipart/x-mixed-replace; boundary=image")
         self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(b"--image\r\n")
@@ -205,25 +129,3 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             # The boundary follows at once: browsers show an image when they have received its end.
             header = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg)
             self.wfile.write(header + jpeg + b"\r\n--image\r\n")
-
-    def _start(self, kind: str) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        for name, value in _HEADERS.items():
-            self.send_header(name, value)
-
-    def version_string(self) -> str:
-        return "keras-a2i"
-
-    def log_message(self, format: str, *args) -> None:
-        """Logs nothing: the terminal shows the session's numbers."""
-
-
-def _port_message(port: int, error: OSError | OverflowError) -> str:
-    if isinstance(error, OverflowError):
-        return f"port must be between 0 and 65535. Received: port={port}"
-    if error.errno == errno.EADDRINUSE:
-        reason = "another program uses it"
-    else:
-        reason = f"the system refuses it: {error.strerror}"
-    return f"port must be free. Received: port={port}, but {reason}. Choose another, or 0 for any free one"

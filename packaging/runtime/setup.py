@@ -23,7 +23,7 @@ setup(
     python_requires=">=3.11",
     package_dir={"": "../.."},
     packages=find_packages(str(ROOT), include=["keras_a2i*"]),
-    package_data={"keras_a2i.serving": ["*.html"], "keras_a2i": ["py.typed"]},
+    package_data={"keras_a2i.serving": ["*.html"], "keras_a2i.exporters": ["page/*"], "keras_a2i": ["py.typed"]},
     install_requires=[
         "numpy>=1.26",
         "pillow>=10.3",

@@ -172,7 +172,7 @@ def test_onnx_without_its_packages_names_them(run, tmp_path, monkeypatch, packag
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "coreml"}, "format must be one of onnx, saved-model, tflite. Received: format='coreml'"),
+        ({"format": "coreml"}, "format must be one of onnx, saved-model, tflite, web. Received: format='coreml'"),
         ({"input": "video"}, "input must be one of features, waveform. Received: input='video'"),
         (
             {"format": "tflite", "quantize": "int4"},
@@ -180,7 +180,7 @@ def test_onnx_without_its_packages_names_them(run, tmp_path, monkeypatch, packag
         ),
         (
             {"format": "onnx", "quantize": "int8"},
-            "quantize must be an option of tflite only. Received: .*format='onnx'",
+            "quantize must be an option of tflite, web only. Received: .*format='onnx'",
         ),
         ({"format": "saved-model", "allow_flex": True}, "allow_flex must be one of no options"),
         (

@@ -22,7 +22,7 @@ from keras_a2i.cli.main import cli
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import MissingPackageError, SourceError, UsageError
 from keras_a2i.models.model_file import ModelMetadata, save_model
-from keras_a2i.serving import mjpeg
+from keras_a2i.serving import local_server
 from keras_a2i.serving.audio_inputs import FileInput
 from keras_a2i.serving.live import LiveSession, check_rate
 from keras_a2i.serving.live_status import MAX_KEPT, LiveStatus, Timings, audio_level
@@ -294,7 +294,7 @@ def test_slow_viewer_receives_the_newest_image_and_blocks_nobody(server):
 
 
 def test_request_that_drips_loses_its_place(server, monkeypatch):
-    monkeypatch.setattr(mjpeg, "_SECONDS_TO_ANSWER", 0.5)
+    monkeypatch.setattr(local_server, "_SECONDS_TO_ANSWER", 0.5)
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as dripping:
         started = time.monotonic()
         with pytest.raises(OSError):

@@ -1,0 +1,49 @@
+"""`keras-a2i demo`: a model on a page in the browser of this machine."""
+
+import contextlib
+import pathlib
+import time
+import webbrowser
+
+import click
+
+from keras_a2i.cli.flag_names import flag_names
+from keras_a2i.cli.terminal import echo
+
+_SECONDS_BETWEEN_CHECKS = 0.5
+
+
+@click.command("demo")
+@click.argument("model", type=click.Path(path_type=pathlib.Path))
+@click.option(
+    "--runtime",
+    type=click.Path(path_type=pathlib.Path),
+    help="Folder of the npm package @litertjs/core 2.5.3, unless MODEL is an exported page, which holds it.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8000,
+    show_default=True,
+    help="Port of the page; 0 picks a free port.",
+)
+@click.option("--no-browser", is_flag=True, help="Print the address and open no browser.")
+def command(model, runtime, port, no_browser):
+    """Show MODEL on a page that generates images from a microphone or a file within your browser.
+
+    MODEL is a folder that export --format web wrote, a run folder, a .keras file, or a .tflite file whose input is a
+    waveform. A page that doesn't exist yet is made in a temporary folder. The model runs in the browser, and no audio
+    leaves it. The page is at http://127.0.0.1:PORT/ and isn't reachable from other machines. Ctrl-C ends it.
+    """
+    from keras_a2i.serving.page_server import PageServer, page_folder
+
+    # Opened first: a port in use shows before the model takes seconds to load.
+    with flag_names(), contextlib.closing(PageServer(port)) as server, page_folder(model, runtime) as folder:
+        server.show(folder)
+        echo(f"{model} is shown at {server.where}. Ctrl-C ends it", err=True)
+        if not no_browser and not webbrowser.open(server.where):
+            echo("No browser could be opened: open the address yourself", err=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(_SECONDS_BETWEEN_CHECKS)
+    echo(f"The page at {server.where} is closed.", err=True)

@@ -1,0 +1,78 @@
+// Runs the model, away from the page's own thread: receives clips and answers with images.
+"use strict";
+
+// A module with one instruction of relaxed SIMD: the fast build of the runtime needs it.
+const RELAXED_SIMD = new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2, 253, 15,
+  253, 128, 2, 11,
+]);
+const FLOAT32 = 1;
+
+let runtime = null;
+let environment = null;
+let compiled = null;
+let details = null;
+
+async function load(base, model) {
+  details = model;
+  const name = WebAssembly.validate(RELAXED_SIMD) ? "litert_wasm_internal.js" : "litert_wasm_compat_internal.js";
+  importScripts(base + "runtime/" + name);
+  const [answer, created] = await Promise.all([
+    fetch(base + details.model),
+    self.ModuleFactory({ locateFile: file => base + "runtime/" + file, print: () => {}, printErr: () => {} }),
+  ]);
+  if (!answer.ok) throw new Error(`${details.model} can't be loaded: status ${answer.status}`);
+  runtime = created;
+  runtime.setupLogging();
+  const content = new Uint8Array(await answer.arrayBuffer());
+  // The compiled model reads its weights there as long as the page is open.
+  const address = runtime._malloc(content.length);
+  runtime.HEAPU8.set(content, address);
+  environment = runtime.LiteRtEnvironment.create(null);
+  const options = { environment, accelerator: "wasm", cpuOptions: { numThreads: 1 }, gpuOptions: {}, webNNOptions: {} };
+  const loaded = runtime.loadModel(environment, address, content.length);
+  compiled = await runtime.compileModel(environment, loaded, options);
+}
+
+function makeTensor(values) {
+  const shape = new runtime.VectorInt32();
+  shape.push_back(1);
+  shape.push_back(values.length);
+  const layout = runtime.LiteRtLayout.create(shape);
+  const type = runtime.LiteRtRankedTensorType.create({ value: FLOAT32 }, layout);
+  const kind = runtime.LiteRtTensorBufferType.HOST_MEMORY;
+  const tensor = runtime.LiteRtTensorBuffer.createManaged(environment, kind, type, values.byteLength);
+  for (const each of [shape, layout, type]) each.delete();
+  const address = tensor.lock(runtime.LiteRtTensorBufferLockMode.WRITE);
+  runtime.HEAPU8.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), address);
+  tensor.unlock();
+  return tensor;
+}
+
+// Tensors lie in the runtime's memory and are freed by hand.
+async function generate(clip) {
+  const tensor = makeTensor(clip);
+  const outputs = await compiled.run(0, [tensor]);
+  tensor.delete();
+  const address = outputs[0].lock(runtime.LiteRtTensorBufferLockMode.READ);
+  const image = new Float32Array(runtime.HEAPU8.slice(address, address + outputs[0].packedSize()).buffer);
+  outputs[0].unlock();
+  for (const each of outputs) each.delete();
+  return image;
+}
+
+self.onmessage = async ({ data }) => {
+  try {
+    if (data.base) {
+      await load(data.base, data.model);
+      // The first image takes longer: it isn't shown.
+      await generate(new Float32Array(data.model.samples));
+      self.postMessage({ ready: true });
+      return;
+    }
+    const image = await generate(data.clip);
+    self.postMessage({ image }, [image.buffer]);
+  } catch (error) {
+    self.postMessage({ error: String(error.message || error) });
+  }
+};

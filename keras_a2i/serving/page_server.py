@@ -1,0 +1,100 @@
+"""An exported page on this machine: its folder, made first where it isn't there yet, and a server of its files."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+from keras_a2i.errors import ModelError, UsageError
+from keras_a2i.exporters import FORMATS
+from keras_a2i.exporters.web import CONTENT, copy_model, write_page
+from keras_a2i.serving.local_server import LocalHandler, LocalServer
+
+_KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".wasm": "application/wasm",
+    ".tflite": "application/octet-stream",
+}
+# The rest of the policy is in the page itself, so that it holds on any server.
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+_CHUNK = 65_536
+
+
+class PageServer(LocalServer):
+    """Serves the files of an exported page to browsers of this machine: those, and no others.
+
+    Files are sent in chunks of 64 KiB, so that memory doesn't grow with the visitors.
+
+    Args:
+        port: 1 to 65535, or 0 for any free one. Browsers that connect before `show` wait for it.
+
+    Raises:
+        UsageError: if the port is in use, not allowed or out of range.
+    """
+
+    def __init__(self, port: int = 8000):
+        super().__init__(port, _Handler)
+        self.files: dict[str, pathlib.Path] = {}
+
+    def show(self, folder: pathlib.Path) -> None:
+        """Serves the page in a folder, in a thread, until `close`; can be called once."""
+        self.files = {f"/{name}": folder / name for name in CONTENT} | {"/": folder / "index.html"}
+        self.start()
+
+
+class _Handler(LocalHandler):
+    server: PageServer
+    extra_headers = _HEADERS
+
+    def answer(self, path: str) -> None:
+        # A name that isn't in the table isn't a file: no path can lead out of the folder.
+        file = self.server.files.get(path)
+        if file is None or not file.is_file():
+            self.send_error(404, explain="The page has no such file.")
+            return
+        with file.open("rb") as opened:
+            self.start(_KINDS[file.suffix], os.fstat(opened.fileno()).st_size)
+            shutil.copyfileobj(opened, self.wfile, _CHUNK)
+
+
+@contextlib.contextmanager
+def page_folder(model: pathlib.Path, runtime: str | pathlib.Path | None = None) -> Iterator[pathlib.Path]:
+    """Yields the folder of a model's page; one that is made for it is removed at the end.
+
+    Args:
+        model: the folder of an exported page, which is yielded as it is; a `.tflite` file whose input is a waveform; or
+            a run folder or `.keras` file, which is exported. The first two need no TensorFlow.
+        runtime: folder of the npm package @litertjs/core 2.5.3, where a page has to be made.
+
+    Raises:
+        UsageError: if the runtime is missing or another one, or is given for a page that holds it.
+        ModelError: if the page lacks a file, or the model can't be read or doesn't accept a waveform.
+        ExportError: if the export doesn't agree with the model.
+    """
+    if FORMATS["web"].can_load(model):
+        if runtime is not None:
+            raise UsageError(f"runtime must be left out for an exported page, which holds it. Received: {model}")
+        if missing := [name for name in CONTENT if not (model / name).is_file()]:
+            raise ModelError(f"A page must hold all files of its export. Received: {model}, which lacks {missing[0]}")
+        yield model
+        return
+    with tempfile.TemporaryDirectory(prefix="keras-a2i-") as temporary:
+        folder = pathlib.Path(temporary) / "page"
+        if FORMATS["tflite"].can_load(model):
+            folder.mkdir()
+            write_page(folder, copy_model(model, folder), runtime)
+        else:
+            from keras_a2i.exporters.export import export
+
+            export(model, folder, format="web", runtime=runtime)
+        yield folder
