@@ -42,7 +42,8 @@ def compare(model: keras.Model, predict: PredictFn, inputs: np.ndarray, limits: 
         limits: how far the images may be apart.
 
     Raises:
-        ExportError: if they are further apart.
+        ExportError: if they are further apart, or the export has no finite image for an input of zeros, such as
+            silence.
     """
     expected = model.predict(inputs, batch_size=32, verbose=0)
     images = predict(inputs)
@@ -54,6 +55,11 @@ def compare(model: keras.Model, predict: PredictFn, inputs: np.ndarray, limits: 
         ssim=float(np.mean(keras.ops.convert_to_numpy(ssim(expected, images)))),
         latency=_latency(predict, inputs[:1]),
     )
+    if not np.isfinite(predict(np.zeros_like(inputs[:1]))).all():
+        raise ExportError(
+            "The exported model must generate finite images of silence. Received: NaN or infinite numbers. Nothing was "
+            "written"
+        )
     # Written so that NaN is refused too.
     if not found.max <= limits.max or not found.mean <= limits.mean:
         name, limit = ("max", limits.max) if not found.max <= limits.max else ("mean", limits.mean)

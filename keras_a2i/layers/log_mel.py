@@ -147,7 +147,9 @@ class LogMel(keras.layers.Layer):
 
 def safe_log(values: Any) -> Any:
     """Returns the natural logarithm of values >= 0, with float64's epsilon for 0 as in python_speech_features."""
-    return ops.log(ops.where(values > 0, values, _PSF_FLOOR))
+    # Chosen after the logarithm: the epsilon is 0 in float16, which files of half precision hold.
+    positive = values > 0
+    return ops.where(positive, ops.log(ops.where(positive, values, 1.0)), math.log(_PSF_FLOOR))
 
 
 def _hann(length: int) -> Any:

@@ -13,6 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import ExportError, MissingPackageError, ModelError, UsageError
 from keras_a2i.exporters import FORMATS
+from keras_a2i.exporters.agreement import compare
 from keras_a2i.exporters.export import export
 from keras_a2i.exporters.formats import Limits, find_format, make_options
 from keras_a2i.exporters.tflite import operators
@@ -112,9 +113,25 @@ def test_int8_export_is_smaller_with_integer_kernels(exported):
     whole = exported("tflite", input="waveform")
     small, half = (exported("tflite", input="waveform", quantize=kind) for kind in ("int8", "float16"))
     assert small.size < half.size < whole.size
+    # The constants of the front end lie beyond float16 if they are stored as they are.
+    silent = [load(made.path).predict_inputs(np.zeros((1, 16_000), np.float32)) for made in (whole, half)]
+    np.testing.assert_allclose(silent[1], silent[0], atol=0.02)
     details = Interpreter(str(small.path)).get_tensor_details()
     kernels = [t for t in details if "encoder_0" in t["name"] and "MatMul" in t["name"] and len(t["shape"]) == 2]
     assert any(t["dtype"] == np.int8 for t in kernels)
+
+
+def test_export_without_a_finite_image_of_silence_raises(run):
+    model, _ = load_model(run / "model.keras")
+
+    def predict(inputs):
+        images = model.predict(inputs, verbose=0)
+        images[~inputs.any(axis=1)] = np.nan
+        return images
+
+    inputs = np.random.default_rng(0).standard_normal((2, model.input_shape[1])).astype(np.float32)
+    with pytest.raises(ExportError, match=r"must generate finite images of silence\. Received: NaN"):
+        compare(model, predict, inputs, Limits(max=1e-3))
 
 
 def test_int8_export_that_differs_too_much_keeps_last_kernels_in_float(run, tmp_path, monkeypatch):
@@ -251,7 +268,9 @@ def test_find_format_by_suffix_and_by_id():
 
 def test_every_format_defines_what_export_and_the_command_need():
     for id, format in FORMATS.items():
-        assert format.id == id and format.title and format.cores and isinstance(format.suffix, str)
+        assert format.id == id and format.title and format.cores
+        # None is a format that no name chooses.
+        assert format.suffix is None or isinstance(format.suffix, str)
         options = make_options(format, {})
         assert all(field.metadata["help"] for field in dataclasses.fields(options))
         assert isinstance(format.limits(options), Limits) and list(format.attempts(options)) == [options]
