@@ -271,7 +271,7 @@ def test_every_format_defines_what_export_and_the_command_need():
         assert format.id == id and format.title and format.cores
         # None is a format that no name chooses.
         assert format.suffix is None or isinstance(format.suffix, str)
-        options = make_options(format, {})
+        options = format.Options()
         assert all(field.metadata["help"] for field in dataclasses.fields(options))
         assert isinstance(format.limits(options), Limits) and list(format.attempts(options)) == [options]
 
