@@ -15,7 +15,7 @@ from keras_a2i.errors import ExportError, MissingPackageError, ModelError, Usage
 from keras_a2i.exporters import FORMATS
 from keras_a2i.exporters.agreement import compare
 from keras_a2i.exporters.export import export
-from keras_a2i.exporters.formats import Limits, find_format, make_options
+from keras_a2i.exporters.formats import Limits, find_format
 from keras_a2i.exporters.tflite import operators
 from keras_a2i.models import with_frontend
 from keras_a2i.models.model_file import ModelMetadata, load_model, read_metadata, save_model
