@@ -1,7 +1,8 @@
 """Labelled short clips (words, knocks) of any source: classifies the audio, then generates from the label.
 
 Result: 2,000 spoken digits, evaluated as words-adversarial: 88 % of the images show the spoken digit; their sharpness
-is 5 % of that of real ones, as they are means. 8 minutes on one core.
+is 5 % of that of real ones, as they are means. 8 minutes on one core. Measured with four encoders that hear up to 4
+kHz, without per-channel energy normalization.
 Command: python tools/benchmark_quality.py OUT --digits pairs.csv --only digits/words
 """
 
