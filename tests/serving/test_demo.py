@@ -189,8 +189,10 @@ DEMO = [sys.executable, "-c", "from keras_a2i.cli.main import main; main()", "de
 @pytest.mark.training
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_demo_command_serves_until_a_signal_without_tensorflow(page, number):
+    # A process that is started by a shell in the background ignores Ctrl-C, and so would its children.
     code = (
-        "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None; "
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "sys.modules['tensorflow'] = sys.modules['keras'] = None; "
         "from keras_a2i.cli.main import main; main()"
     )
     command = [sys.executable, "-c", code, "demo", str(page), "--port", "0", "--no-browser"]

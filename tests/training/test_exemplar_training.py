@@ -10,6 +10,7 @@ from keras_a2i.errors import ConfigError
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.models import AudioToImage, DenseEncoder
 from keras_a2i.models.exemplar_generator import find_exemplars
+from keras_a2i.training.balanced_rows import balanced_rows
 from keras_a2i.training.fit import fit
 from keras_a2i.training.trainer import TrainingInterrupted
 
@@ -91,7 +92,8 @@ def test_own_model_with_exemplars_is_adapted_once(records, tmp_path):
     objectives = [a2i.objectives.ExemplarMatching(), a2i.objectives.ExemplarBlending()]
     fit(records, tmp_path / "run", model=model, objectives=objectives, epochs=1, batch_size=64, verbose=0)
     codes = keras.ops.convert_to_numpy(find_exemplars(model)[0].codes)
-    _, images = a2i.Records(records).sample("train", 5)
+    pairs = a2i.Records(records).sample_pairs("train", 20)
+    images = pairs.images[balanced_rows(pairs.label_numbers, 5)]
     expected = keras.ops.convert_to_numpy(find_exemplars(model)[1].encode(from_uint8(images)))
     np.testing.assert_allclose(codes.transpose(1, 0, 2).reshape(expected.shape), expected, atol=1e-4)
 

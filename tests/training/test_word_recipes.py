@@ -125,10 +125,10 @@ def test_choose_recipe_by_the_records(tones, records, tmp_path, monkeypatch):
         "a source has clips of several labels, few enough to keep images of each",
     )
     with monkeypatch.context() as patch:
-        patch.setattr("keras_a2i.recipes.default_recipe.MANY_LABELS", 3)
+        patch.setattr("keras_a2i.recipes.default_recipe.MANY_LABELS", 1)
         assert choose_recipe(Records(records)) == (
             "words-adversarial",
-            "a source has clips of several labels, of 4 in all",
+            "a source has clips of several labels, of 2 in all",
         )
     one_label = ["audio,image,label,source", *(f"{i}.wav,{i}.png,l{i // 12},s{i // 12}" for i in range(48))]
     (tones / "scenes.csv").write_text("\n".join(one_label))
