@@ -1,12 +1,12 @@
 """As words, with images of the training set: sharp, and several different ones per clip.
 
-Result: 1,075 sounds of 18 instruments with drawings, 64 pixels, one of three sound fonts held out (gmbank), seed 0,
-with components=16 and sharpness=400: 61 % of the images show the right instrument by a probe that is right for 99 % of
-real ones; of 8 samples 59 %, which differ by 0.65 of the distance of real ones; a classifier of patches is wrong in 35
-% of the cases (50 % is perfect). Memorisation ratio 0.10: the images are training images. 14 minutes on one core.
+Result: 1,075 sounds of 18 instruments with drawings, 64 pixels, one of three sound fonts held out (gmbank), seed 0: 67
+% of the images show the right instrument by a probe that is right for 99 % of real ones; of 8 samples 68 %, which
+differ by 0.70 of the distance of real ones; a classifier of patches is wrong about real or generated in 43 % of the
+cases (real images 53 %). Memorisation ratio 0.04: the images are training images. 9 minutes beside other work. Spoken
+digits, 32 pixels, speakers nicolas and jackson held out: 86 and 87 % right.
 Command: keras-a2i build-records pairs.csv --image-size 64 --split source --holdout gmbank --out records, keras-a2i fit
-records --out run --recipe words-exemplars --seed 0 --set components=16 --set sharpness=400, keras-a2i evaluate run
-records
+records --out run --recipe words-exemplars --seed 0, keras-a2i evaluate run records
 """
 
 import dataclasses
