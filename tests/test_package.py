@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import keras_a2i
+from keras_a2i import serialization
 
 PACKAGE = pathlib.Path(keras_a2i.__file__).parent
 FREE = {"config", "errors", "serialization", "version"}
@@ -106,6 +107,34 @@ def test_no_module_imports_itself_through_others():
         for name, path in paths.items()
     }
     assert len(graph) > 100 and import_circles(graph) == []
+
+
+def imported_at_once(path):
+    """Names of the package's modules that a file imports when it is imported itself."""
+    return {
+        node.module
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("keras_a2i.")
+    }
+
+
+@pytest.mark.parametrize("name", serialization._MODULES)
+def test_rooms_that_register_classes_import_no_network_that_imports_them(name):
+    """Else the first import of such a network would find itself half imported."""
+    rooms = {f"keras_a2i.{room}" for room in serialization._MODULES}
+    for path in (PACKAGE / name).glob("*.py"):
+        waiting, seen = {module for module in imported_at_once(path) if module.startswith("keras_a2i.models.")}, set()
+        while waiting:
+            module = waiting.pop()
+            seen.add(module)
+            found = imported_at_once(PACKAGE.parent / f"{module.replace('.', '/')}.py")
+            assert not {each for each in found if each in rooms}, f"{path.name} imports {module}"
+            waiting |= {each for each in found if each.startswith("keras_a2i.models.")} - seen
+
+
+@pytest.mark.training
+def test_network_with_exemplars_can_be_the_first_import():
+    subprocess.run([sys.executable, "-c", "from keras_a2i.models import ExemplarGenerator"], check=True)
 
 
 def test_every_public_name_resolves_and_is_listed():

@@ -5,7 +5,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_a2i.models.exemplar_generator import find_exemplars
 from keras_a2i.models.untracked import Untracked
 from keras_a2i.objectives.objective import Objective, TrainState, register_objective
 
@@ -43,6 +42,9 @@ class ExemplarBlending(Objective):
         self._seed_generator = keras.random.SeedGenerator(seed)
 
     def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
+        # Imported here: whoever imports the generator first has its layers register the objectives meanwhile.
+        from keras_a2i.models.exemplar_generator import find_exemplars
+
         self._parts = Untracked(find_exemplars(model))
         self._require(self._parts.value is not None, "a generator with exemplars, such as ExemplarGenerator")
 

@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from keras_a2i.errors import UsageError
-from keras_a2i.models.exemplar_generator import find_exemplars
 from keras_a2i.models.untracked import Untracked
 from keras_a2i.objectives.objective import Objective, TrainState, register_objective
 
@@ -72,6 +71,9 @@ class ExemplarMatching(Objective):
 
     def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
         self._require_latent(model)
+        # Imported here: whoever imports the generator first has its layers register the objectives meanwhile.
+        from keras_a2i.models.exemplar_generator import find_exemplars
+
         self._parts = Untracked(find_exemplars(model))
         self._encoder = Untracked(getattr(model, "encoder", None))
         self._require(self._parts.value is not None, "a generator with exemplars, such as ExemplarGenerator")
