@@ -18,7 +18,7 @@ RECIPE = dataclasses.replace(
     WORDS,
     name="words-exemplars",
     generator=ExemplarGenerator(
-        n_exemplars=512, components=24, sharpness=500.0, spread=0.08, field_size=1, width=32, blocks=1
+        n_exemplars=512, components=24, sharpness=400.0, spread=0.08, field_size=1, width=32, blocks=1
     ),
     style_units=16,
     objectives={"labels": 6.0, "matching": {"weight": 1.0, "by_label": True, "mixture": 0.0}, "blending": 1.0},
