@@ -134,7 +134,9 @@ def test_rooms_that_register_classes_import_no_network_that_imports_them(name):
 
 @pytest.mark.training
 def test_network_with_exemplars_can_be_the_first_import():
-    subprocess.run([sys.executable, "-c", "from keras_a2i.models import ExemplarGenerator"], check=True)
+    code = "from keras_a2i.models import ExemplarGenerator; print(ExemplarGenerator.__name__)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, "ExemplarGenerator\n"), result.stderr
 
 
 def test_every_public_name_resolves_and_is_listed():

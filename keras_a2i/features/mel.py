@@ -67,12 +67,17 @@ def _triangles(positions: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def _htk_edges(n_mels: int, f_min: float, f_max: float) -> np.ndarray:
-    mels = np.linspace(_hertz_to_htk(f_min), _hertz_to_htk(f_max), n_mels + 2)
-    return 700 * (10 ** (mels / 2595) - 1)
+    return mel_to_hertz(np.linspace(hertz_to_mel(f_min), hertz_to_mel(f_max), n_mels + 2))
 
 
-def _hertz_to_htk(hertz: np.ndarray | float) -> np.ndarray:
+def hertz_to_mel(hertz: np.ndarray | float) -> np.ndarray:
+    """Returns the mel of a frequency in Hz, by HTK's scale."""
     return 2595 * np.log10(1 + np.asarray(hertz) / 700)
+
+
+def mel_to_hertz(mel: np.ndarray | float) -> np.ndarray:
+    """Returns the frequency in Hz of a mel, by HTK's scale."""
+    return 700 * (10 ** (np.asarray(mel) / 2595) - 1)
 
 
 def _hertz_to_htk32(hertz: np.ndarray | np.float32) -> np.ndarray:

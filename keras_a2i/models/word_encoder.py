@@ -9,6 +9,7 @@ import numpy as np
 from keras import layers
 
 from keras_a2i.config import FeatureConfig, number, whole, wholes
+from keras_a2i.features.mel import hertz_to_mel, mel_to_hertz
 from keras_a2i.layers import CepstralNormalization, FrameAugmentation, TimeAlign
 from keras_a2i.models.encoder import Encoder
 from keras_a2i.models.log_mel_convolutions import convolve, log_mel, to_latent
@@ -84,15 +85,14 @@ class WordEncoder(Encoder):
 
 def _edge(n_bands: int) -> float:
     """The upper edge of the last of some bands in Hz."""
-    low, high = _mel(_F_MIN), _mel(_F_MAX)
-    return 700 * math.expm1((low + (high - low) * (n_bands + 1) / (_BANDS + 1)) / 1127)
+    return float(mel_to_hertz(hertz_to_mel(_F_MIN) + _band_distance() * (n_bands + 1)))
 
 
 def _bands_below(frequency: float) -> int:
     """The number of bands whose upper edges lie at or below a frequency in Hz."""
-    low, high = _mel(_F_MIN), _mel(_F_MAX)
-    return math.floor((_mel(frequency) - low) / (high - low) * (_BANDS + 1)) - 1
+    return math.floor((hertz_to_mel(frequency) - hertz_to_mel(_F_MIN)) / _band_distance()) - 1
 
 
-def _mel(hertz: float) -> float:
-    return 1127 * math.log1p(hertz / 700)
+def _band_distance() -> float:
+    """The distance of the bands in mel."""
+    return float(hertz_to_mel(_F_MAX) - hertz_to_mel(_F_MIN)) / (_BANDS + 1)

@@ -11,7 +11,7 @@ from keras_a2i.errors import SourceError
 from keras_a2i.sources.pair import Pair, Source
 
 N_IMAGES = 64
-# JPEG and video codecs change a grey pixel's channels by one or two, of 255.
+# Lossy codecs may change the channels of a grey pixel by different amounts, of 255.
 _TOLERANCE = 3
 
 

@@ -65,6 +65,13 @@ def test_variable_without_gradient_keeps_its_value_and_its_moments():
     assert np.abs(np.array(found[1]) - before[1]).min() > 0
 
 
+def test_state_of_the_optimizer_does_not_hold_the_weights():
+    optimizer = FlatAdam(0.1, use_ema=True)
+    optimizer.build(variables())
+    n = sum(int(np.prod(shape)) for shape in SHAPES)
+    assert [tuple(variable.shape) for variable in optimizer.variables] == [(), (), (n,), (n,), (n,)]
+
+
 def test_constraint_holds_after_a_step():
     dense = layers.Dense(2, kernel_constraint=keras.constraints.NonNeg())
     dense.build((None, 3))

@@ -156,7 +156,7 @@ function stop() {
 
 function enable() {
   buttons.microphone.disabled = buttons.choose.disabled = false;
-  buttons.stop.hidden = buttons.freeze.disabled = !source;
+  buttons.stop.hidden = !source;
   buttons.freeze.disabled = !source && !isFrozen();
   buttons.record.disabled = !source || typeof MediaRecorder === "undefined";
 }
