@@ -81,6 +81,8 @@ def page_folder(model: pathlib.Path, runtime: str | pathlib.Path | None = None) 
         ModelError: if the page lacks a file, or the model can't be read or doesn't accept a waveform.
         ExportError: if the export doesn't agree with the model.
     """
+    if not model.exists():
+        raise ModelError(f"A model must exist. Received: {model}, which doesn't")
     if FORMATS["web"].can_load(model):
         if runtime is not None:
             raise UsageError(f"runtime must be left out for an exported page, which holds it. Received: {model}")
