@@ -134,6 +134,21 @@ def test_export_without_a_finite_image_of_silence_raises(run):
         compare(model, predict, inputs, Limits(max=1e-3))
 
 
+def test_models_that_select_exemplars_may_differ_by_a_thousandth(run, monkeypatch):
+    model, _ = load_model(run / "model.keras")
+    inputs = np.random.default_rng(0).standard_normal((2, model.input_shape[1])).astype(np.float32)
+
+    def compared(difference):
+        return compare(model, lambda x: model.predict(x, verbose=0) + difference, inputs, Limits(max=1e-4)).max
+
+    with pytest.raises(ExportError, match=r"max differences of at most 0\.0001"):
+        compared(5e-4)
+    monkeypatch.setattr("keras_a2i.exporters.agreement.has_exemplars", lambda _: True)
+    assert compared(5e-4) == pytest.approx(5e-4, rel=1e-2)
+    with pytest.raises(ExportError, match=r"max differences of at most 0\.001"):
+        compared(2e-3)
+
+
 def test_int8_export_that_differs_too_much_keeps_last_kernels_in_float(run, tmp_path, monkeypatch):
     monkeypatch.setattr(FORMATS["tflite"], "limits", lambda options: Limits(mean=0.02, ssim=2.0))
     monkeypatch.setattr("keras_a2i.exporters.tflite.MAX_FLOAT_LAYERS", 1)

@@ -155,6 +155,11 @@ def test_exported_page_is_shown_as_it_is(page, runtime):
         page_folder(page).__enter__()
 
 
+def test_model_that_does_not_exist_raises_before_the_runtime_is_asked_for(tmp_path):
+    with pytest.raises(ModelError, match=r"A model must exist\. Received: .*nowhere, which doesn't"):
+        page_folder(tmp_path / "nowhere").__enter__()
+
+
 def test_tflite_file_is_shown_on_a_page_that_is_removed_again(tmp_path, runtime, monkeypatch):
     from keras_a2i.models.model_file import ModelMetadata, embed_metadata
 
