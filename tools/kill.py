@@ -177,7 +177,7 @@ def commands(work: pathlib.Path) -> dict[str, Callable[[pathlib.Path, bool], lis
 
         return arguments
 
-    first_part = ("--epochs", "12", "--set", "autoencoder_epochs=6")
+    first_part = ("--epochs", "6", "--set", "autoencoder_epochs=3")
 
     def build(workers: int) -> Callable[[pathlib.Path, bool], list[str]]:
         return lambda out, _: [
@@ -191,14 +191,14 @@ def commands(work: pathlib.Path) -> dict[str, Callable[[pathlib.Path, bool], lis
     return {
         "build-1": build(1),
         "build-2": build(2),
-        "fit": fit("--epochs", "60"),
-        "fit-best": fit("--epochs", "60", "--restore-best-weights", "--patience", "20"),
-        "fit-streamed": fit("--epochs", "30", "--cache", "never"),
-        "fit-paper": family("paper", records, "--epochs", "20"),
-        "fit-scenes": family("scenes", records, "--epochs", "12"),
-        "fit-exemplars": family("exemplars", records, "--epochs", "12"),
-        "fit-words": family("words", labelled, "--epochs", "12"),
-        "fit-words-exemplars": family("words-exemplars", labelled, "--epochs", "12"),
+        "fit": fit("--epochs", "20"),
+        "fit-best": fit("--epochs", "20", "--restore-best-weights", "--patience", "8"),
+        "fit-streamed": fit("--epochs", "10", "--cache", "never"),
+        "fit-paper": family("paper", records, "--epochs", "8"),
+        "fit-scenes": family("scenes", records, "--epochs", "6"),
+        "fit-exemplars": family("exemplars", records, "--epochs", "6"),
+        "fit-words": family("words", labelled, "--epochs", "6"),
+        "fit-words-exemplars": family("words-exemplars", labelled, "--epochs", "6"),
         "fit-adversarial": family("words-adversarial", labelled, *first_part),
         "fit-aligned": family("words-aligned", labelled, *first_part),
         "export": overwriting("export", model, suffix="/model.tflite"),

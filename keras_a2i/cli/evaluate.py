@@ -10,6 +10,7 @@ import click
 
 from keras_a2i.cli.progress import format_seconds
 from keras_a2i.cli.terminal import echo
+from keras_a2i.models.shipped import find_model
 
 if TYPE_CHECKING:
     from keras_a2i.evaluation.report import Report
@@ -48,12 +49,15 @@ _COLOURS = {"good": "green", "mixed": "green", "weak": "yellow", "bad": "red"}
 def command(model, records, split, out, samples, folds, by, seeds, seed):
     """Score MODEL on held-out pairs of RECORDS beside contenders without audio or without a model.
 
-    Prints a verdict and writes report.json, report.html and per_pair.csv. MODEL is a run folder, a .keras file or an
-    exported model. For the recipe paper the paper's three figures are printed beside the published ones.
+    Prints a verdict and writes report.json, report.html and per_pair.csv. MODEL is a run folder, a .keras file, an
+    exported model or the name of a shipped one. For the recipe paper the paper's three figures are printed beside the
+    published ones.
     """
     import keras_a2i.evaluation.evaluate as evaluation
 
     started = time.monotonic()
+    if out is None and find_model(model) != model:
+        raise click.UsageError("--out must be given with a shipped model, whose folder isn't written to")
     if folds is not None:
         _cross_validate(model, records, out or model / "folds", folds=folds, by=by, seeds=seeds, seed=seed)
         return

@@ -19,6 +19,7 @@ _COMMANDS = {
     "build-records": "build records from videos, from pairs of audio and images, or from rendered data",
     "inspect": "inspect records: counts, leaks, duplicates, silence, a contact sheet",
     "recipes": "list the networks and trainings to choose from, with their measured results",
+    "models": "list the trained models that come with the library",
     "fit": "train a model on records",
     "baselines": "score baselines without a model on records",
     "evaluate": "evaluate a model beside audio-blind baselines",

@@ -11,6 +11,7 @@ from keras_a2i.errors import ExportError, UsageError
 from keras_a2i.exporters.formats import FORMATS, Format, find_format, make_options
 from keras_a2i.exporters.sample_inputs import N_CALIBRATED, N_COMPARED, check_inputs, make_inputs, read_inputs
 from keras_a2i.models.model_file import INPUTS, ModelMetadata, default_metadata, load_model
+from keras_a2i.models.shipped import find_model
 
 if TYPE_CHECKING:
     import keras
@@ -63,7 +64,7 @@ def export(
 
     Args:
         model: a model of this library; any functional or sequential `keras.Model` from feature vectors or waveforms to
-            images in [-1, 1]; a `.keras` file; or a run folder.
+            images in [-1, 1]; a `.keras` file; a run folder; or the name of a shipped model.
         path: the file or folder to write.
         format: "tflite", "saved-model", "onnx" or "web" (a folder with a page for browsers); None chooses by the suffix
             of `path`: .tflite, none, or .onnx.
@@ -179,7 +180,7 @@ def _prepare(
             f"Received: {keras.backend.backend()}. Save the model, and export the file with KERAS_BACKEND=tensorflow"
         )
     if isinstance(model, str | pathlib.Path):
-        path = pathlib.Path(model)
+        path = find_model(model)
         file = path / "model.keras" if path.is_dir() else path
         model, metadata = load_model(file, input=input, sample_rate=sample_rate)
     graph = to_graph(model)

@@ -189,7 +189,7 @@ class AudioToImage(keras.Model):
 
         Args:
             preset: a run folder or a folder of `save_to_preset`, a `.keras` file, the name of a shipped model such as
-                "surf", or "hf://USER/REPOSITORY" for a folder on the Hugging Face hub.
+                "digits", or "hf://USER/REPOSITORY" for a folder on the Hugging Face hub.
 
         Raises:
             ModelError: if there is no such model, or it isn't an `AudioToImage`; `keras_a2i.load` opens any model.
@@ -203,11 +203,17 @@ class AudioToImage(keras.Model):
             )
         return model
 
-    def save_to_preset(self, folder: str | pathlib.Path) -> None:
-        """Writes `model.keras` into a folder, from which `from_preset` and `keras_a2i.load` read it back."""
+    def save_to_preset(self, folder: str | pathlib.Path, *, half_precision: bool = False) -> None:
+        """Writes `model.keras` into a folder, from which `from_preset` and `keras_a2i.load` read it back.
+
+        Args:
+            folder: made if it doesn't exist.
+            half_precision: store large weights as float16, in half the bytes. Read back, they are float32 again, each
+                rounded to 11 significant bits.
+        """
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        save_model(self, folder / "model.keras", self.metadata)
+        save_model(self, folder / "model.keras", self.metadata, half_precision=half_precision)
 
     def get_config(self) -> dict[str, Any]:
         parts = {name: keras.saving.serialize_keras_object(part.value) for name, part in self._arguments.items()}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_a2i.config import MAX_EMBEDDING, FeatureConfig, ImageConfig
 from keras_a2i.errors import KerasA2IError, ModelError, UsageError
+from keras_a2i.models.half_precision import round_weights
 from keras_a2i.serialization import register
 
 if TYPE_CHECKING:
@@ -173,17 +174,21 @@ def _shape(image: ImageConfig) -> str:
     return f"{image.size} x {image.size} with {image.channels} channel{'s' if image.channels > 1 else ''}"
 
 
-def save_model(model: "keras.Model", path: pathlib.Path, metadata: ModelMetadata) -> None:
+def save_model(
+    model: "keras.Model", path: pathlib.Path, metadata: ModelMetadata, *, half_precision: bool = False
+) -> None:
     """Writes a `.keras` file with its metadata and without the optimizer, whole or not at all.
 
     Args:
         model: the model.
         path: a file name ending in .keras.
         metadata: its input and output.
+        half_precision: store large weights as float16, in half the bytes; see `keras_a2i.models.half_precision`.
     """
-
     temporary = path.with_name(f".{path.stem}.tmp.keras")
     _without_compilation(model).save(temporary)
+    if half_precision:
+        round_weights(temporary)
     embed_metadata(temporary, metadata)
     temporary.replace(path)
 

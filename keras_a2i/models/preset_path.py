@@ -3,9 +3,9 @@
 import pathlib
 
 from keras_a2i.errors import MissingPackageError, ModelError
+from keras_a2i.models.shipped import find_model, shipped_models
 
 _HUB = "hf://"
-_SHIPPED = pathlib.Path(__file__).parents[2] / "saved_models"
 
 
 def find_preset(preset: str | pathlib.Path) -> pathlib.Path:
@@ -15,12 +15,8 @@ def find_preset(preset: str | pathlib.Path) -> pathlib.Path:
         ModelError: if there is none.
         MissingPackageError: if an hf:// address is given and huggingface_hub isn't installed.
     """
-    if str(preset).startswith(_HUB):
-        folder = _download(str(preset)[len(_HUB) :])
-    elif pathlib.Path(preset).exists():
-        folder = pathlib.Path(preset)
-    else:
-        folder = _SHIPPED / str(preset)
+    is_address = str(preset).startswith(_HUB)
+    folder = _download(str(preset)[len(_HUB) :]) if is_address else find_model(preset)
     path = folder / "model.keras" if folder.is_dir() else folder
     if path.suffix == ".keras" and path.is_file():
         return path
@@ -28,13 +24,8 @@ def find_preset(preset: str | pathlib.Path) -> pathlib.Path:
         raise ModelError(f"A preset folder must hold a model.keras. Received: {preset}, which holds none")
     raise ModelError(
         f"A preset must be a run folder, a .keras file, an hf://USER/REPOSITORY address or one of the shipped models "
-        f"({', '.join(shipped_presets()) or 'none is installed'}). Received: {str(preset)!r}"
+        f"({', '.join(shipped_models()) or 'none is installed'}). Received: {str(preset)!r}"
     )
-
-
-def shipped_presets() -> list[str]:
-    """Returns the names of the models that come with this installation."""
-    return sorted(path.parent.name for path in _SHIPPED.glob("*/model.keras"))
 
 
 def _download(repository: str) -> pathlib.Path:

@@ -1,4 +1,8 @@
-"""From decoded or streamed pairs to the batches that `model.fit` reads: gathered, converted to floats, augmented."""
+"""From decoded or streamed pairs to the batches that `model.fit` reads: gathered, converted to floats, augmented.
+
+Nothing here branches on the value of a tensor. AutoGraph, which would rewrite such branches, is off: rewriting takes a
+second of every training.
+"""
 
 import tensorflow as tf
 
@@ -8,6 +12,7 @@ from keras_a2i.records.split_cache import SplitCache
 from keras_a2i.records.split_reader import SplitReader
 
 
+@tf.autograph.experimental.do_not_convert
 def cached_batches(
     cache: SplitCache, input: str, order: Order, batch_size: int, repeat: bool, drop_remainder: bool
 ) -> tf.data.Dataset:
@@ -22,6 +27,7 @@ def cached_batches(
     return batches.map(gather, num_parallel_calls=2)
 
 
+@tf.autograph.experimental.do_not_convert
 def streamed_batches(
     reader: SplitReader, input: str, order: Order, batch_size: int, repeat: bool, drop_remainder: bool, exact: bool
 ) -> tf.data.Dataset:
@@ -34,6 +40,7 @@ def streamed_batches(
     return (pairs.repeat() if repeat else pairs).batch(batch_size, drop_remainder=drop_remainder)
 
 
+@tf.autograph.experimental.do_not_convert
 def to_model(batches: tf.data.Dataset, labels: bool) -> tf.data.Dataset:
     """Stored batches as (inputs, images) or (inputs, (images, label numbers)), inputs and images as floats."""
 
@@ -46,6 +53,7 @@ def to_model(batches: tf.data.Dataset, labels: bool) -> tf.data.Dataset:
     return batches.map(convert, num_parallel_calls=2)
 
 
+@tf.autograph.experimental.do_not_convert
 def augmented(
     dataset: tf.data.Dataset, augmentation: Augmentation, sample_rate: int, seed: int, order: Order
 ) -> tf.data.Dataset:

@@ -90,13 +90,7 @@ class SplitReader:
             return self._mixed_chunks(np.random.default_rng([seed % (1 << 63), number % (1 << 63)]))
 
         chunks = tf.data.Dataset.from_generator(read, output_signature=tf.TensorSpec([None], tf.string))
-        pairs = chunks.map(lambda chunk: self._parse(chunk, names)).unbatch()
-        image_shape = self.manifest.image.shape
-        return pairs.map(
-            lambda pair: pair | {"image": decode_image(pair["image"], image_shape)},
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
+        return self._decode_chunks(chunks, names)
 
     def batches(self, batch_size: int = _BATCH, read_ahead: int = 1024) -> Iterator[DecodedSplit]:
         """Yields decoded batches in the order of the shards, with about `read_ahead` encoded pairs in memory at a time.
@@ -109,17 +103,26 @@ class SplitReader:
         records = itertools.chain.from_iterable(
             itertools.chain.from_iterable(self._chunks_of(index) for index in range(len(self._paths)))
         )
-        image_shape = self.manifest.image.shape
         while group := list(itertools.islice(records, max(1, read_ahead // batch_size) * batch_size)):
             chunks = tf.data.Dataset.from_tensor_slices(group).batch(_CHUNK)
-            pairs = chunks.map(lambda chunk: self._parse(chunk, None)).unbatch()
-            decoded = pairs.map(
+            decoded = self._decode_chunks(chunks, None)
+            with self._content_checked():
+                yield from map(self._decoded, decoded.batch(batch_size).prefetch(2).as_numpy_iterator())
+
+    # AutoGraph would rewrite the functions for branches on tensors, which they don't have.
+    @tf.autograph.experimental.do_not_convert
+    def _decode_chunks(self, chunks: tf.data.Dataset, names: Sequence[str] | None) -> tf.data.Dataset:
+        """Single pairs with decoded images, of serialized ones in chunks."""
+        image_shape = self.manifest.image.shape
+        return (
+            chunks.map(lambda chunk: self._parse(chunk, names))
+            .unbatch()
+            .map(
                 lambda pair: pair | {"image": decode_image(pair["image"], image_shape)},
                 num_parallel_calls=tf.data.AUTOTUNE,
                 deterministic=True,
             )
-            with self._content_checked():
-                yield from map(self._decoded, decoded.batch(batch_size).prefetch(2).as_numpy_iterator())
+        )
 
     def rows(self, rows: np.ndarray) -> DecodedSplit:
         """Reads the given rows of the split; the others are skipped without being read.

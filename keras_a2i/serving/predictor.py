@@ -12,6 +12,7 @@ from keras_a2i.errors import MissingPackageError, ModelError, UsageError
 from keras_a2i.exporters.formats import FORMATS, PredictFn
 from keras_a2i.models.model_file import ModelMetadata, check_fit, default_metadata, load_model
 from keras_a2i.models.prediction import predict_batch
+from keras_a2i.models.shipped import find_model, shipped_models
 from keras_a2i.models.styles import check_sampling, draw_styles
 from keras_a2i.serving.model_inputs import BATCH, check_inputs, stream_inputs
 
@@ -189,8 +190,9 @@ def load(path: str | pathlib.Path, *, input: str | None = None, sample_rate: int
     """Loads a model of any format.
 
     Args:
-        path: a run folder, a `.keras` file, a SavedModel folder, or a `.tflite` or `.onnx` file. A `.tflite` or `.onnx`
-            file is loaded without TensorFlow and Keras.
+        path: a run folder, a `.keras` file, a SavedModel folder, a `.tflite` or `.onnx` file, or the name of a shipped
+            model such as "digits". A `.tflite` or `.onnx` file is loaded without TensorFlow and Keras, and so is a
+            shipped model, whose `.tflite` file serves.
         input: "features" or "waveform", for a `.keras` file of your own that holds no configurations.
         sample_rate: Hz of such a model's waveform; None is 16,000.
 
@@ -202,7 +204,7 @@ def load(path: str | pathlib.Path, *, input: str | None = None, sample_rate: int
         >>> import keras_a2i as a2i
         >>> images = a2i.load("model.tflite").predict("song.wav")  # doctest: +SKIP
     """
-    path = pathlib.Path(path)
+    path = find_model(path, "model.tflite")
     if (path / "model.keras").is_file():
         path = path / "model.keras"
     if path.suffix == ".keras" and path.is_file():
@@ -221,8 +223,8 @@ def load(path: str | pathlib.Path, *, input: str | None = None, sample_rate: int
         raise ModelError(f"The run in {path} has no model.keras yet. Resume its training first")
     what = "doesn't exist" if not path.exists() else "is something else"
     raise ModelError(
-        "A model must be a run folder, a .keras file, a SavedModel folder, or a .tflite or .onnx file. "
-        f"Received: {path}, which {what}"
+        "A model must be a run folder, a .keras file, a SavedModel folder, a .tflite or .onnx file, or one of the "
+        f"shipped models ({', '.join(shipped_models()) or 'none is installed'}). Received: {path}, which {what}"
     )
 
 

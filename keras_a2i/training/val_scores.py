@@ -48,7 +48,7 @@ def _compiled() -> Callable[..., Any]:
         if backend == "tensorflow":
             import tensorflow as tf
 
-            _cache[backend] = tf.function(_scores, jit_compile=True, reduce_retracing=False)
+            _cache[backend] = tf.function(_scores, autograph=False, jit_compile=True, reduce_retracing=False)
         elif backend == "jax":
             import jax
 

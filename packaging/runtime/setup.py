@@ -21,9 +21,14 @@ setup(
     description="keras-a2i without TensorFlow: images, videos and live pages from an exported audio-to-image model",
     license="Apache-2.0",
     python_requires=">=3.11",
-    package_dir={"": "../.."},
-    packages=find_packages(str(ROOT), include=["keras_a2i*"]),
-    package_data={"keras_a2i.serving": ["*.html"], "keras_a2i.exporters": ["page/*"], "keras_a2i": ["py.typed"]},
+    package_dir={"": "../..", "keras_a2i.saved_models": "../../saved_models"},
+    packages=[*find_packages(str(ROOT), include=["keras_a2i*"]), "keras_a2i.saved_models"],
+    package_data={
+        "keras_a2i": ["py.typed"],
+        "keras_a2i.exporters": ["page/*"],
+        "keras_a2i.saved_models": ["*/model.tflite", "*/card.md", "*/held_out.png"],
+        "keras_a2i.serving": ["*.html"],
+    },
     install_requires=[
         "numpy>=1.26",
         "pillow>=10.3",

@@ -1,0 +1,28 @@
+"""The models that come with the library."""
+
+import pathlib
+
+_PACKAGE = pathlib.Path(__file__).parents[1]
+# An installation holds the models within the package, a checkout beside it.
+_FOLDERS = (_PACKAGE / "saved_models", _PACKAGE.parent / "saved_models")
+
+
+def shipped_models() -> dict[str, pathlib.Path]:
+    """Returns the folders of the models that come with this installation by their names.
+
+    Each holds `model.keras` (not in an installation without Keras), `model.tflite`, `card.md` and `held_out.png`.
+    """
+    folder = next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[0])
+    return {path.parent.name: path.parent for path in sorted(folder.glob("*/model.tflite"))}
+
+
+def find_model(model: str | pathlib.Path, file: str = "model.keras") -> pathlib.Path:
+    """Returns a path as it is, or, where nothing is there, the file of the shipped model of that name.
+
+    Args:
+        model: a path, or the name of a shipped model such as "digits".
+        file: which of a shipped model's files.
+    """
+    path = pathlib.Path(model)
+    folder = None if path.exists() else shipped_models().get(str(model))
+    return path if folder is None else folder / file

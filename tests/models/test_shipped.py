@@ -1,0 +1,64 @@
+"""Shipped models: found by name everywhere, whole, and described."""
+
+import re
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import keras_a2i as a2i
+from keras_a2i.cli.main import cli
+from keras_a2i.errors import ModelError
+from keras_a2i.models.model_file import read_metadata
+from keras_a2i.models.shipped import find_model, shipped_models
+
+MAX_BYTES = 15e6
+
+
+def test_every_shipped_model_is_whole_and_all_are_small():
+    models = shipped_models()
+    assert "surf" in models
+    for name, folder in models.items():
+        assert sorted(file.name for file in folder.iterdir()) == [
+            "card.md",
+            "held_out.png",
+            "model.keras",
+            "model.tflite",
+        ]
+        small, large = (read_metadata(folder / file) for file in ("model.tflite", "model.keras"))
+        assert small.input == "waveform" and small.image == large.image and small.license
+        assert (folder / "card.md").read_text().startswith(f"# {name}: ")
+    assert sum(file.stat().st_size for folder in models.values() for file in folder.iterdir()) < MAX_BYTES
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_files_of_a_shipped_model_generate_the_same_images(name):
+    samples = np.random.default_rng(0).uniform(-0.3, 0.3, 16_000).astype(np.float32)
+    by_name = a2i.load(name).predict(samples, 16_000)
+    of_keras = a2i.load(shipped_models()[name] / "model.keras").predict(samples, 16_000)
+    assert np.abs(by_name - of_keras).mean() < 0.01
+    assert a2i.AudioToImage.from_preset(name).metadata.image.shape == by_name.shape[1:]
+
+
+def test_path_of_the_same_name_comes_before_a_shipped_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_model("surf", "model.tflite") == shipped_models()["surf"] / "model.tflite"
+    (tmp_path / "surf").mkdir()
+    assert str(find_model("surf")) == "surf"
+    with pytest.raises(ModelError, match="which is something else"):
+        a2i.load("surf")
+
+
+def test_models_command_lists_the_models_and_prints_a_card():
+    run = CliRunner().invoke
+    listed = run(cli, ["models"]).output
+    for name in shipped_models():
+        assert re.search(rf"^{name} +\S", listed, re.MULTILINE)
+    assert run(cli, ["models", "surf"]).output.startswith("# surf: ")
+    unknown = run(cli, ["models", "opera"])
+    assert unknown.exit_code == 2 and "It must be one of" in unknown.output
+
+
+def test_evaluate_of_a_shipped_model_needs_a_folder_for_its_report():
+    found = CliRunner().invoke(cli, ["evaluate", "surf", "records"])
+    assert found.exit_code == 2 and "--out must be given with a shipped model" in found.output
