@@ -4,6 +4,7 @@ import pathlib
 from typing import Any
 
 from keras_a2i.errors import ModelError
+from keras_a2i.evaluation.card_metadata import card_metadata
 from keras_a2i.evaluation.environment import read_config
 from keras_a2i.evaluation.report import Report, read_report, replace_file
 from keras_a2i.evaluation.report_format import number, percent, printable, signed
@@ -32,7 +33,7 @@ def write_card(run: str | pathlib.Path, path: str | pathlib.Path | None = None) 
 
 
 def model_card(run: str | pathlib.Path) -> str:
-    """The model card of a run as Markdown.
+    """The model card of a run as Markdown, headed by metadata for the Hugging Face hub.
 
     Args:
         run: a run folder that holds a report.json, as `evaluate` writes it.
@@ -46,6 +47,7 @@ def model_card(run: str | pathlib.Path) -> str:
         raise ModelError(f"run must be a run folder, as made by fit. Received: {run}")
     report, metadata = read_report(run), read_metadata(run / "model.keras")
     parts = [
+        card_metadata(config, report, metadata),
         f"# {_text(config['recipe']['name'])} on {_text(pathlib.Path(report.records).name)}",
         f"**{LEVELS[report.level].heading}**",
         "\n".join(f"- {_text(sentence)}" for sentence in report.verdict),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import shutil
 
 import numpy as np
@@ -14,9 +15,11 @@ from support.made_up_report import LABELS, N_PAIRS, make_report
 from keras_a2i.cli.main import cli
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.evaluation.card import model_card
+from keras_a2i.evaluation.card_metadata import card_metadata
 from keras_a2i.evaluation.compare import compare
 from keras_a2i.evaluation.environment import configuration_hash, describe_environment
 from keras_a2i.evaluation.report import read_report
+from keras_a2i.models.model_file import ModelMetadata
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +148,7 @@ def test_compare_refuses_an_unknown_suffix(runs, tmp_path):
 
 def test_card_holds_command_data_scores_confusion_and_limits(runs):
     card = model_card(runs / "a0")
-    assert card.startswith("# words on surf\n")
+    assert "\n---\n\n# words on surf\n" in card
     for text in (
         *("keras-a2i fit rec --seed 0", "keras-a2i evaluate runs/surf-default", "120 pairs of 6 sources"),
         *("breaking 30", "| mean of the source | baseline |", "## Confusion matrix", "| calm | 0 | 0 | 30 | 0 |"),
@@ -155,6 +158,36 @@ def test_card_holds_command_data_scores_confusion_and_limits(runs):
         assert text.replace("_", "\\_") in card, text
     rows = [line for line in card.splitlines() if line.startswith("| ")]
     assert all(line.endswith(" |") for line in rows)
+
+
+def test_hub_reads_license_tags_and_scores_of_a_card(runs):
+    hub = pytest.importorskip("huggingface_hub")
+    report, data = read_report(runs / "a0"), hub.ModelCard(model_card(runs / "a0")).data
+    assert (data.license, data.library_name, data.model_name) == ("unknown", "keras", "words")
+    assert "audio-to-image" in data.tags
+    scores = {result.metric_type: result.metric_value for result in data.eval_results}
+    assert scores["ssim"] == pytest.approx(report.contenders[0].means["ssim"], abs=1e-4)
+    assert scores["accuracy"] == pytest.approx(report.labels.generated, abs=1e-4)
+    assert {(r.task_type, r.dataset_name, r.dataset_split) for r in data.eval_results} == {
+        ("audio-to-image", pathlib.Path(report.records).name, report.split)
+    }
+
+
+@pytest.mark.parametrize(
+    ("license", "fields"),
+    [
+        ("CC-BY-SA-4.0", {"license": "cc-by-sa-4.0"}),
+        ("", {"license": "unknown"}),
+        ("My own: 'terms'", {"license": "other", "license_name": "my-own-terms"}),
+    ],
+)
+def test_card_metadata_names_the_license_as_the_hub_does(license, fields):
+    config = {"recipe": {"name": "a: b\n---"}}
+    head = card_metadata(config, make_report(), ModelMetadata(license=license)).splitlines()
+    assert head[0] == head[-1] == "---" and "---" not in head[1:-1]
+    values = {name: json.loads(value) for name, _, value in (line.partition(": ") for line in head[1:-1])}
+    assert {name: values[name] for name in fields} == fields
+    assert values["model-index"][0]["name"] == "a: b\n---"
 
 
 def test_card_of_exemplars_says_that_the_model_stores_training_images(runs, tmp_path):
