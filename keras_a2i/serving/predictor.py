@@ -95,6 +95,11 @@ class Predictor:
         """Whether the model gives latent vectors: a run folder, a `.keras` file or an `AudioToImage` does."""
         return self._encode_fn is not None and self._decode_fn is not None
 
+    @property
+    def accepts_styles(self) -> bool:
+        """Whether `predict_inputs` accepts styles: of a model that has one and gives latent vectors."""
+        return self.metadata.style_units > 0 and self.can_encode
+
     def encode(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
         """Computes the latent vector of each clip of audio or of each input.
 

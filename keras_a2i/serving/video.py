@@ -164,11 +164,14 @@ def check_model(predictor: Predictor, audio: pathlib.Path, settings: FilmSetting
     """
     predictor.metadata.require_audio(str(audio))
     settings.find_codec().check_length(count_inputs(audio, predictor.metadata, 1.0) - 1)
-    if settings.style_walk is not None and not predictor.metadata.style_units:
-        raise UsageError(
-            "style_walk must be left out for a model without a style. Received: a model without one. The recipes "
-            "exemplars, words-exemplars and words-adversarial train models with a style"
+    if settings.style_walk is not None and not predictor.accepts_styles:
+        received, remedy = (
+            "a model without one",
+            "Train one with the recipe exemplars, words-exemplars or words-adversarial",
         )
+        if predictor.metadata.style_units:
+            received, remedy = "a file that doesn't accept its model's styles", "Use the run folder or the .keras file"
+        raise UsageError(f"style_walk must be left out for a model without a style. Received: {received}. {remedy}")
     if settings.smooth and not predictor.can_encode:
         raise UsageError(
             "smooth must be 0 for a model that gives no latent vectors. Received: "

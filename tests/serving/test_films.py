@@ -224,6 +224,12 @@ def test_style_walk_of_a_model_without_a_style_is_refused(tmp_path):
         UsageError, match=r"style_walk must be left out for a model without a style. Received: a model wi"
     ):
         generate_video(Loudness(), sound, tmp_path / "a.mp4", style_walk=1.0)
+    metadata = ModelMetadata(features=SHORT, image=ImageConfig(size=16), input="waveform", style_units=2)
+    file = predictor.Predictor(lambda x: np.zeros((len(x), 16, 16, 3)), metadata)
+    with pytest.raises(
+        UsageError, match=r"Received: a file that doesn't accept its model's styles. Use the run folder"
+    ):
+        generate_video(file, sound, tmp_path / "a.mp4", style_walk=1.0)
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
