@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 import av
+import click
 import numpy as np
 import pytest
 import soundfile
@@ -11,14 +12,15 @@ from PIL import Image
 from support.loudness_model import SHORT, Loudness, decode
 from support.video_clips import number_of, tone, write_clip
 
+from keras_a2i.cli.generate import command
 from keras_a2i.cli.main import cli
 from keras_a2i.config import ImageConfig
 from keras_a2i.errors import UsageError
 from keras_a2i.media.shown_frames import shown_frames
 from keras_a2i.models.model_file import ModelMetadata
-from keras_a2i.serving import animation, predictor
-from keras_a2i.serving.composition import Panel
-from keras_a2i.serving.film_settings import FilmSettings
+from keras_a2i.serving import animation, film_codecs, predictor
+from keras_a2i.serving.composition import FILLS, Panel
+from keras_a2i.serving.film_settings import REACTIONS, FilmSettings
 from keras_a2i.serving.reaction import Drive, find_onsets, measure_drive
 from keras_a2i.serving.style_walk import walk_styles
 from keras_a2i.serving.video import generate_video, stream_frames
@@ -305,7 +307,7 @@ def test_film_that_reacts_shows_the_zoom(tmp_path):
 # --- side by side
 
 
-def clip(path, seconds=2.0, turned=None):
+def clip(path, seconds=2.0):
     times = [n / Fraction(10) for n in range(round(10 * seconds))]
     return write_clip(path, times, tone(seconds))
 
@@ -400,3 +402,9 @@ def test_film_settings_out_of_range_are_refused():
     ):
         with pytest.raises(UsageError, match=sentence):
             FilmSettings(**options)
+
+
+def test_choices_of_the_command_are_those_of_the_library():
+    choices = {option.name: option.type.choices for option in command.params if isinstance(option.type, click.Choice)}
+    expected = {"codec": film_codecs.CODEC_NAMES, "fill": FILLS, "react": REACTIONS}
+    assert {name: tuple(values) for name, values in choices.items()} == expected
