@@ -38,6 +38,7 @@ _OPTIONS = (
     click.option(
         "--video-size",
         type=_Size(),
+        metavar="WIDTHxHEIGHT",
         help="Size of a video in pixels, such as 1280x720, even sides of 32 to 4096 (default: the model's images).",
     ),
     click.option(
@@ -62,7 +63,7 @@ _OPTIONS = (
         "--style-walk",
         type=float,
         metavar="RATE",
-        help="Let the style of a model with one drift through so many new styles per second, above 0 to 10.",
+        help="Let the style of a model with one drift through RATE new styles per second, above 0 to 10.",
     ),
     click.option(
         "--react",

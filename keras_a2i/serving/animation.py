@@ -151,7 +151,7 @@ class Animation:
         self._writer, self._max_fps = writer, max_fps
 
     def check(self, fps: Fraction) -> None:
-        """Raises a UsageError if viewers don't show so many frames per second."""
+        """Raises a UsageError if viewers slow down films of that frame rate."""
         if fps > self._max_fps:
             raise UsageError(
                 f"fps must be at most {self._max_fps:g} with codec={self.name!r}, because viewers slow down "

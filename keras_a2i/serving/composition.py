@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 FILLS = ("blur", "mirror", "tile", "black")
 # A surround of this brightness leaves the eye on the image.
 _SURROUND_BRIGHTNESS = 0.5
-# Enlarged more than this, single pixels show as a lattice unless they are blurred by so many pixels first.
+# Enlarged more than this, single pixels show as a lattice unless a Gaussian of this sigma, in pixels, comes first.
 _LATTICE_FROM, _LATTICE_SIGMA = 2.0, 0.5
 # The surround is blurred at this part of its size, by a Gaussian of this part of its shorter side.
 _BLUR_SCALE, _BLUR_SIGMA = 8, 0.08
