@@ -2,20 +2,25 @@
 
 import contextlib
 import pathlib
-import time
 import warnings
 from collections.abc import Iterator
 
 import click
 
+from keras_a2i.cli.film_options import (
+    check_film_options,
+    check_films,
+    check_options,
+    film_arguments,
+    film_options,
+    generate_film,
+)
 from keras_a2i.cli.flag_names import flag_names
-from keras_a2i.cli.progress import ProgressLine, format_seconds
+from keras_a2i.cli.progress import ProgressLine
 from keras_a2i.cli.terminal import echo
 from keras_a2i.errors import KerasA2IError, SourceError, UsageError
 
 _MIN_FOR_PROGRESS = 64
-_FPS = 25.0
-_CODEC = "h264"
 
 
 @click.command("generate")
@@ -25,20 +30,7 @@ _CODEC = "h264"
     "--out", required=True, type=click.Path(path_type=pathlib.Path), help="The folder for the images or videos."
 )
 @click.option("--sheet/--no-sheet", default=None, help="Write a contact sheet of a file's images too (default: yes).")
-@click.option("--video", is_flag=True, help="Write a video of each file, with its audio, in place of images.")
-@click.option("--fps", type=float, help=f"Frames per second of a video, 1 to 60 (default: {_FPS:g}).")
-@click.option(
-    "--codec",
-    type=click.Choice(["h264", "vp9"]),
-    help=f"h264: mp4 with AAC audio; vp9: webm with Opus audio (default: {_CODEC}).",
-)
-@click.option(
-    "--smooth",
-    type=float,
-    metavar="SECONDS",
-    help="Reduce a video's flicker by a Gaussian of this standard deviation over neighbouring frames' latent vectors, "
-    "0 to 10 (default: 0, off).",
-)
+@film_options
 @click.option(
     "--samples",
     type=click.IntRange(1, 64),
@@ -47,12 +39,12 @@ _CODEC = "h264"
 @click.option(
     "--temperature",
     type=click.FloatRange(0, 4),
-    help="With --samples: how far the images are from the usual one (default: 1).",
+    help="With --samples or --style-walk: how far the images are from the usual one (default: 1).",
 )
-@click.option("--seed", type=int, help="With --samples: random seed (default: 0).")
+@click.option("--seed", type=click.IntRange(min=0), help="With --samples or --style-walk: random seed (default: 0).")
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier call wrote.")
 @click.option("--strict", is_flag=True, help="Stop at the first file that can't be read or is damaged.")
-def command(model, audio, out, sheet, video, fps, codec, smooth, samples, temperature, seed, overwrite, strict):
+def command(model, audio, out, sheet, video, samples, temperature, seed, overwrite, strict, **film):
     """Turn AUDIO files (wav, flac, ogg, mp3; any rate and length) into PNG images, one for each clip (a second unless
     configured otherwise). The audio of videos and m4a files can be used too, which needs pip install
     "keras-a2i[video]".
@@ -60,16 +52,17 @@ def command(model, audio, out, sheet, video, fps, codec, smooth, samples, temper
     MODEL is a run folder, a .keras file, a SavedModel folder, or a .tflite or .onnx file. The last clip of a file is
     padded with silence. The images of sound.wav are OUT/sound/0000.png and so on, and the contact sheet OUT/sound.png.
 
-    With --video, OUT/sound.mp4 (or .webm) shows an image for each frame, generated from the audio around that frame's
-    middle, and plays the file's own audio. It needs pip install "keras-a2i[video]"; --smooth needs a run folder or a
-    .keras file.
+    With --video, OUT/sound.mp4 (or .webm, .gif, .webp) shows an image for each frame, generated from the audio around
+    that frame's middle, and plays the file's own audio. It needs pip install "keras-a2i[video]"; --smooth needs a run
+    folder or a .keras file, which give latent vectors, and is refused with other files.
 
     For a model of embeddings, AUDIO are .npy or .npz files of vectors, and there is an image for each vector.
 
     With --samples 8, the images of a clip are 0000-1.png to 0000-8.png.
     """
-    _check_options(video, "--video", fps=fps, codec=codec, smooth=smooth)
-    _check_options(samples is not None, "--samples", temperature=temperature, seed=seed)
+    check_film_options(video, film)
+    styled = film["style_walk"] is not None
+    check_options(samples is not None or styled, "--samples or --style-walk", temperature=temperature, seed=seed)
     if video and sheet is not None:
         flag = "--sheet" if sheet else "--no-sheet"
         raise UsageError(f"{flag} must be left out with --video, which writes no images. Received: --video and {flag}")
@@ -78,13 +71,13 @@ def command(model, audio, out, sheet, video, fps, codec, smooth, samples, temper
     if out.is_file():
         raise UsageError(f"--out must be a folder. Received: the file {out}")
     names = _folder_names(audio)
-    with flag_names(folder="--out", path="--out"):
+    draws = {"temperature": 1.0 if temperature is None else temperature, "seed": seed or 0}
+    with flag_names(folder="--out", path="--out", size="--video-size"):
         if video:
-            options = {"fps": _FPS if fps is None else fps, "codec": codec or _CODEC, "smooth": smooth or 0.0}
-            targets = _check_videos(audio, out, names, overwrite, **options)
+            options = film_arguments(film) | draws
+            targets = check_films(audio, out, names, overwrite, options)
         else:
-            options = {"samples": samples, "sheet": sheet is not False}
-            options |= {"temperature": 1.0 if temperature is None else temperature, "seed": seed or 0}
+            options = {"samples": samples, "sheet": sheet is not False} | draws
             targets = _check_folders(out, names, overwrite, sheet is not False)
 
         from keras_a2i.serving.predictor import load
@@ -96,7 +89,7 @@ def command(model, audio, out, sheet, video, fps, codec, smooth, samples, temper
         for path, target in zip(audio, targets, strict=True):
             try:
                 with _damage_shown(strict):
-                    done = (_generate_video if video else _generate_images)(predictor, path, target, overwrite, options)
+                    done = (generate_film if video else _generate_images)(predictor, path, target, overwrite, options)
             except SourceError as error:
                 if strict:
                     raise
@@ -129,12 +122,6 @@ def _damage_shown(strict: bool) -> Iterator[None]:
             raise SourceError(f"{error}. The command stops at it (--strict)") from None
 
 
-def _check_options(is_used: bool, flag: str, **options) -> None:
-    given = [f"--{name}" for name, value in options.items() if value is not None]
-    if given and not is_used:
-        raise UsageError(f"{given[0]} must be left out without {flag}. Received: {given[0]} without it")
-
-
 def _folder_names(audio: tuple[pathlib.Path, ...]) -> list[str]:
     """Returns a name for each file: its stem, with its suffix too where stems repeat or are dots alone."""
     stems = [path.stem if path.stem.strip(". ") else path.name for path in audio]
@@ -155,20 +142,6 @@ def _check_folders(out: pathlib.Path, names: list[str], overwrite: bool, sheet: 
     return folders
 
 
-def _check_videos(audio, out: pathlib.Path, names: list[str], overwrite: bool, fps, codec, smooth):
-    """Returns the paths of the videos; errors show before the model takes seconds to load."""
-    from keras_a2i.serving.video import check_fps, check_smooth, check_video_path, find_codec
-
-    check_fps(fps)
-    check_smooth(smooth)
-    suffix = find_codec(codec).container
-    targets = [out / f"{name}.{suffix}" for name in names]
-    for target in targets:
-        for path in audio:
-            check_video_path(target, path, overwrite)
-    return targets
-
-
 def _generate_images(predictor, path: pathlib.Path, folder: pathlib.Path, overwrite: bool, options: dict) -> str:
     from keras_a2i.serving.images import generate_images
 
@@ -183,25 +156,3 @@ def _generate_images(predictor, path: pathlib.Path, folder: pathlib.Path, overwr
     finally:
         line.close()
     return f"{len(paths)} {'image' if len(paths) == 1 else 'images'}"
-
-
-def _generate_video(predictor, path: pathlib.Path, target: pathlib.Path, overwrite: bool, options: dict) -> str:
-    from keras_a2i.serving.model_inputs import count_inputs
-    from keras_a2i.serving.video import generate_video
-
-    line, start = ProgressLine("frames"), time.monotonic()
-    total = count_inputs(path, predictor.metadata, 1 / options["fps"])
-    try:
-        summary = generate_video(
-            *(predictor, path, target),
-            overwrite=overwrite,
-            progress=lambda done: line(done, 0, max(done, total)),
-            **options,
-        )
-    finally:
-        line.close()
-    took = time.monotonic() - start
-    return (
-        f"{summary.frames} {'frame' if summary.frames == 1 else 'frames'}, {format_seconds(summary.seconds)} in "
-        f"{took:.1f} s ({summary.seconds / took:.1f} times real time), flicker {100 * summary.flicker:.2f} %"
-    )

@@ -144,13 +144,13 @@ class FrameShaper:
         """Returns uint8 (size, size, channels), or None if the frame claims a form that FFmpeg can't convert."""
         from av import FFmpegError
 
-        _settle_colour(frame)
+        settle_colour(frame)
         try:
             image = self._shape(frame)
         except FFmpegError:
             self._form = None
             return None
-        image = turn(image, _display_matrix(frame))
+        image = turn(image, display_matrix(frame))
         if self._config.channels == 1:
             image = np.asarray(Image.fromarray(image).convert("L"))
         return np.ascontiguousarray(image).reshape(self._config.shape)
@@ -186,7 +186,7 @@ class FrameShaper:
         return graph
 
 
-def _settle_colour(frame: Any) -> None:
+def settle_colour(frame: Any) -> None:
     """Marks as unknown what libswscale refuses; the transfer curve and the primaries aren't converted anyway."""
     if frame.colorspace not in _MATRICES and not (frame.colorspace == _RGB and frame.format.is_rgb):
         frame.colorspace = _UNKNOWN
@@ -195,13 +195,14 @@ def _settle_colour(frame: Any) -> None:
             setattr(frame, tag, _UNKNOWN)
 
 
-def _display_matrix(frame: Any) -> np.ndarray | None:
+def display_matrix(frame: Any) -> np.ndarray | None:
+    """Returns the 3 x 3 matrix of how a frame is turned for display; None if the file states none."""
     data = frame.side_data.get("DISPLAYMATRIX")
     return None if data is None else np.frombuffer(bytes(data), np.int32, 9).reshape(3, 3)
 
 
 def turn(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
-    """Rotates and mirrors a square image (size, size, channels) by multiples of 90 degrees, following a display matrix.
+    """Rotates and mirrors an image (height, width, channels) by multiples of 90 degrees, following a display matrix.
 
     Reference:
         FFmpeg's libavutil/display.h (rows are where the x and the y axis are mapped to; y points down).

@@ -1,10 +1,10 @@
-"""Writing a video file: images and the audio that they were generated from, in step (PyAV)."""
+"""Writing a video file: frames and the audio that they were generated from, in step (PyAV)."""
 
 import dataclasses
 import pathlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,12 +25,16 @@ class Codec:
     """The encoders of a video and their settings.
 
     Attributes:
+        name: the name by which the library knows the codec.
         container: FFmpeg's name of the container, which is the file's suffix too.
         video, audio: FFmpeg's names of the encoders.
         rates: sample rates in Hz that the audio may have, ascending.
         video_options, container_options: their settings.
     """
 
+    has_sound: ClassVar[bool] = True
+
+    name: str
     container: str
     video: str
     audio: str
@@ -38,16 +42,46 @@ class Codec:
     video_options: dict[str, str]
     container_options: dict[str, str]
 
+    @property
+    def suffix(self) -> str:
+        """The suffix of the file's name, without its dot."""
+        return self.container
+
+    def check(self, fps: Fraction) -> None:
+        """Checks that this machine has the encoders; any frame rate is accepted.
+
+        Raises:
+            UsageError: if this build of PyAV has no such encoder.
+            MissingPackageError: if PyAV isn't installed.
+        """
+        av = import_av()
+        for encoder in (self.video, self.audio):
+            try:
+                av.codec.Codec(encoder, "w")
+            except av.codec.codec.UnknownCodecError:
+                other = next(each for each in CODECS if each != self.name)
+                raise UsageError(
+                    f"codec={self.name!r} needs a build of PyAV with the encoder {encoder}. Received: PyAV "
+                    f"{av.__version__} without it. Try codec={other!r}"
+                ) from None
+
+    def check_length(self, seconds: float) -> None:
+        """Does nothing: a video may have any length."""
+
+    def open(self, path: pathlib.Path, size: tuple[int, int], fps: Fraction, audio: pathlib.Path) -> "VideoWriter":
+        """Begins a file; the arguments are those of `VideoWriter`."""
+        return VideoWriter(path, self, size, fps, audio)
+
 
 CODECS = {
     # The index goes to the front, so that a browser plays the file while it loads.
     "h264": Codec(
-        *("mp4", "libx264", "aac", _AAC_RATES),
+        *("h264", "mp4", "libx264", "aac", _AAC_RATES),
         {"preset": "veryfast", "crf": "18"},
         {"movflags": "+faststart"},
     ),
     "vp9": Codec(
-        *("webm", "libvpx-vp9", "libopus", _OPUS_RATES),
+        *("vp9", "webm", "libvpx-vp9", "libopus", _OPUS_RATES),
         {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "7", "row-mt": "1"},
         {},
     ),
@@ -67,28 +101,6 @@ def import_av() -> Any:
     return av
 
 
-def find_codec(name: str) -> Codec:
-    """Returns the codec of a name, if this machine has its encoders.
-
-    Raises:
-        UsageError: if the name isn't one of `CODECS`, or this build of PyAV has no such encoder.
-        MissingPackageError: if PyAV isn't installed.
-    """
-    if name not in CODECS:
-        raise UsageError(f"codec must be one of {', '.join(CODECS)}. Received: codec={name!r}")
-    av, codec = import_av(), CODECS[name]
-    for encoder in (codec.video, codec.audio):
-        try:
-            av.codec.Codec(encoder, "w")
-        except av.codec.codec.UnknownCodecError:
-            other = next(each for each in CODECS if each != name)
-            raise UsageError(
-                f"codec={name!r} needs a build of PyAV with the encoder {encoder}. Received: PyAV {av.__version__} "
-                f"without it. Try codec={other!r}"
-            ) from None
-    return codec
-
-
 class VideoWriter:
     """Writes a video file; the audio is read along with the images, so that memory stays bounded.
 
@@ -97,13 +109,13 @@ class VideoWriter:
 
     Args:
         path: the file; the suffix doesn't matter.
-        codec: from `find_codec`.
-        size: side length in pixels.
+        codec: the encoders.
+        size: width and height in pixels, both even.
         fps: frames per second.
         audio: a file that `open_audio` reads.
     """
 
-    def __init__(self, path: pathlib.Path, codec: Codec, size: int, fps: Fraction, audio: pathlib.Path):
+    def __init__(self, path: pathlib.Path, codec: Codec, size: tuple[int, int], fps: Fraction, audio: pathlib.Path):
         self._av = av = import_av()
         self._fps, self._frames, self._samples = fps, 0, 0
         with open_audio(audio) as file:
@@ -117,10 +129,10 @@ class VideoWriter:
         self._audio.bit_rate = channels * min(96_000, 4 * self._rate)
         self._reformatter = av.video.reformatter.VideoReformatter()
 
-    def _add_video(self, codec: Codec, size: int) -> Any:
+    def _add_video(self, codec: Codec, size: tuple[int, int]) -> Any:
         options = codec.video_options | {"threads": _THREADS}
         video = self._container.add_stream(codec.video, rate=self._fps, options=options)
-        video.width = video.height = size
+        video.width, video.height = size
         video.pix_fmt = "yuv420p"
         context = video.codec_context
         context.time_base = 1 / self._fps
@@ -129,8 +141,8 @@ class VideoWriter:
         context.color_range = _LIMITED
         return video
 
-    def write(self, images: np.ndarray) -> None:
-        """Adds frames, uint8 (n, size, size, 3), and the audio that plays with them."""
+    def write(self, images: Iterable[np.ndarray]) -> None:
+        """Adds frames, each uint8 (height, width, 3), and the audio that plays with them."""
         for image in images:
             frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             frame = self._reformatter.reformat(

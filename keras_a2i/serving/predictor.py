@@ -74,24 +74,32 @@ class Predictor:
         """Yields the model's inputs, float32 (n, n_inputs), up to 32 at a time, for the arguments of `predict`."""
         return stream_inputs(audio, self.metadata, sample_rate)
 
-    def predict_inputs(self, inputs: np.ndarray) -> np.ndarray:
+    def predict_inputs(self, inputs: np.ndarray, styles: np.ndarray | None = None) -> np.ndarray:
         """Generates images for the model's inputs as records hold them: features or clips, by `metadata.input`.
 
         Args:
             inputs: float32 (batch, n_inputs).
+            styles: (batch, style_units), the style of every image, for a model with a style; None is the usual one.
 
         Returns:
             float32 (batch, size, size, channels) in [-1, 1].
 
         Raises:
-            UsageError: if the inputs have another length or aren't finite.
+            UsageError: if the inputs have another length or aren't finite, or the model accepts no styles.
         """
+        if styles is not None:
+            return self.decode(self.encode(inputs), styles)
         return self._in_batches(self._predict_fn, check_inputs(inputs, self.metadata), self.metadata.image.shape)
 
     @property
     def can_encode(self) -> bool:
         """Whether the model gives latent vectors: a run folder, a `.keras` file or an `AudioToImage` does."""
         return self._encode_fn is not None and self._decode_fn is not None
+
+    @property
+    def accepts_styles(self) -> bool:
+        """Whether `predict_inputs` accepts styles: of a model that has one and gives latent vectors."""
+        return self.metadata.style_units > 0 and self.can_encode
 
     def encode(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
         """Computes the latent vector of each clip of audio or of each input.
@@ -109,12 +117,27 @@ class Predictor:
         encode_fn, _ = self._parts()
         return self._join(map(encode_fn, self.stream_inputs(audio, sample_rate)), (0,))
 
-    def decode(self, latents: np.ndarray) -> np.ndarray:
-        """Generates images, float32 (n, size, size, channels) in [-1, 1], for latent vectors (n, latent_dim)."""
+    def decode(self, latents: np.ndarray, styles: np.ndarray | None = None) -> np.ndarray:
+        """Generates images for latent vectors.
+
+        Args:
+            latents: finite, (n, latent_dim); the end is the style of a model with one.
+            styles: (n, style_units) or (style_units,), in place of the latent vectors' own styles; None keeps those.
+
+        Returns:
+            float32 (n, size, size, channels) in [-1, 1].
+
+        Raises:
+            UsageError: if the latent vectors have another shape or aren't finite, or the model gives none or no style.
+        """
         _, decode_fn = self._parts()
         latents = np.asarray(latents, np.float32)
         if latents.ndim != 2 or not np.isfinite(latents).all():
             raise UsageError(f"latents must be finite, (n, latent_dim). Received: shape {latents.shape}")
+        if styles is not None:
+            self.check_sampling(1, 1.0)
+            latents = latents.copy()
+            latents[:, -self.metadata.style_units :] = styles
         return self._in_batches(decode_fn, latents, self.metadata.image.shape)
 
     def sample(
@@ -141,13 +164,9 @@ class Predictor:
             UsageError: as `encode`, or if the model has no style or an argument is out of range.
             SourceError: if a file can't be read.
         """
-        units = self.metadata.style_units
-        styles = draw_styles(units, n, temperature, seed)
-        latents, images = self.encode(audio, sample_rate), []
-        for style in styles:
-            latents[:, -units:] = style
-            images.append(self.decode(latents))
-        return np.stack(images, axis=1)
+        styles = draw_styles(self.metadata.style_units, n, temperature, seed)
+        latents = self.encode(audio, sample_rate)
+        return np.stack([self.decode(latents, style) for style in styles], axis=1)
 
     def check_sampling(self, n: int, temperature: float) -> None:
         """Raises a UsageError unless `sample` accepts these arguments."""

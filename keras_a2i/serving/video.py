@@ -1,12 +1,10 @@
-"""Audio into a video: an image for every frame, with the audio that it was generated from."""
+"""Audio into a film: an image for every frame, with the audio that it was generated from."""
 
 import concurrent.futures
 import dataclasses
 import itertools
-import math
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
-from fractions import Fraction
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,15 +12,16 @@ import numpy as np
 from keras_a2i.errors import UsageError
 from keras_a2i.media.audio import stream_audio
 from keras_a2i.media.conversion import to_uint8
-from keras_a2i.serving.model_inputs import BATCH, clip_inputs
-from keras_a2i.serving.muxing import VideoWriter, find_codec
+from keras_a2i.models.styles import MAX_TEMPERATURE
+from keras_a2i.serving.film_codecs import FilmWriter
+from keras_a2i.serving.film_frames import FilmFrames
+from keras_a2i.serving.film_settings import FilmSettings
+from keras_a2i.serving.model_inputs import BATCH, clip_inputs, count_inputs
 from keras_a2i.serving.predictor import Predictor, as_predictor
+from keras_a2i.serving.reaction import Drive, measure_drive
 from keras_a2i.serving.sliding import slide_clips, smooth_frames
-
-MIN_FPS, MAX_FPS = 1.0, 60.0
-MAX_SMOOTH = 10.0
-# Enough for rates such as 30000/1001.
-_LARGEST_DENOMINATOR = 1001
+from keras_a2i.serving.staged_film import StagedFilm
+from keras_a2i.serving.style_walk import walk_styles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +29,10 @@ class VideoSummary:
     """What a video holds.
 
     Attributes:
-        frames: number of images.
+        frames: number of frames.
         seconds: frames / fps.
-        flicker: mean absolute change from a frame to the next, as a share of full scale; 0 for a single frame.
+        flicker: mean absolute change from one generated image to the next, before they are scaled, as a share of full
+            scale; 0 for a single frame.
     """
 
     frames: int
@@ -41,14 +41,14 @@ class VideoSummary:
 
 
 class Flicker:
-    """Mean absolute change from each frame to the next, over all pixels and channels, as a share of full scale."""
+    """Mean absolute change from each image to the next, over all pixels and channels, as a share of full scale."""
 
     def __init__(self) -> None:
         self._last: np.ndarray | None = None
         self._sum, self._steps = 0.0, 0
 
     def add(self, images: np.ndarray) -> None:
-        """Adds the next frames, uint8 (n, size, size, channels)."""
+        """Adds the next images, uint8 (n, size, size, channels)."""
         for image in images:
             if self._last is not None:
                 # In 8 bits, several times as fast as a difference in a wider type.
@@ -59,7 +59,7 @@ class Flicker:
 
     @property
     def value(self) -> float:
-        """The mean so far, 0 to 1; 0 before the second frame."""
+        """The mean so far, 0 to 1; 0 before the second image."""
         return self._sum / self._steps if self._steps else 0.0
 
 
@@ -71,6 +71,13 @@ def generate_video(
     fps: float = 25.0,
     codec: str = "h264",
     smooth: float = 0.0,
+    size: tuple[int, int] | None = None,
+    fill: str = "blur",
+    side_by_side: bool = False,
+    style_walk: float | None = None,
+    temperature: float = 1.0,
+    seed: int = 0,
+    react: Sequence[str] = (),
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> VideoSummary:
@@ -82,11 +89,24 @@ def generate_video(
         model: anything that `as_predictor` accepts: a Predictor, a Keras model, or the path of a model.
         audio: an audio file of any rate, channels and length, or a video.
         path: the video to write; its folder is created if it doesn't exist.
-        fps: frames per second, 1 to 60.
-        codec: "h264" (mp4 with AAC) or "vp9" (webm with Opus).
+        fps: frames per second, 1 to 60; for "gif" at most 50.
+        codec: "h264" (mp4 with AAC) or "vp9" (webm with Opus); or "gif" or "webp", animated images without sound, for
+            audio of a minute at most.
         smooth: standard deviation in seconds, 0 to 10, of a Gaussian over the latent vectors of neighbouring frames; 0
-            is none. It needs a model that gives latent vectors.
-        overwrite: replace an earlier file at `path`.
+            is none. It needs a model that gives latent vectors: a run folder, a `.keras` file or a Keras model.
+        size: width and height of the video in pixels, even, 32 to 4,096; None is the size of the model's images, twice
+            as wide with `side_by_side`. Images are scaled by Lanczos to the largest square that fits.
+        fill: what the rest of a frame that isn't square shows: "blur", "mirror", "tile" or "black", as for
+            `composition.Panel`.
+        side_by_side: of a video, show its own frames at the same moments in the left half and the images in the right.
+        style_walk: new styles per second, above 0 to 10, that the style of a model with one drifts through: see
+            `style_walk.walk_styles`. None keeps the usual style.
+        temperature: with `style_walk`, how far the images are from the usual one: the standard deviation of the style,
+            0 to 4.
+        seed: with `style_walk`, its random seed.
+        react: what of the audio moves the image: "loudness", "onsets" or both. They zoom into it, and with `style_walk`
+            raise the temperature by up to twice (at most to 4): see `reaction.Drive`.
+        overwrite: replace a video that an earlier call wrote to `path`; a file in its folder lists them.
         progress: called with the number of frames done, after every batch.
 
     Returns:
@@ -94,111 +114,165 @@ def generate_video(
 
     Raises:
         SourceError: if the audio can't be read.
-        UsageError: if an option is out of range, the encoder is missing, the model can't be smoothed, `path` is a
-            folder or the audio file itself, or `path` exists and `overwrite` is False.
+        UsageError: if an option is out of range or the model or the file lacks what it needs, the encoder is missing,
+            `path` is a folder or the audio file itself, or `path` exists and `overwrite` is False or no call wrote it.
         ModelError: if a path isn't a model.
         MissingPackageError: if PyAV isn't installed.
 
     Example:
         >>> import keras_a2i as a2i
-        >>> summary = a2i.generate_video("model.tflite", "song.wav", "song.mp4", fps=30)  # doctest: +SKIP
+        >>> summary = a2i.generate_video("model.tflite", "song.wav", "song.mp4", size=(1280, 720))  # doctest: +SKIP
     """
+    settings = FilmSettings(
+        fps=fps,
+        codec=codec,
+        smooth=smooth,
+        size=size,
+        fill=fill,
+        side_by_side=side_by_side,
+        style_walk=style_walk,
+        temperature=temperature,
+        seed=seed,
+        react=react,
+    )
     audio, path = pathlib.Path(audio), pathlib.Path(path)
-    check_video_path(path, audio, overwrite)
-    encoders, rate = find_codec(codec), check_fps(fps)
-    check_smooth(smooth)
+    film = check_film(path, audio, settings, overwrite)
     predictor = as_predictor(model)
+    check_model(predictor, audio, settings)
+    with film:
+        return _write_film(predictor, audio, film, settings, progress)
+
+
+def check_film(path: pathlib.Path, audio: pathlib.Path, settings: FilmSettings, overwrite: bool) -> StagedFilm:
+    """Checks what can be checked before a model is loaded; returns the film to write.
+
+    Raises:
+        UsageError, MissingPackageError: as `generate_video`.
+    """
+    if path.resolve() == audio.resolve():
+        raise UsageError(f"path must not be the audio file itself. Received: {path}. Choose another")
+    film = StagedFilm(path, overwrite)
+    settings.check_source(audio)
+    return film
+
+
+def check_model(predictor: Predictor, audio: pathlib.Path, settings: FilmSettings) -> None:
+    """Checks whether a model accepts audio and has what the settings need.
+
+    Raises:
+        UsageError: if it doesn't, or an animation would be too long.
+    """
     predictor.metadata.require_audio(str(audio))
-    batches = stream_frames(predictor, audio, rate, smooth)
-    # The first batch is generated before the file is begun: an error of the audio or the model shows here.
-    first = next(batches)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    flicker = Flicker()
-    try:
-        writer = VideoWriter(temporary, encoders, predictor.metadata.image.size, rate, audio)
-        complete = False
-        try:
-            frames = _encode(itertools.chain([first], batches), writer, flicker, progress)
-            complete = True
-        finally:
-            writer.close(complete)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return VideoSummary(frames, float(frames / rate), flicker.value)
+    settings.find_codec().check_length(count_inputs(audio, predictor.metadata, 1.0) - 1)
+    if settings.style_walk is not None and not predictor.accepts_styles:
+        received, remedy = (
+            "a model without one",
+            "Train one with the recipe exemplars, words-exemplars or words-adversarial",
+        )
+        if predictor.metadata.style_units:
+            received, remedy = "a file that doesn't accept its model's styles", "Use the run folder or the .keras file"
+        raise UsageError(f"style_walk must be left out for a model without a style. Received: {received}. {remedy}")
+    if settings.smooth and not predictor.can_encode:
+        raise UsageError(
+            "smooth must be 0 for a model that gives no latent vectors. Received: "
+            f"smooth={settings.smooth:g} with one, such as a .tflite file or a model of the recipe features. Use the "
+            "run folder or the .keras file of a model with an encoder and a generator"
+        )
 
 
 def stream_frames(
-    predictor: Predictor, audio: pathlib.Path, fps: Fraction, smooth: float = 0.0
+    predictor: Predictor, audio: pathlib.Path, settings: FilmSettings, drive: Drive | None = None
 ) -> Iterator[np.ndarray]:
     """Generates the image of every frame from the clip of audio centred on the frame's middle, in constant memory.
 
     Args:
-        predictor: the model; with `smooth` one that gives latent vectors.
+        predictor: the model; with `smooth` one that gives latent vectors, with `style_walk` one with a style.
         audio: a file that `stream_audio` reads.
-        fps: frames per second.
-        smooth: standard deviation in seconds of a Gaussian over the latent vectors of neighbouring frames; 0 is none.
+        settings: of the film.
+        drive: what raises the style's temperature; None is nothing.
 
     Yields:
         float32 (n, size, size, channels) in [-1, 1].
 
     Raises:
         SourceError: if the audio can't be read.
-        UsageError: if the model doesn't give latent vectors to smooth.
+        UsageError: if the model doesn't give latent vectors or styles.
     """
     features = predictor.metadata.features
     blocks = stream_audio(audio, features.sample_rate)
-    clips = slide_clips(blocks, features.sample_rate, features.n_samples, fps, BATCH)
-    inputs = (clip_inputs(batch, predictor.metadata) for batch in clips)
-    if smooth == 0:
-        yield from map(predictor.predict_inputs, inputs)
-    else:
-        latents = map(predictor.encode, inputs)
-        yield from map(predictor.decode, smooth_frames(latents, smooth * float(fps)))
+    clips = slide_clips(blocks, features.sample_rate, features.n_samples, settings.rate, BATCH)
+    batches: Iterator[np.ndarray] = (clip_inputs(batch, predictor.metadata) for batch in clips)
+    generate: Callable[..., np.ndarray] = predictor.predict_inputs
+    if settings.smooth:
+        sigma = settings.smooth * float(settings.rate)
+        batches, generate = smooth_frames(map(predictor.encode, batches), sigma), predictor.decode
+    start = 0
+    for batch in batches:
+        if settings.style_walk is None:
+            yield generate(batch)
+        else:
+            yield generate(batch, _styles(predictor.metadata.style_units, settings, drive, start, len(batch)))
+        start += len(batch)
 
 
-def check_video_path(path: pathlib.Path, audio: pathlib.Path, overwrite: bool) -> None:
-    """Raises a UsageError if a video can't be written to a path."""
-    if path.resolve() == audio.resolve() or path.is_dir():
-        raise UsageError(f"path must not be a folder or the audio file itself. Received: {path}. Choose another")
-    if path.exists() and not overwrite:
-        raise UsageError(f"path must not exist. Received: {path}. Choose another, or pass overwrite=True")
+def _styles(units: int, settings: FilmSettings, drive: Drive | None, start: int, n: int) -> np.ndarray:
+    """Returns the styles of `n` frames from the frame `start`, float32 (n, units)."""
+    assert settings.style_walk is not None
+    times = (np.arange(start, start + n) + 0.5) / float(settings.rate)
+    heat = np.ones(n) if drive is None else drive.heat(start, n)
+    temperature = np.minimum(settings.temperature * heat, MAX_TEMPERATURE)
+    return (temperature[:, None] * walk_styles(units, settings.style_walk, settings.seed, times)).astype(np.float32)
 
 
-def check_fps(fps: float) -> Fraction:
-    """Returns the exact frame rate; raises a UsageError unless it is between 1 and 60."""
-    if not MIN_FPS <= fps <= MAX_FPS:
-        raise UsageError(f"fps must be between {MIN_FPS:g} and {MAX_FPS:g} frames per second. Received: fps={fps:g}")
-    return Fraction(fps).limit_denominator(_LARGEST_DENOMINATOR)
-
-
-def check_smooth(smooth: float) -> None:
-    """Raises a UsageError unless `smooth` is between 0 and 10 seconds."""
-    if not (math.isfinite(smooth) and 0 <= smooth <= MAX_SMOOTH):
-        raise UsageError(f"smooth must be between 0 and {MAX_SMOOTH:g} seconds. Received: smooth={smooth:g}")
+def _write_film(
+    predictor: Predictor,
+    audio: pathlib.Path,
+    film: StagedFilm,
+    settings: FilmSettings,
+    progress: Callable[[int], None] | None,
+) -> VideoSummary:
+    metadata, codec, rate = predictor.metadata, settings.find_codec(), settings.rate
+    drive = measure_drive(audio, metadata.features.sample_rate, rate, settings.react) if settings.react else None
+    batches = stream_frames(predictor, audio, settings, drive)
+    # The first batch is generated before the file is begun: an error of the audio or the model shows here.
+    first = next(batches)
+    flicker, size = Flicker(), settings.frame_size(metadata.image.size)
+    with FilmFrames(size, settings, drive, audio) as frames:
+        writer = codec.open(film.stage(), size, rate, audio)
+        complete = False
+        try:
+            count = _encode(itertools.chain([first], batches), frames, writer, flicker, progress)
+            complete = True
+        finally:
+            writer.close(complete)
+    film.commit()
+    return VideoSummary(count, float(count / rate), flicker.value)
 
 
 def _encode(
-    batches: Iterable[np.ndarray], writer: VideoWriter, flicker: Flicker, progress: Callable[[int], None] | None
+    batches: Iterable[np.ndarray],
+    frames: FilmFrames,
+    writer: FilmWriter,
+    flicker: Flicker,
+    progress: Callable[[int], None] | None,
 ) -> int:
-    """Encodes each batch in a thread while the next one is generated; returns the number of frames."""
+    """Composes and encodes each batch in a thread while the next one is generated; returns the number of frames."""
 
     def encode(images: np.ndarray) -> int:
         images = to_uint8(images)
         flicker.add(images)
-        writer.write(np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images)
+        writer.write(frames.compose(images))
         return len(images)
 
-    frames = 0
+    count = 0
     pending: concurrent.futures.Future[int] | None = None
     # Left only when the thread has finished: the writer is closed after that.
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
         for images in itertools.chain(batches, [None]):
             if pending is not None:
-                frames += pending.result()
+                count += pending.result()
                 if progress is not None:
-                    progress(frames)
+                    progress(count)
             if images is not None:
                 pending = thread.submit(encode, images)
-    return frames
+    return count

@@ -18,8 +18,10 @@ from keras_a2i.cli.generate import command
 from keras_a2i.config import ImageConfig
 from keras_a2i.errors import KerasA2IError, MissingPackageError, SourceError, UsageError
 from keras_a2i.models.model_file import ModelMetadata, save_model
-from keras_a2i.serving import muxing, predictor
+from keras_a2i.serving import film_codecs, muxing, predictor
+from keras_a2i.serving.film_settings import FilmSettings
 from keras_a2i.serving.sliding import clip_start, frame_start, slide_clips, smooth_frames
+from keras_a2i.serving.staged_film import LIST_FILE
 from keras_a2i.serving.video import Flicker, generate_video, stream_frames
 
 NTSC = Fraction(30_000, 1001)
@@ -187,7 +189,7 @@ def test_generate_video_smoothing_reduces_flicker_without_delay(tmp_path):
     assert rough.frames == smooth.frames == 100 and rough.seconds == 4.0
     assert 0 < smooth.flicker < 0.5 * rough.flicker
     plain, calm = (
-        np.concatenate(list(stream_frames(Loudness(), sound, Fraction(25), s)))[:, 0, 0, 0] for s in (0, 0.2)
+        np.concatenate(list(stream_frames(Loudness(), sound, FilmSettings(smooth=s))))[:, 0, 0, 0] for s in (0, 0.2)
     )
     centres = [np.average(np.arange(100), weights=x + 0.8) for x in (plain, calm)]
     assert centres[0] == pytest.approx(centres[1], abs=0.01)
@@ -210,7 +212,7 @@ def test_generate_video_of_a_real_model_shows_its_images(tmp_path, capsys):
     model = predictor.load(tmp_path / "model.keras")
     with pytest.raises(UsageError, match=r"path must not exist. Received: .*noise.mp4. Choose another"):
         generate_video(model, tmp_path / "noise.wav", tmp_path / "out" / "noise.mp4")
-    expected = np.concatenate(list(stream_frames(model, tmp_path / "noise.wav", Fraction(10), 0.1)))
+    expected = np.concatenate(list(stream_frames(model, tmp_path / "noise.wav", FilmSettings(fps=10, smooth=0.1))))
     _, pictures, shown, *_ = decode(tmp_path / "out" / "noise.mp4")
     # Colours of neighbouring pixels are shared, brightness isn't.
     brightness = np.array([0.2126, 0.7152, 0.0722])
@@ -218,7 +220,7 @@ def test_generate_video_of_a_real_model_shows_its_images(tmp_path, capsys):
     assert difference.max() < 0.03
     np.testing.assert_allclose(shown, np.arange(20) / 10)
     # At one frame a second and without smoothing they are the pictures that `predict` gives.
-    whole = np.concatenate(list(stream_frames(model, tmp_path / "noise.wav", Fraction(1))))
+    whole = np.concatenate(list(stream_frames(model, tmp_path / "noise.wav", FilmSettings(fps=1))))
     np.testing.assert_allclose(whole, model.predict(tmp_path / "noise.wav"), atol=1e-6)
 
 
@@ -248,7 +250,7 @@ def test_generate_command_names_counts_and_skips_unreadable_files(generate, tmp_
         "3 of 4 audio files skipped",
     ):
         assert text in err
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.webm"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [LIST_FILE, "a.webm"]
     with pytest.raises(SourceError, match=r"b.wav can't be read as audio"):
         generate(*names, "--out", "strict", "--video", "--strict")
     with pytest.raises(KerasA2IError, match="None of the 1 audio files could be read"):
@@ -281,27 +283,63 @@ def test_generate_command_with_bad_options_is_refused(generate, tmp_path, args, 
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
-def test_generate_video_replaces_an_earlier_file_only_when_asked(generate, tmp_path):
+def test_generate_video_replaces_only_films_of_an_earlier_call_and_only_when_asked(generate, tmp_path):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"mine")
     with pytest.raises(
         UsageError, match=r"must not exist. Received: a.mp4. .* overwrite=True. On the command line: --out, --overwrite"
     ):
         generate("a.wav", "--out", ".", "--video")
+    foreign = r"Only films that an earlier call wrote are replaced. Received: a\.mp4, which is another file. Move it"
+    with pytest.raises(UsageError, match=foreign):
+        generate("a.wav", "--out", ".", "--video", "--overwrite")
     assert path.read_bytes() == b"mine"
+    path.unlink()
+    generate("a.wav", "--out", ".", "--video")
+    write_clicks(tmp_path / "a.wav", (0.5,), 2.0)
     generate("a.wav", "--out", ".", "--video", "--overwrite")
-    assert len(decode(path)[1]) == 26
-    (tmp_path / "a.wav").rename(path)
-    for folder in (".", "folder"):
-        (tmp_path / "folder" / "a.mp4").mkdir(parents=True, exist_ok=True)
-        with pytest.raises(UsageError, match="path must not be a folder or the audio file itself"):
+    assert len(decode(path)[1]) == 50
+    # A file that took the film's place has another size.
+    path.write_bytes(b"mine")
+    with pytest.raises(UsageError, match=foreign):
+        generate("a.wav", "--out", ".", "--video", "--overwrite")
+    (tmp_path / LIST_FILE).write_text("[1]")
+    with pytest.raises(UsageError, match=foreign):
+        generate("a.wav", "--out", ".", "--video", "--overwrite")
+    assert path.read_bytes() == b"mine"
+
+
+def test_generate_video_onto_a_folder_or_the_audio_itself_is_refused(generate, tmp_path):
+    (tmp_path / "a.wav").rename(tmp_path / "a.mp4")
+    (tmp_path / "folder" / "a.mp4").mkdir(parents=True)
+    for folder, sentence in ((".", "must not be the audio file itself"), ("folder", "must not be a folder")):
+        with pytest.raises(UsageError, match=f"path {sentence}"):
             generate("a.mp4", "--out", folder, "--video", "--overwrite")
+
+
+def test_inputs_of_the_same_name_overwrite_nothing_silently(generate, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_clicks(tmp_path / name / "x.wav", (0.5,), 1.0 if name == "a" else 2.0)
+    write_clicks(tmp_path / "b" / "x.aiff", (0.5,), 1.0)
+    for options in (["--video"], ["--video", "--overwrite"], ["--no-sheet"]):
+        with pytest.raises(UsageError, match=r"AUDIO files must have different names. Received: x\.wav twice"):
+            generate("a/x.wav", "b/x.wav", "--out", "out", *options)
+    assert not (tmp_path / "out").exists()
+    generate("a/x.wav", "b/x.aiff", "--out", "out", "--video", "--fps", "5")
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.mp4")) == ["x.aiff.mp4", "x.wav.mp4"]
+    # One after the other: the film of the first is kept unless it may be replaced.
+    generate("a/x.wav", "--out", "one", "--video", "--fps", "5")
+    with pytest.raises(UsageError, match=r"path must not exist. Received: one/x\.mp4"):
+        generate("b/x.wav", "--out", "one", "--video", "--fps", "5")
+    assert len(decode(tmp_path / "one" / "x.mp4")[1]) == 5
 
 
 @pytest.mark.parametrize("where", ["show", "write"])
 def test_generate_video_that_breaks_off_keeps_the_earlier_file_only(tmp_path, monkeypatch, where):
-    sound, path = write_clicks(tmp_path / "a.wav", (), 10.0), tmp_path / "a.mp4"
-    path.write_bytes(b"mine")
+    sound, path = write_clicks(tmp_path / "a.wav", (), 10.0), tmp_path / "films" / "a.mp4"
+    generate_video(Loudness(), sound, path, fps=5)
+    earlier = path.read_bytes()
     target = Loudness if where == "show" else muxing.VideoWriter
     whole, calls = getattr(target, where), []
 
@@ -314,13 +352,19 @@ def test_generate_video_that_breaks_off_keeps_the_earlier_file_only(tmp_path, mo
     monkeypatch.setattr(target, where, interrupted)
     with pytest.raises(KeyboardInterrupt):
         generate_video(Loudness(), sound, path, overwrite=True)
-    assert path.read_bytes() == b"mine" and sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "a.wav"]
+    assert path.read_bytes() == earlier and sorted(p.name for p in path.parent.iterdir()) == [LIST_FILE, "a.mp4"]
+    calls.clear()
+    with pytest.raises(KeyboardInterrupt):
+        generate_video(Loudness(), sound, tmp_path / "new" / "a.mp4")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.wav", "films"]
 
 
 def test_generate_video_smoothing_without_latent_vectors_is_refused(tmp_path):
     model = predictor.Predictor(lambda x: np.zeros((len(x), 16, 16, 3)), ModelMetadata(image=ImageConfig(size=16)))
     sound = write_clicks(tmp_path / "a.wav", ())
-    with pytest.raises(UsageError, match=r"Latent vectors and samples need a model with an encoder and a generator"):
+    with pytest.raises(
+        UsageError, match=r"smooth must be 0 for a model that gives no latent vectors. Received: smooth=0.1"
+    ):
         generate_video(model, sound, tmp_path / "a.mp4", smooth=0.1)
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
@@ -330,8 +374,8 @@ def test_generate_video_without_encoder_or_package_names_it(generate, tmp_path, 
     monkeypatch.setitem(muxing.CODECS, "h264", without)
     with pytest.raises(UsageError, match=r"with the encoder libnonesuch.* Try codec='vp9'"):
         generate("a.wav", "--out", "out", "--video")
-    with pytest.raises(UsageError, match=r"codec must be one of h264, vp9\. Received: codec='av1'"):
-        muxing.find_codec("av1")
+    with pytest.raises(UsageError, match=r"codec must be one of h264, vp9, gif, webp\. Received: codec='av1'"):
+        film_codecs.find_codec("av1")
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingPackageError, match=r'Writing video files needs .* pip install "keras-a2i\[video\]"'):
         generate("a.wav", "--out", "out", "--video")
