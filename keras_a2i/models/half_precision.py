@@ -1,4 +1,4 @@
-"""Keras files whose large weights are stored in half precision, in about half the bytes."""
+"""Keras files whose large weights are stored in half precision, in less than half the bytes."""
 
 import io
 import pathlib
@@ -32,7 +32,7 @@ def round_weights(path: pathlib.Path) -> None:
     members[_WEIGHTS] = rounded.getvalue()
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name), content)
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
 
 
 def _copy(old: "h5py.Group", new: "h5py.Group") -> None:

@@ -16,7 +16,7 @@ def test_large_weights_are_rounded_and_small_and_very_large_ones_kept(tmp_path):
     model.save(path)
     before = path.stat().st_size
     round_weights(path)
-    assert abs(before - path.stat().st_size - 2 * 40 * 100) < 300
+    assert before - path.stat().st_size > 2 * 40 * 100
     kernel, *others = keras.saving.load_model(path).get_weights()
     assert kernel.dtype == np.float32
     np.testing.assert_array_equal(kernel, model.get_weights()[0].astype(np.float16))
@@ -30,7 +30,7 @@ def test_preset_in_half_precision_generates_nearly_the_same_images(tmp_path):
     for half_precision in (False, True):
         model.save_to_preset(tmp_path, half_precision=half_precision)
         sizes.append((tmp_path / "model.keras").stat().st_size)
-    assert sizes[1] < 0.6 * sizes[0]
+    assert sizes[1] < 0.5 * sizes[0]
     inputs = np.random.default_rng(0).standard_normal((4, 104)).astype(np.float32)
     images, rounded = (keras.ops.convert_to_numpy(m(inputs)) for m in (model, AudioToImage.from_preset(tmp_path)))
     assert 0 < np.abs(images - rounded).max() < 0.01
