@@ -78,7 +78,7 @@ def foreign_called_unknown(evidence: Evidence) -> Value | str:
     thresholds = [-np.inf if half.threshold is None else half.threshold for half in halves]
     value = np.mean([(foreign < threshold).mean() for threshold in thresholds])
     own = [evidence_of(half.logits) < threshold for half, threshold in zip(halves, thresholds, strict=True)]
-    words = f"{name_of_foreign(evidence)}; threshold by other own and by rendered audio; beside it own audio"
+    words = f"{name_of_foreign(evidence)}; threshold of other pairs and rendered clips; beside it own audio"
     return Value(value, np.concatenate(own).mean(), words)
 
 
