@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from keras_a2i.serving.search import search
     from keras_a2i.serving.video import generate_video
     from keras_a2i.sources.open_sources import open_sources
+    from keras_a2i.training.calibrate import calibrate
     from keras_a2i.training.fit import fit
 
 _MODULES = {
@@ -42,6 +43,7 @@ _MODULES = {
     "Records": "records.records",
     "SplitSpec": "records.splits",
     "build_records": "records.build",
+    "calibrate": "training.calibrate",
     "compare": "evaluation.compare",
     "encoder_generator": "recipes.encoder_generator",
     "evaluate": "evaluation.evaluate",
@@ -71,6 +73,7 @@ __all__ = [
     "SplitSpec",
     "__version__",
     "build_records",
+    "calibrate",
     "compare",
     "encoder_generator",
     "evaluate",

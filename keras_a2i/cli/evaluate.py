@@ -32,6 +32,13 @@ _COLOURS = {"good": "green", "mixed": "green", "weak": "yellow", "bad": "red"}
     "--samples", default=8, show_default=True, type=click.IntRange(min=0), help="Images per audio, if it has a style."
 )
 @click.option(
+    "--foreign",
+    type=click.Path(path_type=pathlib.Path),
+    metavar="FOLDER",
+    help="A folder of audio files or videos as foreign audio (default: rendered tones, noise, clicks, sweeps and "
+    "speech).",
+)
+@click.option(
     "--folds",
     type=int,
     metavar="K",
@@ -46,7 +53,7 @@ _COLOURS = {"good": "green", "mixed": "green", "weak": "yellow", "bad": "red"}
 )
 @click.option("--seeds", default=1, show_default=True, metavar="N", help="With --folds: trainings per fold.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of shuffled audio, bootstrap and probes.")
-def command(model, records, split, out, samples, folds, by, seeds, seed):
+def command(model, records, split, out, samples, foreign, folds, by, seeds, seed):
     """Score MODEL on held-out pairs of RECORDS beside contenders without audio or without a model.
 
     Prints a verdict and writes report.json, report.html and per_pair.csv. MODEL is a run folder, a .keras file, an
@@ -59,6 +66,8 @@ def command(model, records, split, out, samples, folds, by, seeds, seed):
     if out is None and find_model(model) != model:
         raise click.UsageError("--out must be given with a shipped model, whose folder isn't written to")
     if folds is not None:
+        if foreign is not None:
+            raise click.UsageError("--foreign must be left out with --folds. Received: both")
         _cross_validate(model, records, out or model / "folds", folds=folds, by=by, seeds=seeds, seed=seed)
         return
     if seeds != 1:
@@ -69,6 +78,7 @@ def command(model, records, split, out, samples, folds, by, seeds, seed):
         split=split,
         seed=seed,
         samples=samples,
+        foreign=foreign,
         command=shlex.join(["keras-a2i", *sys.argv[1:]]),
         progress=_tell,
     )

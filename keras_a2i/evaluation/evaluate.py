@@ -1,12 +1,15 @@
 """`evaluate`: what a model's images are worth, beside contenders that need no audio or no model."""
 
+import os
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_a2i.errors import RecordsError
+from keras_a2i.datasets.foreign_audio import N_CLIPS
+from keras_a2i.errors import RecordsError, UsageError
 from keras_a2i.evaluation.baselines import baselines
 from keras_a2i.evaluation.contenders import SHUFFLED, Contender, in_batches, model_and_controls, shuffled_rows
 from keras_a2i.evaluation.environment import describe_environment
@@ -21,6 +24,7 @@ from keras_a2i.evaluation.statistics import find_leak, paired_gain, retrieval, t
 from keras_a2i.evaluation.subject import open_subject
 from keras_a2i.evaluation.verdict import judge
 from keras_a2i.features.mfcc import mfcc
+from keras_a2i.media.audio_folder import FolderClips, read_folder_clips
 from keras_a2i.media.conversion import to_uint8
 from keras_a2i.metrics import METRICS
 from keras_a2i.records.manifest import Manifest
@@ -30,7 +34,9 @@ from keras_a2i.version import library_versions
 # These register their measures, in this order.
 import keras_a2i.evaluation.response_measures  # isort: skip
 import keras_a2i.evaluation.realism_measures  # isort: skip
-import keras_a2i.evaluation.two_sample_measures  # noqa: F401  isort: skip
+import keras_a2i.evaluation.two_sample_measures  # isort: skip
+import keras_a2i.evaluation.foreign_measures  # isort: skip
+import keras_a2i.evaluation.confidence_measures  # noqa: F401  isort: skip
 
 EXAMPLES_EACH = 4
 _NO_SILENCE = "the sources state no audio from which the features were computed"
@@ -44,6 +50,7 @@ def evaluate(
     split: str = "val",
     seed: int = 0,
     samples: int = N_SAMPLES,
+    foreign: str | os.PathLike[str] | None = None,
     input: str | None = None,
     model_name: str | None = None,
     command: str = "",
@@ -62,6 +69,8 @@ def evaluate(
         split: the held-out split.
         seed: of the shuffled audio, the bootstrap, samples and probes.
         samples: images per audio for measures of variety, where the model has a style; 0 leaves them out.
+        foreign: a folder of audio files or videos, in place of rendered audio, for the measures on foreign audio; the
+            first clips of each, a hundred together. Files that can't be read are named in the notes.
         input: "features" or "waveform", the input of a function; None is what the model itself states.
         model_name: how the report calls the model; None is its path or name.
         command: what repeats the report.
@@ -74,10 +83,13 @@ def evaluate(
     Raises:
         ModelError: if the model can't be loaded.
         RecordsError: if the records lack the split or hold fewer than two held-out pairs.
-        UsageError: if the model and the records don't fit together.
+        UsageError: if the model and the records don't fit together, or `foreign` is a folder without audio files or
+            given with records of embeddings.
+        SourceError: if `foreign` doesn't exist, or none of its files can be read.
     """
     records = as_records(records)
     manifest = records.manifest
+    clips = _read_foreign(foreign, manifest)
     subject = open_subject(model, manifest, input)
     tell = progress or (lambda _: None)
     keras.utils.set_random_seed(seed)
@@ -110,6 +122,9 @@ def evaluate(
         sample=subject.sample_fn if samples else None,
         n_samples=samples,
         embedders=subject.embedders,
+        foreign=clips,
+        classify=subject.classify,
+        classes=subject.classes,
     )
     findings = _findings(evidence, tell)
     level, verdict = judge(
@@ -138,7 +153,7 @@ def evaluate(
         gains=gains,
         leak=leak,
         paper=paper_figures(scores[0]) if is_paper else None,
-        notes=[*notes, *_note_embeddings(manifest), *paper],
+        notes=[*notes, *_note_embeddings(manifest), *_note_foreign(clips), *paper],
         examples=_examples(held_out, contenders, scores, best_baseline(scores).id, seed),
         command=command,
         configuration=subject.configuration,
@@ -215,6 +230,27 @@ def _silence(manifest: Manifest, input: str) -> np.ndarray | None:
         return None
     silence = np.zeros(manifest.features.n_samples, np.float32)
     return silence if input == "waveform" else mfcc(silence[None], manifest.features)[0]
+
+
+def _read_foreign(folder: str | os.PathLike[str] | None, manifest: Manifest) -> FolderClips | None:
+    if folder is None:
+        return None
+    if manifest.features.embedding:
+        raise UsageError(
+            f"foreign must be None for a model of embeddings, which can't be computed from audio here. Received: "
+            f"{folder}"
+        )
+    return read_folder_clips(pathlib.Path(folder), manifest.features, N_CLIPS)
+
+
+def _note_foreign(clips: FolderClips | None) -> list[str]:
+    if clips is None:
+        return []
+    n, skipped = len(clips.waveforms), len(clips.skipped)
+    notes = [f"Foreign audio: {n} clip{'s' * (n != 1)} of {clips.n_files} file{'s' * (clips.n_files != 1)}."]
+    if skipped:
+        notes.append(f"{skipped} file{'s' * (skipped != 1)} of foreign audio skipped: {'; '.join(clips.skipped)}.")
+    return notes
 
 
 def _note_embeddings(manifest: Manifest) -> list[str]:

@@ -14,6 +14,7 @@ from keras_a2i.evaluation.contenders import PredictFn
 from keras_a2i.evaluation.pairs import Pairs, Rows, thumbnails_of
 from keras_a2i.evaluation.probes import FactorProbe, LabelProbe
 from keras_a2i.evaluation.report_data import MeasureResult
+from keras_a2i.media.audio_folder import FolderClips
 
 N_SAMPLES = 8
 T = TypeVar("T")
@@ -37,6 +38,9 @@ class Evidence:
         sample: for a model that generates several images of one audio.
         n_samples: images per audio.
         embedders: of inputs and of images into one space, for a model that aligned them.
+        foreign: clips of foreign audio; None for rendered ones.
+        classify: inputs to logits of labels, for a model that tells labels apart.
+        classes: names of these labels.
         cache: what several measures share, see `shared`.
     """
 
@@ -52,6 +56,9 @@ class Evidence:
     sample: SampleFn | None = None
     n_samples: int = N_SAMPLES
     embedders: tuple[EmbedFn, EmbedFn] | None = None
+    foreign: FolderClips | None = None
+    classify: PredictFn | None = None
+    classes: tuple[str, ...] = ()
     cache: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
     @functools.cached_property

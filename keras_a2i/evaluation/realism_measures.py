@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_a2i.evaluation.frechet import frechet_distance, principal_components
 from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
 from keras_a2i.evaluation.pairs import MEMORY_BUDGET, chunks_of, spread_rows, thumbnails_of
 from keras_a2i.evaluation.train_network import train_network
@@ -12,6 +13,8 @@ N_NEIGHBOURS = 5
 MIN_TRAIN, MIN_HELD_OUT = 40, 20
 _MAX_ROWS = 1000
 N_FEATURES = 64
+FRECHET_COMPONENTS = 16
+"""Numbers to which features are reduced: a covariance of all 64 takes more images than most splits hold."""
 FEATURE_STEPS = 400
 TOO_FEW = f"it needs {MIN_TRAIN} training and {MIN_HELD_OUT} held-out pairs or more"
 
@@ -52,7 +55,8 @@ def density(evidence: Evidence) -> Value | str:
     """
     if too_few(evidence):
         return TOO_FEW
-    generated, train = (near.sum() / (N_NEIGHBOURS * near.shape[1]) for near in _neighbourhoods(evidence))
+    real, *others = image_features(evidence)
+    generated, train = (density_of(real, other) for other in others)
     return Value(
         generated, train, f"realism, on an image encoder's features, k = {N_NEIGHBOURS}; beside it real images"
     )
@@ -63,10 +67,74 @@ def coverage(evidence: Evidence) -> Value | str:
     """Share of real held-out images with a generated one as near as their own neighbours; as `density`."""
     if too_few(evidence):
         return TOO_FEW
-    generated, train = (near.any(axis=1).mean() for near in _neighbourhoods(evidence))
+    real, *others = image_features(evidence)
+    generated, train = (neighbourhoods(real, other).any(axis=1).mean() for other in others)
     return Value(
         generated, train, f"diversity, on an image encoder's features, k = {N_NEIGHBOURS}; beside it real images"
     )
+
+
+@measure("precision", "precision")
+def precision(evidence: Evidence) -> Value | str:
+    """Share of generated images within the distance of a real image's 5th neighbour; features as of `density`.
+
+    Beside it training images in place of generated ones.
+
+    Reference:
+        Kynkäänniemi et al., "Improved precision and recall metric for assessing generative models", arXiv:1904.06991.
+    """
+    if too_few(evidence):
+        return TOO_FEW
+    real, *others = image_features(evidence)
+    generated, train = (precision_of(real, other) for other in others)
+    return Value(generated, train, f"realism: share among real images, k = {N_NEIGHBOURS}; beside it real images")
+
+
+@measure("recall", "recall")
+def recall(evidence: Evidence) -> Value | str:
+    """Share of real held-out images within the distance of a generated image's 5th neighbour; as `precision`."""
+    if too_few(evidence):
+        return TOO_FEW
+    real, *others = image_features(evidence)
+    generated, train = (precision_of(other, real) for other in others)
+    words = f"diversity: share of real images among generated ones, k = {N_NEIGHBOURS}; beside it real images"
+    return Value(generated, train, words)
+
+
+@measure("frechet", "Fréchet distance", better="lower")
+def frechet(evidence: Evidence) -> Value | str:
+    """Fréchet distance of generated and real held-out images, relative to the variance of the real ones.
+
+    Features as of `density`, reduced to their 16 principal components. Beside it the distance of equally many training
+    images, which isn't 0: few images bias the distance upwards.
+
+    Reference:
+        See `frechet_distance`.
+    """
+    if too_few(evidence):
+        return TOO_FEW
+    real, generated, train = image_features(evidence)
+    mean, axes = principal_components(train, FRECHET_COMPONENTS)
+    real, generated, train = ((features - mean) @ axes for features in (real, generated, train))
+    scale = real.var(axis=0, ddof=1).sum()
+    if scale <= 1e-9 * train.var(axis=0).sum():
+        return "all real held-out images have the same features"
+    words = (
+        f"relative to the variance of real images, {axes.shape[1]} components of an image encoder's features, "
+        f"{len(generated):,} generated and {len(real):,} real images; beside it {len(train):,} training images"
+    )
+    return Value(frechet_distance(real, generated) / scale, frechet_distance(real, train) / scale, words)
+
+
+def density_of(real: np.ndarray, other: np.ndarray) -> float:
+    """The density of images with features `other` (m, d) among real ones with features `real` (n, d)."""
+    near = neighbourhoods(real, other)
+    return float(near.sum() / (N_NEIGHBOURS * near.shape[1]))
+
+
+def precision_of(real: np.ndarray, other: np.ndarray) -> float:
+    """The share of images with features `other` (m, d) in the neighbourhood of an image of `real` (n, d)."""
+    return float(neighbourhoods(real, other).any(axis=0).mean())
 
 
 def neighbourhoods(real: np.ndarray, other: np.ndarray, k: int = N_NEIGHBOURS) -> np.ndarray:
@@ -98,20 +166,25 @@ def _train_thumbnails(evidence: Evidence) -> np.ndarray:
 
 
 @shared
-def _neighbourhoods(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
-    """Of generated and, for comparison, of training images around real held-out ones."""
+def _image_encoder(evidence: Evidence) -> keras.Model:
+    return train_image_encoder(_train_thumbnails(evidence), evidence.seed)
+
+
+@shared
+def image_features(evidence: Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features, float64 (n, 64) each, of real held-out, of generated and, for comparison, of training images."""
     train = _train_thumbnails(evidence)
-    encoder = train_image_encoder(train, evidence.seed)
     rows = spread_rows(len(evidence.held_out), _MAX_ROWS)
-    real, generated, others = (
-        np.asarray(encoder.predict(images, verbose=0), np.float64)
-        for images in (
-            evidence.real_thumbnails[rows],
-            evidence.generated_thumbnails[rows],
-            train[spread_rows(len(train), len(rows))],
-        )
+    return (
+        features_of(evidence, evidence.real_thumbnails[rows]),
+        features_of(evidence, evidence.generated_thumbnails[rows]),
+        features_of(evidence, train[spread_rows(len(train), len(rows))]),
     )
-    return neighbourhoods(real, generated), neighbourhoods(real, others)
+
+
+def features_of(evidence: Evidence, thumbnails: np.ndarray) -> np.ndarray:
+    """Features, float64 (n, 64), of thumbnails (n, size, size, channels) by the encoder of training images."""
+    return np.asarray(_image_encoder(evidence).predict(thumbnails, verbose=0), np.float64)
 
 
 def train_image_encoder(images: np.ndarray, seed: int) -> keras.Model:

@@ -36,7 +36,7 @@ def sections_of(report: ReportData) -> list[Section]:
         Section("retrieval", "Retrieval", _retrieval(report)),
         Section("labels", "Labels", _labels(report)),
         Section("factors", "Hidden factors", _factors(report)),
-        Section("measures", "Response to the audio, and realism", _measures(report)),
+        Section("measures", "Response to the audio, realism and confidence", _measures(report)),
         Section("paper", "The paper's figures", _paper(report)),
         Section("examples", "Examples", _examples(report), brief=False),
         Section("swapped", "What changes when the audio is swapped", _swapped(report), brief=False),
@@ -190,7 +190,7 @@ def _measures(report: ReportData) -> tuple[Block, ...]:
     if report.measures:
         rows = [(m.title, number(m.value, 3), number(m.reference, 3), m.explanation) for m in report.measures]
         columns = (Column("Measure"), Column("Model", True), Column("Reference", True), Column("What it is"))
-        caption = "The reference is chance, shuffled audio or real images, as the last column tells."
+        caption = "The reference is chance, shuffled or own audio, or real images, as the last column tells."
         blocks.append(table(columns, rows, caption))
     if report.skipped:
         left_out = (Column("Left out", brief=False), Column("Because", brief=False))

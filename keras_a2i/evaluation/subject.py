@@ -12,6 +12,7 @@ from keras_a2i.errors import UsageError
 from keras_a2i.evaluation.contenders import PredictFn
 from keras_a2i.evaluation.environment import configuration_hash, read_config
 from keras_a2i.evaluation.measures import EmbedFn, SampleFn
+from keras_a2i.models.label_prediction import can_classify, classify
 from keras_a2i.models.prediction import predict_batch
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.serving.predictor import Predictor, as_predictor, load
@@ -32,6 +33,8 @@ class Subject:
         configuration: hash of its training's configuration, "" if unknown.
         sample_fn: several images per input, for a model with a style.
         embedders: of inputs and of images into one space, for a run that aligned them.
+        classify: inputs (n, n_inputs) to logits of labels (n, n_labels), for a model that tells labels apart.
+        classes: names of these labels.
     """
 
     name: str
@@ -41,6 +44,8 @@ class Subject:
     configuration: str = ""
     sample_fn: SampleFn | None = None
     embedders: tuple[EmbedFn, EmbedFn] | None = None
+    classify: PredictFn | None = None
+    classes: tuple[str, ...] = ()
 
 
 def open_subject(model: Any, manifest: Manifest, input: str | None = None) -> Subject:
@@ -97,6 +102,8 @@ def _of_predictor(predictor: Predictor, manifest: Manifest, name: str) -> Subjec
         input=metadata.input,
         recipe=metadata.recipe,
         sample_fn=sample_fn,
+        classify=functools.partial(classify, predictor.model) if can_classify(predictor.model) else None,
+        classes=metadata.labels,
     )
 
 

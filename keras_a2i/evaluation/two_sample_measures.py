@@ -1,8 +1,7 @@
-"""Measures of realism that blur, noise and checkerboards don't satisfy, for held-out and for foreign audio."""
+"""Measures of realism that blur, noise and checkerboards don't satisfy."""
 
 import numpy as np
 
-from keras_a2i.evaluation.foreign_audio import foreign_audio
 from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
 from keras_a2i.evaluation.pairs import Rows, chunks_of, spread_rows
 from keras_a2i.evaluation.realism_measures import TOO_FEW, too_few
@@ -10,7 +9,6 @@ from keras_a2i.evaluation.two_sample import CUTS, STEPS, draw_patches, two_sampl
 from keras_a2i.media.conversion import from_uint8
 
 _MAX_IMAGES = 256
-_N_FOREIGN = 100
 
 
 @measure("two-sample", "equal error, real or generated")
@@ -23,22 +21,8 @@ def two_sample(evidence: Evidence) -> Value | str:
     if too_few(evidence):
         return TOO_FEW
     generated = draw_patches(evidence.generated, _spread(evidence.generated), evidence.seed)
-    value = _error(_real_patches(evidence), generated, evidence)
-    return Value(value, _error_of_real_images(evidence), "realism: 0.5 where nothing tells them apart; beside it real")
-
-
-@measure("two-sample-foreign", "equal error on foreign audio")
-def two_sample_on_foreign_audio(evidence: Evidence) -> Value | str:
-    """As `two-sample`, for images of rendered audio: tones, noise, clicks, sweeps and vowels."""
-    if too_few(evidence):
-        return TOO_FEW
-    if evidence.train.waveforms is None or evidence.to_inputs is None:
-        return "the records hold no audio"
-    inputs = evidence.to_inputs(foreign_audio(_N_FOREIGN, evidence.train.waveforms.shape[1], evidence.seed))
-    images = evidence.predict_fn(inputs)
-    patches = draw_patches(images, np.arange(len(images)), evidence.seed)
-    value = _error(_real_patches(evidence), patches, evidence)
-    return Value(value, _error_of_real_images(evidence), f"{_N_FOREIGN} rendered clips; beside it real images")
+    value = error_of_patches(generated, evidence)
+    return Value(value, error_of_real_images(evidence), "realism: 0.5 where nothing tells them apart; beside it real")
 
 
 @measure("speckle", "speckle", better="lower")
@@ -80,14 +64,15 @@ def _real_patches(evidence: Evidence) -> np.ndarray:
 
 
 @shared
-def _error_of_real_images(evidence: Evidence) -> float:
+def error_of_real_images(evidence: Evidence) -> float:
     """The error rate between held-out and training images."""
     held_out, train = (
         draw_patches(images, _spread(images), evidence.seed + 2)
         for images in (evidence.held_out.images, evidence.train.images)
     )
-    return _error(held_out, train, evidence)
+    return two_sample_error(held_out, train, evidence.seed, cuts=CUTS, steps=STEPS)
 
 
-def _error(real: np.ndarray, generated: np.ndarray, evidence: Evidence) -> float:
-    return two_sample_error(real, generated, evidence.seed, cuts=CUTS, steps=STEPS)
+def error_of_patches(generated: np.ndarray, evidence: Evidence) -> float:
+    """The error rate between patches of generated and of real images, from `draw_patches`."""
+    return two_sample_error(_real_patches(evidence), generated, evidence.seed, cuts=CUTS, steps=STEPS)

@@ -15,6 +15,8 @@ from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.layers import LabelHead, LabelPrototypes, LatentPad
 from keras_a2i.models.encoder import INPUT_KINDS, Encoder
 from keras_a2i.models.generator import Generator
+from keras_a2i.models.label_calibration import LabelCalibration
+from keras_a2i.models.label_prediction import LabelPrediction, can_classify, classify, predict_from_logits
 from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
 from keras_a2i.models.prediction import predict_batch
 from keras_a2i.models.preset_path import find_preset
@@ -59,6 +61,7 @@ class AudioToImage(keras.Model):
         generator: `keras.Model` from the latent vector to the image.
         features, image: the configurations of input and output.
         label_head: the layer that classifies, or None.
+        calibration: what `keras_a2i.calibrate` fitted for `predict_labels`, or None.
 
     Raises:
         UsageError: if an argument is out of range, or an own model does not map its input to a vector, or a vector to
@@ -118,6 +121,7 @@ class AudioToImage(keras.Model):
         self.n_labels = n_labels or (prototypes.n_labels if prototypes is not None else 0)
         self.style_units = style_units
         self.ensemble = ensemble
+        self.calibration: LabelCalibration | None = None
         self.normalization = (
             None if normalization is None else tuple(np.asarray(part).tolist() for part in normalization)
         )
@@ -151,6 +155,7 @@ class AudioToImage(keras.Model):
             style_units=self.style_units,
             feature_mean=tuple(mean),
             feature_std=tuple(np.sqrt(variance).tolist()),
+            calibration=self.calibration,
         )
 
     def encode(self, inputs: Any) -> np.ndarray:
@@ -182,6 +187,34 @@ class AudioToImage(keras.Model):
             latents[:, -self.style_units :] = style
             images.append(self.decode(latents))
         return np.stack(images, axis=1)
+
+    def predict_labels(self, inputs: Any) -> LabelPrediction:
+        """Predicts the labels of clips, with probabilities that are calibrated where `calibration` is set.
+
+        `fit` sets it at its end for records with 20 held-out pairs or more.
+
+        Args:
+            inputs: features or waveforms (n, length).
+
+        Returns:
+            Probabilities (n, n_labels), and `answers`: the most probable label, or "unknown" where a clip is less like
+            the training clips than the threshold of the calibration demands.
+
+        Raises:
+            UsageError: if the model has neither a classifier nor exemplars with labels.
+
+        Example:
+            >>> model = AudioToImage.from_preset("run")  # doctest: +SKIP
+            >>> model.predict_labels(clips).answers  # doctest: +SKIP
+            ['violin', 'unknown']
+        """
+        if not can_classify(self):
+            raise UsageError(
+                "predict_labels needs a model that tells labels apart, as the recipes words and words-exemplars train. "
+                f"Received: {self.name}, which has no classifier and no labelled exemplars"
+            )
+        labels = self.labels or tuple(str(i) for i in range(self.n_labels))
+        return predict_from_logits(classify(self, _batch(inputs, self.input_shape)), labels, self.calibration)
 
     @classmethod
     def from_preset(cls, preset: str | pathlib.Path) -> Self:
@@ -227,6 +260,7 @@ class AudioToImage(keras.Model):
             "n_labels": self.n_labels,
             "style_units": self.style_units,
             "normalization": self.normalization,
+            "calibration": None if self.calibration is None else dataclasses.asdict(self.calibration),
             "name": self.name,
         }
 
@@ -236,7 +270,11 @@ class AudioToImage(keras.Model):
             name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
             for name in ("encoder", "generator")
         }
-        return cls(**(config | parts | {"features": FeatureConfig.from_dict(config["features"])}))
+        config = config | parts | {"features": FeatureConfig.from_dict(config["features"])}
+        calibration = config.pop("calibration", None)
+        model = cls(**config)
+        model.calibration = None if calibration is None else LabelCalibration(**calibration)
+        return model
 
 
 @contextlib.contextmanager

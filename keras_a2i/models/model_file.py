@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from keras_a2i.config import MAX_EMBEDDING, FeatureConfig, ImageConfig
 from keras_a2i.errors import KerasA2IError, ModelError, UsageError
 from keras_a2i.models.half_precision import round_weights
+from keras_a2i.models.label_calibration import LabelCalibration
 from keras_a2i.serialization import register
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class ModelMetadata:
         license: licence of the model, "" if unknown.
         quantization: "input" and "output" -> (scale, zero point) of a model of integers, where value = scale x
             (integer - zero point); {} for a model of float32.
+        calibration: of the class probabilities of a model that classifies; None if it wasn't calibrated.
     """
 
     features: FeatureConfig = dataclasses.field(default_factory=FeatureConfig)
@@ -55,6 +57,7 @@ class ModelMetadata:
     style_units: int = 0
     license: str = ""
     quantization: dict[str, tuple[float, int]] = dataclasses.field(default_factory=dict)
+    calibration: LabelCalibration | None = None
 
     def __post_init__(self) -> None:
         if self.input not in INPUTS:
@@ -86,6 +89,10 @@ class ModelMetadata:
                 "or an array"
             )
 
+    def with_calibration(self, calibration: LabelCalibration | None) -> "ModelMetadata":
+        """Returns a copy with another calibration."""
+        return dataclasses.replace(self, calibration=calibration)
+
     @property
     def n_inputs(self) -> int:
         """Length of one input: features, or samples of a waveform."""
@@ -115,6 +122,8 @@ class ModelMetadata:
             values["labels"] = tuple(values.get("labels", ()))
             quantization = values.get("quantization", {})
             values["quantization"] = {name: (float(scale), int(zero)) for name, (scale, zero) in quantization.items()}
+            calibration = values.get("calibration")
+            values["calibration"] = None if calibration is None else LabelCalibration(**calibration)
             return cls(**values)
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, KerasA2IError):

@@ -1,5 +1,6 @@
 """One interface to a model of any format: audio or features in, images or latent vectors out."""
 
+import dataclasses
 import functools
 import pathlib
 import sys
@@ -18,6 +19,8 @@ from keras_a2i.serving.model_inputs import BATCH, check_inputs, stream_inputs
 
 if TYPE_CHECKING:
     import keras
+
+    from keras_a2i.models.label_prediction import LabelPrediction
 
 
 class Predictor:
@@ -167,6 +170,31 @@ class Predictor:
         styles = draw_styles(self.metadata.style_units, n, temperature, seed)
         latents = self.encode(audio, sample_rate)
         return np.stack([self.decode(latents, style) for style in styles], axis=1)
+
+    def predict_labels(
+        self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None
+    ) -> "LabelPrediction":
+        """Predicts the label of each clip of audio or each input, as `AudioToImage.predict_labels`.
+
+        Args:
+            audio, sample_rate: as for `predict`.
+
+        Returns:
+            Probabilities (n, n_labels) and `answers`, a label or "unknown" for each clip.
+
+        Raises:
+            UsageError: as `predict`, or if the model isn't an `AudioToImage` that tells labels apart.
+            SourceError: if a file can't be read.
+        """
+        model = self.model
+        if model is None or not hasattr(model, "predict_labels"):
+            raise UsageError(
+                "Labels need a model that tells them apart: a run folder or a .keras file of a recipe such as words or "
+                "words-exemplars. Received: a model of another format or another class"
+            )
+        inputs = self._join(self.stream_inputs(audio, sample_rate), (self.metadata.n_inputs,))
+        prediction = model.predict_labels(inputs)
+        return dataclasses.replace(prediction, labels=self.metadata.labels or prediction.labels)
 
     def check_sampling(self, n: int, temperature: float) -> None:
         """Raises a UsageError unless `sample` accepts these arguments."""

@@ -23,6 +23,7 @@ from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.orders import Neighbours, Shuffled, WithinLabel
 from keras_a2i.records.records import Records
 from keras_a2i.training.balanced_rows import balanced_rows
+from keras_a2i.training.calibrate import calibrate, can_calibrate
 from keras_a2i.training.callbacks import (
     SCORED_AT_ONCE,
     BestWeights,
@@ -88,6 +89,8 @@ class Trainer:
         self.recipe = read_recipe(config)
         # A state holds the exemplars, too.
         self.model = self._build_model(model, adapt=not variables)
+        # An own model may have been calibrated with other weights.
+        self.model.calibration = None
         self.metadata = self._build_metadata()
         # Read before anything is trained or written: a mistyped folder is reported at once.
         self.extra_images = (
@@ -140,6 +143,8 @@ class Trainer:
             # Only what is kept is averaged: a resumed training continues from the weights themselves.
             self.training_model.optimizer.finalize_variable_values(self.training_model.trainable_variables)
             sheets.write(checkpoint.epoch)
+        if can_calibrate(self.model, self.records):
+            self.metadata = self.metadata.with_calibration(calibrate(self.model, self.records, seed=config.seed))
         self._save()
         self.folder.create(dataclasses.replace(config, finished=True))
         return self.model

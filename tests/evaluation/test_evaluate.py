@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import soundfile
 from support.tone_source import ToneSource, build
 
 import keras_a2i
@@ -135,7 +136,8 @@ def test_model_that_follows_the_audio_has_a_whole_report(reports, tmp_path):
     assert any("scoring contenders" in step for step in steps)
     assert report.measure("memorisation").value > 0.2 and report.measure("density").value > 0
     assert [result.id for result in report.measures][:3] == ["swapped", "gallery", "own-source"]
-    assert set(report.skipped) == {"variety", "sample-labels", "audio-to-image", "image-to-audio", "audio-to-label"}
+    of_models_with_more = {"variety", "sample-labels", "audio-to-image", "image-to-audio", "audio-to-label"}
+    assert set(report.skipped) == of_models_with_more | {"calibration", "known-foreign", "unknown-foreign"}
     report.save(tmp_path)
     values = json.loads((tmp_path / "report.json").read_text())
     assert values["schema_version"] == 2 and values["contenders"][0]["means"] == model.means
@@ -186,7 +188,11 @@ def test_style_is_sampled_automatically(tones, tmp_path):
     model = keras_a2i.AudioToImage(*parts, image_size=16, style_units=2)
     metadata = ModelMetadata(features=manifest.features, image=manifest.image, input="waveform", style_units=2)
     save_model(model, tmp_path / "m.keras", metadata)
-    report = evaluate(tmp_path / "m.keras", tones)
+    soundfile.write(tmp_path / "other.wav", np.zeros(40_000, np.float32), 16_000)
+    (tmp_path / "bad.mp3").write_bytes(b"no audio")
+    report = evaluate(tmp_path / "m.keras", tones, foreign=tmp_path)
+    assert report.notes[0] == "Foreign audio: 3 clips of 1 file."
+    assert report.notes[1].startswith("1 file of foreign audio skipped: ") and "bad.mp3" in report.notes[1]
     assert report.measure("variety").value >= 0 and report.measure("sample-labels") is not None
     assert evaluate(tmp_path / "m.keras", tones, samples=0).measure("variety") is None
 
@@ -207,6 +213,8 @@ def test_silence_is_left_out_unless_there_was_audio(tmp_path):
 
 
 def test_evaluate_names_what_is_wrong(tones, tmp_path):
+    with pytest.raises(UsageError, match="must hold at least one"):
+        evaluate(grey, tones, foreign=tmp_path)
     with pytest.raises(ModelError, match="which doesn't exist"):
         evaluate(tmp_path / "nothing.keras", tones)
     with pytest.raises(UsageError, match=r"must have the length of the records' features \(104\) or waveforms"):

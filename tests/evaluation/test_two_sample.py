@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import scipy.ndimage
 from support.evaluation_pairs import evidence_of, make_pairs, measured, real_of
+from support.image_frauds import blurred, checkered, repeated, speckled
 
+from keras_a2i.datasets.foreign_audio import KINDS, _speech, _syllable, foreign_audio
 from keras_a2i.datasets.surf import SurfSource
 from keras_a2i.evaluation import two_sample_measures
-from keras_a2i.evaluation.foreign_audio import KINDS, foreign_audio
 from keras_a2i.evaluation.measures import MEASURES
 from keras_a2i.evaluation.two_sample import PATCHES_PER_IMAGE, draw_patches, equal_error_rate, two_sample_error
 from keras_a2i.evaluation.two_sample_measures import _speckle_of
@@ -51,22 +52,6 @@ def shores():
     return from_uint8(np.stack([pair.image for pair in pairs]))
 
 
-def _blurred(images):
-    return sum(np.roll(images, (y, x), (1, 2)) for y in (-1, 0, 1) for x in (-1, 0, 1)) / 9
-
-
-def _speckled(images):
-    return np.clip(images + 0.1 * np.random.default_rng(1).standard_normal(images.shape), -1, 1).astype(np.float32)
-
-
-def _checkered(images):
-    return np.clip(images + 0.06 * (np.indices((32, 32)).sum(axis=0) % 2 * 2 - 1)[..., None], -1, 1).astype(np.float32)
-
-
-def _repeated(images):
-    return np.repeat(images[:1], len(images), axis=0)
-
-
 @pytest.mark.training
 def test_frauds_are_told_from_real_images_and_real_ones_are_not(shores):
     real, others = shores[::2], shores[1::2]
@@ -76,12 +61,12 @@ def test_frauds_are_told_from_real_images_and_real_ones_are_not(shores):
         return two_sample_error(draw_patches(real, rows, 0), draw_patches(images, rows, 1), 0, cuts=1)
 
     assert error(others) > 0.4
-    for fraud in (_blurred, _speckled, _checkered, _repeated):
+    for fraud in (blurred, speckled, checkered, repeated):
         assert error(fraud(others)) < 0.2, fraud.__name__
 
 
 def test_speckle_measures_noise_but_not_edges(shores):
-    levels = [np.mean([_speckle_of(np.asarray(i)) for i in images]) for images in (shores, _speckled(shores))]
+    levels = [np.mean([_speckle_of(np.asarray(i)) for i in images]) for images in (shores, speckled(shores))]
     assert levels[1] > 3 * levels[0]
     edges = np.repeat(np.repeat(np.random.default_rng(0).uniform(-1, 1, (4, 4, 3)), 8, axis=0), 8, axis=1)
     assert _speckle_of(edges) < 1e-6
@@ -101,6 +86,21 @@ def test_foreign_audio_is_loud_enough_varied_and_repeatable():
     flatness = dict(zip(KINDS, np.exp(np.log(spectra + 1e-9).mean(axis=1)) / spectra.mean(axis=1), strict=True))
     # A tone is a few lines, noise is everywhere.
     assert flatness["tone"] < 0.3 < flatness["noise"]
+
+
+def test_rendered_speech_has_pauses_a_pitch_and_the_formants_of_its_vowel():
+    n, pitch = 3200, 125 / 16_000
+    vowel = _syllable(n, pitch, np.array([730, 1090, 2440]) / 16_000)
+    spectrum = np.abs(np.fft.rfft(vowel * np.hanning(n)))
+    hertz = np.fft.rfftfreq(n, 1 / 16_000)
+    # Lines at multiples of the pitch, the strongest of them beside the first formant.
+    assert spectrum[hertz == 125][0] > 10 * spectrum[hertz == 185][0]
+    assert 600 < hertz[spectrum.argmax()] < 1200
+    band = [spectrum[(hertz > f - 150) & (hertz < f + 150)].max() for f in (730, 1090, 1765, 2440)]
+    assert min(band[:2]) > 3 * band[2] and band[3] > band[2]
+    clips = [_speech(16_000, np.random.default_rng(seed)) for seed in range(20)]
+    levels = np.abs(np.stack(clips)).reshape(20, -1, 100).max(axis=2)
+    assert ((levels < 1e-3).mean(axis=1) > 0.05).all() and ((levels > 0.1).mean(axis=1) > 0.3).all()
 
 
 def test_measures_of_realism_compare_own_and_foreign_audio_with_real_images(monkeypatch):

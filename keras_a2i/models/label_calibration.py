@@ -1,0 +1,119 @@
+"""What turns logits of labels into honest answers: a temperature of the probabilities, and a threshold of "unknown"."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from keras_a2i.errors import ModelError
+
+MAX_OWN_UNKNOWN = 0.1
+"""Share of the held-out pairs that a threshold may call unknown at most."""
+_TEMPERATURES = (0.05, 20.0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelCalibration:
+    """Values that are fitted on held-out pairs, stored with a model.
+
+    Attributes:
+        temperature: by which logits are divided before the softmax, above 0; above 1 it makes the probabilities less
+            sure.
+        threshold: of the evidence below which the answer is "unknown"; None for no such answer.
+
+    Raises:
+        ModelError: if a value is out of range.
+
+    Reference:
+        Guo et al., "On calibration of modern neural networks", arXiv:1706.04599, section 4.2.
+    """
+
+    temperature: float = 1.0
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (0 < self.temperature < math.inf and (self.threshold is None or math.isfinite(self.threshold))):
+            raise ModelError(
+                "temperature must be above 0, and threshold a number or None. Received: "
+                f"temperature={self.temperature!r}, threshold={self.threshold!r}"
+            )
+
+
+def probabilities_of(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Returns the softmax, float32 (n, n_labels), of logits (n, n_labels) divided by a temperature."""
+    return np.exp(_log_probabilities(logits, temperature)).astype(np.float32)
+
+
+def evidence_of(logits: np.ndarray) -> np.ndarray:
+    """Returns how much speaks for any label at all, float32 (n,): the logarithm of the sum of exp(logits).
+
+    Probabilities can't tell this: they add up to 1 for audio that is like nothing in the training, too.
+
+    Reference:
+        The negative energy of Liu et al., "Energy-based out-of-distribution detection", arXiv:2010.03759.
+    """
+    highest = logits.max(axis=1)
+    return (highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))).astype(np.float32)
+
+
+def fit_calibration(
+    logits: np.ndarray, targets: np.ndarray, sources: np.ndarray, foreign_logits: np.ndarray | None = None
+) -> LabelCalibration:
+    """Fits the temperature and the threshold.
+
+    Args:
+        logits: of held-out pairs, float (n, n_labels), n 1 or more.
+        targets: numbers of their labels, int (n,).
+        sources: of the pairs, (n,): each counts the same, however many pairs it has.
+        foreign_logits: of foreign audio, float (m, n_labels); None leaves out the threshold.
+    """
+    temperature = fit_temperature(logits, targets, sources)
+    if foreign_logits is None:
+        return LabelCalibration(temperature=temperature)
+    threshold = choose_threshold(evidence_of(logits), evidence_of(foreign_logits))
+    return LabelCalibration(temperature=temperature, threshold=threshold)
+
+
+def fit_temperature(logits: np.ndarray, targets: np.ndarray, sources: np.ndarray) -> float:
+    """Finds the temperature, 0.05 to 20, of the lowest mean cross-entropy, in which every source counts the same."""
+    _, members, counts = np.unique(sources, return_inverse=True, return_counts=True)
+    weights = 1 / counts[members]
+    low, high = np.log(_TEMPERATURES)
+    # The cross-entropy has one minimum: each round leaves the neighbours of the best of 33 values.
+    for _ in range(4):
+        grid = np.linspace(low, high, 33)
+        losses = [
+            -(weights * _log_probabilities(logits, math.exp(t))[np.arange(len(targets)), targets]).sum() for t in grid
+        ]
+        best = int(np.argmin(losses))
+        low, high = grid[max(0, best - 1)], grid[min(len(grid) - 1, best + 1)]
+    return float(math.exp((low + high) / 2))
+
+
+def choose_threshold(own: np.ndarray, foreign: np.ndarray) -> float | None:
+    """Finds the threshold of evidence that calls most foreign and fewest own clips unknown.
+
+    It maximises the share of foreign clips below it minus the share of own ones (Youden's index), among the thresholds
+    that call at most a tenth of the own clips unknown.
+
+    Args:
+        own: evidence of held-out pairs, float (n,).
+        foreign: evidence of foreign audio, float (m,).
+
+    Returns:
+        The threshold, or None where none calls a larger share of foreign than of own clips unknown.
+    """
+    values = np.unique(np.concatenate([own, foreign]).astype(np.float64))
+    # Between two values, so that rounding decides about none of them.
+    candidates = (values[1:] + values[:-1]) / 2
+    own_share, foreign_share = (np.searchsorted(np.sort(each), candidates) / len(each) for each in (own, foreign))
+    gains = np.where(own_share <= MAX_OWN_UNKNOWN, foreign_share - own_share, -1.0)
+    if not len(gains) or gains.max() <= 0:
+        return None
+    return float(candidates[int(gains.argmax())])
+
+
+def _log_probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
+    scaled = np.asarray(logits, np.float64) / temperature
+    scaled = scaled - scaled.max(axis=1, keepdims=True)
+    return scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
