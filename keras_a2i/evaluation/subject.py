@@ -86,7 +86,7 @@ def _of_path(path: pathlib.Path, manifest: Manifest) -> Subject:
 def _of_predictor(predictor: Predictor, manifest: Manifest, name: str) -> Subject:
     metadata, sample_fn = predictor.metadata, None
     metadata.require_records(manifest.features, manifest.image)
-    if metadata.style_units and predictor.can_encode:
+    if predictor.can_sample:
 
         def sample_fn(inputs: np.ndarray, n: int, seed: int) -> np.ndarray:
             return predictor.sample(inputs, n, seed=seed)

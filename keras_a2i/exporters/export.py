@@ -57,7 +57,10 @@ def export(
 ) -> Exported:
     """Writes a model for serving, reads it back and compares it with the Keras model.
 
-    Every format has one input, "features" or "waveform", and the output "image", and holds the model's configurations.
+    Every format has the input "features" or "waveform" and the output "image", and holds the model's configurations. A
+    model with a style has the second input "style", of which zeros give the usual image; one that classifies has the
+    second output "probabilities", one for each of its labels. Both are compared with the Keras model, too.
+
     A TFLite file accepts one feature vector or one clip of audio at a time, (1, n_inputs); SavedModel and ONNX accept
     any batch. TFLite and ONNX compute transposed convolutions as sub-pixel convolutions.
 
@@ -172,6 +175,7 @@ def _prepare(
     import keras
 
     from keras_a2i.exporters.inference_model import to_graph
+    from keras_a2i.exporters.serving_model import find_style_units
 
     if keras.backend.backend() != "tensorflow":
         raise ExportError(
@@ -193,6 +197,7 @@ def _prepare(
             f"sample_rate must be left out for a model that knows its own, {metadata.features.sample_rate} Hz. "
             f"Received: sample_rate={sample_rate}"
         )
+    metadata = dataclasses.replace(metadata, style_units=find_style_units(graph))
     if input in (None, metadata.input):
         return graph, metadata
     if input == "features":
@@ -244,9 +249,12 @@ def _write_agreeing(
     for attempt in format.attempts(options):
         _remove(path)
         format.write(model, path, metadata, attempt, ranges)
-        predict, _ = format.load(path)
+        served, _ = format.load(path)
+        limits = format.limits(attempt)
         try:
-            return agreement.compare(model, predict, inputs, format.limits(attempt)), attempt
+            found = agreement.compare(model, served, inputs, limits)
+            agreement.compare_styles_and_labels(model, served, inputs, limits, metadata)
+            return found, attempt
         except ExportError as error:
             disagreement = error
     assert disagreement is not None

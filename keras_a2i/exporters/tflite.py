@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_a2i.errors import ExportError, MissingPackageError, ModelError, UsageError
-from keras_a2i.exporters.formats import Format, Limits, PredictFn, option, register
+from keras_a2i.exporters.formats import (
+    IMAGE,
+    PROBABILITIES,
+    STYLE,
+    Format,
+    Limits,
+    ServedModel,
+    option,
+    register,
+)
 from keras_a2i.exporters.quiet import quiet
 from keras_a2i.models.model_file import ModelMetadata, default_metadata, embed_metadata, read_metadata
+from keras_a2i.models.styles import draw_styles
 
 if TYPE_CHECKING:
     import keras
@@ -50,7 +60,9 @@ class TFLiteOptions:
 class TFLiteFormat(Format):
     """A TFLite file of built-in operators with the signature "serving_default".
 
-    It accepts one "features" or "waveform" (1, n_inputs) and returns one "image" (1, size, size, channels).
+    It accepts one "features" or "waveform" (1, n_inputs) and returns one "image" (1, size, size, channels). A model
+    with a style accepts one as "style" (1, style_units), zeros for the usual image; a model that classifies returns
+    label "probabilities" (1, n_labels).
     """
 
     id = "tflite"
@@ -109,29 +121,34 @@ class TFLiteFormat(Format):
         """Whether a path is a file that ends in .tflite."""
         return path.suffix.lower() == self.suffix and path.is_file()
 
-    def load(self, path: pathlib.Path, threads: int = 1) -> tuple[PredictFn, ModelMetadata]:
+    def load(self, path: pathlib.Path, threads: int = 1) -> tuple[ServedModel, ModelMetadata]:
         """Loads a file by LiteRT, without TensorFlow; integer inputs and outputs are converted from and to float32."""
         metadata = read_metadata(path)
         name = metadata.input if metadata else "features"
         try:
             runner = make_interpreter(path, threads).get_signature_runner(SIGNATURE)
-            inputs, outputs = runner.get_input_details()[name], runner.get_output_details()["image"]
+            inputs, outputs = runner.get_input_details(), runner.get_output_details()
+            shapes, dtype = (tuple(inputs[name]["shape"]), tuple(outputs[IMAGE]["shape"])), inputs[name]["dtype"]
         except (ValueError, RuntimeError, KeyError) as error:
             raise ModelError(f"{path.name} isn't a TFLite model with the signature {name} -> image: {error}") from error
-        metadata = metadata or default_metadata(tuple(inputs["shape"]), tuple(outputs["shape"]))
+        metadata = metadata or default_metadata(*shapes)
         scales = metadata.quantization
 
-        def predict(values: np.ndarray) -> np.ndarray:
+        def run(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             if "input" in scales:
-                values = to_integers(values, *scales["input"], inputs["dtype"])
-            # The runner reuses its output buffer.
-            images = np.concatenate([runner(**{name: row[None]})["image"].copy() for row in values])
+                values = values | {name: to_integers(values[name], *scales["input"], dtype)}
+            rows = []
+            for i in range(len(values[name])):
+                found = runner(**{key: array[i : i + 1] for key, array in values.items()})
+                # The runner reuses its output buffers.
+                rows.append({key: array.copy() for key, array in found.items()})
+            results = {key: np.concatenate([row[key] for row in rows]) for key in outputs}
             if "output" in scales:
                 scale, zero = scales["output"]
-                images = (images.astype(np.float32) - zero) * np.float32(scale)
-            return images
+                results[IMAGE] = (results[IMAGE].astype(np.float32) - zero) * np.float32(scale)
+            return results
 
-        return predict, metadata
+        return ServedModel(run, metadata, inputs, outputs), metadata
 
     def is_export(self, path: pathlib.Path) -> bool:
         """Whether a file is a TFLite model, whatever its name."""
@@ -169,13 +186,14 @@ def convert(
     from tensorflow.lite.python.convert_phase import ConverterError
 
     from keras_a2i.exporters.depth_to_space import to_depth_to_space
+    from keras_a2i.exporters.serving_model import find_style_units, to_serving
 
     scales: dict[str, tuple[float, int]] = {}
     if options.integer_io:
         assert calibration is not None
         largest = _INT16_SCALE if metadata.input == "waveform" else float(np.abs(calibration).max()) / 127
         scales = {"input": (largest, 0), "output": (_IMAGE_SCALE, 0)}
-    light = to_depth_to_space(model)
+    light = to_serving(to_depth_to_space(model), len(metadata.labels))
     with _unrolled(light) if options.quantize == "int8" else contextlib.nullcontext():
         module, function = _trace(light, metadata, scales)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
@@ -195,7 +213,8 @@ def convert(
                     )
                 if scales:
                     calibration = to_integers(calibration, *scales["input"], _input_dtype(metadata, scales))
-                content = _quantize(converter, content, model, calibration, options.float_layers or 0)
+                rows = _calibration_rows(calibration, metadata, find_style_units(model))
+                content = _quantize(converter, content, model, rows, options.float_layers or 0)
     except ExportError:
         raise
     except (ConverterError, RuntimeError, ValueError) as error:
@@ -273,32 +292,46 @@ def _trace(
     others = [variable.numpy() for variable in model.non_trainable_variables]
     dtype = tf.as_dtype(_input_dtype(metadata, scales))
 
-    @tf.function(input_signature=[tf.TensorSpec((1, metadata.n_inputs), dtype, name=metadata.input)])
-    def serve(inputs):
+    specs = [tf.TensorSpec((1, metadata.n_inputs), dtype, name=metadata.input)]
+    specs += [tf.TensorSpec((1, each.shape[1]), tf.float32, name=STYLE) for each in model.inputs[1:]]
+
+    @tf.function(input_signature=specs)
+    def serve(inputs, *style):
         if scales:
             inputs = tf.cast(inputs, tf.float32) * scales["input"][0]
-        image, _ = model.stateless_call(
+        outputs, _ = model.stateless_call(
             [tf.constant(value) for value in trainable],
             [tf.constant(value) for value in others],
-            inputs,
+            [inputs, *style],
             training=False,
         )
-        image = tf.cast(image, tf.float32)
-        return {"image": tf.cast(tf.round(image / scales["output"][0]), tf.int8) if scales else image}
+        image = tf.cast(outputs[IMAGE], tf.float32)
+        return outputs | {IMAGE: tf.cast(tf.round(image / scales["output"][0]), tf.int8) if scales else image}
 
     module = tf.Module()
     module.serve = serve
     return module, serve.get_concrete_function()
 
 
+def _calibration_rows(
+    calibration: np.ndarray, metadata: ModelMetadata, style_units: int
+) -> list[dict[str, np.ndarray]]:
+    """Returns the inputs of single calls by name; every other one of a model with a style has a drawn style."""
+    if not style_units:
+        return [{metadata.input: row[None]} for row in calibration]
+    styles = draw_styles(style_units, len(calibration), 1.0, 0)
+    styles[::2] = 0
+    return [{metadata.input: row[None], STYLE: style[None]} for row, style in zip(calibration, styles, strict=True)]
+
+
 def _quantize(
-    converter: Any, content: bytes, model: "keras.Model", calibration: np.ndarray, float_layers: int
+    converter: Any, content: bytes, model: "keras.Model", rows: list[dict[str, np.ndarray]], float_layers: int
 ) -> bytes:
     """Returns the int8 form of a converted model; `content` is its float32 form."""
     import tensorflow as tf
 
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([row[None]] for row in calibration)
+    converter.representative_dataset = lambda: iter(rows)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, *converter.target_spec.supported_ops]
     # The converter itself quantises everything or nothing; the debugger's quantiser accepts a list of exceptions.
     debugger = tf.lite.experimental.QuantizationDebugger(
@@ -312,8 +345,8 @@ def _quantize(
 
 
 def _float_nodes(content: bytes, model: "keras.Model", float_layers: int) -> list[str]:
-    """Names the results that stay in float32: all before the first kernel, those of layer normalisations and of the
-    layers that prepare mel frames, and all from one of the last kernels on.
+    """Names the results that stay in float32: all before the first kernel, those of layer normalisations, of the
+    layers that prepare mel frames and of label probabilities, and all from one of the last kernels on.
 
     Spectral power spans about ten orders of magnitude and the squares of a normalisation three; int8 covers two.
     """
@@ -324,7 +357,7 @@ def _float_nodes(content: bytes, model: "keras.Model", float_layers: int) -> lis
     layers = list(_leaf_layers(model))
     kernels = [layer.name for layer in layers if getattr(layer, "kernel", None) is not None]
     wide = (keras.layers.LayerNormalization, TimeAlign, CepstralNormalization)
-    norms = [layer.name for layer in layers if isinstance(layer, wide)]
+    norms = [PROBABILITIES, *(layer.name for layer in layers if isinstance(layer, wide))]
     interpreter = make_interpreter(content)
     names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
     results = [names[index] for op in interpreter._get_ops_details() for index in op["outputs"] if index in names]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_a2i.errors import ModelError, UsageError
-from keras_a2i.exporters.formats import FORMATS, Format, Limits, PredictFn, option, register
+from keras_a2i.exporters.formats import FORMATS, Format, Limits, ServedModel, option, register
 from keras_a2i.exporters.tflite import TFLiteFormat, TFLiteOptions
 from keras_a2i.media.json_file import write_json
 from keras_a2i.models.model_file import ModelMetadata, read_metadata
@@ -107,7 +107,7 @@ class WebFormat(Format):
         """Whether a folder holds a page: its description and its model."""
         return all((path / name).is_file() for name in ("index.html", DESCRIPTION, MODEL_FILE))
 
-    def load(self, path: pathlib.Path, threads: int = 1) -> tuple[PredictFn, ModelMetadata]:
+    def load(self, path: pathlib.Path, threads: int = 1) -> tuple[ServedModel, ModelMetadata]:
         """Loads the folder's `.tflite` file by LiteRT, without TensorFlow."""
         return self._tflite.load(path / MODEL_FILE, threads)
 
@@ -154,6 +154,7 @@ def write_page(folder: pathlib.Path, metadata: ModelMetadata, runtime: str | pat
             "image_size": metadata.image.size,
             "channels": metadata.image.channels,
             "labels": list(metadata.labels),
+            "style_units": metadata.style_units,
             "license": metadata.license,
             "runtime": f"{RUNTIME} {RUNTIME_VERSION} (Apache-2.0)",
         },

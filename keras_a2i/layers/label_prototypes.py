@@ -58,11 +58,18 @@ class LabelPrototypes(keras.layers.Layer):
             name="prototypes",
         )
 
+    def probabilities(self, vector: Any) -> Any:
+        """Returns the probability of each label, float32 (batch, n_labels), for the argument of a call."""
+        return ops.softmax(self._log_probabilities(vector))
+
+    def _log_probabilities(self, vector: Any) -> Any:
+        """Returns the logarithms of an ensemble's geometric mean, up to a constant."""
+        logits = ops.cast(ops.stop_gradient(self.head(vector[:, : self.head.n_inputs])), "float32")
+        return ops.mean(ops.log_softmax(logits), axis=1)
+
     def call(self, vector: Any) -> Any:
         n = self.head.n_inputs
-        logits = ops.cast(ops.stop_gradient(self.head(vector[:, :n])), "float32")
-        log_probabilities = ops.mean(ops.log_softmax(logits), axis=1)
-        weights = ops.cast(ops.softmax(self.sharpness * log_probabilities), vector.dtype)
+        weights = ops.cast(ops.softmax(self.sharpness * self._log_probabilities(vector)), vector.dtype)
         prototype = ops.matmul(weights, ops.cast(self.prototypes, vector.dtype))
         return ops.concatenate([prototype, vector[:, n:]], axis=-1) if self.style_units else prototype
 

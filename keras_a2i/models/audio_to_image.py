@@ -13,6 +13,7 @@ from keras import layers
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.layers import LabelHead, LabelPrototypes, LatentPad
+from keras_a2i.models.classifier import find_classifier
 from keras_a2i.models.encoder import INPUT_KINDS, Encoder
 from keras_a2i.models.generator import Generator
 from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
@@ -182,6 +183,28 @@ class AudioToImage(keras.Model):
             latents[:, -self.style_units :] = style
             images.append(self.decode(latents))
         return np.stack(images, axis=1)
+
+    @property
+    def can_classify(self) -> bool:
+        """Whether the generator knows labels: it has a label head, or exemplars with labels."""
+        return find_classifier(self.generator, self.n_labels) is not None
+
+    def classify(self, inputs: Any) -> np.ndarray:
+        """Returns the probabilities of the labels, in their order, of features or waveforms (batch, length).
+
+        Returns:
+            float32 (batch, n_labels) in [0, 1].
+
+        Raises:
+            UsageError: if the model doesn't know labels.
+        """
+        classifier = find_classifier(self.generator, self.n_labels)
+        if classifier is None:
+            raise UsageError(
+                "The model must have a label head or exemplars with labels to classify. Received: a model without "
+                "them. Train it by a words recipe"
+            )
+        return keras.ops.convert_to_numpy(classifier[1](keras.ops.convert_to_tensor(self.encode(inputs))))
 
     @classmethod
     def from_preset(cls, preset: str | pathlib.Path) -> Self:

@@ -1,15 +1,15 @@
-"""One interface to a model of any format: audio or features in, images or latent vectors out."""
+"""One interface to a model of any format: audio or features in, images, label probabilities or latent vectors out."""
 
 import functools
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_a2i.errors import MissingPackageError, ModelError, UsageError
-from keras_a2i.exporters.formats import FORMATS, PredictFn
+from keras_a2i.exporters.formats import FORMATS, PredictFn, ServedModel
 from keras_a2i.models.model_file import ModelMetadata, check_fit, default_metadata, load_model
 from keras_a2i.models.prediction import predict_batch
 from keras_a2i.models.styles import check_sampling, draw_styles
@@ -27,6 +27,9 @@ class Predictor:
         metadata: the model's configurations.
         encode_fn: inputs to latent vectors (batch, latent_dim); None if the model doesn't give them.
         decode_fn: latent vectors to images.
+        style_fn: inputs and styles (batch, style_units) to images, of a model with a style that doesn't give latent
+            vectors.
+        classify_fn: inputs to label probabilities (batch, n_labels); None if the model doesn't classify.
         model: the Keras model behind it, or None.
 
     Attributes:
@@ -41,10 +44,14 @@ class Predictor:
         *,
         encode_fn: PredictFn | None = None,
         decode_fn: PredictFn | None = None,
+        style_fn: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+        classify_fn: PredictFn | None = None,
         model: "keras.Model | None" = None,
     ):
         self._predict_fn, self._encode_fn = _finite(predict_fn), encode_fn
         self._decode_fn = None if decode_fn is None else _finite(decode_fn)
+        self._style_fn = None if style_fn is None else _finite(style_fn)
+        self._classify_fn = classify_fn
         self.metadata, self.model = metadata, model
 
     def predict(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
@@ -137,26 +144,77 @@ class Predictor:
             float32 (n_clips, n, size, size, channels) in [-1, 1].
 
         Raises:
-            UsageError: as `encode`, or if the model has no style or an argument is out of range.
+            UsageError: as `predict`, if the model has no style or an argument is out of range, or if a file of an
+                older version doesn't accept styles.
             SourceError: if a file can't be read.
         """
+        self.check_sampling(n, temperature)
         units = self.metadata.style_units
         styles = draw_styles(units, n, temperature, seed)
+        if self._style_fn is not None:
+            return self._sample_by_input(list(self.stream_inputs(audio, sample_rate)), styles)
         latents, images = self.encode(audio, sample_rate), []
         for style in styles:
             latents[:, -units:] = style
             images.append(self.decode(latents))
         return np.stack(images, axis=1)
 
+    @property
+    def can_sample(self) -> bool:
+        """Whether the model has a style, and accepts others than the usual one."""
+        return self.metadata.style_units > 0 and (self.can_encode or self._style_fn is not None)
+
     def check_sampling(self, n: int, temperature: float) -> None:
         """Raises a UsageError unless `sample` accepts these arguments."""
         check_sampling(self.metadata.style_units, n, temperature)
+        if not self.can_sample:
+            raise UsageError(
+                "samples need a run folder, a .keras file or an export with the input style. Received: a model with a "
+                "style that doesn't accept one. Export it again"
+            )
+
+    @property
+    def can_classify(self) -> bool:
+        """Whether the model returns label probabilities."""
+        return self._classify_fn is not None
+
+    def classify(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
+        """Computes the probabilities of the labels, `metadata.labels`, for each clip of audio or each input.
+
+        Args:
+            audio, sample_rate: as for `predict`.
+
+        Returns:
+            float32 (n, n_labels) in [0, 1].
+
+        Raises:
+            UsageError: as `predict`, or if the model doesn't classify.
+            SourceError: if a file can't be read.
+        """
+        if self._classify_fn is None:
+            raise UsageError(
+                "Label probabilities need a model that classifies, such as the words recipes train. Received: another. "
+                "Export it again if it is a file of an older version"
+            )
+        return self._join(map(self._classify_fn, self.stream_inputs(audio, sample_rate)), (len(self.metadata.labels),))
+
+    def _sample_by_input(self, batches: list[np.ndarray], styles: np.ndarray) -> np.ndarray:
+        style_fn = self._style_fn
+        assert style_fn is not None
+        images = [
+            self._join(
+                (style_fn(batch, np.repeat(style[None], len(batch), axis=0)) for batch in batches),
+                self.metadata.image.shape,
+            )
+            for style in styles
+        ]
+        return np.stack(images, axis=1)
 
     def _parts(self) -> tuple[PredictFn, PredictFn]:
         if self._encode_fn is None or self._decode_fn is None:
             raise UsageError(
-                "Latent vectors and samples need a model with an encoder and a generator: a run folder, a .keras file "
-                "of this library or an AudioToImage. Received: a model of another format or without them"
+                "Latent vectors need a model with an encoder and a generator: a run folder, a .keras file of this "
+                "library or an AudioToImage. Received: a model of another format or without them"
             )
         return self._encode_fn, self._decode_fn
 
@@ -170,11 +228,11 @@ class Predictor:
         return np.concatenate(parts) if parts else np.zeros((0, *shape), np.float32)
 
 
-def _finite(predict_fn: PredictFn) -> PredictFn:
+def _finite(predict_fn: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     """Raises a ModelError where a model generates NaN, which would be drawn as black."""
 
-    def predict(inputs: np.ndarray) -> np.ndarray:
-        images = predict_fn(inputs)
+    def predict(*inputs: np.ndarray) -> np.ndarray:
+        images = predict_fn(*inputs)
         if not np.isfinite(images).all():
             raise ModelError(
                 "A model must generate finite images. Received: NaN or infinite pixels. Its weights may not be finite "
@@ -214,7 +272,7 @@ def load(path: str | pathlib.Path, *, input: str | None = None, sample_rate: int
     for format in FORMATS.values():
         if format.can_load(path):
             try:
-                return Predictor(*format.load(path))
+                return _from_export(*format.load(path))
             except ModuleNotFoundError as error:
                 raise _missing_tensorflow(error, path) from error
     if (path / "config.json").is_file():
@@ -275,6 +333,15 @@ def _infer_metadata(model: "keras.Model", input: str | None, sample_rate: int | 
     return default_metadata(*shapes, name, input=input, sample_rate=sample_rate)
 
 
+def _from_export(served: ServedModel, metadata: ModelMetadata) -> Predictor:
+    return Predictor(
+        served,
+        metadata,
+        style_fn=served if served.has_style else None,
+        classify_fn=served.classify if served.has_probabilities else None,
+    )
+
+
 def _from_keras(model: "keras.Model", metadata: ModelMetadata) -> Predictor:
     try:
         shapes = model.input_shape, model.output_shape
@@ -283,11 +350,13 @@ def _from_keras(model: "keras.Model", metadata: ModelMetadata) -> Predictor:
     else:
         check_fit(model.name, metadata, *shapes)
     encoder, generator = _split(model)
+    classify = getattr(model, "classify", None) if getattr(model, "can_classify", False) else None
     return Predictor(
         _predict_fn(model),
         metadata,
         encode_fn=_predict_fn(encoder) if encoder is not None else None,
         decode_fn=_predict_fn(generator) if generator is not None else None,
+        classify_fn=classify,
         model=model,
     )
 
