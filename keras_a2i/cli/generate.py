@@ -42,7 +42,8 @@ _CODEC = "h264"
 @click.option(
     "--samples",
     type=click.IntRange(1, 64),
-    help="Generate N different images of each clip, by a model with a style, such as the recipes exemplars train.",
+    help="Generate N different images of each clip, by a model with a style, such as the recipes exemplars train, or "
+    "its exported file.",
 )
 @click.option(
     "--temperature",
@@ -61,8 +62,8 @@ def command(model, audio, out, sheet, video, fps, codec, smooth, samples, temper
     padded with silence. The images of sound.wav are OUT/sound/0000.png and so on, and the contact sheet OUT/sound.png.
 
     With --video, OUT/sound.mp4 (or .webm) shows an image for each frame, generated from the audio around that frame's
-    middle, and plays the file's own audio. It needs pip install "keras-a2i[video]"; --smooth needs a run folder or a
-    .keras file.
+    middle, and plays the file's own audio. It needs pip install "keras-a2i[video]"; --smooth needs a run folder, a
+    .keras file or a .tflite file that was exported with --latents.
 
     For a model of embeddings, AUDIO are .npy or .npz files of vectors, and there is an image for each vector.
 

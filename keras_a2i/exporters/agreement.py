@@ -77,11 +77,12 @@ def compare(model: keras.Model, predict: PredictFn, inputs: np.ndarray, limits: 
 def compare_styles_and_labels(
     model: keras.Model, served: ServedModel, inputs: np.ndarray, limits: Limits, metadata: ModelMetadata
 ) -> None:
-    """Compares an export's images of drawn styles, and its label probabilities, with the Keras model's.
+    """Compares what else an export returns with the Keras model: images of drawn styles and of latent vectors, and
+    label probabilities.
 
     Args:
         model: the Keras model.
-        served: the export; one without a style and without probabilities is left alone.
+        served: the export; one without any of them is left alone.
         inputs: float32 (n, n_inputs).
         limits: how far images, and probabilities in [0, 1], may be apart.
         metadata: of the model.
@@ -89,6 +90,10 @@ def compare_styles_and_labels(
     Raises:
         ExportError: if they are further apart.
     """
+    if served.encode_fn is not None and served.decode_fn is not None:
+        images = served.decode_fn(served.encode_fn(inputs[:_N_STYLED]))
+        difference = np.abs(images - model.predict(inputs[:_N_STYLED], verbose=0))
+        _check_differences(difference, _limits_of(model, limits), f"the images of {len(images)} latent vectors")
     if not (served.has_style or served.has_probabilities):
         return
     serving, limits, inputs = to_serving(model, len(metadata.labels)), _limits_of(model, limits), inputs[:_N_STYLED]

@@ -81,8 +81,9 @@ def export(
         metadata: configurations of a model that doesn't carry its own; None infers them from its input and output.
         overwrite: replace an earlier export at `path`.
         **options: options of the format. TFLite: `quantize` ("none", "float16" or "int8"), `integer_io` (with "int8":
-            int8 images, int8 features or int16 audio; the metadata holds their scales) and `float_layers`. A page:
-            `runtime`, the folder of the npm package @litertjs/core 2.5.3, and `quantize`.
+            int8 images, int8 features or int16 audio; the metadata holds their scales), `float_layers` and `latents`
+            (signatures from inputs to latent vectors and from them to images). A page: `runtime`, the folder of the npm
+            package @litertjs/core 2.5.3, and `quantize`.
 
     Returns:
         What was written, how far it is from the Keras model and how fast it is.

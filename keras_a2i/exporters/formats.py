@@ -19,6 +19,8 @@ PredictFn = Callable[[np.ndarray], np.ndarray]
 """A function from float32 inputs (batch, n_inputs) to float32 images (batch, size, size, channels) in [-1, 1]."""
 IMAGE, STYLE, PROBABILITIES = "image", "style", "probabilities"
 """Names of an export's output, its second input if it has a style, and its second output if it classifies."""
+ENCODE, GENERATE, LATENT = "encode", "generate", "latent"
+"""Names of the signatures from an input to a latent vector and from it to an image, and of the vector."""
 
 
 class ServedModel:
@@ -29,6 +31,8 @@ class ServedModel:
             batch.
         metadata: of the export.
         inputs, outputs: names of the inputs that it accepts, and of the outputs that it returns.
+        encode_fn: inputs to latent vectors (batch, latent_dim); None if it doesn't give them.
+        decode_fn: latent vectors to images.
 
     Attributes:
         has_style: whether it accepts a style, which files of older versions don't.
@@ -44,7 +48,11 @@ class ServedModel:
         metadata: ModelMetadata,
         inputs: Collection[str],
         outputs: Collection[str],
+        *,
+        encode_fn: PredictFn | None = None,
+        decode_fn: PredictFn | None = None,
     ):
+        self.encode_fn, self.decode_fn = encode_fn, decode_fn
         self._run, self._metadata = run, metadata
         self.has_style, self.has_probabilities = STYLE in inputs, PROBABILITIES in outputs
         known = [metadata.input, STYLE] if metadata.style_units else [metadata.input]

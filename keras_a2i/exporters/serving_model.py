@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from keras_a2i.exporters.formats import IMAGE, PROBABILITIES
+from keras_a2i.errors import ExportError
+from keras_a2i.exporters.formats import ENCODE, GENERATE, IMAGE, LATENT, PROBABILITIES
 from keras_a2i.layers import LatentPad
 from keras_a2i.models.classifier import find_classifier
 
@@ -43,6 +44,27 @@ def to_serving(model: keras.Model, n_labels: int) -> keras.Model:
     content = keras.Model(model.inputs[0], node.input_tensors[0], name="encoder")(inputs)
     latent = keras.layers.Concatenate()([content, style])
     return keras.Model([inputs, style], keras.Model(node.output_tensors[0], outputs, name="generator")(latent))
+
+
+def to_halves(model: keras.Model) -> dict[str, keras.Model]:
+    """Returns the encoder and the generator of a functional model by their names, "encode" and "generate".
+
+    The first returns its output as "latent", (batch, latent_dim) with zeros for a style at its end; the second "image".
+
+    Raises:
+        ExportError: if the model has no latent vector between them.
+    """
+    layer = next((each for each in model.layers if each.name == LATENT), None)
+    if layer is None:
+        raise ExportError(
+            "latents=True needs a model with an encoder and a generator of this library. Received: a model without a "
+            "latent vector. Leave it out"
+        )
+    latent = _node_of(model, layer).output_tensors[0]
+    return {
+        ENCODE: keras.Model([model.inputs[0]], {LATENT: latent}),
+        GENERATE: keras.Model([latent], {IMAGE: model.outputs[0]}),
+    }
 
 
 def _find_pad(model: keras.Model) -> LatentPad | None:

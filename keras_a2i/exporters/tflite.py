@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import pathlib
 import re
+import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,10 @@ import numpy as np
 
 from keras_a2i.errors import ExportError, MissingPackageError, ModelError, UsageError
 from keras_a2i.exporters.formats import (
+    ENCODE,
+    GENERATE,
     IMAGE,
+    LATENT,
     PROBABILITIES,
     STYLE,
     Format,
@@ -26,7 +30,6 @@ from keras_a2i.models.styles import draw_styles
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
 SIGNATURE = "serving_default"
 MAX_FLOAT_LAYERS = 4
@@ -45,6 +48,8 @@ class TFLiteOptions:
         integer_io: with "int8": int8 images, int8 features and int16 audio samples in place of float32.
         float_layers: with "int8": number of kernels at the end that stay in float32, with everything after them; None
             is the smallest number from 0 to 4 with which the file agrees with the Keras model.
+        latents: add the signatures "encode", from an input to its latent vector, and "generate", from that to its
+            image. The weights are stored once. Not with "int8".
     """
 
     quantize: str = option(
@@ -53,6 +58,10 @@ class TFLiteOptions:
     integer_io: bool = option(False, "With int8: integer inputs (int16 audio, int8 features) and int8 images.")
     float_layers: int | None = option(
         None, "With int8: number of last kernels that stay in float32 (default: as few as agree with the Keras model)."
+    )
+    latents: bool = option(
+        False,
+        "Add the signatures encode (input to latent vector) and generate (that to an image). Not with int8.",
     )
 
 
@@ -81,6 +90,11 @@ class TFLiteFormat(Format):
                 )
         if options.float_layers is not None and options.float_layers < 0:
             raise UsageError(f"float_layers must be 0 or more. Received: float_layers={options.float_layers}")
+        if options.latents and options.quantize == "int8":
+            raise UsageError(
+                "latents must be left out with quantize='int8', which is calibrated on whole models. Received: "
+                "latents=True. Use quantize='float16'"
+            )
 
     def needs_calibration(self, options: TFLiteOptions) -> bool:
         """With int8."""
@@ -126,7 +140,8 @@ class TFLiteFormat(Format):
         metadata = read_metadata(path)
         name = metadata.input if metadata else "features"
         try:
-            runner = make_interpreter(path, threads).get_signature_runner(SIGNATURE)
+            interpreter = make_interpreter(path, threads)
+            runner = interpreter.get_signature_runner(SIGNATURE)
             inputs, outputs = runner.get_input_details(), runner.get_output_details()
             shapes, dtype = (tuple(inputs[name]["shape"]), tuple(outputs[IMAGE]["shape"])), inputs[name]["dtype"]
         except (ValueError, RuntimeError, KeyError) as error:
@@ -137,18 +152,20 @@ class TFLiteFormat(Format):
         def run(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             if "input" in scales:
                 values = values | {name: to_integers(values[name], *scales["input"], dtype)}
-            rows = []
-            for i in range(len(values[name])):
-                found = runner(**{key: array[i : i + 1] for key, array in values.items()})
-                # The runner reuses its output buffers.
-                rows.append({key: array.copy() for key, array in found.items()})
-            results = {key: np.concatenate([row[key] for row in rows]) for key in outputs}
+            results = _by_row(runner, values)
             if "output" in scales:
                 scale, zero = scales["output"]
                 results[IMAGE] = (results[IMAGE].astype(np.float32) - zero) * np.float32(scale)
             return results
 
-        return ServedModel(run, metadata, inputs, outputs), metadata
+        halves = {}
+        if {ENCODE, GENERATE} <= set(interpreter.get_signature_list()):
+            encoder, generator = (interpreter.get_signature_runner(key) for key in (ENCODE, GENERATE))
+            halves = {
+                "encode_fn": lambda values: _by_row(encoder, {name: values})[LATENT],
+                "decode_fn": lambda latents: _by_row(generator, {LATENT: latents})[IMAGE],
+            }
+        return ServedModel(run, metadata, inputs, outputs, **halves), metadata
 
     def is_export(self, path: pathlib.Path) -> bool:
         """Whether a file is a TFLite model, whatever its name."""
@@ -182,27 +199,20 @@ def convert(
     Raises:
         ExportError: if the model can't be expressed in built-in operators.
     """
-    import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 
     from keras_a2i.exporters.depth_to_space import to_depth_to_space
-    from keras_a2i.exporters.serving_model import find_style_units, to_serving
+    from keras_a2i.exporters.serving_model import find_style_units
 
     scales: dict[str, tuple[float, int]] = {}
     if options.integer_io:
         assert calibration is not None
         largest = _INT16_SCALE if metadata.input == "waveform" else float(np.abs(calibration).max()) / 127
         scales = {"input": (largest, 0), "output": (_IMAGE_SCALE, 0)}
-    light = to_serving(to_depth_to_space(model), len(metadata.labels))
-    with _unrolled(light) if options.quantize == "int8" else contextlib.nullcontext():
-        module, function = _trace(light, metadata, scales)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if options.quantize == "float16":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
     try:
-        with quiet():
+        # Models of several signatures are read from the folder while they are converted.
+        with quiet(), tempfile.TemporaryDirectory(prefix="keras-a2i-") as folder:
+            converter = _make_converter(to_depth_to_space(model), metadata, options, scales, folder)
             content = converter.convert()
             if options.quantize == "int8":
                 assert calibration is not None
@@ -282,35 +292,76 @@ def _input_dtype(metadata: ModelMetadata, scales: dict[str, tuple[float, int]]) 
     return np.int16 if metadata.input == "waveform" else np.int8
 
 
+def _by_row(runner: Any, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Runs a signature on every row of its inputs, and returns its outputs in one batch."""
+    rows = []
+    for i in range(len(next(iter(values.values())))):
+        found = runner(**{name: array[i : i + 1] for name, array in values.items()})
+        # The runner reuses its output buffers.
+        rows.append({name: array.copy() for name, array in found.items()})
+    return {name: np.concatenate([row[name] for row in rows]) for name in runner.get_output_details()}
+
+
+def _make_converter(
+    model: "keras.Model",
+    metadata: ModelMetadata,
+    options: TFLiteOptions,
+    scales: dict[str, tuple[float, int]],
+    folder: str,
+) -> Any:
+    import tensorflow as tf
+
+    from keras_a2i.exporters.serving_model import to_halves, to_serving
+
+    serving = to_serving(model, len(metadata.labels))
+    dtype, module = tf.as_dtype(_input_dtype(metadata, scales)), tf.Module()
+    with _unrolled(serving) if options.quantize == "int8" else contextlib.nullcontext():
+        module.whole = _trace(serving, [metadata.input, STYLE][: len(serving.inputs)], dtype, scales)
+    if options.latents:
+        halves = to_halves(model)
+        module.encode = _trace(halves[ENCODE], [metadata.input])
+        module.generate = _trace(halves[GENERATE], [LATENT])
+        # No attribute may be named serve: the converter would take it for the only signature.
+        signatures = {SIGNATURE: module.whole, ENCODE: module.encode, GENERATE: module.generate}
+        tf.saved_model.save(module, folder, signatures=signatures)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
+    else:
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([module.whole.get_concrete_function()], module)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if options.quantize == "float16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+    return converter
+
+
 def _trace(
-    model: "keras.Model", metadata: ModelMetadata, scales: dict[str, tuple[float, int]]
-) -> "tuple[tf.Module, Any]":
+    model: "keras.Model", names: list[str], dtype: Any = "float32", scales: dict[str, tuple[float, int]] | None = None
+) -> Any:
+    """Returns a model of single inputs as a function of TensorFlow; `dtype` is that of the first input."""
     import tensorflow as tf
 
     # Weights as constants: the converter leaves Keras 3's variables unread otherwise, and images come out as NaN.
     trainable = [variable.numpy() for variable in model.trainable_variables]
     others = [variable.numpy() for variable in model.non_trainable_variables]
-    dtype = tf.as_dtype(_input_dtype(metadata, scales))
-
-    specs = [tf.TensorSpec((1, metadata.n_inputs), dtype, name=metadata.input)]
-    specs += [tf.TensorSpec((1, each.shape[1]), tf.float32, name=STYLE) for each in model.inputs[1:]]
+    dtypes = [dtype, tf.float32]
+    specs = [tf.TensorSpec((1, each.shape[1]), dtypes[i], name=names[i]) for i, each in enumerate(model.inputs)]
 
     @tf.function(input_signature=specs)
-    def serve(inputs, *style):
+    def serve(first, *style):
         if scales:
-            inputs = tf.cast(inputs, tf.float32) * scales["input"][0]
+            first = tf.cast(first, tf.float32) * scales["input"][0]
         outputs, _ = model.stateless_call(
             [tf.constant(value) for value in trainable],
             [tf.constant(value) for value in others],
-            [inputs, *style],
+            [first, *style],
             training=False,
         )
-        image = tf.cast(outputs[IMAGE], tf.float32)
-        return outputs | {IMAGE: tf.cast(tf.round(image / scales["output"][0]), tf.int8) if scales else image}
+        outputs = {name: tf.cast(values, tf.float32) for name, values in outputs.items()}
+        if scales:
+            outputs[IMAGE] = tf.cast(tf.round(outputs[IMAGE] / scales["output"][0]), tf.int8)
+        return outputs
 
-    module = tf.Module()
-    module.serve = serve
-    return module, serve.get_concrete_function()
+    return serve
 
 
 def _calibration_rows(

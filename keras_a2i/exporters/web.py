@@ -69,11 +69,15 @@ class WebFormat(Format):
         self._tflite = TFLiteFormat()
 
     def check(self, options: WebOptions) -> None:
-        """Refuses integer inputs and outputs, and a runtime that isn't the expected one."""
+        """Refuses integer inputs and outputs, latent vectors, and a runtime that isn't the expected one."""
         if options.integer_io:
             raise UsageError(
                 "integer_io must be left out with format='web': the page computes with float32. Received: "
                 "integer_io=True"
+            )
+        if options.latents:
+            raise UsageError(
+                "latents must be left out with format='web': the page uses no latent vectors. Received: latents=True"
             )
         self._tflite.check(options)
         check_runtime(options.runtime)

@@ -96,7 +96,8 @@ class Predictor:
 
     @property
     def can_encode(self) -> bool:
-        """Whether the model gives latent vectors: a run folder, a `.keras` file or an `AudioToImage` does."""
+        """Whether the model gives latent vectors: a run folder, a `.keras` file, an `AudioToImage` or a `.tflite` file
+        that was exported with `latents` does."""
         return self._encode_fn is not None and self._decode_fn is not None
 
     def encode(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
@@ -214,7 +215,7 @@ class Predictor:
         if self._encode_fn is None or self._decode_fn is None:
             raise UsageError(
                 "Latent vectors need a model with an encoder and a generator: a run folder, a .keras file of this "
-                "library or an AudioToImage. Received: a model of another format or without them"
+                "library, an AudioToImage, or a .tflite file that was exported with latents=True. Received: another"
             )
         return self._encode_fn, self._decode_fn
 
@@ -337,6 +338,8 @@ def _from_export(served: ServedModel, metadata: ModelMetadata) -> Predictor:
     return Predictor(
         served,
         metadata,
+        encode_fn=served.encode_fn,
+        decode_fn=served.decode_fn,
         style_fn=served if served.has_style else None,
         classify_fn=served.classify if served.has_probabilities else None,
     )

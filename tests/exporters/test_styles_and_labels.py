@@ -1,7 +1,11 @@
 """Exports of models with a style that know labels: a second input and a second output, as in the Keras model."""
 
+from fractions import Fraction
+
+import keras
 import numpy as np
 import pytest
+import soundfile
 from ai_edge_litert.interpreter import Interpreter
 from support.styled_models import LABELS, exemplar_model, prototype_model
 
@@ -9,11 +13,12 @@ from keras_a2i.errors import ExportError, ModelError, UsageError
 from keras_a2i.exporters import FORMATS
 from keras_a2i.exporters.agreement import compare_styles_and_labels
 from keras_a2i.exporters.export import export
-from keras_a2i.exporters.formats import Limits, ServedModel
+from keras_a2i.exporters.formats import Limits, ServedModel, make_options
 from keras_a2i.exporters.serving_model import find_style_units, to_serving
 from keras_a2i.models.model_file import ModelMetadata, save_model
 from keras_a2i.serving.images import generate_images
 from keras_a2i.serving.predictor import _from_export, as_predictor, load
+from keras_a2i.serving.video import stream_frames
 
 pytestmark = pytest.mark.training
 FEATURES = np.random.default_rng(1).normal(0, 15, (3, 104)).astype(np.float32)
@@ -81,6 +86,35 @@ def test_int8_file_of_a_label_head_agrees_in_styles_and_labels(tmp_path):
     expected = model.sample(FEATURES, 2, seed=3)
     assert np.abs(predictor.sample(FEATURES, 2, seed=3) - expected).mean() <= 0.02
     assert np.abs(expected[:, 0] - expected[:, 1]).mean() > 0.02
+
+
+def test_tflite_file_with_latents_encodes_decodes_and_stores_weights_once(path, model, tmp_path):
+    done = export(model, tmp_path / "model.tflite", latents=True)
+    assert done.agreement.max <= 1e-3 and done.size - path.stat().st_size < 40_000
+    predictor, keras_predictor = load(done.path), as_predictor(model)
+    latents = predictor.encode(FEATURES)
+    np.testing.assert_allclose(latents, model.encode(FEATURES), atol=1e-4)
+    np.testing.assert_array_equal(latents[:, -4:], 0)
+    latents[:, -4:] = np.random.default_rng(4).standard_normal((3, 4))
+    np.testing.assert_allclose(predictor.decode(latents), model.decode(latents), atol=1e-3)
+    np.testing.assert_allclose(predictor.sample(FEATURES, 2, seed=1), model.sample(FEATURES, 2, seed=1), atol=1e-3)
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(3).uniform(-0.5, 0.5, 16_000), 16_000)
+    smoothed = [
+        np.concatenate(list(stream_frames(each, tmp_path / "a.wav", Fraction(4), 0.5)))
+        for each in (predictor, keras_predictor)
+    ]
+    np.testing.assert_allclose(*smoothed, atol=1e-3)
+
+
+def test_latents_of_int8_and_of_a_model_without_a_latent_vector_are_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"latents must be left out with quantize='int8'.* Received: latents=True"):
+        make_options(FORMATS["tflite"], {"latents": True, "quantize": "int8"})
+    with pytest.raises(UsageError, match=r"latents must be left out with format='web'.* Received: latents=True"):
+        make_options(FORMATS["web"], {"latents": True})
+    inputs = keras.Input((104,), name="features")
+    plain = keras.Model(inputs, keras.layers.Reshape((16, 16, 3))(keras.layers.Dense(768)(inputs)))
+    with pytest.raises(ExportError, match=r"latents=True needs a model with an encoder .* Received: .* Leave it out"):
+        export(plain, tmp_path / "model.tflite", latents=True)
 
 
 def test_predictor_of_a_keras_file_classifies_as_its_model(model, tmp_path):

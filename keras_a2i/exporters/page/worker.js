@@ -34,9 +34,13 @@ async function load(base, model) {
   const options = { environment, accelerator: "wasm", cpuOptions: { numThreads: 1 }, gpuOptions: {}, webNNOptions: {} };
   const loaded = runtime.loadModel(environment, address, content.length);
   compiled = await runtime.compileModel(environment, loaded, options);
-  const signature = loaded.getSignature(0);
-  names = { inputs: toArray(signature.inputNames()), outputs: toArray(signature.outputNames()) };
-  signature.delete();
+  for (let i = 0; i < loaded.getNumSignatures(); i++) {
+    const signature = loaded.getSignature(i);
+    if (signature.key() === "serving_default") {
+      names = { index: i, inputs: toArray(signature.inputNames()), outputs: toArray(signature.outputNames()) };
+    }
+    signature.delete();
+  }
 }
 
 function toArray(vector) {
@@ -72,7 +76,7 @@ function readTensor(tensor) {
 async function generate(clip, style) {
   const values = { waveform: clip, style: style ?? new Float32Array(details.style_units || 0) };
   const tensors = names.inputs.map(name => makeTensor(values[name]));
-  const outputs = await compiled.run(0, tensors);
+  const outputs = await compiled.run(names.index, tensors);
   const found = Object.fromEntries(names.outputs.map((name, i) => [name, readTensor(outputs[i])]));
   for (const each of [...tensors, ...outputs]) each.delete();
   return found;
