@@ -423,7 +423,7 @@ def test_style_and_temperature_choose_the_image_and_its_label_is_told(browser, s
     message(page, "a.wav has ended.")
     assert np.abs(saved_image(page) - served(clip)[0]).max() <= TOLERANCE
     probabilities = served.classify(clip)[0]
-    told = f"{LABELS[probabilities.argmax()]} {100 * probabilities.max():.0f} %"
+    told = f"{LABELS[probabilities.argmax()]}, {100 * probabilities.max():.0f} %"
     page.wait_for_selector(f'#label:has-text("{told}")', timeout=5000)
     assert page.get_attribute("#label", "role") == "status"
 

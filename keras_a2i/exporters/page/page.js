@@ -84,7 +84,7 @@ const label = {
 
   set(probabilities, now) {
     const best = probabilities.indexOf(Math.max(...probabilities));
-    this.text = `${model.labels[best]} ${Math.round(100 * probabilities[best])} %`;
+    this.text = `${model.labels[best]}, ${Math.round(100 * probabilities[best])} %`;
     this.timer ||= setTimeout(() => this.tell(), Math.max(0, this.toldAt + MILLISECONDS_BETWEEN_LABELS - now));
   },
 
