@@ -34,7 +34,8 @@ _MIN_FOR_PROGRESS = 64
 @click.option(
     "--samples",
     type=click.IntRange(1, 64),
-    help="Generate N different images of each clip, by a model with a style, such as the recipes exemplars train.",
+    help="Generate N different images of each clip, by a model with a style, such as the recipes exemplars train, or "
+    "its exported file.",
 )
 @click.option(
     "--temperature",
@@ -53,8 +54,8 @@ def command(model, audio, out, sheet, video, samples, temperature, seed, overwri
     padded with silence. The images of sound.wav are OUT/sound/0000.png and so on, and the contact sheet OUT/sound.png.
 
     With --video, OUT/sound.mp4 (or .webm, .gif, .webp) shows an image for each frame, generated from the audio around
-    that frame's middle, and plays the file's own audio. It needs pip install "keras-a2i[video]"; --smooth needs a run
-    folder or a .keras file, which give latent vectors, and is refused with other files.
+    that frame's middle, and plays the file's own audio. It needs pip install "keras-a2i[video]"; --smooth needs latent
+    vectors: a run folder, a .keras file or a .tflite file that was exported with --latents.
 
     For a model of embeddings, AUDIO are .npy or .npz files of vectors, and there is an image for each vector.
 

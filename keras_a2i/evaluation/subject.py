@@ -12,7 +12,7 @@ from keras_a2i.errors import UsageError
 from keras_a2i.evaluation.contenders import PredictFn
 from keras_a2i.evaluation.environment import configuration_hash, read_config
 from keras_a2i.evaluation.measures import EmbedFn, SampleFn
-from keras_a2i.models.label_prediction import can_classify, classify
+from keras_a2i.models.classifier import can_classify, classify
 from keras_a2i.models.prediction import predict_batch
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.serving.predictor import Predictor, as_predictor, load
@@ -91,7 +91,7 @@ def _of_path(path: pathlib.Path, manifest: Manifest) -> Subject:
 def _of_predictor(predictor: Predictor, manifest: Manifest, name: str) -> Subject:
     metadata, sample_fn = predictor.metadata, None
     metadata.require_records(manifest.features, manifest.image)
-    if metadata.style_units and predictor.can_encode:
+    if predictor.can_sample:
 
         def sample_fn(inputs: np.ndarray, n: int, seed: int) -> np.ndarray:
             return predictor.sample(inputs, n, seed=seed)

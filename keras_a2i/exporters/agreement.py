@@ -7,12 +7,17 @@ import keras
 import numpy as np
 
 from keras_a2i.errors import ExportError
-from keras_a2i.exporters.formats import Limits, PredictFn
+from keras_a2i.exporters.formats import IMAGE, LOGITS, Limits, PredictFn, ServedModel
+from keras_a2i.exporters.serving_model import to_serving
 from keras_a2i.metrics import ssim
 from keras_a2i.models.exemplar_generator import has_exemplars
+from keras_a2i.models.label_calibration import probabilities_of
+from keras_a2i.models.model_file import ModelMetadata
+from keras_a2i.models.styles import draw_styles
 
 _N_TIMED = 50
 _N_WARM = 5
+_N_STYLED = 16
 _MAX_OF_SELECTION = 1e-3
 """Largest difference of models that select exemplars: an eighth of a level of 8 bits."""
 
@@ -48,9 +53,6 @@ def compare(model: keras.Model, predict: PredictFn, inputs: np.ndarray, limits: 
         ExportError: if they are further apart, or the export has no finite image for an input of zeros, such as
             silence.
     """
-    if has_exemplars(model):
-        # Between two exemplars that are about as similar, the selection enlarges rounding errors.
-        limits = dataclasses.replace(limits, max=max(limits.max, _MAX_OF_SELECTION))
     expected = model.predict(inputs, batch_size=32, verbose=0)
     images = predict(inputs)
     difference = np.abs(images - expected)
@@ -66,18 +68,64 @@ def compare(model: keras.Model, predict: PredictFn, inputs: np.ndarray, limits: 
             "The exported model must generate finite images of silence. Received: NaN or infinite numbers. Nothing was "
             "written"
         )
-    # Written so that NaN is refused too.
-    if not found.max <= limits.max or not found.mean <= limits.mean:
-        name, limit = ("max", limits.max) if not found.max <= limits.max else ("mean", limits.mean)
-        _refuse(f"{name} differences of at most {limit:g}", getattr(found, name), found.count)
+    limits = _limits_of(model, limits)
+    _check_differences(difference, limits, f"{found.count} inputs")
     if not found.ssim >= limits.ssim:
-        _refuse(f"an SSIM of at least {limits.ssim}", found.ssim, found.count)
+        _refuse(f"an SSIM of at least {limits.ssim}", found.ssim, f"{found.count} inputs")
     return found
 
 
-def _refuse(rule: str, value: float, count: int) -> None:
+def compare_styles_and_labels(
+    model: keras.Model, served: ServedModel, inputs: np.ndarray, limits: Limits, metadata: ModelMetadata
+) -> None:
+    """Compares what else an export returns with the Keras model: images of drawn styles and of latent vectors, and
+    label probabilities.
+
+    Args:
+        model: the Keras model.
+        served: the export; one without any of them is left alone.
+        inputs: float32 (n, n_inputs).
+        limits: how far images, and probabilities in [0, 1], may be apart.
+        metadata: of the model.
+
+    Raises:
+        ExportError: if they are further apart.
+    """
+    if served.encode_fn is not None and served.decode_fn is not None:
+        images = served.decode_fn(served.encode_fn(inputs[:_N_STYLED]))
+        difference = np.abs(images - model.predict(inputs[:_N_STYLED], verbose=0))
+        _check_differences(difference, _limits_of(model, limits), f"the images of {len(images)} latent vectors")
+    if not (served.has_style or served.has_logits):
+        return
+    serving, limits, inputs = to_serving(model, len(metadata.labels)), _limits_of(model, limits), inputs[:_N_STYLED]
+    values = [inputs]
+    if served.has_style:
+        values.append(draw_styles(metadata.style_units, len(inputs), 1.0, 0))
+    expected = serving([keras.ops.convert_to_tensor(each) for each in values], training=False)
+    if served.has_style:
+        difference = np.abs(served(*values) - keras.ops.convert_to_numpy(expected[IMAGE]))
+        _check_differences(difference, limits, f"the images of {len(inputs)} drawn styles")
+    if served.has_logits:
+        logits = served.classify(inputs), keras.ops.convert_to_numpy(expected[LOGITS])
+        difference = np.abs(np.subtract(*map(probabilities_of, logits)))
+        _check_differences(difference, limits, f"the label probabilities of {len(inputs)} inputs")
+
+
+def _limits_of(model: keras.Model, limits: Limits) -> Limits:
+    # Between two exemplars that are about as similar, the selection enlarges rounding errors.
+    return dataclasses.replace(limits, max=max(limits.max, _MAX_OF_SELECTION)) if has_exemplars(model) else limits
+
+
+def _check_differences(difference: np.ndarray, limits: Limits, where: str) -> None:
+    for name, value, limit in (("max", difference.max(), limits.max), ("mean", difference.mean(), limits.mean)):
+        # Written so that NaN is refused too.
+        if not value <= limit:
+            _refuse(f"{name} differences of at most {limit:g}", float(value), where)
+
+
+def _refuse(rule: str, value: float, where: str) -> None:
     raise ExportError(
-        f"The exported model must agree with the Keras model: {rule}. Received: {value:.2g} on {count} inputs. "
+        f"The exported model must agree with the Keras model: {rule}. Received: {value:.2g} on {where}. "
         "Nothing was written"
     )
 

@@ -58,7 +58,10 @@ def export(
 ) -> Exported:
     """Writes a model for serving, reads it back and compares it with the Keras model.
 
-    Every format has one input, "features" or "waveform", and the output "image", and holds the model's configurations.
+    Every format has the input "features" or "waveform" and the output "image", and holds the model's configurations. A
+    model with a style has the second input "style", of which zeros give the usual image; one that classifies has the
+    second output "logits", one for each of its labels, see `keras_a2i.models.label_prediction`. Both are compared with the Keras model, too.
+
     A TFLite file accepts one feature vector or one clip of audio at a time, (1, n_inputs); SavedModel and ONNX accept
     any batch. TFLite and ONNX compute transposed convolutions as sub-pixel convolutions.
 
@@ -79,8 +82,9 @@ def export(
         metadata: configurations of a model that doesn't carry its own; None infers them from its input and output.
         overwrite: replace an earlier export at `path`.
         **options: options of the format. TFLite: `quantize` ("none", "float16" or "int8"), `integer_io` (with "int8":
-            int8 images, int8 features or int16 audio; the metadata holds their scales) and `float_layers`. A page:
-            `runtime`, the folder of the npm package @litertjs/core 2.5.3, and `quantize`.
+            int8 images, int8 features or int16 audio; the metadata holds their scales), `float_layers` and `latents`
+            (signatures from inputs to latent vectors and from them to images). A page: `runtime`, the folder of the npm
+            package @litertjs/core 2.5.3, and `quantize`.
 
     Returns:
         What was written, how far it is from the Keras model and how fast it is.
@@ -173,6 +177,7 @@ def _prepare(
     import keras
 
     from keras_a2i.exporters.inference_model import to_graph
+    from keras_a2i.exporters.serving_model import find_style_units
 
     if keras.backend.backend() != "tensorflow":
         raise ExportError(
@@ -194,6 +199,7 @@ def _prepare(
             f"sample_rate must be left out for a model that knows its own, {metadata.features.sample_rate} Hz. "
             f"Received: sample_rate={sample_rate}"
         )
+    metadata = dataclasses.replace(metadata, style_units=find_style_units(graph))
     if input in (None, metadata.input):
         return graph, metadata
     if input == "features":
@@ -245,9 +251,12 @@ def _write_agreeing(
     for attempt in format.attempts(options):
         _remove(path)
         format.write(model, path, metadata, attempt, ranges)
-        predict, _ = format.load(path)
+        served, _ = format.load(path)
+        limits = format.limits(attempt)
         try:
-            return agreement.compare(model, predict, inputs, format.limits(attempt)), attempt
+            found = agreement.compare(model, served, inputs, limits)
+            agreement.compare_styles_and_labels(model, served, inputs, limits, metadata)
+            return found, attempt
         except ExportError as error:
             disagreement = error
     assert disagreement is not None

@@ -4,12 +4,12 @@ import abc
 import dataclasses
 import math
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from keras_a2i.errors import UsageError
+from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.models.model_file import ModelMetadata
 
 if TYPE_CHECKING:
@@ -17,6 +17,70 @@ if TYPE_CHECKING:
 
 PredictFn = Callable[[np.ndarray], np.ndarray]
 """A function from float32 inputs (batch, n_inputs) to float32 images (batch, size, size, channels) in [-1, 1]."""
+IMAGE, STYLE, LOGITS = "image", "style", "logits"
+"""Names of an export's output, its second input if it has a style, and its second output if it classifies."""
+ENCODE, GENERATE, LATENT = "encode", "generate", "latent"
+"""Names of the signatures from an input to a latent vector and from it to an image, and of the vector."""
+
+
+class ServedModel:
+    """An export that was loaded: a function from inputs, and a style where it accepts one, to images.
+
+    Args:
+        run: computes float32 arrays by the names of its outputs from float32 arrays by the names of its inputs, for any
+            batch.
+        metadata: of the export.
+        inputs, outputs: names of the inputs that it accepts, and of the outputs that it returns.
+        encode_fn: inputs to latent vectors (batch, latent_dim); None if it doesn't give them.
+        decode_fn: latent vectors to images.
+
+    Attributes:
+        has_style: whether it accepts a style, which files of older versions don't.
+        has_logits: whether it returns the logits of labels.
+
+    Raises:
+        ModelError: if the names aren't those of an export.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]],
+        metadata: ModelMetadata,
+        inputs: Collection[str],
+        outputs: Collection[str],
+        *,
+        encode_fn: PredictFn | None = None,
+        decode_fn: PredictFn | None = None,
+    ):
+        self.encode_fn, self.decode_fn = encode_fn, decode_fn
+        self._run, self._metadata = run, metadata
+        self.has_style, self.has_logits = STYLE in inputs, LOGITS in outputs
+        known = [metadata.input, STYLE] if metadata.style_units else [metadata.input]
+        if not {metadata.input} <= set(inputs) <= set(known) or IMAGE not in outputs:
+            raise ModelError(
+                f"An export must have the input {metadata.input}, a {STYLE} if its metadata state one, and the output "
+                f"{IMAGE}. Received: {', '.join(inputs)} and {', '.join(outputs)}"
+            )
+
+    def __call__(self, inputs: np.ndarray, styles: np.ndarray | None = None) -> np.ndarray:
+        """Generates images, float32 (batch, size, size, channels) in [-1, 1].
+
+        Args:
+            inputs: float32 (batch, n_inputs).
+            styles: float32 (batch, style_units), for a model with `has_style`; None is zeros, the usual image.
+        """
+        return self._outputs(inputs, styles)[IMAGE]
+
+    def classify(self, inputs: np.ndarray) -> np.ndarray:
+        """Returns the logits of the labels, float32 (batch, n_labels), of a model with `has_logits`."""
+        return self._outputs(inputs)[LOGITS]
+
+    def _outputs(self, inputs: np.ndarray, styles: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        values = {self._metadata.input: inputs}
+        if self.has_style:
+            zeros = np.zeros((len(inputs), self._metadata.style_units), np.float32)
+            values[STYLE] = zeros if styles is None else styles
+        return self._run(values)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,7 +169,7 @@ class Format(abc.ABC):
         """Whether a path looks like this format, judged by its name and kind alone."""
 
     @abc.abstractmethod
-    def load(self, path: pathlib.Path) -> tuple[PredictFn, ModelMetadata]:
+    def load(self, path: pathlib.Path) -> tuple[ServedModel, ModelMetadata]:
         """Loads what `write` wrote.
 
         Raises:

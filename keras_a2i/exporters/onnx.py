@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_a2i.errors import ExportError, MissingPackageError, ModelError
-from keras_a2i.exporters.formats import Format, Limits, NoOptions, PredictFn, register
+from keras_a2i.exporters.formats import IMAGE, STYLE, Format, Limits, NoOptions, ServedModel, register
 from keras_a2i.exporters.quiet import quiet
 from keras_a2i.models.model_file import METADATA_NAME, ModelMetadata, default_metadata
 
@@ -18,7 +18,10 @@ OPSET = 17
 
 @register
 class OnnxFormat(Format):
-    """An ONNX file with the input "features" or "waveform" and the output "image"."""
+    """An ONNX file with the input "features" or "waveform" and the output "image".
+
+    A model with a style has the input "style" (batch, style_units), too; one that classifies the output "logits".
+    """
 
     id = "onnx"
     title = "ONNX"
@@ -46,26 +49,36 @@ class OnnxFormat(Format):
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
         from keras_a2i.exporters.depth_to_space import to_depth_to_space
+        from keras_a2i.exporters.serving_model import to_serving
 
-        light = to_depth_to_space(model)
-        serve = tf.function(
-            lambda inputs: tf.cast(light(inputs, training=False), tf.float32),
-            input_signature=[tf.TensorSpec((None, metadata.n_inputs), tf.float32, name=metadata.input)],
-        )
+        light = to_serving(to_depth_to_space(model), len(metadata.labels))
+        names = [metadata.input, STYLE][: len(light.inputs)]
+        outputs = list(light.output)
+        specs = [
+            tf.TensorSpec((None, each.shape[1]), tf.float32, name=name)
+            for each, name in zip(light.inputs, names, strict=True)
+        ]
+
+        @tf.function(input_signature=specs, autograph=False)
+        def serve(*inputs):
+            found = light(list(inputs), training=False)
+            return [tf.cast(found[name], tf.float32) for name in outputs]
+
         try:
             with quiet():
                 frozen = convert_variables_to_constants_v2(serve.get_concrete_function())
                 proto, _ = tf2onnx.convert.from_graph_def(
                     frozen.graph.as_graph_def(),
-                    input_names=[frozen.inputs[0].name],
-                    output_names=[frozen.outputs[0].name],
+                    input_names=[tensor.name for tensor in frozen.inputs],
+                    output_names=[tensor.name for tensor in frozen.outputs],
                     opset=OPSET,
                 )
                 # The converter doesn't notice operators that ONNX lacks, and neither does the checker.
                 foreign = {node.op_type for node in proto.graph.node if not onnx.defs.has(node.op_type, node.domain)}
                 if foreign:
                     raise ExportError(_foreign_message(foreign, metadata))
-                _rename(proto.graph, {frozen.inputs[0].name: metadata.input, frozen.outputs[0].name: "image"})
+                tensors = [tensor.name for tensor in (*frozen.inputs, *frozen.outputs)]
+                _rename(proto.graph, dict(zip(tensors, [*names, *outputs], strict=True)))
                 onnx.helper.set_model_props(proto, {METADATA_NAME: metadata.to_json()})
                 onnx.checker.check_model(proto)
         except ExportError:
@@ -81,7 +94,7 @@ class OnnxFormat(Format):
         """Whether a path is a file that ends in .onnx."""
         return path.suffix.lower() == self.suffix and path.is_file()
 
-    def load(self, path: pathlib.Path, threads: int = 1) -> tuple[PredictFn, ModelMetadata]:
+    def load(self, path: pathlib.Path, threads: int = 1) -> tuple[ServedModel, ModelMetadata]:
         """Loads a file for CPU cores; one without metadata counts as accepting features."""
         try:
             import onnxruntime
@@ -99,16 +112,17 @@ class OnnxFormat(Format):
         held = session.get_modelmeta().custom_metadata_map.get(METADATA_NAME)
         metadata = ModelMetadata.from_json(held) if held else None
         name = metadata.input if metadata else "features"
-        if list(inputs) != [name] or "image" not in outputs:
+        if name not in inputs or IMAGE not in outputs:
             raise ModelError(
                 f"{path.name} must have the input {name} and the output image. "
                 f"Received: {', '.join(inputs)} and {', '.join(outputs)}"
             )
+        metadata = metadata or default_metadata(tuple(inputs[name]), tuple(outputs[IMAGE]))
 
-        def predict(values: np.ndarray) -> np.ndarray:
-            return session.run(["image"], {name: values})[0]
+        def run(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return dict(zip(outputs, session.run(list(outputs), values), strict=True))
 
-        return predict, metadata or default_metadata(tuple(inputs[name]), tuple(outputs["image"]))
+        return ServedModel(run, metadata, inputs, outputs), metadata
 
     def is_export(self, path: pathlib.Path) -> bool:
         """Whether a file ends in .onnx and holds the metadata of an export."""

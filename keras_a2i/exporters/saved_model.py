@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_a2i.errors import ModelError
-from keras_a2i.exporters.formats import Format, Limits, NoOptions, PredictFn, register
+from keras_a2i.exporters.formats import IMAGE, STYLE, Format, Limits, NoOptions, ServedModel, register
 from keras_a2i.exporters.quiet import quiet
 from keras_a2i.models.model_file import METADATA_NAME, ModelMetadata, default_metadata, embed_metadata, read_metadata
 
@@ -19,7 +19,10 @@ _CONTENT = {"saved_model.pb", "fingerprint.pb", METADATA_NAME, "variables", "ass
 
 @register
 class SavedModelFormat(Format):
-    """A SavedModel folder with the signature "serving_default": "features" or "waveform" to "image"."""
+    """A SavedModel folder with the signature "serving_default": "features" or "waveform" to "image".
+
+    A model with a style accepts a "style" (batch, style_units), too; one that classifies returns "logits".
+    """
 
     id = "saved-model"
     title = "SavedModel"
@@ -41,9 +44,16 @@ class SavedModelFormat(Format):
         """Writes the folder, its metadata in a file inside."""
         import tensorflow as tf
 
-        @tf.function(input_signature=[tf.TensorSpec((None, metadata.n_inputs), tf.float32, name=metadata.input)])
-        def serve(inputs):
-            return {"image": tf.cast(model(inputs, training=False), tf.float32)}
+        from keras_a2i.exporters.serving_model import to_serving
+
+        serving = to_serving(model, len(metadata.labels))
+        specs = [tf.TensorSpec((None, metadata.n_inputs), tf.float32, name=metadata.input)]
+        specs += [tf.TensorSpec((None, each.shape[1]), tf.float32, name=STYLE) for each in serving.inputs[1:]]
+
+        @tf.function(input_signature=specs, autograph=False)
+        def serve(*inputs):
+            outputs = serving(list(inputs), training=False)
+            return {name: tf.cast(values, tf.float32) for name, values in outputs.items()}
 
         module = tf.Module()
         module.weights = [variable.value for variable in model.variables]
@@ -56,7 +66,7 @@ class SavedModelFormat(Format):
         """Whether a folder holds a saved_model.pb."""
         return (path / "saved_model.pb").is_file()
 
-    def load(self, path: pathlib.Path) -> tuple[PredictFn, ModelMetadata]:
+    def load(self, path: pathlib.Path) -> tuple[ServedModel, ModelMetadata]:
         """Loads a folder by TensorFlow; one without metadata counts as accepting features."""
         import tensorflow as tf
 
@@ -66,15 +76,18 @@ class SavedModelFormat(Format):
             # The loaded object must outlive its signature.
             loaded = tf.saved_model.load(path)
             signature = loaded.signatures[SIGNATURE]
-            inputs = signature.structured_input_signature[1][name].shape
-            outputs = signature.structured_outputs["image"].shape
+            inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
+            shapes = inputs[name].shape, outputs[IMAGE].shape
         except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
             raise ModelError(f"{path.name} isn't a SavedModel with the signature {name} -> image: {error}") from error
 
-        def predict(values: np.ndarray, _keep: Any = loaded) -> np.ndarray:
-            return signature(**{name: tf.constant(values)})["image"].numpy()
+        metadata = metadata or default_metadata(*shapes)
 
-        return predict, metadata or default_metadata(inputs, outputs)
+        def run(values: dict[str, np.ndarray], _keep: Any = loaded) -> dict[str, np.ndarray]:
+            found = signature(**{key: tf.constant(array) for key, array in values.items()})
+            return {key: array.numpy() for key, array in found.items()}
+
+        return ServedModel(run, metadata, inputs, outputs), metadata
 
     def is_export(self, path: pathlib.Path) -> bool:
         """Whether a folder holds an exported SavedModel and nothing else."""

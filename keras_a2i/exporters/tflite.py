@@ -4,19 +4,32 @@ import contextlib
 import dataclasses
 import pathlib
 import re
+import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_a2i.errors import ExportError, MissingPackageError, ModelError, UsageError
-from keras_a2i.exporters.formats import Format, Limits, PredictFn, option, register
+from keras_a2i.exporters.formats import (
+    ENCODE,
+    GENERATE,
+    IMAGE,
+    LATENT,
+    LOGITS,
+    STYLE,
+    Format,
+    Limits,
+    ServedModel,
+    option,
+    register,
+)
 from keras_a2i.exporters.quiet import quiet
 from keras_a2i.models.model_file import ModelMetadata, default_metadata, embed_metadata, read_metadata
+from keras_a2i.models.styles import draw_styles
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
 SIGNATURE = "serving_default"
 MAX_FLOAT_LAYERS = 4
@@ -35,6 +48,8 @@ class TFLiteOptions:
         integer_io: with "int8": int8 images, int8 features and int16 audio samples in place of float32.
         float_layers: with "int8": number of kernels at the end that stay in float32, with everything after them; None
             is the smallest number from 0 to 4 with which the file agrees with the Keras model.
+        latents: add the signatures "encode", from an input to its latent vector, and "generate", from that to its
+            image. The weights are stored once. Not with "int8".
     """
 
     quantize: str = option(
@@ -44,13 +59,19 @@ class TFLiteOptions:
     float_layers: int | None = option(
         None, "With int8: number of last kernels that stay in float32 (default: as few as agree with the Keras model)."
     )
+    latents: bool = option(
+        False,
+        "Add the signatures encode (input to latent vector) and generate (that to an image). Not with int8.",
+    )
 
 
 @register
 class TFLiteFormat(Format):
     """A TFLite file of built-in operators with the signature "serving_default".
 
-    It accepts one "features" or "waveform" (1, n_inputs) and returns one "image" (1, size, size, channels).
+    It accepts one "features" or "waveform" (1, n_inputs) and returns one "image" (1, size, size, channels). A model
+    with a style accepts one as "style" (1, style_units), zeros for the usual image; a model that classifies returns
+    label "logits" (1, n_labels).
     """
 
     id = "tflite"
@@ -69,6 +90,11 @@ class TFLiteFormat(Format):
                 )
         if options.float_layers is not None and options.float_layers < 0:
             raise UsageError(f"float_layers must be 0 or more. Received: float_layers={options.float_layers}")
+        if options.latents and options.quantize == "int8":
+            raise UsageError(
+                "latents must be left out with quantize='int8', which is calibrated on whole models. Received: "
+                "latents=True. Use quantize='float16'"
+            )
 
     def needs_calibration(self, options: TFLiteOptions) -> bool:
         """With int8."""
@@ -109,29 +135,37 @@ class TFLiteFormat(Format):
         """Whether a path is a file that ends in .tflite."""
         return path.suffix.lower() == self.suffix and path.is_file()
 
-    def load(self, path: pathlib.Path, threads: int = 1) -> tuple[PredictFn, ModelMetadata]:
+    def load(self, path: pathlib.Path, threads: int = 1) -> tuple[ServedModel, ModelMetadata]:
         """Loads a file by LiteRT, without TensorFlow; integer inputs and outputs are converted from and to float32."""
         metadata = read_metadata(path)
         name = metadata.input if metadata else "features"
         try:
-            runner = make_interpreter(path, threads).get_signature_runner(SIGNATURE)
-            inputs, outputs = runner.get_input_details()[name], runner.get_output_details()["image"]
+            interpreter = make_interpreter(path, threads)
+            runner = interpreter.get_signature_runner(SIGNATURE)
+            inputs, outputs = runner.get_input_details(), runner.get_output_details()
+            shapes, dtype = (tuple(inputs[name]["shape"]), tuple(outputs[IMAGE]["shape"])), inputs[name]["dtype"]
         except (ValueError, RuntimeError, KeyError) as error:
             raise ModelError(f"{path.name} isn't a TFLite model with the signature {name} -> image: {error}") from error
-        metadata = metadata or default_metadata(tuple(inputs["shape"]), tuple(outputs["shape"]))
+        metadata = metadata or default_metadata(*shapes)
         scales = metadata.quantization
 
-        def predict(values: np.ndarray) -> np.ndarray:
+        def run(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             if "input" in scales:
-                values = to_integers(values, *scales["input"], inputs["dtype"])
-            # The runner reuses its output buffer.
-            images = np.concatenate([runner(**{name: row[None]})["image"].copy() for row in values])
+                values = values | {name: to_integers(values[name], *scales["input"], dtype)}
+            results = _by_row(runner, values)
             if "output" in scales:
                 scale, zero = scales["output"]
-                images = (images.astype(np.float32) - zero) * np.float32(scale)
-            return images
+                results[IMAGE] = (results[IMAGE].astype(np.float32) - zero) * np.float32(scale)
+            return results
 
-        return predict, metadata
+        halves = {}
+        if {ENCODE, GENERATE} <= set(interpreter.get_signature_list()):
+            encoder, generator = (interpreter.get_signature_runner(key) for key in (ENCODE, GENERATE))
+            halves = {
+                "encode_fn": lambda values: _by_row(encoder, {name: values})[LATENT],
+                "decode_fn": lambda latents: _by_row(generator, {LATENT: latents})[IMAGE],
+            }
+        return ServedModel(run, metadata, inputs, outputs, **halves), metadata
 
     def is_export(self, path: pathlib.Path) -> bool:
         """Whether a file is a TFLite model, whatever its name."""
@@ -165,26 +199,20 @@ def convert(
     Raises:
         ExportError: if the model can't be expressed in built-in operators.
     """
-    import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 
     from keras_a2i.exporters.depth_to_space import to_depth_to_space
+    from keras_a2i.exporters.serving_model import find_style_units
 
     scales: dict[str, tuple[float, int]] = {}
     if options.integer_io:
         assert calibration is not None
         largest = _INT16_SCALE if metadata.input == "waveform" else float(np.abs(calibration).max()) / 127
         scales = {"input": (largest, 0), "output": (_IMAGE_SCALE, 0)}
-    light = to_depth_to_space(model)
-    with _unrolled(light) if options.quantize == "int8" else contextlib.nullcontext():
-        module, function = _trace(light, metadata, scales)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if options.quantize == "float16":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
     try:
-        with quiet():
+        # Models of several signatures are read from the folder while they are converted.
+        with quiet(), tempfile.TemporaryDirectory(prefix="keras-a2i-") as folder:
+            converter = _make_converter(to_depth_to_space(model), metadata, options, scales, folder)
             content = converter.convert()
             if options.quantize == "int8":
                 assert calibration is not None
@@ -195,7 +223,8 @@ def convert(
                     )
                 if scales:
                     calibration = to_integers(calibration, *scales["input"], _input_dtype(metadata, scales))
-                content = _quantize(converter, content, model, calibration, options.float_layers or 0)
+                rows = _calibration_rows(calibration, metadata, find_style_units(model))
+                content = _quantize(converter, content, model, rows, options.float_layers or 0)
     except ExportError:
         raise
     except (ConverterError, RuntimeError, ValueError) as error:
@@ -263,42 +292,97 @@ def _input_dtype(metadata: ModelMetadata, scales: dict[str, tuple[float, int]]) 
     return np.int16 if metadata.input == "waveform" else np.int8
 
 
+def _by_row(runner: Any, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Runs a signature on every row of its inputs, and returns its outputs in one batch."""
+    rows = []
+    for i in range(len(next(iter(values.values())))):
+        found = runner(**{name: array[i : i + 1] for name, array in values.items()})
+        # The runner reuses its output buffers.
+        rows.append({name: array.copy() for name, array in found.items()})
+    return {name: np.concatenate([row[name] for row in rows]) for name in runner.get_output_details()}
+
+
+def _make_converter(
+    model: "keras.Model",
+    metadata: ModelMetadata,
+    options: TFLiteOptions,
+    scales: dict[str, tuple[float, int]],
+    folder: str,
+) -> Any:
+    import tensorflow as tf
+
+    from keras_a2i.exporters.serving_model import to_halves, to_serving
+
+    serving = to_serving(model, len(metadata.labels))
+    dtype, module = tf.as_dtype(_input_dtype(metadata, scales)), tf.Module()
+    with _unrolled(serving) if options.quantize == "int8" else contextlib.nullcontext():
+        module.whole = _trace(serving, [metadata.input, STYLE][: len(serving.inputs)], dtype, scales)
+    if options.latents:
+        halves = to_halves(model)
+        module.encode = _trace(halves[ENCODE], [metadata.input])
+        module.generate = _trace(halves[GENERATE], [LATENT])
+        # No attribute may be named serve: the converter would take it for the only signature.
+        signatures = {SIGNATURE: module.whole, ENCODE: module.encode, GENERATE: module.generate}
+        tf.saved_model.save(module, folder, signatures=signatures)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
+    else:
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([module.whole.get_concrete_function()], module)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if options.quantize == "float16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+    return converter
+
+
 def _trace(
-    model: "keras.Model", metadata: ModelMetadata, scales: dict[str, tuple[float, int]]
-) -> "tuple[tf.Module, Any]":
+    model: "keras.Model", names: list[str], dtype: Any = "float32", scales: dict[str, tuple[float, int]] | None = None
+) -> Any:
+    """Returns a model of single inputs as a function of TensorFlow; `dtype` is that of the first input."""
     import tensorflow as tf
 
     # Weights as constants: the converter leaves Keras 3's variables unread otherwise, and images come out as NaN.
     trainable = [variable.numpy() for variable in model.trainable_variables]
     others = [variable.numpy() for variable in model.non_trainable_variables]
-    dtype = tf.as_dtype(_input_dtype(metadata, scales))
+    dtypes = [dtype, tf.float32]
+    specs = [tf.TensorSpec((1, each.shape[1]), dtypes[i], name=names[i]) for i, each in enumerate(model.inputs)]
 
-    @tf.function(input_signature=[tf.TensorSpec((1, metadata.n_inputs), dtype, name=metadata.input)])
-    def serve(inputs):
+    @tf.function(input_signature=specs, autograph=False)
+    def serve(first, *style):
         if scales:
-            inputs = tf.cast(inputs, tf.float32) * scales["input"][0]
-        image, _ = model.stateless_call(
+            first = tf.cast(first, tf.float32) * scales["input"][0]
+        outputs, _ = model.stateless_call(
             [tf.constant(value) for value in trainable],
             [tf.constant(value) for value in others],
-            inputs,
+            [first, *style],
             training=False,
         )
-        image = tf.cast(image, tf.float32)
-        return {"image": tf.cast(tf.round(image / scales["output"][0]), tf.int8) if scales else image}
+        outputs = {name: tf.cast(values, tf.float32) for name, values in outputs.items()}
+        if scales:
+            outputs[IMAGE] = tf.cast(tf.round(outputs[IMAGE] / scales["output"][0]), tf.int8)
+        return outputs
 
-    module = tf.Module()
-    module.serve = serve
-    return module, serve.get_concrete_function()
+    return serve
+
+
+def _calibration_rows(
+    calibration: np.ndarray, metadata: ModelMetadata, style_units: int
+) -> list[dict[str, np.ndarray]]:
+    """Returns the inputs of single calls by name; every other one of a model with a style has a drawn style."""
+    if not style_units:
+        return [{metadata.input: row[None]} for row in calibration]
+    styles = draw_styles(style_units, len(calibration), 1.0, 0)
+    styles[::2] = 0
+    return [{metadata.input: row[None], STYLE: style[None]} for row, style in zip(calibration, styles, strict=True)]
 
 
 def _quantize(
-    converter: Any, content: bytes, model: "keras.Model", calibration: np.ndarray, float_layers: int
+    converter: Any, content: bytes, model: "keras.Model", rows: list[dict[str, np.ndarray]], float_layers: int
 ) -> bytes:
     """Returns the int8 form of a converted model; `content` is its float32 form."""
     import tensorflow as tf
 
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([row[None]] for row in calibration)
+    converter.representative_dataset = lambda: iter(rows)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, *converter.target_spec.supported_ops]
     # The converter itself quantises everything or nothing; the debugger's quantiser accepts a list of exceptions.
     debugger = tf.lite.experimental.QuantizationDebugger(
@@ -312,8 +396,8 @@ def _quantize(
 
 
 def _float_nodes(content: bytes, model: "keras.Model", float_layers: int) -> list[str]:
-    """Names the results that stay in float32: all before the first kernel, those of layer normalisations and of the
-    layers that prepare mel frames, and all from one of the last kernels on.
+    """Names the results that stay in float32: all before the first kernel, those of layer normalisations, of the
+    layers that prepare mel frames and of logits, and all from one of the last kernels on.
 
     Spectral power spans about ten orders of magnitude and the squares of a normalisation three; int8 covers two.
     """
@@ -324,7 +408,7 @@ def _float_nodes(content: bytes, model: "keras.Model", float_layers: int) -> lis
     layers = list(_leaf_layers(model))
     kernels = [layer.name for layer in layers if getattr(layer, "kernel", None) is not None]
     wide = (keras.layers.LayerNormalization, TimeAlign, CepstralNormalization)
-    norms = [layer.name for layer in layers if isinstance(layer, wide)]
+    norms = [LOGITS, *(layer.name for layer in layers if isinstance(layer, wide))]
     interpreter = make_interpreter(content)
     names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
     results = [names[index] for op in interpreter._get_ops_details() for index in op["outputs"] if index in names]

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_a2i.errors import ModelError, UsageError
-from keras_a2i.exporters.formats import FORMATS, Format, Limits, PredictFn, option, register
+from keras_a2i.exporters.formats import FORMATS, Format, Limits, ServedModel, option, register
 from keras_a2i.exporters.tflite import TFLiteFormat, TFLiteOptions
 from keras_a2i.media.json_file import write_json
+from keras_a2i.models.label_calibration import LabelCalibration
 from keras_a2i.models.model_file import ModelMetadata, read_metadata
 
 if TYPE_CHECKING:
@@ -69,11 +70,15 @@ class WebFormat(Format):
         self._tflite = TFLiteFormat()
 
     def check(self, options: WebOptions) -> None:
-        """Refuses integer inputs and outputs, and a runtime that isn't the expected one."""
+        """Refuses integer inputs and outputs, latent vectors, and a runtime that isn't the expected one."""
         if options.integer_io:
             raise UsageError(
                 "integer_io must be left out with format='web': the page computes with float32. Received: "
                 "integer_io=True"
+            )
+        if options.latents:
+            raise UsageError(
+                "latents must be left out with format='web': the page uses no latent vectors. Received: latents=True"
             )
         self._tflite.check(options)
         check_runtime(options.runtime)
@@ -107,7 +112,7 @@ class WebFormat(Format):
         """Whether a folder holds a page: its description and its model."""
         return all((path / name).is_file() for name in ("index.html", DESCRIPTION, MODEL_FILE))
 
-    def load(self, path: pathlib.Path, threads: int = 1) -> tuple[PredictFn, ModelMetadata]:
+    def load(self, path: pathlib.Path, threads: int = 1) -> tuple[ServedModel, ModelMetadata]:
         """Loads the folder's `.tflite` file by LiteRT, without TensorFlow."""
         return self._tflite.load(path / MODEL_FILE, threads)
 
@@ -154,6 +159,8 @@ def write_page(folder: pathlib.Path, metadata: ModelMetadata, runtime: str | pat
             "image_size": metadata.image.size,
             "channels": metadata.image.channels,
             "labels": list(metadata.labels),
+            "style_units": metadata.style_units,
+            "calibration": dataclasses.asdict(metadata.calibration or LabelCalibration()),
             "license": metadata.license,
             "runtime": f"{RUNTIME} {RUNTIME_VERSION} (Apache-2.0)",
         },

@@ -58,6 +58,13 @@ class LabelPrototypes(keras.layers.Layer):
             name="prototypes",
         )
 
+    def label_logits(self, vector: Any) -> Any:
+        """Returns the logits of the labels for the argument of a call, float32 (batch, n_labels).
+
+        They are the mean over the ensemble, whose softmax is the geometric mean of the members' probabilities.
+        """
+        return ops.mean(ops.cast(self.head(vector[:, : self.head.n_inputs]), "float32"), axis=1)
+
     def call(self, vector: Any) -> Any:
         n = self.head.n_inputs
         logits = ops.cast(ops.stop_gradient(self.head(vector[:, :n])), "float32")

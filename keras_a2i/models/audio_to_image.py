@@ -13,10 +13,11 @@ from keras import layers
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.layers import LabelHead, LabelPrototypes, LatentPad
+from keras_a2i.models.classifier import can_classify, classify
 from keras_a2i.models.encoder import INPUT_KINDS, Encoder
 from keras_a2i.models.generator import Generator
 from keras_a2i.models.label_calibration import LabelCalibration
-from keras_a2i.models.label_prediction import LabelPrediction, can_classify, classify, predict_from_logits
+from keras_a2i.models.label_prediction import LabelPrediction, predict_from_logits
 from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
 from keras_a2i.models.prediction import predict_batch
 from keras_a2i.models.preset_path import find_preset

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_a2i.errors import UsageError
+from keras_a2i.layers.exemplar_attention import LABEL_SCALE
 from keras_a2i.models.untracked import Untracked
 from keras_a2i.objectives.objective import Objective, TrainState, register_objective
 
@@ -49,7 +50,7 @@ class ExemplarMatching(Objective):
     def __init__(
         self,
         weight: float = 1.0,
-        scale: float = 10.0,
+        scale: float = LABEL_SCALE,
         temperature: float = 0.1,
         by_label: bool = False,
         mixture: float = 0.5,

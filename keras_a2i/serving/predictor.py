@@ -1,16 +1,16 @@
-"""One interface to a model of any format: audio or features in, images or latent vectors out."""
+"""One interface to a model of any format: audio or features in, images, labels or latent vectors out."""
 
-import dataclasses
 import functools
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_a2i.errors import MissingPackageError, ModelError, UsageError
-from keras_a2i.exporters.formats import FORMATS, PredictFn
+from keras_a2i.exporters.formats import FORMATS, PredictFn, ServedModel
+from keras_a2i.models.label_prediction import LabelPrediction, predict_from_logits
 from keras_a2i.models.model_file import ModelMetadata, check_fit, default_metadata, load_model
 from keras_a2i.models.prediction import predict_batch
 from keras_a2i.models.shipped import find_model, shipped_models
@@ -19,8 +19,6 @@ from keras_a2i.serving.model_inputs import BATCH, check_inputs, stream_inputs
 
 if TYPE_CHECKING:
     import keras
-
-    from keras_a2i.models.label_prediction import LabelPrediction
 
 
 class Predictor:
@@ -31,6 +29,9 @@ class Predictor:
         metadata: the model's configurations.
         encode_fn: inputs to latent vectors (batch, latent_dim); None if the model doesn't give them.
         decode_fn: latent vectors to images.
+        style_fn: inputs and styles (batch, style_units) to images, of a model with a style that doesn't give latent
+            vectors.
+        classify_fn: inputs to the logits of labels (batch, n_labels); None if the model doesn't classify.
         model: the Keras model behind it, or None.
 
     Attributes:
@@ -45,10 +46,14 @@ class Predictor:
         *,
         encode_fn: PredictFn | None = None,
         decode_fn: PredictFn | None = None,
+        style_fn: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+        classify_fn: PredictFn | None = None,
         model: "keras.Model | None" = None,
     ):
         self._predict_fn, self._encode_fn = _finite(predict_fn), encode_fn
         self._decode_fn = None if decode_fn is None else _finite(decode_fn)
+        self._style_fn = None if style_fn is None else _finite(style_fn)
+        self._classify_fn = classify_fn
         self.metadata, self.model = metadata, model
 
     def predict(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
@@ -90,19 +95,18 @@ class Predictor:
         Raises:
             UsageError: if the inputs have another length or aren't finite, or the model accepts no styles.
         """
-        if styles is not None:
-            return self.decode(self.encode(inputs), styles)
-        return self._in_batches(self._predict_fn, check_inputs(inputs, self.metadata), self.metadata.image.shape)
+        inputs, shape = check_inputs(inputs, self.metadata), self.metadata.image.shape
+        if styles is None:
+            return self._in_batches(self._predict_fn, inputs, shape)
+        self.check_sampling(1, 1.0)
+        batches = (slice(i, i + BATCH) for i in range(0, len(inputs), BATCH))
+        return self._join((self._styled(inputs[rows], styles[rows]) for rows in batches), shape)
 
     @property
     def can_encode(self) -> bool:
-        """Whether the model gives latent vectors: a run folder, a `.keras` file or an `AudioToImage` does."""
+        """Whether the model gives latent vectors: a run folder, a `.keras` file, an `AudioToImage` or a `.tflite` file
+        that was exported with `latents` does."""
         return self._encode_fn is not None and self._decode_fn is not None
-
-    @property
-    def accepts_styles(self) -> bool:
-        """Whether `predict_inputs` accepts styles: of a model that has one and gives latent vectors."""
-        return self.metadata.style_units > 0 and self.can_encode
 
     def encode(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
         """Computes the latent vector of each clip of audio or of each input.
@@ -164,47 +168,71 @@ class Predictor:
             float32 (n_clips, n, size, size, channels) in [-1, 1].
 
         Raises:
-            UsageError: as `encode`, or if the model has no style or an argument is out of range.
+            UsageError: as `predict`, if the model has no style or an argument is out of range, or if a file of an
+                older version doesn't accept styles.
             SourceError: if a file can't be read.
         """
+        self.check_sampling(n, temperature)
         styles = draw_styles(self.metadata.style_units, n, temperature, seed)
-        latents = self.encode(audio, sample_rate)
-        return np.stack([self.decode(latents, style) for style in styles], axis=1)
+        if self._style_fn is None:
+            latents = self.encode(audio, sample_rate)
+            return np.stack([self.decode(latents, style) for style in styles], axis=1)
+        inputs = self._join(self.stream_inputs(audio, sample_rate), (self.metadata.n_inputs,))
+        return np.stack([self.predict_inputs(inputs, np.tile(style, (len(inputs), 1))) for style in styles], axis=1)
 
-    def predict_labels(
-        self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None
-    ) -> "LabelPrediction":
+    @property
+    def can_sample(self) -> bool:
+        """Whether the model has a style, and accepts others than the usual one."""
+        return self.metadata.style_units > 0 and (self.can_encode or self._style_fn is not None)
+
+    def check_sampling(self, n: int, temperature: float) -> None:
+        """Raises a UsageError unless `sample` accepts these arguments."""
+        check_sampling(self.metadata.style_units, n, temperature)
+        if not self.can_sample:
+            raise UsageError(
+                "samples need a run folder, a .keras file or an export with the input style. Received: a model with a "
+                "style that doesn't accept one. Export it again"
+            )
+
+    @property
+    def can_classify(self) -> bool:
+        """Whether the model tells labels apart."""
+        return self._classify_fn is not None
+
+    def predict_labels(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> LabelPrediction:
         """Predicts the label of each clip of audio or each input, as `AudioToImage.predict_labels`.
 
         Args:
             audio, sample_rate: as for `predict`.
 
         Returns:
-            Probabilities (n, n_labels) and `answers`, a label or "unknown" for each clip.
+            Probabilities (n, n_labels) and `answers`, a label or "unknown" for each clip, by the model's calibration.
 
         Raises:
-            UsageError: as `predict`, or if the model isn't an `AudioToImage` that tells labels apart.
+            UsageError: as `predict`, or if the model doesn't tell labels apart.
             SourceError: if a file can't be read.
         """
-        model = self.model
-        if model is None or not hasattr(model, "predict_labels"):
+        if self._classify_fn is None:
             raise UsageError(
-                "Labels need a model that tells them apart: a run folder or a .keras file of a recipe such as words or "
-                "words-exemplars. Received: a model of another format or another class"
+                "Labels need a model that tells them apart, such as the recipes words and words-exemplars train. "
+                "Received: another. Export it again if it is a file of an older version"
             )
-        inputs = self._join(self.stream_inputs(audio, sample_rate), (self.metadata.n_inputs,))
-        prediction = model.predict_labels(inputs)
-        return dataclasses.replace(prediction, labels=self.metadata.labels or prediction.labels)
+        batches = map(self._classify_fn, self.stream_inputs(audio, sample_rate))
+        logits = self._join(batches, (len(self.metadata.labels),))
+        labels = self.metadata.labels or tuple(str(i) for i in range(logits.shape[1]))
+        return predict_from_logits(logits, labels, self.metadata.calibration)
 
-    def check_sampling(self, n: int, temperature: float) -> None:
-        """Raises a UsageError unless `sample` accepts these arguments."""
-        check_sampling(self.metadata.style_units, n, temperature)
+    def _styled(self, inputs: np.ndarray, styles: np.ndarray) -> np.ndarray:
+        if self._style_fn is not None:
+            return self._style_fn(inputs, np.asarray(styles, np.float32))
+        encode_fn, _ = self._parts()
+        return self.decode(encode_fn(inputs), styles)
 
     def _parts(self) -> tuple[PredictFn, PredictFn]:
         if self._encode_fn is None or self._decode_fn is None:
             raise UsageError(
-                "Latent vectors and samples need a model with an encoder and a generator: a run folder, a .keras file "
-                "of this library or an AudioToImage. Received: a model of another format or without them"
+                "Latent vectors need a model with an encoder and a generator: a run folder, a .keras file of this "
+                "library, an AudioToImage, or a .tflite file that was exported with latents=True. Received: another"
             )
         return self._encode_fn, self._decode_fn
 
@@ -218,11 +246,11 @@ class Predictor:
         return np.concatenate(parts) if parts else np.zeros((0, *shape), np.float32)
 
 
-def _finite(predict_fn: PredictFn) -> PredictFn:
+def _finite(predict_fn: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     """Raises a ModelError where a model generates NaN, which would be drawn as black."""
 
-    def predict(inputs: np.ndarray) -> np.ndarray:
-        images = predict_fn(inputs)
+    def predict(*inputs: np.ndarray) -> np.ndarray:
+        images = predict_fn(*inputs)
         if not np.isfinite(images).all():
             raise ModelError(
                 "A model must generate finite images. Received: NaN or infinite pixels. Its weights may not be finite "
@@ -263,7 +291,7 @@ def load(path: str | pathlib.Path, *, input: str | None = None, sample_rate: int
     for format in FORMATS.values():
         if format.can_load(path):
             try:
-                return Predictor(*format.load(path))
+                return _from_export(*format.load(path))
             except ModuleNotFoundError as error:
                 raise _missing_tensorflow(error, path) from error
     if (path / "config.json").is_file():
@@ -324,6 +352,17 @@ def _infer_metadata(model: "keras.Model", input: str | None, sample_rate: int | 
     return default_metadata(*shapes, name, input=input, sample_rate=sample_rate)
 
 
+def _from_export(served: ServedModel, metadata: ModelMetadata) -> Predictor:
+    return Predictor(
+        served,
+        metadata,
+        encode_fn=served.encode_fn,
+        decode_fn=served.decode_fn,
+        style_fn=served if served.has_style else None,
+        classify_fn=served.classify if served.has_logits else None,
+    )
+
+
 def _from_keras(model: "keras.Model", metadata: ModelMetadata) -> Predictor:
     try:
         shapes = model.input_shape, model.output_shape
@@ -332,11 +371,14 @@ def _from_keras(model: "keras.Model", metadata: ModelMetadata) -> Predictor:
     else:
         check_fit(model.name, metadata, *shapes)
     encoder, generator = _split(model)
+    from keras_a2i.models.classifier import can_classify, classify
+
     return Predictor(
         _predict_fn(model),
         metadata,
         encode_fn=_predict_fn(encoder) if encoder is not None else None,
         decode_fn=_predict_fn(generator) if generator is not None else None,
+        classify_fn=functools.partial(classify, model) if can_classify(model) else None,
         model=model,
     )
 

@@ -9,8 +9,8 @@ from keras_a2i.errors import RecordsError, UsageError
 from keras_a2i.features.mfcc import mfcc
 from keras_a2i.media.audio_folder import read_folder_clips
 from keras_a2i.models.audio_to_image import AudioToImage
+from keras_a2i.models.classifier import can_classify, classify
 from keras_a2i.models.label_calibration import LabelCalibration, fit_calibration
-from keras_a2i.models.label_prediction import can_classify, classify
 from keras_a2i.models.model_file import load_model, save_model
 from keras_a2i.records.records import Records, as_records
 

@@ -80,13 +80,14 @@ def test_export_agrees_on_real_pairs_and_loads(run, exported, clips, input_, for
     mean = limits.mean if np.isfinite(limits.mean) else 1e-4
     assert found.dtype == np.float32 and np.abs(found - expected).mean() <= mean * 2
     assert not predictor.can_encode and predictor.model is None
-    with pytest.raises(UsageError, match="Latent vectors and samples need a model with an encoder and a generator"):
+    with pytest.raises(UsageError, match="Latent vectors need a model with an encoder and a generator"):
         predictor.encode(clips, 16_000)
 
 
 def test_tflite_of_waveforms_is_called_by_name_with_an_exact_front_end(run, exported, clips):
     path = exported("tflite", input="waveform").path
     runner = Interpreter(str(path)).get_signature_runner("serving_default")
+    assert set(runner.get_input_details()) == {"waveform"} and set(runner.get_output_details()) == {"image"}
     clip = clips[:1]
     np.testing.assert_allclose(runner(waveform=clip)["image"], _predict_clips(load(run), clip), atol=1e-4)
     assert "RFFT2D" in operators(path)

@@ -47,7 +47,7 @@ def test_export_writes_a_page_with_model_description_and_runtime(waveform_model,
     assert description["kind"] == "keras-a2i page" and description["model"] == "model.tflite"
     assert (description["samples"], description["sample_rate"]) == (800, 16_000)
     assert (description["image_size"], description["channels"]) == (16, 3)
-    assert description["labels"] == [] and description["license"] == "CC0-1.0"
+    assert description["labels"] == [] and description["style_units"] == 0 and description["license"] == "CC0-1.0"
     assert description["runtime"] == "@litertjs/core 2.5.3 (Apache-2.0)"
     for name in web.RUNTIME_FILES:
         assert (done.path / "runtime" / name).read_bytes() == (runtime / "wasm" / name).read_bytes()
@@ -167,7 +167,8 @@ def test_page_works_by_keyboard_and_names_its_controls(runtime, tmp_path):
     page = make_page(tmp_path / "page", runtime)
     html, style = (page / "index.html").read_text(), (page / "page.css").read_text()
     keys = re.findall(r'<button[^>]*aria-keyshortcuts="(\w+)"', html)
-    assert len(keys) == len(re.findall("<button", html)) == len(set(keys)) == 7
+    assert len(keys) == len(re.findall("<button", html)) == len(set(keys)) == 8
+    assert all(re.search(rf'<label>[^<]*<input id="{name}"', html) for name in ("seed", "temperature"))
     assert ":focus-visible" in style and "outline: none" not in style
     assert 'role="status"' in html and 'name="viewport"' in html and '<html lang="en">' in html
 

@@ -44,6 +44,20 @@ def test_codes_are_weighted_by_the_softmax_of_similarity_and_field(field_size):
     np.testing.assert_allclose(_call(layer, x), np.einsum("bhwk,khwc->bhwc", weights, codes), atol=1e-5)
 
 
+def test_probability_of_a_label_is_its_share_of_the_exemplars():
+    layer, codes = _attention(style_units=2)
+    assert not layer.has_labels(3)
+    layer.adapt(codes, np.array([2, 0, 2, 1, 0]))
+    assert layer.has_labels(3) and not layer.has_labels(2)
+    x = np.random.default_rng(1).standard_normal((3, 8)).astype(np.float32)
+    keys = ops.convert_to_numpy(layer.keys)
+    cosine = x[:, :6] @ keys / np.linalg.norm(x[:, :6], axis=1)[:, None] / np.linalg.norm(keys, axis=0)
+    shares = np.exp(10 * cosine) / np.exp(10 * cosine).sum(axis=1, keepdims=True)
+    expected = np.stack([shares[:, [1, 4]].sum(1), shares[:, 3], shares[:, [0, 2]].sum(1)], axis=1)
+    logits = ops.convert_to_numpy(layer.label_logits(x, 3))
+    np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), expected, atol=1e-5)
+
+
 def test_any_query_gives_values_between_those_of_the_exemplars():
     layer, codes = _attention(n=7, grid=8, sharpness=50.0, spread=0.1)
     queries = np.concatenate([1e3 * np.eye(6), np.zeros((1, 6)), np.full((1, 6), -7.0)])

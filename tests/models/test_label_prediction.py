@@ -9,8 +9,9 @@ import scipy.special
 
 from keras_a2i.errors import UsageError
 from keras_a2i.models import AudioToImage, DenseEncoder, ExemplarGenerator, TransposedGenerator, adapt_exemplars
+from keras_a2i.models.classifier import can_classify, classify
 from keras_a2i.models.label_calibration import LabelCalibration
-from keras_a2i.models.label_prediction import LabelPrediction, can_classify, classify
+from keras_a2i.models.label_prediction import LabelPrediction
 from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
 from keras_a2i.serving.predictor import as_predictor
 

@@ -169,7 +169,7 @@ def test_encode_and_sample_of_other_formats_are_refused(paths):
     features = np.zeros((1, 104), np.float32)
     for name in ("tflite", "saved-model"):
         with pytest.raises(
-            UsageError, match=r"Latent vectors and samples need a model with an encoder and a generator: a run folder"
+            UsageError, match=r"Latent vectors need a model with an encoder and a generator: a run folder"
         ):
             load(paths[name]).encode(features)
     with pytest.raises(UsageError, match=r"samples need a model with a style"):

@@ -9,8 +9,8 @@ from support.tone_source import ToneSource, build
 import keras_a2i as a2i
 from keras_a2i.errors import RecordsError, UsageError
 from keras_a2i.models import DenseEncoder, TransposedGenerator
+from keras_a2i.models.classifier import classify
 from keras_a2i.models.label_calibration import choose_threshold, evidence_of, fit_temperature
-from keras_a2i.models.label_prediction import classify
 from keras_a2i.models.model_file import read_metadata, save_model
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.training.calibrate import can_calibrate

@@ -9,11 +9,14 @@ const MILLISECONDS_OF_FADE = 160;
 const MILLISECONDS_TO_REST = 2500;
 const MAX_MINUTES_OF_FILM = 10;
 const QUIETEST = -60;
+// A screen reader reads the label at most as often.
+const MILLISECONDS_BETWEEN_LABELS = 1000;
+const MAX_SEED = 9999;
 // VP8 before VP9: it is encoded while images are generated.
 const FILMS = ["video/webm;codecs=vp8,opus", "video/webm", "video/mp4"];
 
 const field = id => document.getElementById(id);
-const buttons = Object.fromEntries(["microphone", "choose", "stop", "freeze", "save", "record", "full"].map(id => [id, field(id)]));
+const buttons = Object.fromEntries(["microphone", "choose", "stop", "freeze", "save", "record", "full", "another"].map(id => [id, field(id)]));
 
 let model = null;
 let worker = null;
@@ -24,6 +27,8 @@ let film = null;
 // Milliseconds at which images arrived, of the last two seconds.
 let arrivals = [];
 let asked = false, askedAt = 0, isLast = false;
+// The clip of the newest image: where no audio plays, another style is shown of it.
+let lastClip = null, style = null, hasNewStyle = false, isRestyled = false;
 let drawnAt = 0;
 
 function say(text, isProblem = false) {
@@ -73,6 +78,26 @@ const shown = {
   },
 };
 
+// What was recognised, and how surely: the newest, told at most once a second.
+const label = {
+  text: "", toldAt: -Infinity, timer: 0,
+
+  set(logits, now) {
+    const { temperature, threshold } = model.calibration, highest = Math.max(...logits);
+    const sum = scale => logits.reduce((total, logit) => total + Math.exp((logit - highest) / scale), 0);
+    // Probabilities can't tell audio that is like nothing in the training: the evidence for any label can.
+    const isUnknown = threshold !== null && highest + Math.log(sum(1)) < threshold;
+    this.text = isUnknown ? "unknown" : `${model.labels[logits.indexOf(highest)]}, ${Math.round(100 / sum(temperature))} %`;
+    this.timer ||= setTimeout(() => this.tell(), Math.max(0, this.toldAt + MILLISECONDS_BETWEEN_LABELS - now));
+  },
+
+  tell() {
+    this.timer = 0;
+    this.toldAt = performance.now();
+    if (field("label").textContent !== this.text) field("label").textContent = this.text;
+  },
+};
+
 const screen = field("image").getContext("2d", { alpha: false });
 screen.imageSmoothingQuality = "high";
 
@@ -83,6 +108,8 @@ function tick(time) {
     const dB = level(clip, model.sample_rate);
     field("bar").style.clipPath = `inset(0 ${100 * Math.max(0, Math.min(1, dB / QUIETEST))}% 0 0)`;
     ask(clip, time);
+  } else if (hasNewStyle && lastClip && !asked && !isFrozen()) {
+    send(lastClip, time);
   }
   if (time - drawnAt < MILLISECONDS_BETWEEN_DRAWINGS) return;
   drawnAt = time;
@@ -99,18 +126,28 @@ function tick(time) {
 function ask(clip, time) {
   if (asked || isLast || isFrozen() && !source.ended || time - askedAt < MILLISECONDS_BETWEEN_IMAGES) return;
   isLast = source.ended;
-  asked = true;
-  askedAt = time;
-  const rounded = toSixteenBits(clip);
-  worker.postMessage({ clip: rounded }, [rounded.buffer]);
+  lastClip = toSixteenBits(clip);
+  send(lastClip, time);
 }
 
-function receive(image) {
+function send(clip, time) {
+  asked = true;
+  askedAt = time;
+  isRestyled = !source;
+  hasNewStyle = false;
+  worker.postMessage({ clip, style });
+}
+
+function receive({ image, logits }) {
   const now = performance.now();
   asked = false;
   arrivals = [...arrivals.filter(time => now - time < 2000), now];
+  if (!source && !isRestyled) return;
+  if (!isFrozen()) {
+    shown.add(image, now);
+    if (logits) label.set(logits, now);
+  }
   if (!source) return;
-  if (!isFrozen()) shown.add(image, now);
   buttons.save.disabled = !shown.newest;
   field("start").hidden = Boolean(shown.newest);
   const rate = (arrivals.length - 1) / ((now - arrivals[0]) / 1000);
@@ -167,6 +204,37 @@ function freeze() {
   buttons.freeze.setAttribute("aria-pressed", String(!isFrozen()));
   enable();
 }
+
+// Numbers of a normal distribution, the same ones for a seed: mulberry32 and the Box-Muller transform.
+function drawStyle(seed, temperature, length) {
+  let state = seed >>> 0;
+  const uniform = () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+  return Float32Array.from({ length }, () => {
+    const radius = Math.sqrt(-2 * Math.log(1 - uniform()));
+    return temperature * radius * Math.cos(2 * Math.PI * uniform());
+  });
+}
+
+function restyle() {
+  const temperature = Number(field("temperature").value);
+  field("degree").value = temperature.toFixed(1);
+  style = drawStyle(Number(field("seed").value), temperature, model.style_units);
+  hasNewStyle = true;
+}
+
+// Whoever chooses a style wants to see it: at temperature 0, all are the same.
+function chooseStyle(seed) {
+  field("seed").value = Math.min(MAX_SEED, Math.max(0, Math.round(seed) || 0));
+  if (Number(field("temperature").value) === 0) field("temperature").value = 1;
+  restyle();
+}
+
+const anotherStyle = () => chooseStyle((Number(field("seed").value) + 1) % (MAX_SEED + 1));
 
 const openMicrophone = () => open(() => Microphone.open(context, model.sample_rate, model.samples));
 const openFile = file => open(() => AudioFile.open(context, file, model.sample_rate, model.samples));
@@ -234,7 +302,7 @@ function wake() {
 function connectControls() {
   const actions = {
     microphone: openMicrophone, choose: () => field("file").click(), stop: () => { opening++; stop(); say("Stopped."); },
-    freeze, save, record, full: toggleFullScreen,
+    freeze, save, record, full: toggleFullScreen, another: anotherStyle,
   };
   for (const [id, action] of Object.entries(actions)) {
     buttons[id].addEventListener("click", event => {
@@ -244,13 +312,15 @@ function connectControls() {
     });
   }
   document.addEventListener("keydown", event => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.type === "number") return;
     const isSpace = event.key === " " && event.target === document.body;
     const button = Object.values(buttons).find(each => each.getAttribute("aria-keyshortcuts") === (isSpace ? "Space" : event.key.toLowerCase()));
-    if (!button || button.disabled || button.hidden) return;
+    if (!button || button.disabled || button.closest("[hidden]")) return;
     event.preventDefault();
     button.click();
   });
+  field("temperature").addEventListener("input", restyle);
+  field("seed").addEventListener("change", ({ target }) => chooseStyle(Number(target.value)));
   field("file").addEventListener("change", ({ target }) => {
     if (target.files.length) openFile(target.files[0]);
     // The same file may be chosen again.
@@ -283,18 +353,20 @@ async function start() {
   // A worker that starts from a blob obeys this page's content security policy.
   const code = new Blob([`importScripts(${JSON.stringify(base + "worker.js")})`], { type: "text/javascript" });
   worker = new Worker(URL.createObjectURL(code));
-  await new Promise((resolve, reject) => {
+  const names = await new Promise((resolve, reject) => {
     worker.onerror = event => reject(new Error(event.message || "the worker can't be started"));
     worker.onmessage = ({ data }) => {
       if (data.error) {
         source && stop();
         reject(new Error(data.error));
         fail(new Error(data.error));
-      } else if (data.ready) resolve();
-      else receive(data.image);
+      } else if (data.ready) resolve(data);
+      else receive(data);
     };
     worker.postMessage({ base, model });
   });
+  field("styles").hidden = !names.inputs.includes("style");
+  field("label").hidden = !names.outputs.includes("logits");
   connectControls();
   enable();
   say(window.isSecureContext ? "Ready." : "Ready for audio files. The microphone needs a secure page (https).");

@@ -1,4 +1,4 @@
-// Runs the model, away from the page's own thread: receives clips and answers with images.
+// Runs the model, away from the page's own thread: receives clips and styles, answers with images and the logits of labels.
 "use strict";
 
 // A module with one instruction of relaxed SIMD: the fast build of the runtime needs it.
@@ -12,6 +12,8 @@ let runtime = null;
 let environment = null;
 let compiled = null;
 let details = null;
+// Names of the model's inputs and outputs, in the order in which it runs them.
+let names = null;
 
 async function load(base, model) {
   details = model;
@@ -32,6 +34,19 @@ async function load(base, model) {
   const options = { environment, accelerator: "wasm", cpuOptions: { numThreads: 1 }, gpuOptions: {}, webNNOptions: {} };
   const loaded = runtime.loadModel(environment, address, content.length);
   compiled = await runtime.compileModel(environment, loaded, options);
+  for (let i = 0; i < loaded.getNumSignatures(); i++) {
+    const signature = loaded.getSignature(i);
+    if (signature.key() === "serving_default") {
+      names = { index: i, inputs: toArray(signature.inputNames()), outputs: toArray(signature.outputNames()) };
+    }
+    signature.delete();
+  }
+}
+
+function toArray(vector) {
+  const values = Array.from({ length: vector.size() }, (_, i) => vector.get(i));
+  vector.delete();
+  return values;
 }
 
 function makeTensor(values) {
@@ -50,15 +65,21 @@ function makeTensor(values) {
 }
 
 // Tensors lie in the runtime's memory and are freed by hand.
-async function generate(clip) {
-  const tensor = makeTensor(clip);
-  const outputs = await compiled.run(0, [tensor]);
-  tensor.delete();
-  const address = outputs[0].lock(runtime.LiteRtTensorBufferLockMode.READ);
-  const image = new Float32Array(runtime.HEAPU8.slice(address, address + outputs[0].packedSize()).buffer);
-  outputs[0].unlock();
-  for (const each of outputs) each.delete();
-  return image;
+function readTensor(tensor) {
+  const address = tensor.lock(runtime.LiteRtTensorBufferLockMode.READ);
+  const values = new Float32Array(runtime.HEAPU8.slice(address, address + tensor.packedSize()).buffer);
+  tensor.unlock();
+  return values;
+}
+
+// Returns the outputs by their names. Without a style, the image is the usual one.
+async function generate(clip, style) {
+  const values = { waveform: clip, style: style ?? new Float32Array(details.style_units || 0) };
+  const tensors = names.inputs.map(name => makeTensor(values[name]));
+  const outputs = await compiled.run(names.index, tensors);
+  const found = Object.fromEntries(names.outputs.map((name, i) => [name, readTensor(outputs[i])]));
+  for (const each of [...tensors, ...outputs]) each.delete();
+  return found;
 }
 
 self.onmessage = async ({ data }) => {
@@ -67,11 +88,11 @@ self.onmessage = async ({ data }) => {
       await load(data.base, data.model);
       // The first image takes longer: it isn't shown.
       await generate(new Float32Array(data.model.samples));
-      self.postMessage({ ready: true });
+      self.postMessage({ ready: true, ...names });
       return;
     }
-    const image = await generate(data.clip);
-    self.postMessage({ image }, [image.buffer]);
+    const { image, logits } = await generate(data.clip, data.style);
+    self.postMessage({ image, logits }, [image.buffer]);
   } catch (error) {
     self.postMessage({ error: String(error.message || error) });
   }

@@ -1,0 +1,165 @@
+"""Exports of models with a style that know labels: a second input and a second output, as in the Keras model."""
+
+from fractions import Fraction
+
+import keras
+import numpy as np
+import pytest
+import soundfile
+from ai_edge_litert.interpreter import Interpreter
+from support.styled_models import LABELS, exemplar_model, prototype_model
+
+from keras_a2i.errors import ExportError, ModelError, UsageError
+from keras_a2i.exporters import FORMATS
+from keras_a2i.exporters.agreement import compare_styles_and_labels
+from keras_a2i.exporters.export import export
+from keras_a2i.exporters.formats import Limits, ServedModel, make_options
+from keras_a2i.exporters.serving_model import find_style_units, to_serving
+from keras_a2i.models.model_file import ModelMetadata, save_model
+from keras_a2i.serving.images import generate_images
+from keras_a2i.serving.predictor import _from_export, as_predictor, load
+from keras_a2i.serving.video import stream_frames
+
+pytestmark = pytest.mark.training
+FEATURES = np.random.default_rng(1).normal(0, 15, (3, 104)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return exemplar_model()
+
+
+@pytest.fixture(scope="module")
+def path(model, tmp_path_factory):
+    """A .tflite file of the model."""
+    return export(model, tmp_path_factory.mktemp("styles") / "model.tflite").path
+
+
+def _check_equals_keras(predictor, model, atol):
+    """The usual images, those of drawn styles, and the label probabilities are the Keras model's."""
+    assert predictor.metadata.style_units == 4 and predictor.metadata.labels == LABELS
+    assert predictor.can_sample and predictor.can_classify and not predictor.can_encode
+    np.testing.assert_allclose(predictor.predict(FEATURES), model.predict(FEATURES, verbose=0), atol=atol)
+    samples, usual = model.sample(FEATURES, 3, temperature=1.5, seed=7), model.sample(FEATURES, 1, temperature=0)
+    np.testing.assert_allclose(predictor.sample(FEATURES, 3, temperature=1.5, seed=7), samples, atol=atol)
+    assert np.abs(samples - usual).mean() > 0.02
+    probabilities = predictor.predict_labels(FEATURES).probabilities
+    np.testing.assert_allclose(probabilities, model.predict_labels(FEATURES).probabilities, atol=atol)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-3)
+    assert np.ptp(probabilities, axis=0).max() > 0.01
+
+
+@pytest.mark.parametrize("format", ["saved-model", "onnx"])
+def test_export_of_styles_and_labels_equals_the_keras_model(model, tmp_path, format):
+    done = export(model, tmp_path / "model", format=format)
+    done.path.rename(tmp_path / f"model{FORMATS[format].suffix}")
+    _check_equals_keras(load(tmp_path / f"model{FORMATS[format].suffix}"), model, 1e-3)
+
+
+def test_tflite_file_of_styles_and_labels_equals_the_keras_model(path, model):
+    _check_equals_keras(load(path), model, 1e-3)
+    runner = Interpreter(str(path)).get_signature_runner("serving_default")
+    assert {name: tuple(each["shape"]) for name, each in runner.get_input_details().items()} == {
+        "features": (1, 104),
+        "style": (1, 4),
+    }
+    assert set(runner.get_output_details()) == {"image", "logits"}
+    # Zeros and no style are the same image, and readers need none.
+    found = runner(features=FEATURES[:1], style=np.zeros((1, 4), np.float32))
+    np.testing.assert_array_equal(found["image"], load(path).predict(FEATURES[:1]))
+    np.testing.assert_array_equal(load(path).sample(FEATURES, 1, temperature=0)[:, 0], load(path).predict(FEATURES))
+
+
+def test_style_of_zeros_gives_exactly_the_image_of_the_keras_model(model):
+    serving = to_serving(model, len(LABELS))
+    found = serving.predict([FEATURES, np.zeros((3, 4), np.float32)], verbose=0)
+    np.testing.assert_array_equal(found["image"], model.predict(FEATURES, verbose=0))
+    assert {id(variable) for variable in serving.variables} == {id(variable) for variable in model.variables}
+    assert find_style_units(model) == 4
+
+
+def test_int8_file_of_a_label_head_agrees_in_styles_and_labels(tmp_path):
+    model = prototype_model()
+    inputs = np.random.default_rng(2).normal(0, 15, (64, 104)).astype(np.float32)
+    predictor = load(export(model, tmp_path / "model.tflite", quantize="int8", calibration=inputs).path)
+    found, wanted = (each.predict_labels(FEATURES).probabilities for each in (predictor, model))
+    assert np.abs(found - wanted).mean() <= 0.02
+    expected = model.sample(FEATURES, 2, seed=3)
+    assert np.abs(predictor.sample(FEATURES, 2, seed=3) - expected).mean() <= 0.02
+    assert np.abs(expected[:, 0] - expected[:, 1]).mean() > 0.02
+
+
+def test_tflite_file_with_latents_encodes_decodes_and_stores_weights_once(path, model, tmp_path):
+    done = export(model, tmp_path / "model.tflite", latents=True)
+    assert done.agreement.max <= 1e-3 and done.size - path.stat().st_size < 40_000
+    predictor, keras_predictor = load(done.path), as_predictor(model)
+    latents = predictor.encode(FEATURES)
+    np.testing.assert_allclose(latents, model.encode(FEATURES), atol=1e-4)
+    np.testing.assert_array_equal(latents[:, -4:], 0)
+    latents[:, -4:] = np.random.default_rng(4).standard_normal((3, 4))
+    np.testing.assert_allclose(predictor.decode(latents), model.decode(latents), atol=1e-3)
+    np.testing.assert_allclose(predictor.sample(FEATURES, 2, seed=1), model.sample(FEATURES, 2, seed=1), atol=1e-3)
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(3).uniform(-0.5, 0.5, 16_000), 16_000)
+    smoothed = [
+        np.concatenate(list(stream_frames(each, tmp_path / "a.wav", Fraction(4), 0.5)))
+        for each in (predictor, keras_predictor)
+    ]
+    np.testing.assert_allclose(*smoothed, atol=1e-3)
+
+
+def test_latents_of_int8_and_of_a_model_without_a_latent_vector_are_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"latents must be left out with quantize='int8'.* Received: latents=True"):
+        make_options(FORMATS["tflite"], {"latents": True, "quantize": "int8"})
+    with pytest.raises(UsageError, match=r"latents must be left out with format='web'.* Received: latents=True"):
+        make_options(FORMATS["web"], {"latents": True})
+    inputs = keras.Input((104,), name="features")
+    plain = keras.Model(inputs, keras.layers.Reshape((16, 16, 3))(keras.layers.Dense(768)(inputs)))
+    with pytest.raises(ExportError, match=r"latents=True needs a model with an encoder .* Received: .* Leave it out"):
+        export(plain, tmp_path / "model.tflite", latents=True)
+
+
+def test_predictor_of_a_keras_file_classifies_as_its_model(model, tmp_path):
+    save_model(model, tmp_path / "model.keras", model.metadata)
+    for predictor in (load(tmp_path / "model.keras"), as_predictor(model)):
+        found, wanted = (each.predict_labels(FEATURES).probabilities for each in (predictor, model))
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_generate_images_of_a_file_draws_the_samples_of_its_model(path, model, tmp_path):
+    waveform = np.random.default_rng(3).uniform(-0.5, 0.5, 32_000)
+    folders = []
+    for name, source in (("file", path), ("keras", model)):
+        paths = generate_images(source, waveform, tmp_path / name, sample_rate=16_000, samples=2, seed=5, sheet=False)
+        folders.append([each.name for each in paths])
+    assert folders[0] == folders[1] == ["0000-1.png", "0000-2.png", "0001-1.png", "0001-2.png"]
+    images = load(path).sample(waveform, 2, seed=5, sample_rate=16_000)
+    np.testing.assert_allclose(images, as_predictor(model).sample(waveform, 2, seed=5, sample_rate=16_000), atol=1e-3)
+
+
+def test_file_of_an_older_version_has_the_usual_image_and_refuses_samples():
+    """Such a file states the style of its model, and has neither the input nor the output."""
+    metadata = ModelMetadata(style_units=4, labels=LABELS)
+    served = ServedModel(lambda values: {"image": values["features"]}, metadata, ["features"], ["image"])
+    assert not served.has_style and not served.has_logits
+    np.testing.assert_array_equal(served(FEATURES), FEATURES)
+    predictor = _from_export(served, metadata)
+    assert not predictor.can_sample and not predictor.can_classify
+    with pytest.raises(UsageError, match=r"export with the input style. Received: .* doesn't accept one. Export it ag"):
+        predictor.sample(FEATURES, 2)
+    with pytest.raises(UsageError, match=r"Labels need a model that tells them apart.* Export it again if"):
+        predictor.predict_labels(FEATURES)
+
+
+def test_served_model_of_other_inputs_or_outputs_is_refused():
+    for inputs, outputs in ((["style"], ["image"]), (["features", "style"], ["image"]), (["features"], ["picture"])):
+        with pytest.raises(ModelError, match=r"An export must have the input features.* Received: .*" + outputs[0]):
+            ServedModel(dict, ModelMetadata(), inputs, outputs)
+
+
+def test_export_that_differs_in_styles_or_labels_is_refused(path, model):
+    served, metadata = FORMATS["tflite"].load(path)
+    run = served._run
+    for output, what in (("image", "drawn styles"), ("logits", "label probabilities")):
+        served._run = lambda values, output=output: run(values) | {output: run(values)[output] * np.float32(1.1) + 0.01}
+        with pytest.raises(ExportError, match=rf"max differences of at most 0.001. Received: 0.01 on .*{what}"):
+            compare_styles_and_labels(model, served, FEATURES[:2], Limits(max=1e-3), metadata)
