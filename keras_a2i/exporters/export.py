@@ -60,7 +60,7 @@ def export(
 
     Every format has the input "features" or "waveform" and the output "image", and holds the model's configurations. A
     model with a style has the second input "style", of which zeros give the usual image; one that classifies has the
-    second output "logits", one for each of its labels, see `keras_a2i.models.label_prediction`. Both are compared with the Keras model, too.
+    second output "logits", one for each of its labels. Both are compared with the Keras model, too.
 
     A TFLite file accepts one feature vector or one clip of audio at a time, (1, n_inputs); SavedModel and ONNX accept
     any batch. TFLite and ONNX compute transposed convolutions as sub-pixel convolutions.
