@@ -172,7 +172,9 @@ def commands(work: pathlib.Path) -> dict[str, Callable[[pathlib.Path, bool], lis
     def family(recipe: str, data: str, *options: str) -> Callable[[pathlib.Path, bool], list[str]]:
         def arguments(out: pathlib.Path, again: bool) -> list[str]:
             resumable = again and (out / "config.json").is_file()
-            new = ["--recipe", recipe, "--size", "tiny", "--batch-size", "32", "--set", "min_steps=0", *options]
+            # The paper's network comes in one size.
+            size = () if recipe == "paper" else ("--size", "tiny")
+            new = ["--recipe", recipe, *size, "--batch-size", "32", "--set", "min_steps=0", *options]
             return ["fit", data, "--out", str(out), *(["--resume"] if resumable else new)]
 
         return arguments

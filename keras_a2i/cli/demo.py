@@ -14,7 +14,7 @@ _SECONDS_BETWEEN_CHECKS = 0.5
 
 
 @click.command("demo")
-@click.argument("model", type=click.Path(path_type=pathlib.Path))
+@click.argument("model", required=False, type=click.Path(path_type=pathlib.Path))
 @click.option(
     "--runtime",
     type=click.Path(path_type=pathlib.Path),
@@ -31,16 +31,19 @@ _SECONDS_BETWEEN_CHECKS = 0.5
 def command(model, runtime, port, no_browser):
     """Show MODEL on a page that generates images from a microphone or a file within your browser.
 
-    MODEL is a folder that export --format web wrote, a run folder, a .keras file, or a .tflite file whose input is a
-    waveform. A page that doesn't exist yet is made in a temporary folder. The model runs in the browser, and no audio
-    leaves it. The page is at http://127.0.0.1:PORT/ and isn't reachable from other machines. Ctrl-C ends it.
+    MODEL is a folder that export --format web wrote, a run folder, a .keras file, a .tflite file whose input is a
+    waveform, or the name of a shipped model; without MODEL the page offers all shipped ones. A page that doesn't exist
+    yet is made in a temporary folder. The model runs in the browser, and no audio leaves it. The page is at
+    http://127.0.0.1:PORT/ and isn't reachable from other machines. Ctrl-C ends it.
     """
-    from keras_a2i.serving.page_server import PageServer, page_folder
+    from keras_a2i.serving.page_server import PageServer, choice_folder, page_folder
 
+    made = choice_folder(runtime) if model is None else page_folder(model, runtime)
+    what = "The shipped models are" if model is None else f"{model} is"
     # Opened first: a port in use shows before the model takes seconds to load.
-    with flag_names(), contextlib.closing(PageServer(port)) as server, page_folder(model, runtime) as folder:
-        server.show(folder)
-        echo(f"{model} is shown at {server.where}. Ctrl-C ends it", err=True)
+    with flag_names(), contextlib.closing(PageServer(port)) as server, made as folder:
+        (server.show_choice if model is None else server.show)(folder)
+        echo(f"{what} shown at {server.where}. Ctrl-C ends it", err=True)
         if not no_browser and not webbrowser.open(server.where):
             echo("No browser could be opened: open the address yourself", err=True)
         with contextlib.suppress(KeyboardInterrupt):

@@ -4,7 +4,7 @@ import click
 
 from keras_a2i.cli.terminal import echo
 from keras_a2i.models.model_file import read_metadata
-from keras_a2i.models.shipped import shipped_models
+from keras_a2i.models.shipped import describe_shipped, shipped_models
 
 
 @click.command("models")
@@ -28,8 +28,7 @@ def command(name):
         file = folder / "model.tflite"
         metadata = read_metadata(file)
         assert metadata is not None
-        heading = (folder / "card.md").read_text(encoding="utf-8").partition("\n")[0]
         image = f"{metadata.image.size} x {metadata.image.size} {'grey' if metadata.image.channels == 1 else 'RGB'}"
-        echo(f"{known:14} {heading.partition(': ')[2]}")
+        echo(f"{known:14} {describe_shipped(folder)}")
         echo(f"{'':14} images of {image}, {file.stat().st_size / 1e6:.1f} MB as TFLite; {metadata.license}")
     echo("keras-a2i models NAME prints the card: data, licence, scores beside baselines, and limits.")

@@ -16,6 +16,12 @@ def shipped_models() -> dict[str, pathlib.Path]:
     return {path.parent.name: path.parent for path in sorted(folder.glob("*/model.tflite"))}
 
 
+def describe_shipped(folder: pathlib.Path) -> str:
+    """Returns what a shipped model does, in a line: the heading of its card."""
+    heading = (folder / "card.md").read_text(encoding="utf-8").partition("\n")[0]
+    return heading.partition(": ")[2]
+
+
 def find_model(model: str | pathlib.Path, file: str = "model.keras") -> pathlib.Path:
     """Returns a path as it is, or, where nothing is there, the file of the shipped model of that name.
 

@@ -1,6 +1,8 @@
-"""An exported page on this machine: its folder, made first where it isn't there yet, and a server of its files."""
+"""Exported pages on this machine: their folders, made where they aren't there yet, and a server of their files."""
 
 import contextlib
+import html
+import importlib.resources
 import os
 import pathlib
 import shutil
@@ -10,6 +12,7 @@ from collections.abc import Iterator
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.exporters import FORMATS
 from keras_a2i.exporters.web import CONTENT, copy_model, write_page
+from keras_a2i.models.shipped import describe_shipped, find_model, shipped_models
 from keras_a2i.serving.local_server import LocalHandler, LocalServer
 
 _KINDS = {
@@ -17,6 +20,7 @@ _KINDS = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
+    ".png": "image/png",
     ".wasm": "application/wasm",
     ".tflite": "application/octet-stream",
 }
@@ -28,6 +32,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 _CHUNK = 65_536
+_SHEET = "held_out.png"
 
 
 class PageServer(LocalServer):
@@ -47,8 +52,15 @@ class PageServer(LocalServer):
         self.files: dict[str, pathlib.Path] = {}
 
     def show(self, folder: pathlib.Path) -> None:
-        """Serves the page in a folder, in a thread, until `close`; can be called once."""
-        self.files = {f"/{name}": folder / name for name in CONTENT} | {"/": folder / "index.html"}
+        """Serves the page in a folder, in a thread, until `close`; `show` or `show_choice` can be called once."""
+        self.files = _files("/", folder)
+        self.start()
+
+    def show_choice(self, folder: pathlib.Path) -> None:
+        """Serves the pages that `choice_folder` made, and the one that links to them."""
+        self.files = {"/": folder / "index.html"}
+        for page in (path for path in folder.iterdir() if path.is_dir()):
+            self.files |= _files(f"/{page.name}/", page) | {f"/{page.name}/{_SHEET}": page / _SHEET}
         self.start()
 
 
@@ -67,13 +79,43 @@ class _Handler(LocalHandler):
             shutil.copyfileobj(opened, self.wfile, _CHUNK)
 
 
+def _files(address: str, folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    return {address + name: folder / name for name in CONTENT} | {address: folder / "index.html"}
+
+
+@contextlib.contextmanager
+def choice_folder(runtime: str | pathlib.Path | None) -> Iterator[pathlib.Path]:
+    """Yields a temporary folder with a page for each shipped model, and an index.html to choose from them.
+
+    Args:
+        runtime: folder of the npm package @litertjs/core 2.5.3.
+
+    Raises:
+        UsageError: if the runtime is missing or another one.
+    """
+    with tempfile.TemporaryDirectory(prefix="keras-a2i-") as temporary:
+        folder, links = pathlib.Path(temporary), []
+        for name, shipped in shipped_models().items():
+            page = folder / name
+            page.mkdir()
+            write_page(page, copy_model(shipped / "model.tflite", page), runtime)
+            shutil.copyfile(shipped / _SHEET, page / _SHEET)
+            links.append(
+                f'<a href="{name}/"><b>{name}</b><p>{html.escape(describe_shipped(shipped))}</p>'
+                f'<img src="{name}/{_SHEET}" alt="Held-out pairs"></a>'
+            )
+        template = importlib.resources.files("keras_a2i.serving").joinpath("choice.html").read_text(encoding="utf-8")
+        (folder / "index.html").write_text(template.replace("{models}", "\n".join(links)), encoding="utf-8")
+        yield folder
+
+
 @contextlib.contextmanager
 def page_folder(model: pathlib.Path, runtime: str | pathlib.Path | None = None) -> Iterator[pathlib.Path]:
     """Yields the folder of a model's page; one that is made for it is removed at the end.
 
     Args:
-        model: the folder of an exported page, which is yielded as it is; a `.tflite` file whose input is a waveform; or
-            a run folder or `.keras` file, which is exported. The first two need no TensorFlow.
+        model: the folder of an exported page, which is yielded as it is; a `.tflite` file whose input is a waveform;
+            the name of a shipped model; or a run folder or `.keras` file, which is exported and alone needs TensorFlow.
         runtime: folder of the npm package @litertjs/core 2.5.3, where a page has to be made.
 
     Raises:
@@ -81,8 +123,10 @@ def page_folder(model: pathlib.Path, runtime: str | pathlib.Path | None = None) 
         ModelError: if the page lacks a file, or the model can't be read or doesn't accept a waveform.
         ExportError: if the export doesn't agree with the model.
     """
+    model = find_model(model, "model.tflite")
     if not model.exists():
-        raise ModelError(f"A model must exist. Received: {model}, which doesn't")
+        names = ", ".join(shipped_models()) or "none is installed"
+        raise ModelError(f"A model must exist, or be a shipped one ({names}). Received: {model}, which doesn't exist")
     if FORMATS["web"].can_load(model):
         if runtime is not None:
             raise UsageError(f"runtime must be left out for an exported page, which holds it. Received: {model}")

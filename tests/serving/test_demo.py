@@ -16,8 +16,9 @@ from support.web_page import make_page, make_runtime
 
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.exporters import web
+from keras_a2i.models.shipped import shipped_models
 from keras_a2i.serving.local_server import MAX_CONNECTIONS
-from keras_a2i.serving.page_server import PageServer, page_folder
+from keras_a2i.serving.page_server import PageServer, choice_folder, page_folder
 
 
 @pytest.fixture
@@ -156,8 +157,27 @@ def test_exported_page_is_shown_as_it_is(page, runtime):
 
 
 def test_model_that_does_not_exist_raises_before_the_runtime_is_asked_for(tmp_path):
-    with pytest.raises(ModelError, match=r"A model must exist\. Received: .*nowhere, which doesn't"):
+    with pytest.raises(ModelError, match=r"A model must exist, or be a shipped one .* Received: .*nowhere, which"):
         page_folder(tmp_path / "nowhere").__enter__()
+
+
+def test_shipped_models_are_offered_each_on_a_page_of_its_own(runtime):
+    with choice_folder(runtime) as folder, contextlib.closing(PageServer(0)) as server:
+        server.show_choice(folder)
+        answer, content = get(server, "/")
+        assert answer.status == 200 and "default-src 'none'" in content.decode()
+        for name, shipped in shipped_models().items():
+            assert f'<a href="{name}/"><b>{name}</b><p>' in content.decode()
+            assert b'<script type="module" src="page.js">' in get(server, f"/{name}/")[1]
+            assert get(server, f"/{name}/model.tflite")[1] == (shipped / "model.tflite").read_bytes()
+            answer, sheet = get(server, f"/{name}/held_out.png")
+            assert answer.headers["Content-Type"] == "image/png" and sheet == (shipped / "held_out.png").read_bytes()
+        assert get(server, "/page.js")[0].status == 404
+    assert not folder.exists()
+    with pytest.raises(UsageError, match=r"npm install @litertjs/core@2.5.3"):
+        choice_folder(None).__enter__()
+    with page_folder("surf", runtime) as folder:
+        assert (folder / "model.tflite").read_bytes() == (shipped_models()["surf"] / "model.tflite").read_bytes()
 
 
 def test_tflite_file_is_shown_on_a_page_that_is_removed_again(tmp_path, runtime, monkeypatch):
