@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 README = ROOT / "README.md"
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
-GUIDES = [README, ROOT / "CONTRIBUTING.md", ROOT / "saved_models" / "surf" / "card.md", *PAGES]
+GUIDES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "saved_models").glob("*/card.md")), *PAGES]
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAME = re.compile(r"\b(?:a2i|keras_a2i)((?:\.[A-Za-z_]\w*)+)")
