@@ -317,6 +317,8 @@ def _make_converter(
     dtype, module = tf.as_dtype(_input_dtype(metadata, scales)), tf.Module()
     with _unrolled(serving) if options.quantize == "int8" else contextlib.nullcontext():
         module.whole = _trace(serving, [metadata.input, STYLE][: len(serving.inputs)], dtype, scales)
+        # Traced while the layers are unrolled.
+        whole = module.whole.get_concrete_function()
     if options.latents:
         halves = to_halves(model)
         module.encode = _trace(halves[ENCODE], [metadata.input])
@@ -326,7 +328,7 @@ def _make_converter(
         tf.saved_model.save(module, folder, signatures=signatures)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
     else:
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([module.whole.get_concrete_function()], module)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([whole], module)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if options.quantize == "float16":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
