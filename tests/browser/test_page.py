@@ -8,8 +8,10 @@ import functools
 import http.server
 import io
 import itertools
+import json
 import os
 import re
+import shutil
 import threading
 
 import keras
@@ -516,3 +518,18 @@ def test_page_from_a_file_says_that_it_needs_a_server(browser, folder):
     page.goto((folder / "index.html").as_uri())
     assert "open the page through a web server" in page.inner_text("#message")
     page.close()
+
+
+def test_audio_below_the_threshold_of_evidence_is_told_as_unknown(browser, styled_folder, tmp_path):
+    folder = shutil.copytree(styled_folder, tmp_path / "page")
+    description = json.loads((folder / "model.json").read_text())
+    description["calibration"] = {"temperature": 1.0, "threshold": 1e6}
+    (folder / "model.json").write_text(json.dumps(description))
+    soundfile.write(tmp_path / "a.wav", make_clip(1.0, RATE), RATE)
+    with contextlib.closing(PageServer(0)) as server:
+        server.show(folder)
+        page = open_page(browser.new_context(), server.where)
+        page.set_input_files("#file", tmp_path / "a.wav")
+        page.wait_for_selector('#label:has-text("unknown")', timeout=10_000)
+        assert page.problems == []
+        page.context.close()
