@@ -35,6 +35,10 @@ np.testing.assert_allclose(predictor.predict(samples, 16_000), images, atol=0.05
 PY
 "$work/venv/bin/keras-a2i" generate model.tflite a.wav --out images
 test -s images/a/0002.png && test -s images/a.png
+"$work/venv/bin/keras-a2i" models > models.txt
+grep --quiet '^digits ' models.txt
+"$work/venv/bin/keras-a2i" generate digits a.wav --out digits --samples 2
+test -s digits/a/0002-2.png
 "$work/venv/bin/keras-a2i" generate model.tflite a.wav --out videos --video --fps 5
 test -s videos/a.mp4
 "$work/venv/bin/keras-a2i" live model.tflite --input a.wav --to live --rate 4
