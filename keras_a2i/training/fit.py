@@ -129,7 +129,7 @@ def fit(
             if config.finished and config == before and folder.model.is_file():
                 return load_model(folder.model)[0]
         else:
-            folder.check_free(overwrite=overwrite)
+            folder.check_free(overwrite=overwrite, is_locked=True)
             chosen = _choose(records, recipe, settings or {}, model)
             config = _new_config(records, chosen, "epochs" in (settings or {}), model, objectives, command, given)
         _check_config(config, records)

@@ -108,8 +108,13 @@ class RunFolder:
         """Whether the folder holds a run, finished or not."""
         return self._config.is_file()
 
-    def check_free(self, *, overwrite: bool) -> None:
+    def check_free(self, *, overwrite: bool, is_locked: bool = False) -> None:
         """Checks that a new run may be written here.
+
+        Args:
+            overwrite: whether a run may be replaced.
+            is_locked: whether the folder is locked by this process. Otherwise the files of a folder with a lock aren't
+                looked at: the lock tells better who is writing them.
 
         Raises:
             UsageError: if the path is a file, or a folder of other files, or holds a run and `overwrite` is False.
@@ -121,7 +126,8 @@ class RunFolder:
                 f"{self.path} holds a run already. Resume it (resume=True, --resume), replace it "
                 "(overwrite=True, --overwrite), or choose another folder"
             )
-        if not self.exists and self.path.is_dir() and {path.name for path in self.path.iterdir()} - {LOCK_FILE}:
+        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        if not self.exists and names - {LOCK_FILE} and (is_locked or LOCK_FILE not in names):
             raise UsageError(
                 f"The run must be written to a new or empty folder. Received: {self.path}, which holds other files"
             )

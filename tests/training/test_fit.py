@@ -16,7 +16,7 @@ from support.training_runs import SMALL, train, weights
 
 import keras_a2i as a2i
 from keras_a2i.errors import KerasA2IError, LockedError, ModelError, UsageError
-from keras_a2i.media.folder_lock import folder_lock
+from keras_a2i.media.folder_lock import LOCK_FILE, folder_lock
 from keras_a2i.models import AudioToImage, DenseEncoder
 from keras_a2i.models.model_file import load_model
 from keras_a2i.objectives import MeanSquaredError, Objective, Spectrum
@@ -265,3 +265,15 @@ def test_dtype_policy_and_jit_compile(whole, records, tmp_path):
     assert model.output.dtype == "float32"
     assert keras.config.dtype_policy().name == "float32"
     assert np.isfinite(RunFolder(tmp_path / "run").read_history()[0]["loss"])
+
+
+def test_folder_that_another_process_is_writing_is_named_by_its_lock(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    (run.path / ".config.json.tmp").write_text("{}")
+    with pytest.raises(UsageError, match=r"must be written to a new or empty folder.*which holds other files"):
+        run.check_free(overwrite=True)
+    (run.path / LOCK_FILE).touch()
+    run.check_free(overwrite=True)
+    with pytest.raises(UsageError, match=r"must be written to a new or empty folder.*which holds other files"):
+        run.check_free(overwrite=True, is_locked=True)
