@@ -3,7 +3,6 @@
 import contextlib
 import json
 import pathlib
-import shutil
 from typing import Self
 
 from keras_a2i.errors import UsageError
@@ -55,10 +54,16 @@ class StagedFolder:
         """Returns the path to write a file to that shall become `name` in the folder, or "../name" beside it.
 
         Raises:
-            UsageError: if there is a file of that name that no earlier call wrote.
+            UsageError: if there is a file of that name that no earlier call wrote, or the hidden folder holds files of
+                others.
         """
         self._check_free(name)
         if not self._new:
+            if self._staging.exists():
+                raise UsageError(
+                    f"{self._staging} must not exist: files are written there first. Received: one with other files. "
+                    "Move it, or choose another folder"
+                )
             self._created = [path for path in self._staging.parents if not path.exists()]
             self._staging.mkdir(parents=True)
             write_json(self._staging / LIST_FILE, [])
@@ -84,8 +89,14 @@ class StagedFolder:
             )
 
     def _clean(self) -> None:
-        if (self._staging / LIST_FILE).is_file():
-            shutil.rmtree(self._staging)
+        """Removes the hidden folder, the list in it last: a folder whose cleaning was killed is still known."""
+        if self._staging.is_dir():
+            names = sorted((path.name for path in self._staging.iterdir()), key=lambda name: LIST_FILE in name)
+            # A command that was killed at once leaves an empty folder, or a list that isn't complete.
+            if LIST_FILE in names or all(LIST_FILE in name for name in names):
+                for name in names:
+                    (self._staging / name).unlink()
+                self._staging.rmdir()
         for path in self._created:
             with contextlib.suppress(OSError):
                 path.rmdir()

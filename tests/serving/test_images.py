@@ -13,6 +13,7 @@ from keras_a2i.models.model_file import ModelMetadata
 from keras_a2i.serving.images import generate_images
 from keras_a2i.serving.model_inputs import count_inputs
 from keras_a2i.serving.predictor import Predictor
+from keras_a2i.serving.staged_folder import LIST_FILE, StagedFolder
 
 
 @pytest.fixture
@@ -104,3 +105,26 @@ def test_count_inputs_of_audio_vectors_and_unreadable_files(audio, tmp_path):
     np.save(tmp_path / "v.npy", np.zeros((7, 12), np.float32))
     metadata = ModelMetadata(features=FeatureConfig(embedding=12), image=ImageConfig(size=16))
     assert count_inputs(tmp_path / "v.npy", metadata) == 7
+
+
+@pytest.mark.parametrize("left", [[], [LIST_FILE + ".tmp"], [LIST_FILE, "0000.png", "beside-a.png"]])
+def test_what_a_killed_call_left_is_replaced(left, tmp_path):
+    hidden = tmp_path / ".a.tmp"
+    hidden.mkdir()
+    for name in left:
+        (hidden / name).write_text("[]")
+    with StagedFolder(tmp_path / "a", overwrite=False) as staged:
+        staged.stage("0000.png").write_text("new")
+        staged.commit()
+    assert (tmp_path / "a" / "0000.png").read_text() == "new" and not hidden.exists()
+
+
+def test_hidden_folder_of_others_is_left_alone(tmp_path):
+    (tmp_path / ".a.tmp").mkdir()
+    (tmp_path / ".a.tmp" / "mine.txt").write_text("mine")
+    with (
+        pytest.raises(UsageError, match=r"\.a\.tmp must not exist.*Received: one with other files\. Move it"),
+        StagedFolder(tmp_path / "a", overwrite=False) as staged,
+    ):
+        staged.stage("0000.png")
+    assert (tmp_path / ".a.tmp" / "mine.txt").read_text() == "mine"
