@@ -254,6 +254,9 @@ def _open_build_folder(out: pathlib.Path, fingerprint: str, overwrite: bool) -> 
     """The folder for unnamed shards, with those of an interrupted equal build."""
     folder = out / BUILD_FOLDER
     mark = folder / "fingerprint.json"
+    if folder.is_dir() and not mark.is_file():
+        # A command was killed while it removed the folder: the shards in it may be those of another build.
+        shutil.rmtree(folder)
     if mark.is_file() and json.loads(mark.read_text()) != fingerprint:
         if not overwrite:
             raise UsageError(

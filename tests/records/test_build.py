@@ -76,6 +76,17 @@ def test_build_again_changes_nothing_and_another_build_needs_overwrite(tmp_path)
     assert sorted(p.name for p in tmp_path.glob("*.tfrecord")) == sorted(s.file for s in Manifest.read(tmp_path).shards)
 
 
+def test_shards_of_a_build_folder_without_its_mark_are_not_taken_over(tmp_path):
+    """A command that is killed while it removes the folder of another build leaves such a one."""
+    (tmp_path / "records" / ".build").mkdir(parents=True)
+    other = build(tmp_path / "other", ToneSource(n_sources=2), split=SplitSpec(kind="random"))
+    for number, shard in enumerate(other.shards):
+        (tmp_path / "other" / shard.file).rename(tmp_path / "records" / ".build" / f"{number:05d}-train.tfrecord")
+    build(tmp_path / "records", ToneSource(n_sources=2))
+    build(tmp_path / "whole", ToneSource(n_sources=2))
+    assert shard_bytes(tmp_path / "records") == shard_bytes(tmp_path / "whole")
+
+
 SCRIPT = """
 import sys
 sys.path[:0] = [{tests!r}]
