@@ -6,7 +6,6 @@ The weights are stored in half precision. `model.tflite` takes a waveform, and i
 held-out pairs of RECORDS; `held_out.png` shows 16 of them.
 """
 
-import collections
 import dataclasses
 import pathlib
 
@@ -17,6 +16,7 @@ import keras_a2i as a2i
 from keras_a2i.media.image import save_png
 from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.models.model_file import load_model, save_model
+from keras_a2i.training.balanced_rows import balanced_rows
 
 N_SHOWN = 16
 
@@ -42,19 +42,9 @@ def main(run: pathlib.Path, records: pathlib.Path, folder: pathlib.Path, license
     )
     print(f"{done.path}: {done.size / 1e6:.2f} MB, {done.agreement}")
     held_out = a2i.Records(records).decoded("val", metadata.input)
-    rows = choose(np.asarray(held_out.labels))
+    rows = balanced_rows(held_out.label_numbers, N_SHOWN)
     images = a2i.load(folder / "model.keras").predict_inputs(np.asarray(held_out.inputs)[rows])
     save_png(draw_sheet([held_out.images[rows], images], ["real", "generated"]), folder / "held_out.png")
-
-
-def choose(labels: np.ndarray) -> np.ndarray:
-    """Rows of 16 pairs at random, from every label in turn."""
-    order, seen = np.random.default_rng(0).permutation(len(labels)), collections.Counter[str]()
-    ranks = []
-    for row in order:
-        ranks.append(seen[labels[row]])
-        seen[labels[row]] += 1
-    return order[np.argsort(ranks, kind="stable")][:N_SHOWN]
 
 
 if __name__ == "__main__":

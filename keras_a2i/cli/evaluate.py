@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keras_a2i.cli.progress import format_seconds
+from keras_a2i.cli.progress import format_seconds, tell_step
 from keras_a2i.cli.terminal import echo
 from keras_a2i.models.shipped import find_model
 
@@ -80,7 +80,7 @@ def command(model, records, split, out, samples, foreign, folds, by, seeds, seed
         samples=samples,
         foreign=foreign,
         command=shlex.join(["keras-a2i", *sys.argv[1:]]),
-        progress=_tell,
+        progress=tell_step,
     )
     written = report.save(out or (model if (model / "config.json").is_file() else model.parent))
     show_report(report)
@@ -100,16 +100,12 @@ def show_report(report: "Report") -> None:
     echo("\n" + render_text(report))
 
 
-def _tell(step: str) -> None:
-    echo(f"{step} ...", err=True)
-
-
 def _cross_validate(run: pathlib.Path, records: pathlib.Path, out: pathlib.Path, **options) -> None:
     from keras_a2i.evaluation.cross_validation import cross_validate
     from keras_a2i.evaluation.report_sections import gains_table
     from keras_a2i.evaluation.report_text import render_table
 
-    found = cross_validate(run, records, out, **options, progress=_tell)
+    found = cross_validate(run, records, out, **options, progress=tell_step)
     echo(render_table(found.table()))
     echo(f"\nover all folds, {'with intervals that cover ' + found.gains[0].widest.covers}:")
     echo(render_table(gains_table(found.gains, found.titles)))

@@ -117,9 +117,10 @@ def check_films(
     settings = FilmSettings(**options)
     suffix = settings.find_codec().suffix
     targets = [out / f"{name}.{suffix}" for name in names]
-    for target in targets:
-        for path in audio:
-            check_film(target, path, settings, overwrite)
+    for path in audio:
+        settings.check_source(path)
+        for target in targets:
+            check_film(target, path, overwrite)
     return targets
 
 

@@ -3,9 +3,16 @@
 import sys
 import time
 
+from keras_a2i.cli.terminal import echo
+
 _SECONDS_BETWEEN_LOG_LINES = 5.0
 _SECONDS_BETWEEN_UPDATES = 0.1
 _WIDTH = 24
+
+
+def tell_step(step: str) -> None:
+    """Says on stderr what is being done."""
+    echo(f"{step} ...", err=True)
 
 
 class ProgressLine:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from keras_a2i.evaluation.contenders import Contender, Generated, constant
-from keras_a2i.evaluation.pairs import MEMORY_BUDGET, Pairs, Rows, chunks_of, rows_that_fit, scaled, spread_rows
+from keras_a2i.evaluation.pairs import MEMORY_BUDGET, Pairs, Rows, chunks_of, rows_that_fit, scaled
+from keras_a2i.spread import spread_rows
 
 N_COMPONENTS = 100
 MOST_COMPONENT_IMAGES = 4000

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from keras_a2i.evaluation.report import Report
+from keras_a2i.evaluation.report_format import printable
 from keras_a2i.models.model_file import ModelMetadata
 
 _KNOWN_LICENSES = (
@@ -32,7 +33,8 @@ def card_metadata(config: dict[str, Any], report: Report, metadata: ModelMetadat
         "tags": [_TASK, "keras-a2i", "tflite"],
         "model-index": [{"name": str(config["recipe"]["name"]), "results": [_result(report)]}],
     }
-    lines = [f"{name}: {json.dumps(value)}" for name, value in fields.items()]
+    # Not in ASCII: YAML reads JSON's escapes of characters beyond 16 bits as two characters.
+    lines = [f"{name}: {printable(json.dumps(value, ensure_ascii=False))}" for name, value in fields.items()]
     return "\n".join(["---", *lines, "---"])
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from keras_a2i.evaluation.foreign_measures import NO_AUDIO, foreign_inputs, name_of_foreign, rendered_inputs
 from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
-from keras_a2i.evaluation.pairs import spread_rows
 from keras_a2i.models.label_calibration import evidence_of, fit_calibration, probabilities_of
+from keras_a2i.spread import spread_rows
 
 N_BINS = 10
 _MAX_ROWS, _MIN_ROWS = 1000, 20
@@ -124,7 +124,7 @@ def _halves(evidence: Evidence) -> list[_Half] | str:
     numbers = {label: i for i, label in enumerate(evidence.classes)}
     targets = np.array([numbers.get(label, -1) for label in evidence.held_out.labels])
     known = np.flatnonzero(targets >= 0)
-    rows = known[spread_rows(len(known), _MAX_ROWS)] if len(known) else known
+    rows = known[spread_rows(len(known), _MAX_ROWS)]
     is_second = split_by_source(evidence.held_out.sources[rows])
     if min(is_second.sum(), (~is_second).sum()) < _MIN_ROWS // 2:
         return _TOO_FEW

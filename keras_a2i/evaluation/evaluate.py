@@ -29,6 +29,7 @@ from keras_a2i.media.conversion import to_uint8
 from keras_a2i.metrics import METRICS
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.records import as_records
+from keras_a2i.spread import spread_rows
 from keras_a2i.version import library_versions
 
 # These register their measures, in this order.
@@ -279,7 +280,7 @@ def _examples(
             images_of = dict(zip(titles, shown, strict=True))
             found.append(Example(id=str(held_out.ids[row]), group=group, score=float(values[row]), images=images_of))
     donors = shuffled_rows(len(held_out), seed)
-    rows = np.unique(np.linspace(0, len(held_out) - 1, EXAMPLES_EACH).astype(int))
+    rows = spread_rows(len(held_out), EXAMPLES_EACH)
     generated, swapped = (to_uint8(contender.images[rows]) for contender in contenders[:2])
     for i, row in enumerate(rows):
         found.append(

@@ -1,5 +1,7 @@
 """Measures of the images of foreign audio: rendered clips, or clips of the user's files."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from keras_a2i.datasets.foreign_audio import N_CLIPS, foreign_audio
@@ -34,21 +36,13 @@ def two_sample_on_foreign_audio(evidence: Evidence) -> Value | str:
 @measure("precision-foreign", "precision on foreign audio")
 def precision_on_foreign_audio(evidence: Evidence) -> Value | str:
     """As `precision`, for images of foreign audio, beside the model's own precision on held-out audio."""
-    if reason := _missing(evidence):
-        return reason
-    real, generated, _ = image_features(evidence)
-    foreign, own = (precision_of(real, features) for features in (_foreign_features(evidence), generated))
-    return Value(foreign, own, f"{_compared(foreign, own)}, k = {N_NEIGHBOURS}, {name_of_foreign(evidence)}")
+    return _beside_own(precision_of, evidence)
 
 
 @measure("density-foreign", "density on foreign audio")
 def density_on_foreign_audio(evidence: Evidence) -> Value | str:
     """As `density`, for images of foreign audio, beside the model's own density on held-out audio."""
-    if reason := _missing(evidence):
-        return reason
-    real, generated, _ = image_features(evidence)
-    foreign, own = (density_of(real, features) for features in (_foreign_features(evidence), generated))
-    return Value(foreign, own, f"{_compared(foreign, own)}, k = {N_NEIGHBOURS}, {name_of_foreign(evidence)}")
+    return _beside_own(density_of, evidence)
 
 
 @shared
@@ -93,6 +87,12 @@ def name_of_foreign(evidence: Evidence) -> str:
     return f"{N_CLIPS} rendered clips"
 
 
-def _compared(foreign: float, own: float) -> str:
+def _beside_own(measure_of: Callable[[np.ndarray, np.ndarray], float], evidence: Evidence) -> Value | str:
+    """A measure of features among those of real images, of foreign audio and beside it of held-out audio."""
+    if reason := _missing(evidence):
+        return reason
+    real, generated, _ = image_features(evidence)
+    foreign, own = (measure_of(real, features) for features in (_foreign_features(evidence), generated))
     ratio = f"{foreign / own:.2f} of that on own audio" if own > 0 else "0 on own audio"
-    return f"realism: {ratio}, which is beside it"
+    words = f"realism: {ratio}, which is beside it, k = {N_NEIGHBOURS}, {name_of_foreign(evidence)}"
+    return Value(foreign, own, words)

@@ -120,11 +120,6 @@ def chunks_of(n: int, size: int = CHUNK) -> Iterator[np.ndarray]:
         yield np.arange(start, min(start + size, n))
 
 
-def spread_rows(n: int, most: int) -> np.ndarray:
-    """Up to `most` row numbers, spread evenly over n rows."""
-    return np.unique(np.linspace(0, n - 1, most).astype(int)) if n > most else np.arange(n)
-
-
 def scaled(images: np.ndarray) -> np.ndarray:
     """8-bit images as float32 in [-1, 1]."""
     return images.astype(np.float32) * np.float32(2 / 255) - 1

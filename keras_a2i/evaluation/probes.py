@@ -3,15 +3,15 @@
 import keras
 import numpy as np
 
-from keras_a2i.evaluation.pairs import MEMORY_BUDGET, Pairs, Rows, chunks_of, spread_rows, thumbnails_of
+from keras_a2i.evaluation.pairs import MEMORY_BUDGET, Pairs, Rows, chunks_of, thumbnails_of
 from keras_a2i.evaluation.report_data import FactorRecovery, LabelAccuracy
 from keras_a2i.evaluation.train_network import train_network
+from keras_a2i.spread import spread_rows
 
 FACTOR_SIZE, LABEL_SIZE = 64, 32
 """Input resolution in pixels per side: classification needs less detail than the regression of factors."""
-STEPS = 500
-FACTOR_STEPS, LABEL_STEPS = 2, 4
-"""Training steps, in multiples of `STEPS`: images that are moved and turned need more."""
+FACTOR_STEPS, LABEL_STEPS, SOURCE_STEPS = 500, 2000, 1000
+"""Training steps at most: images that are moved and turned need more; sources are often all alike."""
 _MIN_EPOCHS = 3
 # Cross entropy of a label probe that has learned what can be learned.
 _LEARNED = 0.02
@@ -27,13 +27,14 @@ class LabelProbe:
     Args:
         images: uint8 (n, size, size, channels) by row number, n 2 or more.
         names: what to predict, str (n,), two or more different ones.
+        steps: training steps at most; None for `LABEL_STEPS`.
     """
 
-    def __init__(self, images: Rows, names: np.ndarray):
+    def __init__(self, images: Rows, names: np.ndarray, steps: int | None = None):
         self.names, classes = np.unique(names, return_inverse=True)
         self.model = _classifier(min(LABEL_SIZE, images.shape[1]), images.shape[-1], len(self.names))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        _train(self.model, loss, images, classes, LABEL_STEPS * STEPS, stop_below=_LEARNED)
+        _train(self.model, loss, images, classes, steps or LABEL_STEPS, stop_below=_LEARNED)
 
     def read(self, images: Rows) -> np.ndarray:
         """Names (n,) predicted from images (n, size, size, channels), uint8 or float32 in [-1, 1]."""
@@ -54,7 +55,7 @@ class FactorProbe:
         self._mean, self.deviation = known.mean(axis=0), known.std(axis=0) + 1e-6
         self.binary = [len(np.unique(column)) <= 2 for column in known.T]
         self.model = _regression(min(FACTOR_SIZE, images.shape[1]), images.shape[-1], len(self.names))
-        _train(self.model, "mse", images, (known - self._mean) / self.deviation, FACTOR_STEPS * STEPS)
+        _train(self.model, "mse", images, (known - self._mean) / self.deviation, FACTOR_STEPS)
 
     def values_of(self, factors: list[dict[str, float]]) -> np.ndarray:
         """Factors as float32 (n, number of factors)."""

@@ -5,9 +5,10 @@ import numpy as np
 
 from keras_a2i.evaluation.frechet import frechet_distance, principal_components
 from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
-from keras_a2i.evaluation.pairs import MEMORY_BUDGET, chunks_of, spread_rows, thumbnails_of
+from keras_a2i.evaluation.pairs import MEMORY_BUDGET, chunks_of, thumbnails_of
 from keras_a2i.evaluation.train_network import train_network
 from keras_a2i.models.image_encoder import image_encoder
+from keras_a2i.spread import spread_rows
 
 N_NEIGHBOURS = 5
 MIN_TRAIN, MIN_HELD_OUT = 40, 20

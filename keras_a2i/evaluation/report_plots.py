@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_a2i.evaluation.report_data import Gain
 from keras_a2i.evaluation.report_format import printable
+from keras_a2i.spread import spread_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,7 +133,7 @@ def plot_scatter(other: Sequence[float], model: Sequence[float], xlabel: str, yl
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
-        shown = np.unique(np.linspace(0, len(model) - 1, min(len(model), MAX_POINTS)).astype(int))
+        shown = spread_rows(len(model), MAX_POINTS)
         x, y = np.asarray(other)[shown], np.asarray(model)[shown]
         axes.scatter(x, y, s=18, color=COLOURS["model"], alpha=0.55, linewidths=0)
         axes.axline((x[0], x[0]), slope=1, color=COLOURS["ink"], linewidth=1.2, linestyle="--")

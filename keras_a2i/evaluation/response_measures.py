@@ -6,9 +6,10 @@ import numpy as np
 
 from keras_a2i.evaluation.contenders import shuffled_rows
 from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
-from keras_a2i.evaluation.pairs import MEMORY_BUDGET, chunks_of, rows_that_fit, scaled, spread_rows
+from keras_a2i.evaluation.pairs import MEMORY_BUDGET, chunks_of, rows_that_fit, scaled
 from keras_a2i.evaluation.pairs import thumbnails as thumbnails_in
-from keras_a2i.evaluation.probes import LabelProbe
+from keras_a2i.evaluation.probes import SOURCE_STEPS, LabelProbe
+from keras_a2i.spread import spread_rows
 
 GAINS_DB = (-18.0, -12.0, -6.0, 0.0, 6.0)
 GALLERY = 120
@@ -69,7 +70,7 @@ def own_source(evidence: Evidence) -> Value | str:
         return f"it needs 2 to {_MAX_SOURCES} training sources, held-out pairs among them"
     if len(set(zip(train.sources, train.labels, strict=True))) == len(known) == len(set(train.labels)):
         return "sources and labels are the same"
-    probe = LabelProbe(train.images, train.sources)
+    probe = LabelProbe(train.images, train.sources, SOURCE_STEPS)
     right, wrong, real = (
         float((probe.read(images) == held_out.sources).mean())
         for images in (evidence.generated, evidence.shuffled, held_out.images)

@@ -12,7 +12,6 @@ from keras_a2i.errors import UsageError
 from keras_a2i.evaluation.contenders import PredictFn
 from keras_a2i.evaluation.environment import configuration_hash, read_config
 from keras_a2i.evaluation.measures import EmbedFn, SampleFn
-from keras_a2i.models.classifier import can_classify, classify
 from keras_a2i.models.prediction import predict_batch
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.serving.predictor import Predictor, as_predictor, load
@@ -102,7 +101,7 @@ def _of_predictor(predictor: Predictor, manifest: Manifest, name: str) -> Subjec
         input=metadata.input,
         recipe=metadata.recipe,
         sample_fn=sample_fn,
-        classify=functools.partial(classify, predictor.model) if can_classify(predictor.model) else None,
+        classify=predictor.label_logits if predictor.can_classify else None,
         classes=metadata.labels,
     )
 

@@ -3,10 +3,11 @@
 import numpy as np
 
 from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
-from keras_a2i.evaluation.pairs import Rows, chunks_of, spread_rows
+from keras_a2i.evaluation.pairs import Rows, chunks_of
 from keras_a2i.evaluation.realism_measures import TOO_FEW, too_few
 from keras_a2i.evaluation.two_sample import CUTS, STEPS, draw_patches, two_sample_error
 from keras_a2i.media.conversion import from_uint8
+from keras_a2i.spread import spread_rows
 
 _MAX_IMAGES = 256
 

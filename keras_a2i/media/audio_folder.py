@@ -12,6 +12,7 @@ from keras_a2i.media.audio import stream_audio
 from keras_a2i.media.clips import cut_clips
 from keras_a2i.media.conversion import from_int16, to_int16
 from keras_a2i.media.suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+from keras_a2i.spread import spread_rows
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ def read_folder_clips(folder: pathlib.Path, features: FeatureConfig, n: int) -> 
         UsageError: as `audio_files`.
     """
     files = audio_files(folder)
-    files = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, min(n, len(files))).astype(int))]
+    files = [files[i] for i in spread_rows(len(files), n)]
     clips: list[np.ndarray] = []
     skipped: list[str] = []
     for i, path in enumerate(files):

@@ -14,6 +14,7 @@ from keras_a2i.media.image import save_png
 from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.records import Records, as_records
+from keras_a2i.spread import spread_rows
 
 NEAR_DUPLICATE_RMS = 2.0
 STILL_FRAME_RMS = 0.5
@@ -115,7 +116,7 @@ def inspect(records: Records | str | os.PathLike[str], *, n_sheet: int = 40) -> 
     manifest = records.manifest
     damaged = manifest.verify(records.path)
     total = sum(records.counts.values())
-    wanted = set(np.linspace(0, total - 1, min(n_sheet, total)).astype(int).tolist())
+    wanted = set(spread_rows(total, n_sheet).tolist())
     counts = dict.fromkeys(records.counts, 0)
     pixels, features = _Moments(), _Moments()
     thumbnails, sources, times, sheet_images, sheet_captions = [], [], [], [], []

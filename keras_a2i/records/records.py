@@ -13,6 +13,7 @@ from keras_a2i.records.augmentation import Augmentation
 from keras_a2i.records.decoded_split import INPUTS, DecodedSplit, PairTable
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.orders import InOrder, Order, Shuffled
+from keras_a2i.spread import spread_rows
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -287,7 +288,7 @@ class Records:
         if n < 1:
             raise UsageError(f"n must be 1 or more. Received: {n}")
         count = self._reader(split, input).count
-        return self.rows(split, np.unique(np.linspace(0, count - 1, n).astype(int)), input)
+        return self.rows(split, spread_rows(count, n), input)
 
     def _fits(self, count: int, input: str, cache: bool | str | int) -> bool:
         """Whether a split is to be kept in memory."""

@@ -54,16 +54,8 @@ class Codec:
             UsageError: if this build of PyAV has no such encoder.
             MissingPackageError: if PyAV isn't installed.
         """
-        av = import_av()
         for encoder in (self.video, self.audio):
-            try:
-                av.codec.Codec(encoder, "w")
-            except av.codec.codec.UnknownCodecError:
-                other = next(each for each in CODECS if each != self.name)
-                raise UsageError(
-                    f"codec={self.name!r} needs a build of PyAV with the encoder {encoder}. Received: PyAV "
-                    f"{av.__version__} without it. Try codec={other!r}"
-                ) from None
+            check_encoder(self.name, encoder)
 
     def check_length(self, seconds: float) -> None:
         """Does nothing: a video may have any length."""
@@ -99,6 +91,24 @@ def import_av() -> Any:
     except ImportError:
         raise MissingPackageError("av", "video", "Writing video files") from None
     return av
+
+
+def check_encoder(codec: str, encoder: str) -> None:
+    """Checks that this machine has an encoder of FFmpeg that a codec of ours needs.
+
+    Raises:
+        UsageError: if this build of PyAV has no such encoder.
+        MissingPackageError: if PyAV isn't installed.
+    """
+    av = import_av()
+    try:
+        av.codec.Codec(encoder, "w")
+    except av.codec.codec.UnknownCodecError:
+        other = next(each for each in CODECS if each != codec)
+        raise UsageError(
+            f"codec={codec!r} needs a build of PyAV with the encoder {encoder}. Received: PyAV {av.__version__} "
+            f"without it. Try codec={other!r}"
+        ) from None
 
 
 class VideoWriter:

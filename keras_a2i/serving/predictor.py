@@ -199,6 +199,24 @@ class Predictor:
         """Whether the model tells labels apart."""
         return self._classify_fn is not None
 
+    def label_logits(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
+        """Computes the logits of the labels, float32 (n, n_labels), of which `predict_labels` makes probabilities.
+
+        Args:
+            audio, sample_rate: as for `predict`.
+
+        Raises:
+            UsageError: as `predict`, or if the model doesn't tell labels apart.
+            SourceError: if a file can't be read.
+        """
+        if self._classify_fn is None:
+            raise UsageError(
+                "Labels need a model that tells them apart, such as the recipes words and words-exemplars train. "
+                "Received: another. Export it again if it is a file of an older version"
+            )
+        batches = map(self._classify_fn, self.stream_inputs(audio, sample_rate))
+        return self._join(batches, (len(self.metadata.labels),))
+
     def predict_labels(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> LabelPrediction:
         """Predicts the label of each clip of audio or each input, as `AudioToImage.predict_labels`.
 
@@ -212,13 +230,7 @@ class Predictor:
             UsageError: as `predict`, or if the model doesn't tell labels apart.
             SourceError: if a file can't be read.
         """
-        if self._classify_fn is None:
-            raise UsageError(
-                "Labels need a model that tells them apart, such as the recipes words and words-exemplars train. "
-                "Received: another. Export it again if it is a file of an older version"
-            )
-        batches = map(self._classify_fn, self.stream_inputs(audio, sample_rate))
-        logits = self._join(batches, (len(self.metadata.labels),))
+        logits = self.label_logits(audio, sample_rate)
         labels = self.metadata.labels or tuple(str(i) for i in range(logits.shape[1]))
         return predict_from_logits(logits, labels, self.metadata.calibration)
 

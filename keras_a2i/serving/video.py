@@ -136,24 +136,23 @@ def generate_video(
         react=react,
     )
     audio, path = pathlib.Path(audio), pathlib.Path(path)
-    film = check_film(path, audio, settings, overwrite)
+    film = check_film(path, audio, overwrite)
+    settings.check_source(audio)
     predictor = as_predictor(model)
     check_model(predictor, audio, settings)
     with film:
         return _write_film(predictor, audio, film, settings, progress)
 
 
-def check_film(path: pathlib.Path, audio: pathlib.Path, settings: FilmSettings, overwrite: bool) -> StagedFilm:
-    """Checks what can be checked before a model is loaded; returns the film to write.
+def check_film(path: pathlib.Path, audio: pathlib.Path, overwrite: bool) -> StagedFilm:
+    """Checks whether a film may be written to a path; returns the film to write.
 
     Raises:
-        UsageError, MissingPackageError: as `generate_video`.
+        UsageError: as `generate_video`.
     """
     if path.resolve() == audio.resolve():
         raise UsageError(f"path must not be the audio file itself. Received: {path}. Choose another")
-    film = StagedFilm(path, overwrite)
-    settings.check_source(audio)
-    return film
+    return StagedFilm(path, overwrite)
 
 
 def check_model(predictor: Predictor, audio: pathlib.Path, settings: FilmSettings) -> None:
@@ -170,7 +169,7 @@ def check_model(predictor: Predictor, audio: pathlib.Path, settings: FilmSetting
             "Train one with the recipe exemplars, words-exemplars or words-adversarial",
         )
         if predictor.metadata.style_units:
-            received, remedy = "a file that doesn't accept its model's styles", "Use the run folder or the .keras file"
+            received, remedy = "a file that doesn't accept its model's styles", "Export it again"
         raise UsageError(f"style_walk must be left out for a model without a style. Received: {received}. {remedy}")
     if settings.smooth and not predictor.can_encode:
         raise UsageError(

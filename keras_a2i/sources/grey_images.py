@@ -9,6 +9,7 @@ import PIL.Image
 
 from keras_a2i.errors import SourceError
 from keras_a2i.sources.pair import Pair, Source
+from keras_a2i.spread import spread_rows
 
 N_IMAGES = 64
 # Lossy codecs may change the channels of a grey pixel by different amounts, of 255.
@@ -34,7 +35,7 @@ def are_grey(sources: Sequence[Source], n_images: int = N_IMAGES) -> bool:
 
 def _some_images(source: Source, n_images: int) -> Iterator[np.ndarray]:
     units = source.plan().units
-    chosen = [units[i] for i in np.linspace(0, len(units) - 1, min(len(units), n_images)).astype(int)]
+    chosen = [units[i] for i in spread_rows(len(units), n_images)]
     for unit in chosen:
         try:
             for pair in itertools.islice(source.read(unit), -(-n_images // len(chosen))):

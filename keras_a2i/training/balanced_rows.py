@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_a2i.spread import spread_rows
+
 
 def balanced_rows(labels: np.ndarray, n: int) -> np.ndarray:
     """Chooses rows evenly, the same number of each label as far as there are that many.
@@ -19,7 +21,5 @@ def balanced_rows(labels: np.ndarray, n: int) -> np.ndarray:
     quotas = np.minimum(counts, share)
     # What is left over goes to the first labels that have more.
     quotas[np.flatnonzero(counts > share)[: n - quotas.sum()]] += 1
-    chosen = [
-        rows[np.linspace(0, len(rows) - 1, quota).astype(int)] for rows, quota in zip(members, quotas, strict=True)
-    ]
+    chosen = [rows[spread_rows(len(rows), quota)] for rows, quota in zip(members, quotas, strict=True)]
     return np.sort(np.concatenate(chosen))

@@ -13,6 +13,7 @@ from keras_a2i.models.classifier import can_classify, classify
 from keras_a2i.models.label_calibration import LabelCalibration, fit_calibration
 from keras_a2i.models.model_file import load_model, save_model
 from keras_a2i.records.records import Records, as_records
+from keras_a2i.spread import spread_rows
 
 MAX_PAIRS, MIN_PAIRS = 1000, 20
 
@@ -54,14 +55,15 @@ def calibrate(
         >>> a2i.calibrate("run", "records", foreign="other_audio")  # doctest: +SKIP
         LabelCalibration(temperature=1.02, threshold=11.9)
     """
+    records = as_records(records)
     if isinstance(model, AudioToImage):
-        return _calibrate(model, as_records(records), split, foreign, seed)
+        return _calibrate(model, records, split, foreign, seed)
     path = pathlib.Path(model)
     path = path / "model.keras" if path.is_dir() else path
     loaded, metadata = load_model(path)
     if not isinstance(loaded, AudioToImage):
         raise UsageError(f"model must be an AudioToImage to be calibrated. Received: {type(loaded).__name__} in {path}")
-    calibration = _calibrate(loaded, as_records(records), split, foreign, seed)
+    calibration = _calibrate(loaded, records, split, foreign, seed)
     save_model(loaded, path, metadata.with_calibration(calibration))
     return calibration
 
@@ -71,7 +73,9 @@ def can_calibrate(model: AudioToImage, records: Records, split: str = "val") -> 
     return can_classify(model) and len(_known_rows(model, records, split)[0]) >= MIN_PAIRS
 
 
-def _calibrate(model: AudioToImage, records: Records, split: str, foreign, seed: int) -> LabelCalibration:
+def _calibrate(
+    model: AudioToImage, records: Records, split: str, foreign: str | pathlib.Path | None, seed: int
+) -> LabelCalibration:
     if not can_classify(model):
         raise UsageError(
             "model must tell labels apart to be calibrated, as those of the recipes words and words-exemplars do. "
@@ -105,5 +109,5 @@ def _known_rows(model: AudioToImage, records: Records, split: str) -> tuple[np.n
     numbers = {label: i for i, label in enumerate(model.labels or records.labels)}
     targets = np.array([numbers.get(label, -1) for label in records.table(split).labels])
     known = np.flatnonzero((targets >= 0) & (targets < model.n_labels))
-    rows = known[np.unique(np.linspace(0, max(0, len(known) - 1), min(MAX_PAIRS, len(known))).astype(int))]
+    rows = known[spread_rows(len(known), MAX_PAIRS)]
     return rows, targets[rows]

@@ -7,124 +7,30 @@ import contextlib
 import functools
 import http.server
 import io
-import itertools
-import json
-import os
 import re
-import shutil
 import threading
 
 import keras
 import numpy as np
 import pytest
 import soundfile
-from PIL import Image
-from support.styled_models import LABELS, exemplar_model
+from support.browser_page import (
+    CHROMIUM,
+    LITERT,
+    NEEDS_CHROMIUM,
+    RATE,
+    TOLERANCE,
+    check_fit,
+    make_clip,
+    message,
+    open_page,
+    saved_image,
+)
 
-from keras_a2i.exporters import FORMATS
 from keras_a2i.exporters.export import export
-from keras_a2i.models.label_calibration import probabilities_of
-from keras_a2i.recipes import get_recipe
 from keras_a2i.serving.page_server import PageServer
-from keras_a2i.serving.predictor import load
 
-CHROMIUM, LITERT = os.environ.get("KERAS_A2I_CHROMIUM"), os.environ.get("KERAS_A2I_LITERT")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and LITERT), reason="KERAS_A2I_CHROMIUM and KERAS_A2I_LITERT aren't set"),
-]
-RATE = 16_000
-# An image that is saved has steps of 2 / 255.
-TOLERANCE = 2e-2
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A page of an untrained model of audio whose images depend on it."""
-    keras.utils.set_random_seed(0)
-    model = get_recipe("scenes", size="tiny").build(image_size=32)
-    rng = np.random.default_rng(0)
-    for variable in model.variables:
-        if "moving" in variable.path:
-            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
-    path = tmp_path_factory.mktemp("browser") / "page"
-    return export(model, path, format="web", input="waveform", runtime=LITERT).path
-
-
-@pytest.fixture(scope="module")
-def predictor(folder):
-    return load(folder)
-
-
-@pytest.fixture(scope="module")
-def server(folder):
-    with contextlib.closing(PageServer(0)) as server:
-        server.show(folder)
-        yield server
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        yield running.chromium
-
-
-@pytest.fixture(scope="module")
-def tone(tmp_path_factory):
-    """The file that the faked microphone plays in a loop: any second of it sounds the same."""
-    path = tmp_path_factory.mktemp("microphone") / "tone.wav"
-    time = np.arange(10 * RATE) / RATE
-    soundfile.write(path, sum(0.2 * np.sin(2 * np.pi * f * time) for f in (220, 440, 1760)), RATE)
-    return path
-
-
-@pytest.fixture(scope="module")
-def browser(chromium, tone):
-    flags = ["--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={tone}"]
-    browser = chromium.launch(executable_path=CHROMIUM, args=flags)
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def page(browser, server):
-    context = browser.new_context(permissions=["microphone"], viewport={"width": 1280, "height": 800})
-    page = open_page(context, server.where)
-    yield page
-    # Nothing of the page may break its own policy or end in an exception.
-    assert page.problems == []
-    context.close()
-
-
-def open_page(context, address):
-    page = context.new_page()
-    page.problems, page.addresses = [], []
-    page.on("console", lambda message: page.problems.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.on("request", lambda request: page.addresses.append(request.url))
-    page.goto(address)
-    page.wait_for_selector("#microphone:enabled", timeout=30_000)
-    return page
-
-
-def make_clip(seconds, rate, channels=1, seed=0):
-    rng = np.random.default_rng(seed)
-    time = np.arange(round(seconds * rate)) / rate
-    tones = np.stack([0.25 * np.sin(2 * np.pi * 330 * (channel + 1) * time) for channel in range(channels)], 1)
-    return tones + 0.1 * rng.normal(size=tones.shape)
-
-
-def saved_image(page):
-    with page.expect_download() as download:
-        page.click("#save")
-    assert re.fullmatch(r"keras-a2i-\d{4}-\d\d-\d\dT[\d-]+\.png", download.value.suggested_filename)
-    return np.asarray(Image.open(download.value.path()).convert("RGB"), np.float32) / 127.5 - 1
-
-
-def message(page, text):
-    page.wait_for_selector(f'#message:has-text("{text}")', timeout=20_000)
-    return page.inner_text("#message")
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.mark.parametrize(
@@ -386,118 +292,9 @@ def test_nothing_leaves_the_device_from_page_or_worker(page, server):
     page.problems.clear()
 
 
-@pytest.fixture(scope="module")
-def styled_folder(tmp_path_factory):
-    """A page of a model with a style that knows labels."""
-    path = tmp_path_factory.mktemp("styled") / "page"
-    return export(exemplar_model("waveform"), path, format="web", runtime=LITERT).path
-
-
-@pytest.fixture(scope="module")
-def styled_server(styled_folder):
-    with contextlib.closing(PageServer(0)) as server:
-        server.show(styled_folder)
-        yield server
-
-
-def page_style(seed, temperature, length):
-    """The page's style, in Python: mulberry32 and the Box-Muller transform."""
-    state, values = seed, []
-    for _ in range(2 * length):
-        state = (state + 0x6D2B79F5) % 2**32
-        t = (state ^ state >> 15) * (state | 1) % 2**32
-        t ^= (t + (t ^ t >> 7) * (t | 61)) % 2**32
-        values.append((t ^ t >> 14) / 2**32)
-    first, second = np.reshape(values, (length, 2)).T
-    return (temperature * np.sqrt(-2 * np.log(1 - first)) * np.cos(2 * np.pi * second)).astype(np.float32)
-
-
-def test_drawn_style_has_a_normal_distribution():
-    style = page_style(3, 1.0, 4000)
-    assert abs(style.mean()) < 0.05 and abs(style.std() - 1) < 0.05 and np.abs(style).max() > 3
-
-
-def test_style_and_temperature_choose_the_image_and_its_label_is_told(browser, styled_folder, styled_server, tmp_path):
-    served, _ = FORMATS["web"].load(styled_folder)
-    soundfile.write(tmp_path / "a.wav", make_clip(1.0, RATE) * np.linspace(0, 1, RATE)[:, None], RATE)
-    clip = next(load(styled_folder).stream_inputs(tmp_path / "a.wav"))
-    page = open_page(browser.new_context(), styled_server.where)
-    page.set_input_files("#file", tmp_path / "a.wav")
-    message(page, "a.wav has ended.")
-    assert np.abs(saved_image(page) - served(clip)[0]).max() <= TOLERANCE
-    probabilities = probabilities_of(served.classify(clip))[0]
-    told = f"{LABELS[probabilities.argmax()]}, {100 * probabilities.max():.0f} %"
-    page.wait_for_selector(f'#label:has-text("{told}")', timeout=5000)
-    assert page.get_attribute("#label", "role") == "status"
-
-    def check(seed, temperature):
-        page.wait_for_timeout(1000)
-        assert (page.input_value("#seed"), page.input_value("#temperature")) == (str(seed), f"{temperature:g}")
-        expected = served(clip, page_style(seed, temperature, 4)[None])[0]
-        assert np.abs(saved_image(page) - expected).max() <= TOLERANCE
-        return expected
-
-    page.keyboard.press("n")
-    first = check(1, 1.0)
-    page.fill("#seed", "77")
-    page.keyboard.press("Enter")
-    assert np.abs(check(77, 1.0) - first).mean() > TOLERANCE
-    page.focus("#temperature")
-    page.keyboard.press("ArrowRight")
-    check(77, 1.1)
-    page.focus("#temperature")
-    page.keyboard.press("Home")
-    assert np.abs(check(77, 0.0) - served(clip)[0]).max() == 0
-    assert page.problems == []
-    page.context.close()
-
-
-def test_label_is_told_at_most_once_a_second(browser, styled_server):
-    page = open_page(browser.new_context(permissions=["microphone"]), styled_server.where)
-    page.evaluate(
-        """() => {
-            window.told = [];
-            const watch = new MutationObserver(() => told.push(performance.now()));
-            watch.observe(document.getElementById("label"), { childList: true, characterData: true, subtree: true });
-        }"""
-    )
-    page.click("#microphone")
-    page.wait_for_timeout(4000)
-    told = page.evaluate("told")
-    assert told and all(after - before >= 990 for before, after in itertools.pairwise(told))
-    page.context.close()
-
-
-def test_page_of_a_model_without_style_and_labels_shows_neither(page):
-    assert page.is_hidden("#styles") and page.is_hidden("#label")
-    page.keyboard.press("n")
-    assert page.input_value("#seed") == "0"
-
-
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (320, 568), (844, 390), (1280, 800)])
-def test_page_with_styles_and_a_label_fits_the_window(browser, styled_server, tmp_path, width, height):
-    check_fit(browser, styled_server, tmp_path, width, height, "styled", 0.3)
-
-
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (320, 568), (844, 390), (1280, 800)])
 def test_page_fits_the_window(browser, server, tmp_path, width, height):
     check_fit(browser, server, tmp_path, width, height, "page", 0.45)
-
-
-def check_fit(browser, server, tmp_path, width, height, name, smallest_image):
-    context = browser.new_context(permissions=["microphone"], viewport={"width": width, "height": height})
-    page = open_page(context, server.where)
-    page.click("#microphone")
-    page.wait_for_selector("#save:enabled")
-    for each in page.query_selector_all("button:visible, #styles:visible, #label:visible"):
-        box = each.bounding_box()
-        assert box["x"] >= 0 and box["x"] + box["width"] <= width and box["y"] + box["height"] <= height
-        assert box["height"] >= (38 if each.get_attribute("id") != "label" else 18)
-    image = page.query_selector("#image").bounding_box()
-    assert image["width"] == pytest.approx(image["height"]) and image["width"] >= smallest_image * min(width, height)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.screenshot(path=os.environ.get("KERAS_A2I_SCREENSHOTS", str(tmp_path)) + f"/{name}_{width}x{height}.png")
-    context.close()
 
 
 def test_full_screen_shows_the_image_alone(page):
@@ -518,18 +315,3 @@ def test_page_from_a_file_says_that_it_needs_a_server(browser, folder):
     page.goto((folder / "index.html").as_uri())
     assert "open the page through a web server" in page.inner_text("#message")
     page.close()
-
-
-def test_audio_below_the_threshold_of_evidence_is_told_as_unknown(browser, styled_folder, tmp_path):
-    folder = shutil.copytree(styled_folder, tmp_path / "page")
-    description = json.loads((folder / "model.json").read_text())
-    description["calibration"] = {"temperature": 1.0, "threshold": 1e6}
-    (folder / "model.json").write_text(json.dumps(description))
-    soundfile.write(tmp_path / "a.wav", make_clip(1.0, RATE), RATE)
-    with contextlib.closing(PageServer(0)) as server:
-        server.show(folder)
-        page = open_page(browser.new_context(), server.where)
-        page.set_input_files("#file", tmp_path / "a.wav")
-        page.wait_for_selector('#label:has-text("unknown")', timeout=10_000)
-        assert page.problems == []
-        page.context.close()

@@ -6,8 +6,9 @@ from support.tone_source import ToneSource, build
 
 from keras_a2i.errors import CorruptRecordError, RecordsError
 from keras_a2i.evaluation import pairs as pairs_module
-from keras_a2i.evaluation.pairs import read_pairs, spread_rows, thumbnails, thumbnails_of
+from keras_a2i.evaluation.pairs import read_pairs, thumbnails, thumbnails_of
 from keras_a2i.records.splits import SplitSpec
+from keras_a2i.spread import spread_rows
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from keras_a2i.evaluation.train_network import train_network
 def striped_probes():
     """A probe of labels and one of factors, both of `striped(160, 0)`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probes, "STEPS", 80)
+        patch.setattr(probes, "FACTOR_STEPS", 160)
+        patch.setattr(probes, "LABEL_STEPS", 320)
         train = striped(160, 0)
         return label_probe(train), factor_probe(train)
 
@@ -50,7 +51,7 @@ def test_probes_need_two_labels_or_factors():
 
 @pytest.mark.training
 def test_label_probe_reads_large_images_in_small(monkeypatch):
-    monkeypatch.setattr(probes, "STEPS", 40)
+    monkeypatch.setattr(probes, "LABEL_STEPS", 160)
     rng = np.random.default_rng(0)
     names = np.array(["left", "right"] * 30)
     images = rng.integers(0, 80, (60, 128, 128, 3)).astype(np.uint8)
@@ -64,12 +65,11 @@ def test_label_probe_reads_large_images_in_small(monkeypatch):
 
 @pytest.mark.training
 def test_very_many_images_are_thinned_out_for_training(monkeypatch):
-    monkeypatch.setattr(probes, "STEPS", 1)
     monkeypatch.setattr(probes, "MEMORY_BUDGET", 4 * 16 * 16 * 3 * 9)
     used = []
     monkeypatch.setattr(probes, "thumbnails_of", lambda images, size, rows: used.append(rows) or images[rows] / 255.0)
     pairs = make_pairs(30, labels=["x", "y"] * 15)
-    LabelProbe(pairs.images, pairs.labels)
+    LabelProbe(pairs.images, pairs.labels, steps=1)
     assert used[0].tolist() == [0, 3, 7, 10, 14, 18, 21, 25, 29]
     assert pairs_module.MEMORY_BUDGET == 256 << 20
 
@@ -90,10 +90,11 @@ def test_training_ends_early_once_the_loss_is_low_enough():
 
 @pytest.mark.training
 def test_own_source_is_measured_where_sources_are_known(striped_probes, monkeypatch):
-    def probe_of(images, names):
+    def probe_of(images, names, steps):
         """The probe of these images' labels, which are their sources here."""
         np.testing.assert_array_equal(images, striped(160, 0).images)
         np.testing.assert_array_equal(names, striped(160, 0).labels)
+        assert steps == response_measures.SOURCE_STEPS
         return striped_probes[0]
 
     monkeypatch.setattr(response_measures, "LabelProbe", probe_of)

@@ -1,5 +1,7 @@
 """Exports of models with a style that know labels: a second input and a second output, as in the Keras model."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 from support.styled_models import LABELS, exemplar_model, prototype_model
 
 from keras_a2i.errors import ExportError, ModelError, UsageError
+from keras_a2i.evaluation.subject import open_subject
 from keras_a2i.exporters import FORMATS
 from keras_a2i.exporters.agreement import compare_styles_and_labels
 from keras_a2i.exporters.export import export
@@ -162,3 +165,9 @@ def test_export_that_differs_in_styles_or_labels_is_refused(path, model):
         served._run = lambda values, output=output: run(values) | {output: 1.2 * run(values)[output]}
         with pytest.raises(ExportError, match=rf"max differences of at most 0.001. Received: 0\.\d+ on .*{what}"):
             compare_styles_and_labels(model, served, FEATURES[:2], Limits(max=1e-3), metadata)
+
+
+def test_evaluation_of_a_file_classifies_as_that_of_its_keras_model(path, model):
+    manifest = types.SimpleNamespace(features=model.metadata.features, image=model.metadata.image)
+    classifiers = [open_subject(each, manifest).classify for each in (path, model)]
+    np.testing.assert_allclose(*(classify(FEATURES) for classify in classifiers), atol=1e-4)
