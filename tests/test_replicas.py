@@ -20,12 +20,13 @@ import tensorflow as tf
 from support.training_states import random_images
 
 import keras_a2i as a2i
-from keras_a2i.evaluation import probes, realism_measures, two_sample
+from keras_a2i.evaluation import probes, realism_measures, two_sample_measures
 from keras_a2i.losses import BatchScaledMSE
 from keras_a2i.objectives import MeanSquaredError, MultiScaleSSIM, TrainingModel
 
 # Nothing here depends on what the probes of the evaluation learn.
-probes.train_network = realism_measures.train_network = two_sample.train_network = lambda *_, **__: None
+probes.train_network = realism_measures.train_network = lambda *_, **__: None
+two_sample_measures.two_sample_error = lambda *_, **__: 0.5
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 strategies = {"one": tf.distribute.get_strategy(), "two": tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])}

@@ -24,6 +24,7 @@ _COMMANDS = {
     "baselines": "score baselines without a model on records",
     "evaluate": "evaluate a model beside audio-blind baselines",
     "compare": "compare evaluated runs, with seeds as replicates",
+    "runs": "list the runs in a folder, with their curves and newest images",
     "card": "write the model card of an evaluated run",
     "generate": "generate images or videos from audio files",
     "search": "find the images that fit a clip, or the clips that fit an image",

@@ -80,7 +80,7 @@ class Comparison:
             verdict = "; ".join(LEVELS[level].heading for level in dict.fromkeys(self.levels[i]))
             rows.append((name, str(len(self.runs[i])), *cells, verdict))
         caption = "Means over runs that differ by their seed only, ± their sample standard deviation."
-        return table([*columns, Column("Verdict")], rows, caption)
+        return table([*columns, Column("Verdict", style="words")], rows, caption)
 
     def render_text(self) -> str:
         """The table for a terminal."""

@@ -4,6 +4,7 @@ Text stays text here: the terminal prints it, and the HTML page escapes it.
 """
 
 import dataclasses
+import pathlib
 from collections.abc import Callable
 
 from keras_a2i.evaluation.report_data import Example
@@ -92,6 +93,23 @@ class Gallery:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sheet:
+    """A sheet of images in a file, with its title and a note."""
+
+    title: str
+    note: str
+    path: pathlib.Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Sheets:
+    """Sheets of images, one below the other."""
+
+    items: tuple[Sheet, ...]
+    kind: str = dataclasses.field(default="sheets", init=False)
+
+
+@dataclasses.dataclass(frozen=True)
 class Terms:
     """Terms, a note beside each, and what they mean."""
 
@@ -108,7 +126,7 @@ class Command:
     kind: str = dataclasses.field(default="command", init=False)
 
 
-Block = Table | Sentences | Tiles | Figures | Gallery | Terms | Command
+Block = Table | Sentences | Tiles | Figures | Gallery | Sheets | Terms | Command
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import pathlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +20,7 @@ from keras_a2i.media.image import to_pillow
 # Images are embedded at the first of these sizes at which all of them together stay below the limit.
 IMAGE_SIDES = (160, 128, 96, 64, 48)
 IMAGE_BYTES = 3_000_000
+SHEET_SIZE = (1400, 1400)
 
 
 def render_html(report: ReportData) -> str:
@@ -58,6 +60,7 @@ def render_template(name: str, images: dict[int, str] | None = None, **values: A
     environment.filters |= {
         "percent": percent,
         "plot_uri": _plot_uri,
+        "sheet_uri": _sheet_uri,
         "image_uri": lambda image: (images or {})[id(image)],
     }
     return environment.get_template(name).render(**values) + "\n"
@@ -65,6 +68,15 @@ def render_template(name: str, images: dict[int, str] | None = None, **values: A
 
 def _plot_uri(figure: Figure) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(figure.draw().encode()).decode()
+
+
+def _sheet_uri(path: pathlib.Path) -> str:
+    buffer = io.BytesIO()
+    with Image.open(path) as sheet:
+        image = sheet.convert("RGB")
+    image.thumbnail(SHEET_SIZE)
+    image.save(buffer, "WEBP", quality=88)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _embedded(sections: Iterable[Section]) -> dict[int, str]:

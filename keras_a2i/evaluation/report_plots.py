@@ -181,6 +181,29 @@ def plot_bars(
     return _svg((440, 90 + 22 * (len(series) + len(marks) + 1) // 2 + (24 if len(series) == 1 else 18) * rows), draw)
 
 
+def plot_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str) -> str:
+    """Lines over one axis, a colour and a dash each; values far above the last ones are cut.
+
+    Args:
+        curves: name -> (x, y), not empty.
+        xlabel, ylabel: of the axes.
+    """
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        for i, (name, (x, y)) in enumerate(curves.items()):
+            line = _LINES[i // 10 % len(_LINES)]
+            marker = "o" if len(x) == 1 else ""
+            axes.plot(x, y, color=f"C{i % 10}", linestyle=line, marker=marker, lw=1.8, label=_shorten(name, 46))
+        values = np.concatenate([y for _, y in curves.values()])
+        low, high = values.min(), np.quantile(values, 0.98)
+        room = 0.05 * (high - low) or 0.05
+        axes.set(xlabel=xlabel, ylabel=_wrap(ylabel, 40), ylim=(low - room, high + room))
+        _legend_above(axes)
+
+    return _svg((480, 320 + 17 * len(curves)), draw)
+
+
 _LINES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 
 

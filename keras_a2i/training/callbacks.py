@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from PIL import Image
 
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.media.durable import replace_durably
@@ -91,14 +92,24 @@ class SampleSheets(keras.callbacks.Callback):
         images: real images (n, size, size, channels).
         every: epochs between sheets.
         epochs: the last epoch.
+        logs_tensorboard: whether the sheets are written for TensorBoard, too.
     """
 
     def __init__(
-        self, folder: RunFolder, predict_fn: PredictFn, inputs: np.ndarray, images: np.ndarray, every: int, epochs: int
+        self,
+        folder: RunFolder,
+        predict_fn: PredictFn,
+        inputs: np.ndarray,
+        images: np.ndarray,
+        every: int,
+        epochs: int,
+        *,
+        logs_tensorboard: bool = False,
     ):
         super().__init__()
         self._folder, self._predict_fn, self._inputs, self._images = folder, predict_fn, inputs, images
-        self._every, self._epochs = every, epochs
+        self._every, self._epochs, self._logs_tensorboard = every, epochs, logs_tensorboard
+        self._summaries: Any = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if (epoch + 1) % self._every == 0 or epoch + 1 == self._epochs:
@@ -109,6 +120,17 @@ class SampleSheets(keras.callbacks.Callback):
         generated = self._predict_fn(self._inputs)
         sheet = draw_sheet([self._images, generated], ["real", "generated"])
         save_png(sheet, self._folder.samples / f"epoch_{epoch:04d}.png")
+        if self._logs_tensorboard:
+            self._write_summary(sheet, epoch)
+
+    def _write_summary(self, sheet: Image.Image, epoch: int) -> None:
+        import tensorflow as tf
+
+        if self._summaries is None:
+            self._summaries = tf.summary.create_file_writer(str(self._folder.tensorboard / "samples"))
+        with self._summaries.as_default(step=epoch):
+            tf.summary.image("real above generated", np.asarray(sheet)[None])
+        self._summaries.flush()
 
 
 class Checkpoint(keras.callbacks.Callback):

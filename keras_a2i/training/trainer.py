@@ -241,8 +241,9 @@ class Trainer:
         if config.restore_best_weights or config.patience:
             found.append(self.best)
         found += [checkpoint, sheets]
-        if importlib.util.find_spec("tensorboard") is not None and keras.backend.backend() == "tensorflow":
-            found.append(keras.callbacks.TensorBoard(self.folder.tensorboard, write_graph=False))
+        if _logs_tensorboard():
+            every = _epochs_between_sheets(config.epochs)
+            found.append(keras.callbacks.TensorBoard(self.folder.tensorboard, histogram_freq=every, write_graph=False))
         # The caller's come last: what they report is stored, whenever an interruption comes.
         return [*found, *callbacks]
 
@@ -356,8 +357,23 @@ class Trainer:
     def _sample_sheets(self) -> SampleSheets:
         split = "val" if "val" in self.records.counts else "train"
         sample = self.records.sample_pairs(split, N_SAMPLES, self.model.input_kind)
-        every = max(1, math.ceil(self.config.epochs / MAX_SHEETS))
-        return SampleSheets(self.folder, self._predict, sample.inputs, sample.images, every, self.config.epochs)
+        return SampleSheets(
+            self.folder,
+            self._predict,
+            sample.inputs,
+            sample.images,
+            every=_epochs_between_sheets(self.config.epochs),
+            epochs=self.config.epochs,
+            logs_tensorboard=_logs_tensorboard(),
+        )
+
+
+def _epochs_between_sheets(epochs: int) -> int:
+    return max(1, math.ceil(epochs / MAX_SHEETS))
+
+
+def _logs_tensorboard() -> bool:
+    return importlib.util.find_spec("tensorboard") is not None and keras.backend.backend() == "tensorflow"
 
 
 def read_recipe(config: RunConfig) -> Recipe:

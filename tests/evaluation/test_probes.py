@@ -20,8 +20,8 @@ from keras_a2i.evaluation.train_network import train_network
 def striped_probes():
     """A probe of labels and one of factors, both of `striped(160, 0)`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probes, "FACTOR_STEPS", 160)
-        patch.setattr(probes, "LABEL_STEPS", 320)
+        patch.setattr(probes, "FACTOR_STEPS", 100)
+        patch.setattr(probes, "LABEL_STEPS", 160)
         train = striped(160, 0)
         return label_probe(train), factor_probe(train)
 

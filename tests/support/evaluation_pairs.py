@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+import keras_a2i.evaluation.evaluate  # noqa: F401  registers every measure
 from keras_a2i.evaluation.contenders import shuffled_rows
 from keras_a2i.evaluation.measures import MEASURES, Evidence
 from keras_a2i.evaluation.pairs import Pairs, scaled

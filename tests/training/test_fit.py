@@ -1,6 +1,7 @@
 """`fit`: the run folder, seeds, best weights, own models and objectives, errors."""
 
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -53,6 +54,21 @@ def test_run_folder_holds_everything(whole, records):
         assert "layers" in file and "optimizer" not in file
     assert metadata.image.size == 16 and metadata.recipe == "features" and len(metadata.feature_mean) == 104
     assert not list(out.glob("**/*.tmp*"))
+
+
+def test_tensorboard_logs_hold_losses_histograms_and_the_sample_sheets(whole):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+
+    def events(name):
+        found = event_accumulator.EventAccumulator(str(whole[0] / "tensorboard" / name), size_guidance={"tensors": 0})
+        return found.Reload()
+
+    tags = events("train").Tags()["tensors"]
+    assert "epoch_loss" in tags and any(tag.endswith("kernel/histogram") for tag in tags)
+    logged = events("samples").Tensors("real above generated")
+    assert [event.step for event in logged] == [1, 2, 3, 4]
+    image = Image.open(io.BytesIO(logged[-1].tensor_proto.string_val[2]))
+    np.testing.assert_array_equal(image, Image.open(whole[0] / "samples" / "epoch_0004.png"))
 
 
 def test_history_val_scores_equal_those_of_the_model_on_held_out_pairs(whole, records):

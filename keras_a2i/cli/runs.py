@@ -1,0 +1,33 @@
+"""`keras-a2i runs`: all runs of a folder on one page."""
+
+import pathlib
+
+import click
+
+from keras_a2i.cli.terminal import echo
+
+
+@click.command("runs")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=pathlib.Path), metavar="[PATH]...")
+@click.option(
+    "--out",
+    type=click.Path(path_type=pathlib.Path),
+    help="An .html file for a page with the curves and the newest sample sheets.",
+)
+def command(paths, out):
+    """List the runs in folders: what was trained, how far, and what it reached.
+
+    PATH is a run folder or a folder that holds some; without one, the current folder. Trainings that go on are shown as
+    far as they are.
+    """
+    from keras_a2i.evaluation.run_overview import check_html, run_overview
+
+    if out:
+        check_html(out)
+    overview = run_overview(paths or [pathlib.Path()])
+    echo(overview.render_text())
+    for folder, reason in overview.skipped:
+        echo(f"skipped {folder}: {reason}", err=True)
+    if out:
+        overview.save(out)
+        echo(f"\n{out}")

@@ -1,0 +1,221 @@
+"""`runs`: run folders side by side, evaluated or not, finished or still training: curves, scores and newest sheets."""
+
+import dataclasses
+import functools
+import math
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+
+from keras_a2i.errors import ModelError, UsageError
+from keras_a2i.evaluation.compare import compare
+from keras_a2i.evaluation.contenders import SHUFFLED
+from keras_a2i.evaluation.report import JSON_NAME, Report, read_report, replace_file
+from keras_a2i.evaluation.report_blocks import Block, Cell, Column, Figure, Figures, Section, Sheet, Sheets, Table
+from keras_a2i.evaluation.report_format import number, percent, signed
+from keras_a2i.evaluation.report_plots import plot_curves
+from keras_a2i.evaluation.report_sections import table
+from keras_a2i.evaluation.report_text import render_table
+from keras_a2i.evaluation.verdict import LEVELS
+from keras_a2i.training.run_folder import RunConfig, RunFolder
+from keras_a2i.training.val_scores import SCORES
+
+_DEPTH = 3
+_TITLES = {"ssim": "SSIM", "mse": "MSE", "histogram_similarity": "histogram similarity"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a run folder tells without its model.
+
+    Attributes:
+        path: the folder.
+        name: the path without what is common to all runs.
+        config: how it was trained.
+        history: a row per epoch.
+        report: the report of its evaluation, or None.
+        sheet: the newest sample sheet, or None.
+    """
+
+    path: pathlib.Path
+    name: str
+    config: RunConfig
+    history: list[dict[str, float]]
+    report: Report | None
+    sheet: pathlib.Path | None
+
+    @property
+    def minutes(self) -> float:
+        """Training time so far."""
+        return sum(row.get("seconds", 0.0) for row in self.history) / 60
+
+    def curve(self, name: str) -> tuple[list[float], list[float]]:
+        """Minutes and values of a column of the history; empty where it has none."""
+        minutes, values, elapsed = [], [], 0.0
+        for row in self.history:
+            elapsed += row.get("seconds", 0.0) / 60
+            if math.isfinite(row.get(name, math.nan)):
+                minutes.append(elapsed)
+                values.append(row[name])
+        return minutes, values
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOverview:
+    """Run folders side by side.
+
+    Attributes:
+        runs: in the order of their paths.
+        skipped: (folder, reason) of those that can't be read.
+    """
+
+    runs: list[Run]
+    skipped: list[tuple[pathlib.Path, str]]
+
+    def to_table(self) -> Table:
+        """One row per run: what was trained, how far, and what it reached."""
+        titles = ("Epochs", "Minutes", "val_ssim", "SSIM", "gain over shuffled audio", "right label")
+        columns = [Column("Run"), Column("Recipe on records"), *(Column(title, True) for title in titles)]
+        return table(
+            [*columns, Column("Verdict", style="words")],
+            [_row(run) for run in self.runs],
+            "val_ssim is of the sample of held-out pairs that fit scores; what follows is by evaluate.",
+        )
+
+    def render_text(self) -> str:
+        """The table for a terminal."""
+        return render_table(self.to_table())
+
+    def save(self, path: str | os.PathLike[str]) -> pathlib.Path:
+        """Writes one HTML page with the table, the curves and the newest sheets, whole or not at all.
+
+        Args:
+            path: a file that ends in .html.
+
+        Raises:
+            UsageError: if the path has another suffix.
+        """
+        from keras_a2i.evaluation.report_html import render_template
+
+        path = pathlib.Path(path)
+        check_html(path)
+        replace_file(path, render_template("runs.html.j2", title="Runs", sections=self._sections()))
+        return path
+
+    def _sections(self) -> list[Section]:
+        sections = [Section("runs", "Runs", (self.to_table(),)), Section("curves", "Curves", self._curves())]
+        evaluated = [run.path for run in self.runs if run.report]
+        if len(evaluated) > 1:
+            sections.append(Section("evaluated", "Evaluated runs", (compare(evaluated).to_table(),)))
+        sheets = tuple(Sheet(run.name, _epochs(run), run.sheet) for run in self.runs if run.sheet)
+        sections.append(Section("sheets", "Newest sample sheets", (Sheets(sheets),) if sheets else ()))
+        return [section for section in sections if section.blocks]
+
+    def _curves(self) -> tuple[Block, ...]:
+        figures = []
+        for score in SCORES:
+            curves = {run.name: run.curve(f"val_{score}") for run in self.runs}
+            shown = {name: curve for name, curve in curves.items() if curve[0]}
+            if shown:
+                title = f"held-out {_TITLES[score]}"
+                figures.append(
+                    Figure(
+                        f"{title} of {len(shown)} runs over the minutes of their training",
+                        f"{title}, on the sample of held-out pairs that fit scores after every epoch",
+                        functools.partial(plot_curves, shown, "minutes of training", title),
+                    )
+                )
+        return (Figures(tuple(figures)),) if figures else ()
+
+
+def run_overview(paths: Iterable[str | os.PathLike[str]]) -> RunOverview:
+    """Reads run folders; models aren't loaded, and trainings that go on are shown as far as they are.
+
+    Args:
+        paths: run folders, or folders that hold some, at most three levels above them.
+
+    Returns:
+        The overview: `overview.save("runs.html")`, `overview.render_text()`.
+
+    Raises:
+        UsageError: if a path is no folder, or no run is found.
+    """
+    found, skipped = [], []
+    folders = _run_folders([pathlib.Path(path) for path in paths])
+    for folder, name in zip(folders, _short_names(folders), strict=True):
+        try:
+            found.append(_read(folder, name))
+        except ModelError as error:
+            skipped.append((folder, str(error)))
+    if not found:
+        reasons = "".join(f". {folder}: {reason}" for folder, reason in skipped)
+        raise UsageError(f"paths must hold at least one run folder, as fit writes it. Received: none{reasons}")
+    return RunOverview(found, skipped)
+
+
+def check_html(path: pathlib.Path) -> None:
+    """Raises a UsageError unless the path ends in .html."""
+    if path.suffix != ".html":
+        raise UsageError(f"path must end in .html. Received: {path}")
+
+
+def _run_folders(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
+    folders: dict[pathlib.Path, pathlib.Path] = {}
+    for path in paths:
+        if not path.is_dir():
+            raise UsageError(f"Each path must be a folder. Received: {path}, which isn't one")
+        patterns = ["/".join(["*"] * depth + ["config.json"]) for depth in range(_DEPTH + 1)]
+        for pattern in patterns:
+            for config in sorted(path.glob(pattern)):
+                # Folders of presets and other tools have a config.json, too; a run has a history or its samples.
+                folder = config.parent
+                if (folder / "history.csv").is_file() or (folder / "samples").is_dir():
+                    folders.setdefault(folder.resolve(), folder)
+    return list(folders.values())
+
+
+def _short_names(folders: Sequence[pathlib.Path]) -> list[str]:
+    if len(folders) < 2:
+        return [str(folder) for folder in folders]
+    common = os.path.commonpath([folder.absolute().parent for folder in folders])
+    return [folder.absolute().relative_to(common).as_posix() for folder in folders]
+
+
+def _read(folder: pathlib.Path, name: str) -> Run:
+    run = RunFolder(folder)
+    report = read_report(folder) if (folder / JSON_NAME).is_file() else None
+    return Run(
+        path=folder,
+        name=name,
+        config=run.read_config(),
+        history=run.read_history(),
+        report=report,
+        sheet=max(run.samples.glob("epoch_*.png"), key=lambda path: (len(path.name), path.name), default=None),
+    )
+
+
+def _row(run: Run) -> tuple[Cell | str, ...]:
+    last = run.curve("val_ssim")[1][-1:]
+    recipe = "own model" if run.config.own_model else str(run.config.recipe.get("name", ""))
+    trained = (
+        run.name,
+        Cell(f"{recipe} on {pathlib.Path(run.config.records).name}", f"seed {run.config.seed}"),
+        _epochs(run),
+        f"{run.minutes:.1f}",
+        number(last[0], 3) if last else "",
+    )
+    if run.report is None:
+        return (*trained, "", "", "", "not evaluated")
+    gain, labels = run.report.gain(SHUFFLED), run.report.labels
+    return (
+        *trained,
+        number(run.report.contenders[0].means["ssim"], 3),
+        f"{signed(gain.mean, 3)} [{signed(gain.widest.low, 3)}, {signed(gain.widest.high, 3)}]" if gain else "",
+        percent(labels.generated) if labels else "",
+        LEVELS[run.report.level].heading,
+    )
+
+
+def _epochs(run: Run) -> str:
+    epochs = f"{len(run.history)} of {run.config.epochs}"
+    return epochs if run.config.finished else f"{epochs}, not finished"
