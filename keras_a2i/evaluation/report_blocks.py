@@ -4,8 +4,9 @@ Text stays text here: the terminal prints it, and the HTML page escapes it.
 """
 
 import dataclasses
-import pathlib
 from collections.abc import Callable
+
+import PIL.Image
 
 from keras_a2i.evaluation.report_data import Example
 
@@ -94,11 +95,11 @@ class Gallery:
 
 @dataclasses.dataclass(frozen=True)
 class Sheet:
-    """A sheet of images in a file, with its title and a note."""
+    """A sheet of images with its title and a note; None where it can't be read."""
 
     title: str
     note: str
-    path: pathlib.Path
+    image: PIL.Image.Image | None
 
 
 @dataclasses.dataclass(frozen=True)

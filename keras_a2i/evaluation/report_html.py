@@ -2,7 +2,6 @@
 
 import base64
 import io
-import pathlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,7 +19,6 @@ from keras_a2i.media.image import to_pillow
 # Images are embedded at the first of these sizes at which all of them together stay below the limit.
 IMAGE_SIDES = (160, 128, 96, 64, 48)
 IMAGE_BYTES = 3_000_000
-SHEET_SIZE = (1400, 1400)
 
 
 def render_html(report: ReportData) -> str:
@@ -70,12 +68,9 @@ def _plot_uri(figure: Figure) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(figure.draw().encode()).decode()
 
 
-def _sheet_uri(path: pathlib.Path) -> str:
+def _sheet_uri(sheet: Image.Image) -> str:
     buffer = io.BytesIO()
-    with Image.open(path) as sheet:
-        image = sheet.convert("RGB")
-    image.thumbnail(SHEET_SIZE)
-    image.save(buffer, "WEBP", quality=88)
+    sheet.save(buffer, "WEBP", quality=88)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -7,7 +7,7 @@ import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
-from keras_a2i.errors import ModelError, UsageError
+from keras_a2i.errors import ModelError, SourceError, UsageError
 from keras_a2i.evaluation.compare import compare
 from keras_a2i.evaluation.contenders import SHUFFLED
 from keras_a2i.evaluation.report import JSON_NAME, Report, read_report, replace_file
@@ -17,10 +17,12 @@ from keras_a2i.evaluation.report_plots import plot_curves
 from keras_a2i.evaluation.report_sections import table
 from keras_a2i.evaluation.report_text import render_table
 from keras_a2i.evaluation.verdict import LEVELS
+from keras_a2i.media.image import read_thumbnail
 from keras_a2i.training.run_folder import RunConfig, RunFolder
 from keras_a2i.training.val_scores import SCORES
 
 _DEPTH = 3
+_SHEET_SIDE = 1400
 _TITLES = {"ssim": "SSIM", "mse": "MSE", "histogram_similarity": "histogram similarity"}
 
 
@@ -107,7 +109,7 @@ class RunOverview:
         evaluated = [run.path for run in self.runs if run.report]
         if len(evaluated) > 1:
             sections.append(Section("evaluated", "Evaluated runs", (compare(evaluated).to_table(),)))
-        sheets = tuple(Sheet(run.name, _epochs(run), run.sheet) for run in self.runs if run.sheet)
+        sheets = tuple(_sheet(run, run.sheet) for run in self.runs if run.sheet)
         sections.append(Section("sheets", "Newest sample sheets", (Sheets(sheets),) if sheets else ()))
         return [section for section in sections if section.blocks]
 
@@ -214,6 +216,13 @@ def _row(run: Run) -> tuple[Cell | str, ...]:
         percent(labels.generated) if labels else "",
         LEVELS[run.report.level].heading,
     )
+
+
+def _sheet(run: Run, path: pathlib.Path) -> Sheet:
+    try:
+        return Sheet(run.name, _epochs(run), read_thumbnail(path, _SHEET_SIDE))
+    except SourceError as error:
+        return Sheet(run.name, str(error), None)
 
 
 def _epochs(run: Run) -> str:

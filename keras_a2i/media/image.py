@@ -46,6 +46,18 @@ def read_image(path: pathlib.Path, config: ImageConfig) -> np.ndarray:
         return fit_image(ImageOps.exif_transpose(image), config)
 
 
+def read_thumbnail(path: pathlib.Path, side: int) -> Image.Image:
+    """Reads a PNG or JPEG file, scaled down to at most `side` pixels a side.
+
+    Raises:
+        SourceError: as `read_image`.
+    """
+    with _open(path, _read_bytes(path)) as image:
+        small = ImageOps.exif_transpose(image).convert("RGB")
+        small.thumbnail((side, side))
+        return small
+
+
 def encoded_if_fitting(path: pathlib.Path, config: ImageConfig) -> bytes | None:
     """Reads a PNG or JPEG file that records can store unchanged.
 

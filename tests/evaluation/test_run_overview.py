@@ -80,6 +80,10 @@ def test_damaged_run_is_named_and_skipped(runs):
     result = CliRunner().invoke(cli, ["runs", str(runs)], catch_exceptions=False)
     assert result.exit_code == 0 and "not finished" not in result.stdout
     assert re.search(r"skipped .*b: history.csv must hold a row of numbers for every epoch", result.stderr)
+    (runs / "a" / "samples" / "epoch_10000.png").write_bytes(b"no image")
+    assert "epoch_10000.png isn't a PNG or JPEG image" in run_overview([runs]).save(
+        runs / "all.html"
+    ).read_text().replace("&#39;", "'")
     (runs / "a" / "config.json").write_text(json.dumps({"recipe": 3}))
     with pytest.raises(UsageError, match=r"at least one run folder, as fit writes it. Received: none. .*history.csv"):
         run_overview([runs])
