@@ -8,6 +8,9 @@ cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 [ $# -gt 0 ] || set -- -m "not training"
+for version in 3.11 3.12 3.13; do
+    "python$version" -c "" || { echo "python$version must be on the PATH and start" >&2; exit 2; }
+done
 
 # One constraint for each ">=" of the dependencies and of the extras that the tests need.
 lowest() {
