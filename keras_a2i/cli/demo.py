@@ -18,7 +18,8 @@ _SECONDS_BETWEEN_CHECKS = 0.5
 @click.option(
     "--runtime",
     type=click.Path(path_type=pathlib.Path),
-    help="Folder of the npm package @litertjs/core 2.5.3, unless MODEL is an exported page, which holds it.",
+    help="Folder of the npm package @litertjs/core 2.5.3, or cdn: the browser loads it from cdn.jsdelivr.net. Exported "
+    "pages need none.",
 )
 @click.option(
     "--port",

@@ -33,11 +33,17 @@ RUNTIME_FILES = {
 }
 """sha256 of the runtime's files that a page needs, which lie in the npm package's folder `wasm`: one build with relaxed
 SIMD, and one for browsers without it."""
+CDN = "cdn"
+"""In place of a folder: browsers load the runtime from `CDN_ADDRESS`, and run it only if its sha256 is right."""
+CDN_ADDRESS = f"https://cdn.jsdelivr.net/npm/{RUNTIME}@{RUNTIME_VERSION}/wasm/"
 PAGE_FILES = ("index.html", "page.css", "page.js", "audio.js", "resample.js", "capture.js", "worker.js")
 MODEL_FILE, DESCRIPTION = "model.tflite", "model.json"
 CONTENT = (*PAGE_FILES, MODEL_FILE, DESCRIPTION, *(f"runtime/{name}" for name in RUNTIME_FILES))
-"""Every file of a page's folder."""
+"""Every file of a page's folder, which lacks the runtime's if that comes from the CDN."""
 _KIND = "keras-a2i page"
+# What the page's content security policy allows, and what it must allow for a runtime that is loaded, checked and run.
+_POLICY = ("script-src 'self' 'wasm-unsafe-eval'", "connect-src 'self'")
+_CDN_POLICY = ("script-src 'self' blob: 'wasm-unsafe-eval'", "connect-src 'self' https://cdn.jsdelivr.net")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,11 +51,14 @@ class WebOptions(TFLiteOptions):
     """Options of a page: those of its `.tflite` file, without integer inputs, and the runtime.
 
     Attributes:
-        runtime: folder of the installed npm package @litertjs/core 2.5.3.
+        runtime: folder of the installed npm package @litertjs/core 2.5.3, or "cdn".
     """
 
     runtime: str | None = option(
-        None, f"Folder of the npm package {RUNTIME} {RUNTIME_VERSION}, such as node_modules/{RUNTIME}.", type=str
+        None,
+        f"Folder of the npm package {RUNTIME} {RUNTIME_VERSION}, such as node_modules/{RUNTIME}, or {CDN}: browsers "
+        "load it from cdn.jsdelivr.net.",
+        type=str,
     )
 
 
@@ -118,7 +127,7 @@ class WebFormat(Format):
 
     def is_export(self, path: pathlib.Path) -> bool:
         """Whether a folder holds an exported page and nothing else."""
-        if not path.is_dir() or _read_kind(path) != _KIND:
+        if not path.is_dir() or _read_description(path).get("kind") != _KIND:
             return False
         files = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
         return files <= set(CONTENT)
@@ -137,18 +146,21 @@ def write_page(folder: pathlib.Path, metadata: ModelMetadata, runtime: str | pat
     Args:
         folder: an existing folder.
         metadata: of the model, whose input is a waveform as float32.
-        runtime: folder of the npm package.
+        runtime: folder of the npm package, or "cdn".
 
     Raises:
         UsageError: if the runtime isn't the expected one.
     """
     source = check_runtime(runtime)
-    (folder / "runtime").mkdir()
-    for name in RUNTIME_FILES:
-        shutil.copyfile(source / name, folder / "runtime" / name)
     page = importlib.resources.files("keras_a2i.exporters").joinpath("page")
     for name in PAGE_FILES:
         (folder / name).write_bytes(page.joinpath(name).read_bytes())
+    if source is None:
+        _allow_cdn(folder / "index.html")
+    else:
+        (folder / "runtime").mkdir()
+        for name in RUNTIME_FILES:
+            shutil.copyfile(source / name, folder / "runtime" / name)
     write_json(
         folder / DESCRIPTION,
         {
@@ -163,18 +175,32 @@ def write_page(folder: pathlib.Path, metadata: ModelMetadata, runtime: str | pat
             "calibration": dataclasses.asdict(metadata.calibration or LabelCalibration()),
             "license": metadata.license,
             "runtime": f"{RUNTIME} {RUNTIME_VERSION} (Apache-2.0)",
+            "runtime_address": "runtime/" if source else CDN_ADDRESS,
+            "runtime_sha256": {} if source else RUNTIME_FILES,
         },
     )
 
 
-def check_runtime(runtime: str | pathlib.Path | None) -> pathlib.Path:
-    """Returns the folder of the runtime's files within the folder of an npm package.
+def missing_files(folder: pathlib.Path) -> list[str]:
+    """Returns what an exported page lacks of the files that it needs."""
+    description = _read_description(folder)
+    needed = (*PAGE_FILES, MODEL_FILE, DESCRIPTION) if description.get("runtime_sha256") else CONTENT
+    return [name for name in needed if not (folder / name).is_file()]
+
+
+def check_runtime(runtime: str | pathlib.Path | None) -> pathlib.Path | None:
+    """Returns the folder of the runtime's files within the folder of an npm package, or None for the CDN.
 
     Raises:
         UsageError: if there is no such folder, or a file in it differs from the one of the pinned version.
     """
     wanted = f"the folder of the npm package {RUNTIME} {RUNTIME_VERSION}, which runs the model in the browser"
-    how = f"Run npm install {RUNTIME}@{RUNTIME_VERSION} and name node_modules/{RUNTIME}"
+    how = (
+        f"Run npm install {RUNTIME}@{RUNTIME_VERSION} and name node_modules/{RUNTIME}, or name {CDN} for browsers to "
+        "load it from cdn.jsdelivr.net"
+    )
+    if str(runtime) == CDN:
+        return None
     if runtime is None:
         raise UsageError(f"runtime must be {wanted}. Received: runtime=None. {how}")
     folder = pathlib.Path(runtime) / "wasm"
@@ -209,9 +235,16 @@ def copy_model(model: pathlib.Path, folder: pathlib.Path) -> ModelMetadata:
     return metadata
 
 
-def _read_kind(folder: pathlib.Path) -> str | None:
+def _allow_cdn(index: pathlib.Path) -> None:
+    text = index.read_text(encoding="utf-8")
+    for own, cdn in zip(_POLICY, _CDN_POLICY, strict=True):
+        text = text.replace(own, cdn, 1)
+    index.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _read_description(folder: pathlib.Path) -> dict[str, Any]:
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    return description.get("kind") if isinstance(description, dict) else None
+        return {}
+    return description if isinstance(description, dict) else {}

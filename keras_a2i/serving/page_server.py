@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.exporters import FORMATS
-from keras_a2i.exporters.web import CONTENT, copy_model, write_page
+from keras_a2i.exporters.web import CONTENT, copy_model, missing_files, write_page
 from keras_a2i.models.shipped import describe_shipped, find_model, shipped_models
 from keras_a2i.serving.local_server import LocalHandler, LocalServer
 
@@ -88,7 +88,7 @@ def choice_folder(runtime: str | pathlib.Path | None) -> Iterator[pathlib.Path]:
     """Yields a temporary folder with a page for each shipped model, and an index.html to choose from them.
 
     Args:
-        runtime: folder of the npm package @litertjs/core 2.5.3.
+        runtime: folder of the npm package @litertjs/core 2.5.3, or "cdn".
 
     Raises:
         UsageError: if the runtime is missing or another one.
@@ -116,7 +116,7 @@ def page_folder(model: pathlib.Path, runtime: str | pathlib.Path | None = None) 
     Args:
         model: the folder of an exported page, which is yielded as it is; a `.tflite` file whose input is a waveform;
             the name of a shipped model; or a run folder or `.keras` file, which is exported and alone needs TensorFlow.
-        runtime: folder of the npm package @litertjs/core 2.5.3, where a page has to be made.
+        runtime: folder of the npm package @litertjs/core 2.5.3, or "cdn", where a page has to be made.
 
     Raises:
         UsageError: if the runtime is missing or another one, or is given for a page that holds it.
@@ -130,7 +130,7 @@ def page_folder(model: pathlib.Path, runtime: str | pathlib.Path | None = None) 
     if FORMATS["web"].can_load(model):
         if runtime is not None:
             raise UsageError(f"runtime must be left out for an exported page, which holds it. Received: {model}")
-        if missing := [name for name in CONTENT if not (model / name).is_file()]:
+        if missing := missing_files(model):
             raise ModelError(f"A page must hold all files of its export. Received: {model}, which lacks {missing[0]}")
         yield model
         return

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import http.server
 import io
+import pathlib
 import re
 import threading
 
@@ -27,6 +28,7 @@ from support.browser_page import (
     saved_image,
 )
 
+from keras_a2i.exporters import web
 from keras_a2i.exporters.export import export
 from keras_a2i.serving.page_server import PageServer
 
@@ -315,3 +317,58 @@ def test_page_from_a_file_says_that_it_needs_a_server(browser, folder):
     page.goto((folder / "index.html").as_uri())
     assert "open the page through a web server" in page.inner_text("#message")
     page.close()
+
+
+@pytest.fixture
+def cdn_server(predictor, folder, tmp_path):
+    """The same page with the runtime of a content delivery network."""
+    page = tmp_path / "page"
+    page.mkdir()
+    web.write_page(page, web.copy_model(folder / web.MODEL_FILE, page), web.CDN)
+    with contextlib.closing(PageServer(0)) as server:
+        server.show(page)
+        yield server
+
+
+def from_package(change):
+    """Answers requests to the network from the npm package, with a change to each file."""
+
+    def answer(route):
+        name = route.request.url.removeprefix(web.CDN_ADDRESS)
+        content = change((pathlib.Path(LITERT) / "wasm" / name).read_bytes())
+        route.fulfill(body=content, headers={"Access-Control-Allow-Origin": "*"})
+
+    return answer
+
+
+def test_runtime_of_the_network_is_checked_and_runs_to_the_image_of_pythons(browser, cdn_server, predictor, tmp_path):
+    context = browser.new_context()
+    context.route(web.CDN_ADDRESS + "*", from_package(lambda content: content))
+    page = open_page(context, cdn_server.where)
+    soundfile.write(tmp_path / "clip.wav", make_clip(1.0, RATE), RATE)
+    page.set_input_files("#file", tmp_path / "clip.wav")
+    message(page, "clip.wav has ended.")
+    assert np.abs(saved_image(page) - predictor.predict(tmp_path / "clip.wav")[0]).max() <= TOLERANCE
+    elsewhere = [address for address in page.addresses if not address.startswith((cdn_server.where, "blob:", "data:"))]
+    assert len(elsewhere) == 2 and all(address.startswith(web.CDN_ADDRESS) for address in elsewhere)
+    context.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (from_package(lambda content: content + b" "), "isn't the expected file: it wasn't run."),
+        (
+            lambda route: route.abort(),
+            "The runtime can't be loaded from https://cdn.jsdelivr.net/npm/@litertjs/core@2.5.3",
+        ),
+    ],
+)
+def test_runtime_of_the_network_that_differs_or_is_missing_is_refused_and_told(browser, cdn_server, answer, text):
+    context = browser.new_context()
+    context.route(web.CDN_ADDRESS + "*", answer)
+    page = context.new_page()
+    page.goto(cdn_server.where)
+    assert text in message(page, text)
+    assert page.is_disabled("#microphone")
+    context.close()

@@ -37,6 +37,21 @@ def content_of(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_page_of_the_cdn_holds_no_runtime_but_its_address_and_hashes(tmp_path):
+    page = make_page(tmp_path / "page", "cdn")
+    assert content_of(page) == {name for name in web.CONTENT if not name.startswith("runtime/")}
+    assert web.missing_files(page) == [] and FORMATS["web"].is_export(page)
+    description = json.loads((page / "model.json").read_text())
+    assert description["runtime_address"] == "https://cdn.jsdelivr.net/npm/@litertjs/core@2.5.3/wasm/"
+    assert description["runtime_sha256"] == web.RUNTIME_FILES
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', (page / "index.html").read_text())[1]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["connect-src"] == "'self' https://cdn.jsdelivr.net" and rules["default-src"] == "'none'"
+    assert rules["script-src"] == "'self' blob: 'wasm-unsafe-eval'" and rules["worker-src"] == "blob:"
+    (page / "worker.js").unlink()
+    assert web.missing_files(page) == ["worker.js"]
+
+
 @pytest.mark.training
 def test_export_writes_a_page_with_model_description_and_runtime(waveform_model, runtime, tmp_path):
     done = export(waveform_model, tmp_path / "page", format="web", runtime=runtime, license="CC0-1.0")
@@ -49,6 +64,8 @@ def test_export_writes_a_page_with_model_description_and_runtime(waveform_model,
     assert (description["image_size"], description["channels"]) == (16, 3)
     assert description["labels"] == [] and description["style_units"] == 0 and description["license"] == "CC0-1.0"
     assert description["runtime"] == "@litertjs/core 2.5.3 (Apache-2.0)"
+    assert description["runtime_address"] == "runtime/" and description["runtime_sha256"] == {}
+    assert web.missing_files(done.path) == [] and "jsdelivr" not in (done.path / "index.html").read_text()
     for name in web.RUNTIME_FILES:
         assert (done.path / "runtime" / name).read_bytes() == (runtime / "wasm" / name).read_bytes()
     assert not list(tmp_path.glob(".*"))

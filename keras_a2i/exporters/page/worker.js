@@ -17,23 +17,18 @@ let names = null;
 
 async function load(base, model) {
   details = model;
-  const name = WebAssembly.validate(RELAXED_SIMD) ? "litert_wasm_internal.js" : "litert_wasm_compat_internal.js";
-  importScripts(base + "runtime/" + name);
-  const [answer, created] = await Promise.all([
-    fetch(base + details.model),
-    self.ModuleFactory({ locateFile: file => base + "runtime/" + file, print: () => {}, printErr: () => {} }),
-  ]);
+  const [answer, options] = await Promise.all([fetch(base + details.model), loadRuntime(base)]);
   if (!answer.ok) throw new Error(`${details.model} can't be loaded: status ${answer.status}`);
-  runtime = created;
+  runtime = await self.ModuleFactory({ ...options, print: () => {}, printErr: () => {} });
   runtime.setupLogging();
   const content = new Uint8Array(await answer.arrayBuffer());
   // The compiled model reads its weights there as long as the page is open.
   const address = runtime._malloc(content.length);
   runtime.HEAPU8.set(content, address);
   environment = runtime.LiteRtEnvironment.create(null);
-  const options = { environment, accelerator: "wasm", cpuOptions: { numThreads: 1 }, gpuOptions: {}, webNNOptions: {} };
+  const chosen = { environment, accelerator: "wasm", cpuOptions: { numThreads: 1 }, gpuOptions: {}, webNNOptions: {} };
   const loaded = runtime.loadModel(environment, address, content.length);
-  compiled = await runtime.compileModel(environment, loaded, options);
+  compiled = await runtime.compileModel(environment, loaded, chosen);
   for (let i = 0; i < loaded.getNumSignatures(); i++) {
     const signature = loaded.getSignature(i);
     if (signature.key() === "serving_default") {
@@ -41,6 +36,30 @@ async function load(base, model) {
     }
     signature.delete();
   }
+}
+
+// Runs the runtime's script and returns where it finds its WebAssembly. What comes from elsewhere is checked before it runs.
+async function loadRuntime(base) {
+  const name = WebAssembly.validate(RELAXED_SIMD) ? "litert_wasm_internal" : "litert_wasm_compat_internal";
+  const address = new URL(details.runtime_address, base).href;
+  if (!Object.keys(details.runtime_sha256).length) {
+    importScripts(address + name + ".js");
+    return { locateFile: file => address + file };
+  }
+  const [script, wasmBinary] = await Promise.all([".js", ".wasm"].map(suffix => fetchChecked(address, name + suffix)));
+  importScripts(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
+  return { wasmBinary };
+}
+
+async function fetchChecked(address, name) {
+  if (!self.crypto?.subtle) throw new Error("The runtime can only be checked on a secure page (https).");
+  const answer = await fetch(address + name).catch(() => null);
+  if (!answer?.ok) throw new Error(`The runtime can't be loaded from ${address}.`);
+  const content = await answer.arrayBuffer();
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
+  const found = Array.from(digest, byte => byte.toString(16).padStart(2, "0")).join("");
+  if (found !== details.runtime_sha256[name]) throw new Error(`${address}${name} isn't the expected file: it wasn't run.`);
+  return content;
 }
 
 function toArray(vector) {
