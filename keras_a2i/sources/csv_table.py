@@ -15,6 +15,7 @@ _COLUMNS_SHOWN = 8
 _CHUNK_ROWS = 8_192
 # Cells beyond the header's columns that are read, so that a message can name the line.
 _EXTRA_CELLS = 8
+_BLOCK = 1 << 20
 
 
 def read_header(path: pathlib.Path) -> list[str]:
@@ -106,10 +107,13 @@ def read_numbers(cells: dict[str, str], names: Sequence[str], what: str) -> np.n
 def _lines(path: pathlib.Path, chunk_rows: int) -> Iterator[tuple[int, list[str]]]:
     """Yields (line, stripped cells) of every row that isn't blank, with at least as many cells as the first row."""
     with _read_errors(path):
-        n_columns, line = _read_csv(path, nrows=1).shape[1], 0
+        engine = _engine(path)
+        n_columns, line = _read_csv(path, engine=engine, nrows=1).shape[1], 0
         names = range(n_columns + _EXTRA_CELLS)
-        with _read_csv(path, names=names, skip_blank_lines=False, chunksize=chunk_rows) as chunks:
+        with _read_csv(path, engine=engine, names=names, skip_blank_lines=False, chunksize=chunk_rows) as chunks:
             for chunk in chunks:
+                if engine == "python":
+                    chunk = chunk.fillna("")  # cells that a row lacks
                 columns = [column.tolist() for _, column in chunk.items()]
                 while len(columns) > n_columns and not any(columns[-1]):
                     columns.pop()
@@ -129,8 +133,17 @@ def _read_csv(path: pathlib.Path, **options: Any) -> Any:
     import pandas
 
     return pandas.read_csv(
-        path, dtype=str, header=None, na_filter=False, encoding="utf-8-sig", compression=None, engine="c", **options
+        path, dtype=str, header=None, na_filter=False, encoding="utf-8-sig", compression=None, **options
     )
+
+
+def _engine(path: pathlib.Path) -> str:
+    """The fast engine of pandas; where a file has a NUL, at which it ends a cell before pandas 3, the other one."""
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            if b"\0" in block:
+                return "python"
+    return "c"
 
 
 @contextlib.contextmanager

@@ -78,8 +78,8 @@ def test_page_shows_curves_and_the_newest_sheets(runs, tmp_path):
 def test_damaged_run_is_named_and_skipped(runs):
     (runs / "more" / "b" / "history.csv").write_text("epoch,val_ssim\none,2\n")
     result = CliRunner().invoke(cli, ["runs", str(runs)], catch_exceptions=False)
-    assert result.exit_code == 0 and "not finished" not in result.stdout
-    assert re.search(r"skipped .*b: history.csv must hold a row of numbers for every epoch", result.stderr)
+    assert result.exit_code == 0 and "not finished" not in result.output
+    assert re.search(r"skipped .*b: history.csv must hold a row of numbers for every epoch", result.output)
     (runs / "a" / "samples" / "epoch_10000.png").write_bytes(b"no image")
     assert "epoch_10000.png isn't a PNG or JPEG image" in run_overview([runs]).save(
         runs / "all.html"

@@ -137,7 +137,9 @@ def test_frame_that_is_being_shown_is_chosen_where_none_is_near(tmp_path, codec)
 
 
 def test_frame_before_lost_ones_does_not_stay(tmp_path):
-    whole = write_clip(tmp_path / "whole.mkv", at(10, 4), tone(4), codec="mpeg4", time_base=Fraction(1, 10))
+    # FLAC starts with its first sample: no version of FFmpeg moves the tracks when they are copied.
+    options = {"codec": "mpeg4", "sound_codec": "flac", "time_base": Fraction(1, 10)}
+    whole = write_clip(tmp_path / "whole.mkv", at(10, 4), tone(4), **options)
     with av.open(str(whole)) as clip, av.open(str(tmp_path / "lost.mkv"), "w") as out:
         streams = [out.add_stream_from_template(stream) for stream in clip.streams]
         for packet in clip.demux():
