@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from keras_a2i.evaluation.card import write_card
     from keras_a2i.evaluation.compare import compare
     from keras_a2i.evaluation.evaluate import evaluate
+    from keras_a2i.evaluation.run_overview import run_overview
     from keras_a2i.exporters.export import export
     from keras_a2i.models.audio_to_image import AudioToImage
     from keras_a2i.models.frontend import with_frontend
@@ -55,6 +56,7 @@ _MODULES = {
     "inspect": "records.inspection",
     "load": "serving.predictor",
     "open_sources": "sources.open_sources",
+    "run_overview": "evaluation.run_overview",
     "search": "serving.search",
     "with_frontend": "models.frontend",
     "write_card": "evaluation.card",
@@ -91,6 +93,7 @@ __all__ = [
     "objectives",
     "open_sources",
     "optimizers",
+    "run_overview",
     "search",
     "sources",
     "with_frontend",

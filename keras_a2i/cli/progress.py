@@ -11,7 +11,7 @@ _WIDTH = 24
 
 
 def tell_step(step: str) -> None:
-    """Says on stderr what is being done."""
+    """Prints a step to stderr."""
     echo(f"{step} ...", err=True)
 
 

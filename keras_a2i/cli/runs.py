@@ -17,8 +17,8 @@ from keras_a2i.cli.terminal import echo
 def command(paths, out):
     """List the runs in folders: what was trained, how far, and what it reached.
 
-    PATH is a run folder or a folder that holds some; without one, the current folder. Trainings that go on are shown as
-    far as they are.
+    PATH is a run folder or a folder that holds some; without one, the current folder. Unfinished trainings are listed
+    with the epochs done so far.
     """
     from keras_a2i.evaluation.run_overview import check_html, run_overview
 

@@ -128,7 +128,7 @@ def principal_components(train: Pairs, held_out: Pairs) -> Rows:
 
 def _components(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean (d,) and orthonormal components (k, d), float32, of 8-bit rows (n, d), a slice of the columns at a time."""
-    step = max(1, MEMORY_BUDGET // 4 // len(pixels))
+    step = max(1, MEMORY_BUDGET // 16 // len(pixels))
     slices = [slice(start, start + step) for start in range(0, pixels.shape[1], step)]
     mean = np.concatenate([scaled(pixels[:, part]).mean(axis=0) for part in slices])
     # The components from the small Gram matrix: an image has far more pixels than there are images.

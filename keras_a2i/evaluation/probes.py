@@ -11,7 +11,7 @@ from keras_a2i.spread import spread_rows
 FACTOR_SIZE, LABEL_SIZE = 64, 32
 """Input resolution in pixels per side: classification needs less detail than the regression of factors."""
 FACTOR_STEPS, LABEL_STEPS, SOURCE_STEPS = 500, 2000, 1000
-"""Training steps at most: images that are moved and turned need more; sources are often all alike."""
+"""Training steps at most: images that are moved and turned need more; more don't help to tell sources apart."""
 _MIN_EPOCHS = 3
 # Cross entropy of a label probe that has learned what can be learned.
 _LEARNED = 0.02
@@ -34,7 +34,7 @@ class LabelProbe:
         self.names, classes = np.unique(names, return_inverse=True)
         self.model = _classifier(min(LABEL_SIZE, images.shape[1]), images.shape[-1], len(self.names))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        _train(self.model, loss, images, classes, steps or LABEL_STEPS, stop_below=_LEARNED)
+        _train(self.model, loss, images, classes, LABEL_STEPS if steps is None else steps, stop_below=_LEARNED)
 
     def read(self, images: Rows) -> np.ndarray:
         """Names (n,) predicted from images (n, size, size, channels), uint8 or float32 in [-1, 1]."""

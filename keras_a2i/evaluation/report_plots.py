@@ -181,27 +181,39 @@ def plot_bars(
     return _svg((440, 90 + 22 * (len(series) + len(marks) + 1) // 2 + (24 if len(series) == 1 else 18) * rows), draw)
 
 
-def plot_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str) -> str:
-    """Lines over one axis, a colour and a dash each; values far above the last ones are cut.
+def plot_curves(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str, better: str
+) -> str:
+    """Lines over one axis, a colour and a dash each; what is far worse than every line's last value is cut.
 
     Args:
         curves: name -> (x, y), not empty.
         xlabel, ylabel: of the axes.
+        better: "higher" or "lower".
     """
 
     def draw(figure: "Figure") -> None:
-        axes = figure.subplots()
+        axes, handles = figure.subplots(), []
         for i, (name, (x, y)) in enumerate(curves.items()):
-            line = _LINES[i // 10 % len(_LINES)]
-            marker = "o" if len(x) == 1 else ""
-            axes.plot(x, y, color=f"C{i % 10}", linestyle=line, marker=marker, lw=1.8, label=_shorten(name, 46))
-        values = np.concatenate([y for _, y in curves.values()])
-        low, high = values.min(), np.quantile(values, 0.98)
-        room = 0.05 * (high - low) or 0.05
-        axes.set(xlabel=xlabel, ylabel=_wrap(ylabel, 40), ylim=(low - room, high + room))
-        _legend_above(axes)
+            line, marker = _LINES[i // 10 % len(_LINES)], "o" if len(x) == 1 else ""
+            handles += axes.plot(x, y, color=f"C{i % 10}", linestyle=line, marker=marker, lw=1.8)
+            handles[-1].set_label(_shorten(name, 46).lstrip("_"))  # Matplotlib hides labels that begin with it
+        axes.set(xlabel=xlabel, ylabel=_wrap(ylabel, 40), ylim=curve_limits([y for _, y in curves.values()], better))
+        _legend_above(axes, handles=handles)
 
     return _svg((480, 320 + 17 * len(curves)), draw)
+
+
+def curve_limits(curves: Sequence[Sequence[float]], better: str) -> tuple[float, float]:
+    """The range that shows every curve's last and best values, and 95 % of the others."""
+    values, last = np.concatenate(curves), [y[-1] for y in curves]
+    low, high = values.min(), values.max()
+    if better == "lower":
+        high = max(np.quantile(values, 0.95), *last, *(min(y) for y in curves))
+    else:
+        low = min(np.quantile(values, 0.05), *last, *(max(y) for y in curves))
+    room = 0.05 * (high - low) or 0.05
+    return float(low - room), float(high + room)
 
 
 _LINES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))

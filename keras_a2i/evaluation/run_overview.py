@@ -23,12 +23,13 @@ from keras_a2i.training.val_scores import SCORES
 
 _DEPTH = 3
 _SHEET_SIDE = 1400
+_BETTER = {"ssim": "higher", "mse": "lower", "histogram_similarity": "higher"}
 _TITLES = {"ssim": "SSIM", "mse": "MSE", "histogram_similarity": "histogram similarity"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a run folder tells without its model.
+    """The configuration, history, report and newest sheet of a run folder.
 
     Attributes:
         path: the folder.
@@ -36,6 +37,7 @@ class Run:
         config: how it was trained.
         history: a row per epoch.
         report: the report of its evaluation, or None.
+        problem: why its report can't be read, or "".
         sheet: the newest sample sheet, or None.
     """
 
@@ -44,6 +46,7 @@ class Run:
     config: RunConfig
     history: list[dict[str, float]]
     report: Report | None
+    problem: str
     sheet: pathlib.Path | None
 
     @property
@@ -124,14 +127,14 @@ class RunOverview:
                     Figure(
                         f"{title} of {len(shown)} runs over the minutes of their training",
                         f"{title}, on the sample of held-out pairs that fit scores after every epoch",
-                        functools.partial(plot_curves, shown, "minutes of training", title),
+                        functools.partial(plot_curves, shown, "minutes of training", title, _BETTER[score]),
                     )
                 )
         return (Figures(tuple(figures)),) if figures else ()
 
 
 def run_overview(paths: Iterable[str | os.PathLike[str]]) -> RunOverview:
-    """Reads run folders; models aren't loaded, and trainings that go on are shown as far as they are.
+    """Reads run folders without their models; unfinished trainings are listed with the epochs done so far.
 
     Args:
         paths: run folders, or folders that hold some, at most three levels above them.
@@ -147,7 +150,7 @@ def run_overview(paths: Iterable[str | os.PathLike[str]]) -> RunOverview:
     for folder, name in zip(folders, _short_names(folders), strict=True):
         try:
             found.append(_read(folder, name))
-        except ModelError as error:
+        except (ModelError, OSError) as error:
             skipped.append((folder, str(error)))
     if not found:
         reasons = "".join(f". {folder}: {reason}" for folder, reason in skipped)
@@ -178,21 +181,27 @@ def _run_folders(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
 
 def _short_names(folders: Sequence[pathlib.Path]) -> list[str]:
     if len(folders) < 2:
-        return [str(folder) for folder in folders]
+        return [folder.resolve().name for folder in folders]
     common = os.path.commonpath([folder.absolute().parent for folder in folders])
     return [folder.absolute().relative_to(common).as_posix() for folder in folders]
 
 
 def _read(folder: pathlib.Path, name: str) -> Run:
     run = RunFolder(folder)
-    report = read_report(folder) if (folder / JSON_NAME).is_file() else None
+    report, problem = None, ""
+    if (folder / JSON_NAME).is_file():
+        try:
+            report = read_report(folder)
+        except ModelError as error:
+            problem = str(error)
     return Run(
         path=folder,
         name=name,
         config=run.read_config(),
         history=run.read_history(),
         report=report,
-        sheet=max(run.samples.glob("epoch_*.png"), key=lambda path: (len(path.name), path.name), default=None),
+        problem=problem,
+        sheet=max(run.samples.glob("epoch_*.png"), key=lambda path: (path.stat().st_mtime, path.name), default=None),
     )
 
 
@@ -207,7 +216,7 @@ def _row(run: Run) -> tuple[Cell | str, ...]:
         number(last[0], 3) if last else "",
     )
     if run.report is None:
-        return (*trained, "", "", "", "not evaluated")
+        return (*trained, "", "", "", Cell("report can't be read", run.problem) if run.problem else "not evaluated")
     gain, labels = run.report.gain(SHUFFLED), run.report.labels
     return (
         *trained,
@@ -219,8 +228,9 @@ def _row(run: Run) -> tuple[Cell | str, ...]:
 
 
 def _sheet(run: Run, path: pathlib.Path) -> Sheet:
+    note = f"after epoch {int(path.stem.removeprefix('epoch_'))}; {_epochs(run)} epochs"
     try:
-        return Sheet(run.name, _epochs(run), read_thumbnail(path, _SHEET_SIDE))
+        return Sheet(run.name, note, read_thumbnail(path, _SHEET_SIDE))
     except SourceError as error:
         return Sheet(run.name, str(error), None)
 

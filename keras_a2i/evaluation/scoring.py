@@ -15,7 +15,7 @@ from keras_a2i.evaluation.report_data import ContenderScores, MetricInfo
 from keras_a2i.metrics import METRICS, MetricSpec
 
 HEADLINE = "ssim"
-_BATCH = 32
+_MAX_BATCH, _MIN_BATCH, _PIXELS = 32, 4, 32 * 128 * 128
 
 
 def report_metrics() -> list[MetricSpec]:
@@ -55,7 +55,7 @@ def _scorer(functions: tuple[Callable[[Any, Any], Any], ...], shape: tuple[int, 
 def score_contenders(
     contenders: Sequence[Contender], images: Rows, progress: Callable[[int, int], None] | None = None
 ) -> list[ContenderScores]:
-    """Scores every contender on every held-out pair, a batch of images in memory at a time.
+    """Scores every contender on every held-out pair, a batch of images in memory at a time: fewer of large ones.
 
     Args:
         contenders: what to score.
@@ -63,12 +63,13 @@ def score_contenders(
         progress: called with (pairs scored, all pairs).
     """
     metrics, n = report_metrics(), len(images)
+    batch = int(np.clip(_PIXELS // np.prod(images.shape[1:3]), _MIN_BATCH, _MAX_BATCH))
     functions, ids = tuple(metric.function for metric in metrics), [metric.id for metric in metrics]
     scorer = _scorer(functions, images.shape[1:])
     values = np.empty((len(contenders), len(metrics), n), np.float32)
-    for rows in chunks_of(n, _BATCH):
+    for rows in chunks_of(n, batch):
         # Filled up, so that one shape is compiled.
-        missing = [(0, _BATCH - len(rows)), (0, 0), (0, 0), (0, 0)]
+        missing = [(0, batch - len(rows)), (0, 0), (0, 0), (0, 0)]
         real = np.pad(scaled(images[rows]), missing)
         for i, contender in enumerate(contenders):
             generated = np.pad(np.asarray(contender.images[rows], np.float32), missing)

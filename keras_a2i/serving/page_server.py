@@ -129,7 +129,9 @@ def page_folder(model: pathlib.Path, runtime: str | pathlib.Path | None = None) 
         raise ModelError(f"A model must exist, or be a shipped one ({names}). Received: {model}, which doesn't exist")
     if FORMATS["web"].can_load(model):
         if runtime is not None:
-            raise UsageError(f"runtime must be left out for an exported page, which holds it. Received: {model}")
+            raise UsageError(
+                f"runtime must be left out for an exported page: it was chosen at its export. Received: {model}"
+            )
         if missing := missing_files(model):
             raise ModelError(f"A page must hold all files of its export. Received: {model}, which lacks {missing[0]}")
         yield model

@@ -128,7 +128,8 @@ class SampleSheets(keras.callbacks.Callback):
 
         if self._summaries is None:
             self._summaries = tf.summary.create_file_writer(str(self._folder.tensorboard / "samples"))
-        with self._summaries.as_default(step=epoch):
+        # Keras' own callback counts epochs from 0.
+        with self._summaries.as_default(step=epoch - 1):
             tf.summary.image("real above generated", np.asarray(sheet)[None])
         self._summaries.flush()
 

@@ -341,7 +341,7 @@ def from_package(change):
     return answer
 
 
-def test_runtime_of_the_network_is_checked_and_runs_to_the_image_of_pythons(browser, cdn_server, predictor, tmp_path):
+def test_cdn_runtime_is_checked_and_its_image_equals_pythons(browser, cdn_server, predictor, tmp_path):
     context = browser.new_context()
     context.route(web.CDN_ADDRESS + "*", from_package(lambda content: content))
     page = open_page(context, cdn_server.where)
@@ -364,7 +364,7 @@ def test_runtime_of_the_network_is_checked_and_runs_to_the_image_of_pythons(brow
         ),
     ],
 )
-def test_runtime_of_the_network_that_differs_or_is_missing_is_refused_and_told(browser, cdn_server, answer, text):
+def test_cdn_runtime_that_differs_or_is_missing_is_refused_and_told(browser, cdn_server, answer, text):
     context = browser.new_context()
     context.route(web.CDN_ADDRESS + "*", answer)
     page = context.new_page()

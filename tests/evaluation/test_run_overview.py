@@ -13,6 +13,7 @@ from support.made_up_report import make_report
 
 from keras_a2i.cli.main import cli
 from keras_a2i.errors import UsageError
+from keras_a2i.evaluation.report_plots import curve_limits
 from keras_a2i.evaluation.run_overview import run_overview
 from keras_a2i.training.run_folder import RunConfig, RunFolder
 
@@ -73,6 +74,22 @@ def test_page_shows_curves_and_the_newest_sheets(runs, tmp_path):
     (sheet,) = re.findall(r"image/webp;base64,([^\"]+)", page)
     image = np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(sheet))).convert("RGB"), int)
     assert image.shape == (16, 24, 3) and np.abs(image - (10, 20, 250)).max() < 12
+
+
+def test_curves_show_every_last_and_best_value():
+    long, short = [0.9, *[0.5] * 239], [0.7, 0.84]
+    low, high = curve_limits([long, short], "higher")
+    assert low < 0.5 and high > 0.9
+    low, high = curve_limits([[50.0, *[1.0] * 239], [3.0, 2.0]], "lower")
+    assert low < 1 and 2 < high < 5
+
+
+def test_run_whose_report_is_outdated_is_listed(runs):
+    (runs / "a" / "report.json").write_text('{"schema_version": 1}')
+    overview = run_overview([runs])
+    cells = list(overview.to_table().rows[0].cells)
+    assert cells[2].text == "4 of 4" and cells[-1].text == "report can't be read"
+    assert "schema version" in cells[-1].note and overview.skipped == []
 
 
 def test_damaged_run_is_named_and_skipped(runs):

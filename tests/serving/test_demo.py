@@ -149,7 +149,9 @@ def test_close_frees_the_port_even_while_a_visitor_reads(page):
 def test_exported_page_is_shown_as_it_is(page, runtime):
     with page_folder(page) as folder:
         assert folder == page
-    with pytest.raises(UsageError, match=r"runtime must be left out for an exported page, which holds it. Received: "):
+    with pytest.raises(
+        UsageError, match=r"runtime must be left out for an exported page: it was chosen at its export. Received: "
+    ):
         page_folder(page, runtime).__enter__()
     (page / "worker.js").unlink()
     with pytest.raises(ModelError, match=r"A page must hold all files of its export. Received: .* lacks worker.js"):
