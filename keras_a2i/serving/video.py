@@ -83,7 +83,8 @@ def generate_video(
 ) -> VideoSummary:
     """Generates a video of an audio file, with its audio; written whole or not at all, in constant memory.
 
-    A WebP file is the exception: its compressed frames are kept. The image of a frame is generated from the clip of audio centred on the frame's middle.
+    A WebP file is the exception: its compressed frames are kept. The image of a frame is generated from the clip of
+    audio centred on the frame's middle.
 
     Args:
         model: anything that `as_predictor` accepts: a Predictor, a Keras model, or the path of a model.
