@@ -169,6 +169,7 @@ def loaded_after(code):
         "from keras_a2i.cli import build_records, fit, inspect, export, generate, quickstart",
         "import keras_a2i.records.build, keras_a2i.sources, keras_a2i.sources.open_sources, keras_a2i.sources.video",
         "from keras_a2i.recipes import describe_recipe, recipe_names",
+        "import keras_a2i.evaluation.compare, keras_a2i.evaluation.run_overview, keras_a2i.evaluation.report_html",
     ],
 )
 def test_importing_doesn_t_load_tensorflow(code):

@@ -20,8 +20,10 @@ def command(runs, out):
     RUN is a run folder that holds a report.json, as written by evaluate. Runs that differ only by their seed are
     replicates and share a row.
     """
-    from keras_a2i.evaluation.compare import compare
+    from keras_a2i.evaluation.compare import SUFFIXES, check_suffix, compare
 
+    if out:
+        check_suffix(out, SUFFIXES)
     comparison = compare(runs)
     echo(comparison.render_text())
     if out:

@@ -117,10 +117,10 @@ def check_films(
     settings = FilmSettings(**options)
     suffix = settings.find_codec().suffix
     targets = [out / f"{name}.{suffix}" for name in names]
-    for path in audio:
+    sources = {path.resolve() for path in audio}
+    for path, target in zip(audio, targets, strict=True):
         settings.check_source(path)
-        for target in targets:
-            check_film(target, path, overwrite)
+        check_film(target, sources, overwrite)
     return targets
 
 

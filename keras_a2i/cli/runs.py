@@ -20,10 +20,11 @@ def command(paths, out):
     PATH is a run folder or a folder that holds some; without one, the current folder. Unfinished trainings are listed
     with the epochs done so far.
     """
-    from keras_a2i.evaluation.run_overview import check_html, run_overview
+    from keras_a2i.evaluation.compare import check_suffix
+    from keras_a2i.evaluation.run_overview import SUFFIXES, run_overview
 
     if out:
-        check_html(out)
+        check_suffix(out, SUFFIXES)
     overview = run_overview(paths or [pathlib.Path()])
     echo(overview.render_text())
     for folder, reason in overview.skipped:

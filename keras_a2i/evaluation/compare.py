@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,7 @@ from keras_a2i.errors import UsageError
 from keras_a2i.evaluation.contenders import SHUFFLED
 from keras_a2i.evaluation.environment import read_config
 from keras_a2i.evaluation.report import Report, read_report, replace_file
-from keras_a2i.evaluation.report_blocks import Column, Table
+from keras_a2i.evaluation.report_blocks import Column, Section, Table
 from keras_a2i.evaluation.report_format import BETTER, number
 from keras_a2i.evaluation.report_sections import table
 from keras_a2i.evaluation.report_text import render_table
@@ -96,7 +96,7 @@ class Comparison:
             UsageError: if the path has another suffix.
         """
         path = pathlib.Path(path)
-        check_suffix(path)
+        check_suffix(path, SUFFIXES)
         if path.suffix == ".csv":
             replace_file(path, self.to_frame().to_csv(index=False, lineterminator="\n"))
         elif path.suffix == ".tex":
@@ -104,7 +104,8 @@ class Comparison:
         else:
             from keras_a2i.evaluation.report_html import render_template
 
-            page = render_template("comparison.html.j2", title="Comparison of runs", table=self.to_table())
+            sections = [Section("runs", "Recipes and records", (self.to_table(),))]
+            page = render_template("sections.html.j2", title="Comparison of runs", sections=sections)
             replace_file(path, page)
         return path
 
@@ -132,27 +133,32 @@ def compare(runs: Iterable[str | pathlib.Path]) -> Comparison:
     folders = [pathlib.Path(run) for run in runs]
     if not folders:
         raise UsageError("runs must hold at least one run folder. Received: none")
+    return compare_reports((folder, read_report(folder)) for folder in folders)
+
+
+def compare_reports(found: Iterable[tuple[pathlib.Path, Report]]) -> Comparison:
+    """As `compare`, for run folders whose reports have been read, at least one."""
     groups: dict[tuple, list[tuple[pathlib.Path, Report]]] = {}
-    for folder in folders:
-        report = read_report(folder)
+    for folder, report in found:
         config = read_config(folder) or {}
         key = (report.configuration or str(folder), config.get("fingerprint", report.records), report.split)
         groups.setdefault(key, []).append((folder, report))
     reports = [[report for _, report in group] for group in groups.values()]
-    found = [[_figures_of(report) for report in group] for group in reports]
-    ids = dict.fromkeys(id for group in found for figures in group for id in figures)
+    values = [[_figures_of(report) for report in group] for group in reports]
+    ids = dict.fromkeys(id for group in values for figures in group for id in figures)
     return Comparison(
         names=_names([group[0][0] for group in groups.values()], [group[0] for group in reports]),
         runs=[[str(folder) for folder, _ in group] for group in groups.values()],
         levels=[[report.level for report in group] for group in reports],
-        figures=[_column(id, found) for id in ids],
+        figures=[_column(id, values) for id in ids],
     )
 
 
-def check_suffix(path: pathlib.Path) -> None:
-    """Raises a UsageError unless a comparison can be written to the path."""
-    if path.suffix not in SUFFIXES:
-        raise UsageError(f"path must end in one of {', '.join(SUFFIXES)}. Received: {path}")
+def check_suffix(path: pathlib.Path, suffixes: Sequence[str]) -> None:
+    """Raises a UsageError unless the path ends in one of the suffixes."""
+    if path.suffix not in suffixes:
+        one_of = "one of " if len(suffixes) > 1 else ""
+        raise UsageError(f"path must end in {one_of}{', '.join(suffixes)}. Received: {path}")
 
 
 def _figures_of(report: Report) -> dict[str, tuple[str, str, float]]:

@@ -7,13 +7,13 @@ import pathlib
 import platform
 from typing import Any
 
-import keras
-
 _SAME = ("recipe", "fingerprint", "epochs", "batch_size", "precision", "dtype_policy")
 
 
 def describe_environment() -> dict[str, str]:
     """Machine, processors, threads that this process may use, Python and Keras' backend."""
+    import keras
+
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "machine": f"{platform.system()} {platform.machine()}",

@@ -18,8 +18,8 @@ from keras_a2i.evaluation.pairs import Pairs, read_pairs
 from keras_a2i.evaluation.paper import RECIPE, paper_figures, paper_notes
 from keras_a2i.evaluation.probes import factor_probe, factor_recovery, label_accuracy, label_probe
 from keras_a2i.evaluation.report import Report
-from keras_a2i.evaluation.report_data import ContenderScores, Example, Gain, HeldOut
-from keras_a2i.evaluation.scoring import HEADLINE, metric_infos, score_contenders
+from keras_a2i.evaluation.report_data import HEADLINE, ContenderScores, Example, Gain, HeldOut
+from keras_a2i.evaluation.scoring import metric_infos, score_contenders
 from keras_a2i.evaluation.statistics import find_leak, paired_gain, retrieval, target_ranks, units_of
 from keras_a2i.evaluation.subject import open_subject
 from keras_a2i.evaluation.verdict import judge

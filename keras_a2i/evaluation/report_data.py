@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 2
+HEADLINE = "ssim"
+"""The metric by which contenders are compared."""
 COVERS = {
     "blocks": "other moments of the same sources",
     "sources": "other sources like these",

@@ -8,9 +8,8 @@ import numpy as np
 from keras_a2i.evaluation import report_plots as plots
 from keras_a2i.evaluation.contenders import SHUFFLED
 from keras_a2i.evaluation.report_blocks import Figure
-from keras_a2i.evaluation.report_data import ContenderScores, MetricInfo, ReportData
+from keras_a2i.evaluation.report_data import HEADLINE, ContenderScores, MetricInfo, ReportData
 from keras_a2i.evaluation.report_format import BETTER, distance, percent, signed
-from keras_a2i.evaluation.scoring import HEADLINE
 
 
 def gain_figure(report: ReportData) -> Figure:

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 
 from keras_a2i.errors import ModelError, SourceError, UsageError
-from keras_a2i.evaluation.compare import compare
+from keras_a2i.evaluation.compare import check_suffix, compare_reports
 from keras_a2i.evaluation.contenders import SHUFFLED
 from keras_a2i.evaluation.report import JSON_NAME, Report, read_report, replace_file
 from keras_a2i.evaluation.report_blocks import Block, Cell, Column, Figure, Figures, Section, Sheet, Sheets, Table
@@ -18,13 +18,11 @@ from keras_a2i.evaluation.report_sections import table
 from keras_a2i.evaluation.report_text import render_table
 from keras_a2i.evaluation.verdict import LEVELS
 from keras_a2i.media.image import read_thumbnail
-from keras_a2i.training.run_folder import RunConfig, RunFolder
-from keras_a2i.training.val_scores import SCORES
+from keras_a2i.training.run_folder import HIGHER_IS_BETTER, SCORES, RunConfig, RunFolder
 
+SUFFIXES = (".html",)
 _DEPTH = 3
 _SHEET_SIDE = 1400
-_BETTER = {"ssim": "higher", "mse": "lower", "histogram_similarity": "higher"}
-_TITLES = {"ssim": "SSIM", "mse": "MSE", "histogram_similarity": "histogram similarity"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,31 +101,31 @@ class RunOverview:
         from keras_a2i.evaluation.report_html import render_template
 
         path = pathlib.Path(path)
-        check_html(path)
-        replace_file(path, render_template("runs.html.j2", title="Runs", sections=self._sections()))
+        check_suffix(path, SUFFIXES)
+        replace_file(path, render_template("sections.html.j2", title="Runs", sections=self._sections()))
         return path
 
     def _sections(self) -> list[Section]:
         sections = [Section("runs", "Runs", (self.to_table(),)), Section("curves", "Curves", self._curves())]
-        evaluated = [run.path for run in self.runs if run.report]
+        evaluated = [(run.path, run.report) for run in self.runs if run.report]
         if len(evaluated) > 1:
-            sections.append(Section("evaluated", "Evaluated runs", (compare(evaluated).to_table(),)))
+            sections.append(Section("evaluated", "Evaluated runs", (compare_reports(evaluated).to_table(),)))
         sheets = tuple(_sheet(run, run.sheet) for run in self.runs if run.sheet)
         sections.append(Section("sheets", "Newest sample sheets", (Sheets(sheets),) if sheets else ()))
         return [section for section in sections if section.blocks]
 
     def _curves(self) -> tuple[Block, ...]:
         figures = []
-        for score in SCORES:
-            curves = {run.name: run.curve(f"val_{score}") for run in self.runs}
+        for title in (f"val_{score}" for score in SCORES):
+            curves = {run.name: run.curve(title) for run in self.runs}
             shown = {name: curve for name, curve in curves.items() if curve[0]}
             if shown:
-                title = f"held-out {_TITLES[score]}"
+                better = "higher" if title in HIGHER_IS_BETTER else "lower"
                 figures.append(
                     Figure(
                         f"{title} of {len(shown)} runs over the minutes of their training",
                         f"{title}, on the sample of held-out pairs that fit scores after every epoch",
-                        functools.partial(plot_curves, shown, "minutes of training", title, _BETTER[score]),
+                        functools.partial(plot_curves, shown, "minutes of training", title, better),
                     )
                 )
         return (Figures(tuple(figures)),) if figures else ()
@@ -156,12 +154,6 @@ def run_overview(paths: Iterable[str | os.PathLike[str]]) -> RunOverview:
         reasons = "".join(f". {folder}: {reason}" for folder, reason in skipped)
         raise UsageError(f"paths must hold at least one run folder, as fit writes it. Received: none{reasons}")
     return RunOverview(found, skipped)
-
-
-def check_html(path: pathlib.Path) -> None:
-    """Raises a UsageError unless the path ends in .html."""
-    if path.suffix != ".html":
-        raise UsageError(f"path must end in .html. Received: {path}")
 
 
 def _run_folders(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:

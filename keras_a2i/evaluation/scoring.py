@@ -14,8 +14,8 @@ from keras_a2i.evaluation.pairs import Rows, chunks_of, scaled
 from keras_a2i.evaluation.report_data import ContenderScores, MetricInfo
 from keras_a2i.metrics import METRICS, MetricSpec
 
-HEADLINE = "ssim"
-_MAX_BATCH, _MIN_BATCH, _PIXELS = 32, 4, 32 * 128 * 128
+# As many images at once as have these pixels: the metrics need some dozens of arrays of their size.
+_PIXELS, _MAX_BATCH, _MIN_BATCH = 32 * 128 * 128, 32, 4
 
 
 def report_metrics() -> list[MetricSpec]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from keras_a2i.evaluation.contenders import SHUFFLED
 from keras_a2i.evaluation.report_data import (
+    HEADLINE,
     ContenderScores,
     Gain,
     LabelAccuracy,
@@ -18,7 +19,6 @@ from keras_a2i.evaluation.report_data import (
     MeasureResult,
     Retrieval,
 )
-from keras_a2i.evaluation.scoring import HEADLINE
 
 SIGNIFICANT = 0.05
 LEAK_SHARE = 0.05

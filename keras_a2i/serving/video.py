@@ -4,7 +4,7 @@ import concurrent.futures
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -137,7 +137,7 @@ def generate_video(
         react=react,
     )
     audio, path = pathlib.Path(audio), pathlib.Path(path)
-    film = check_film(path, audio, overwrite)
+    film = check_film(path, {audio.resolve()}, overwrite)
     settings.check_source(audio)
     predictor = as_predictor(model)
     check_model(predictor, audio, settings)
@@ -145,14 +145,19 @@ def generate_video(
         return _write_film(predictor, audio, film, settings, progress)
 
 
-def check_film(path: pathlib.Path, audio: pathlib.Path, overwrite: bool) -> StagedFilm:
+def check_film(path: pathlib.Path, audio: Collection[pathlib.Path], overwrite: bool) -> StagedFilm:
     """Checks whether a film may be written to a path; returns the film to write.
+
+    Args:
+        path: of the film.
+        audio: the audio files that films are made of, as absolute paths without links.
+        overwrite: whether an earlier film is replaced.
 
     Raises:
         UsageError: as `generate_video`.
     """
-    if path.resolve() == audio.resolve():
-        raise UsageError(f"path must not be the audio file itself. Received: {path}. Choose another")
+    if path.resolve() in audio:
+        raise UsageError(f"path must not be an audio file of this call. Received: {path}. Choose another")
     return StagedFilm(path, overwrite)
 
 

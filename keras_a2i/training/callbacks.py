@@ -13,8 +13,8 @@ from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.media.durable import replace_durably
 from keras_a2i.media.image import save_png
 from keras_a2i.media.sheet import draw_sheet
-from keras_a2i.training.run_folder import RunFolder
-from keras_a2i.training.val_scores import HIGHER_IS_BETTER, SCORES, score_images
+from keras_a2i.training.run_folder import HIGHER_IS_BETTER, SCORES, RunFolder
+from keras_a2i.training.val_scores import score_images
 
 SECONDS_BETWEEN_SAVES = 30
 SCORED_AT_ONCE = 32

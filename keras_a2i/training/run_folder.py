@@ -18,6 +18,9 @@ from keras_a2i.media.value_types import check_types
 if TYPE_CHECKING:
     import keras
 
+SCORES = ("mse", "ssim", "histogram_similarity")
+"""Scores of held-out images after every epoch: in the history as val_mse and so on."""
+HIGHER_IS_BETTER = ("val_ssim", "val_histogram_similarity")
 DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 
 

@@ -9,9 +9,6 @@ from keras import ops
 
 from keras_a2i.metrics import histogram_similarity, ssim
 
-SCORES = ("mse", "ssim", "histogram_similarity")
-HIGHER_IS_BETTER = ("val_ssim", "val_histogram_similarity")
-
 
 def score_images(real: np.ndarray, generated: np.ndarray, batch_size: int) -> np.ndarray:
     """Scores a batch of images, padded to `batch_size` so that the scores are compiled once for all batches.

@@ -312,7 +312,7 @@ def test_generate_video_replaces_only_films_of_an_earlier_call_and_only_when_ask
 def test_generate_video_onto_a_folder_or_the_audio_itself_is_refused(generate, tmp_path):
     (tmp_path / "a.wav").rename(tmp_path / "a.mp4")
     (tmp_path / "folder" / "a.mp4").mkdir(parents=True)
-    for folder, sentence in ((".", "must not be the audio file itself"), ("folder", "must not be a folder")):
+    for folder, sentence in ((".", "must not be an audio file of this call"), ("folder", "must not be a folder")):
         with pytest.raises(UsageError, match=f"path {sentence}"):
             generate("a.mp4", "--out", folder, "--video", "--overwrite")
 

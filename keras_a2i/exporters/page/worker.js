@@ -17,18 +17,18 @@ let names = null;
 
 async function load(base, model) {
   details = model;
-  const [answer, options] = await Promise.all([fetch(base + details.model), loadRuntime(base)]);
+  const [answer, created] = await Promise.all([fetch(base + details.model), createRuntime(base)]);
   if (!answer.ok) throw new Error(`${details.model} can't be loaded: status ${answer.status}`);
-  runtime = await self.ModuleFactory({ ...options, print: () => {}, printErr: () => {} });
+  runtime = created;
   runtime.setupLogging();
   const content = new Uint8Array(await answer.arrayBuffer());
   // The compiled model reads its weights there as long as the page is open.
   const address = runtime._malloc(content.length);
   runtime.HEAPU8.set(content, address);
   environment = runtime.LiteRtEnvironment.create(null);
-  const chosen = { environment, accelerator: "wasm", cpuOptions: { numThreads: 1 }, gpuOptions: {}, webNNOptions: {} };
+  const options = { environment, accelerator: "wasm", cpuOptions: { numThreads: 1 }, gpuOptions: {}, webNNOptions: {} };
   const loaded = runtime.loadModel(environment, address, content.length);
-  compiled = await runtime.compileModel(environment, loaded, chosen);
+  compiled = await runtime.compileModel(environment, loaded, options);
   for (let i = 0; i < loaded.getNumSignatures(); i++) {
     const signature = loaded.getSignature(i);
     if (signature.key() === "serving_default") {
@@ -38,17 +38,18 @@ async function load(base, model) {
   }
 }
 
-// Runs the runtime's script and returns where it finds its WebAssembly. What comes from elsewhere is checked before it runs.
-async function loadRuntime(base) {
+// What comes from elsewhere is checked before it runs.
+async function createRuntime(base) {
   const name = WebAssembly.validate(RELAXED_SIMD) ? "litert_wasm_internal" : "litert_wasm_compat_internal";
   const address = new URL(details.runtime_address, base).href;
+  const silent = { print: () => {}, printErr: () => {} };
   if (!Object.keys(details.runtime_sha256).length) {
     importScripts(address + name + ".js");
-    return { locateFile: file => address + file };
+    return self.ModuleFactory({ ...silent, locateFile: file => address + file });
   }
   const [script, wasmBinary] = await Promise.all([".js", ".wasm"].map(suffix => fetchChecked(address, name + suffix)));
   importScripts(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
-  return { wasmBinary };
+  return self.ModuleFactory({ ...silent, wasmBinary });
 }
 
 async function fetchChecked(address, name) {
