@@ -41,9 +41,9 @@ _SECONDS_BETWEEN_LOG_LINES = 10.0
 def command(model, input_, rate, to, port, seconds):
     """Generate RATE images per second of the audio that is captured now, each from its newest clip.
 
-    MODEL is a run folder, a .keras file, a SavedModel folder, or a .tflite or .onnx file. Ctrl-C ends the session with
-    a summary, as do the end of the file and --seconds. Where generating an image takes longer than its time, images are
-    dropped and counted: nothing is queued.
+    MODEL is a run folder, a .keras file, a SavedModel folder, a .tflite or .onnx file, or the name of a shipped model.
+    Ctrl-C ends the session with a summary, as do the end of the file and --seconds. Where generating an image takes
+    longer than its time, images are dropped and counted: nothing is queued.
 
     Latency is the time from when the newest audio of an image was captured until the image is shown. An image belongs
     to the middle of its clip: with a clip of a second, to the audio half a second before its newest.
