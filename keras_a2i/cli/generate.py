@@ -51,7 +51,8 @@ def command(model, audio, out, sheet, video, samples, temperature, seed, overwri
     "keras-a2i[video]".
 
     MODEL is a run folder, a .keras file, a SavedModel folder, a .tflite or .onnx file, or the name of a shipped model.
-    The last clip of a file is padded with silence. The images of sound.wav are OUT/sound/0000.png and so on, and the contact sheet OUT/sound.png.
+    The last clip of a file is padded with silence. The images of sound.wav are OUT/sound/0000.png and so on, and the
+    contact sheet OUT/sound.png.
 
     With --video, OUT/sound.mp4 (or .webm, .gif, .webp) shows an image for each frame, generated from the audio around
     that frame's middle, and plays the file's own audio. It needs pip install "keras-a2i[video]"; --smooth needs latent
