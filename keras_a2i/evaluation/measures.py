@@ -17,6 +17,7 @@ from keras_a2i.evaluation.report_data import MeasureResult
 from keras_a2i.media.audio_folder import FolderClips
 
 N_SAMPLES = 8
+_MAX_IN_FLOAT32 = 5000
 T = TypeVar("T")
 SampleFn = Callable[[np.ndarray, int, int], np.ndarray]
 """(inputs (n, n_inputs), samples per input, seed) -> images (n, samples, size, size, channels) in [-1, 1]."""
@@ -63,13 +64,18 @@ class Evidence:
 
     @functools.cached_property
     def generated_thumbnails(self) -> np.ndarray:
-        """Thumbnails of the generated images, float32 (n, size, size, channels)."""
-        return thumbnails_of(self.generated)
+        """Thumbnails of the generated images (n, size, size, channels), float32; float16 of more than 5,000."""
+        return thumbnails_of(self.generated, dtype=_thumbnail_dtype(self.generated))
 
     @functools.cached_property
     def real_thumbnails(self) -> np.ndarray:
         """Thumbnails of the real held-out images."""
-        return thumbnails_of(self.held_out.images)
+        return thumbnails_of(self.held_out.images, dtype=_thumbnail_dtype(self.held_out.images))
+
+
+def _thumbnail_dtype(images: Rows) -> type:
+    """Returns half precision, a sixteenth of a grey level, for more images than are cheap to keep."""
+    return np.float16 if len(images) > _MAX_IN_FLOAT32 else np.float32
 
 
 @dataclasses.dataclass(frozen=True)

@@ -134,17 +134,21 @@ def thumbnails(images: np.ndarray, size: int = _THUMBNAIL) -> np.ndarray:
     return images.reshape(n, size, cell, size, cell, channels).mean(axis=(2, 4))
 
 
-def thumbnails_of(images: Rows, size: int = _THUMBNAIL, rows: np.ndarray | None = None) -> np.ndarray:
-    """Thumbnails, float32 in [-1, 1], of 8-bit or of generated images by row number, a chunk in memory at a time.
+def thumbnails_of(
+    images: Rows, size: int = _THUMBNAIL, rows: np.ndarray | None = None, dtype: type = np.float32
+) -> np.ndarray:
+    """Thumbnails in [-1, 1] of 8-bit or of generated images by row number, a chunk in memory at a time.
 
     Args:
         images: uint8, or float32 in [-1, 1].
         size: pixels per side.
         rows: which rows; None for all.
+        dtype: of the thumbnails, float32 or float16.
     """
     rows = np.arange(len(images)) if rows is None else rows
     parts = (images[rows[chunk]] for chunk in chunks_of(len(rows), rows_that_fit(images)))
-    return np.concatenate([thumbnails(scaled(part) if part.dtype == np.uint8 else part, size) for part in parts])
+    found = (thumbnails(scaled(part) if part.dtype == np.uint8 else part, size) for part in parts)
+    return np.concatenate([part.astype(dtype, copy=False) for part in found])
 
 
 def rows_that_fit(images: Rows, budget: int = MEMORY_BUDGET // 4) -> int:

@@ -185,7 +185,8 @@ def image_features(evidence: Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 def features_of(evidence: Evidence, thumbnails: np.ndarray) -> np.ndarray:
     """Features, float64 (n, 64), of thumbnails (n, size, size, channels) by the encoder of training images."""
-    return np.asarray(_image_encoder(evidence).predict(thumbnails, verbose=0), np.float64)
+    images = thumbnails.astype(np.float32, copy=False)
+    return np.asarray(_image_encoder(evidence).predict(images, verbose=0), np.float64)
 
 
 def train_image_encoder(images: np.ndarray, seed: int) -> keras.Model:

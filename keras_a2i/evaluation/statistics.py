@@ -135,16 +135,23 @@ def target_ranks(generated: np.ndarray, real: np.ndarray) -> np.ndarray:
     Returns:
         float64 (n,). Of targets at the same distance half count as nearer: one image for everything ranks as guessing.
     """
-    n = len(real)
-    targets = real.reshape(n, -1).astype(np.float64)
-    squares = (targets**2).sum(axis=1)
-    ranks = []
-    for rows in chunks_of(n):
-        distances = squares - 2 * generated[rows].reshape(len(rows), -1).astype(np.float64) @ targets.T
-        own = distances[np.arange(len(rows)), rows][:, None]
-        equal = (np.abs(distances - own) <= 1e-9).sum(axis=1) - 1
-        ranks.append(1 + (distances < own - 1e-9).sum(axis=1) + equal / 2)
-    return np.concatenate(ranks)
+    # The targets of ten thousand pairs in double precision would be a quarter of the memory of an evaluation.
+    ranks = np.empty(len(real))
+    for rows in chunks_of(len(real)):
+        images, targets = _flat(generated[rows]), _flat(real[rows])
+        own = (np.square(targets).sum(axis=1) - 2 * (images * targets).sum(axis=1))[:, None]
+        nearer, equal = np.zeros(len(rows)), np.zeros(len(rows))
+        for columns in chunks_of(len(real)):
+            others = _flat(real[columns])
+            distances = np.square(others).sum(axis=1) - 2 * images @ others.T
+            nearer += (distances < own - 1e-9).sum(axis=1)
+            equal += (np.abs(distances - own) <= 1e-9).sum(axis=1)
+        ranks[rows] = 1 + nearer + (equal - 1) / 2
+    return ranks
+
+
+def _flat(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1).astype(np.float64)
 
 
 def retrieval(ranks: np.ndarray) -> Retrieval:

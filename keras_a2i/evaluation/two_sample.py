@@ -1,9 +1,11 @@
 """Whether a classifier tells generated images from real ones, by patches of them."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
-from keras_a2i.evaluation.pairs import Rows, chunks_of
+from keras_a2i.evaluation.pairs import Rows, chunks_of, rows_that_fit
 from keras_a2i.evaluation.train_network import train_network
 from keras_a2i.media.conversion import from_uint8
 
@@ -30,7 +32,7 @@ def draw_patches(images: Rows, rows: np.ndarray, seed: int) -> np.ndarray:
     rng, size = np.random.default_rng(seed), images.shape[1]
     side = min(PATCH_SIZE, size)
     found = []
-    for chunk in chunks_of(len(rows)):
+    for chunk in chunks_of(len(rows), rows_that_fit(images)):
         for image in images[rows[chunk]]:
             corners = rng.integers(0, size - side + 1, (PATCHES_PER_IMAGE, 2))
             mirrored = rng.random(PATCHES_PER_IMAGE) < 0.5
@@ -57,18 +59,13 @@ def two_sample_error(
     errors = []
     for cut in range(cuts):
         rng = np.random.default_rng([seed, cut])
-        (known_real, other_real), (known_generated, other_generated) = (
-            np.array_split(patches[rng.permutation(len(patches))], 2) for patches in (real, generated)
-        )
+        halves = [np.array_split(rng.permutation(len(patches)), 2) for patches in (real, generated)]
+        known, others = zip(*halves, strict=True)
         keras.utils.set_random_seed(seed + cut)
         classifier = _classifier(real.shape[2:])
-        x, y = _balanced(known_real, known_generated, rng)
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
-        train_network(classifier, loss, x, y, steps, stop_below=_LEARNED)
-        x, y = _balanced(other_real, other_generated, rng)
-        # Eagerly: a function traced for a few batches would cost more than it saves.
-        scores = [keras.ops.convert_to_numpy(classifier(x[i : i + 256], training=False)) for i in range(0, len(x), 256)]
-        errors.append(equal_error_rate(np.concatenate(scores)[:, 0], y[:, 0] > 0))
+        train_network(classifier, loss, *_balanced(real, generated, known, rng), steps, stop_below=_LEARNED)
+        errors.append(_error_of(classifier, *_balanced(real, generated, others, rng)))
     return float(np.mean(errors))
 
 
@@ -91,13 +88,31 @@ def equal_error_rate(scores: np.ndarray, is_real: np.ndarray) -> float:
     return float(mistaken[after - 1] + share * (mistaken[after] - mistaken[after - 1]))
 
 
-def _balanced(real: np.ndarray, generated: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """As many patches of each kind, and 1 for the real ones, float32 (n, 1)."""
-    flat = [patches.reshape(-1, *patches.shape[2:]) for patches in (real, generated)]
-    n = max(len(patches) for patches in flat)
-    # The smaller kind is repeated.
-    drawn = [patches[np.resize(rng.permutation(len(patches)), n)] for patches in flat]
-    return np.concatenate(drawn), np.repeat([[1.0], [0.0]], n, axis=0).astype(np.float32)
+def _error_of(classifier: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
+    # Eagerly: a function traced for a few batches would cost more than it saves.
+    scores = [keras.ops.convert_to_numpy(classifier(x[i : i + 256], training=False)) for i in range(0, len(x), 256)]
+    return equal_error_rate(np.concatenate(scores)[:, 0], y[:, 0] > 0)
+
+
+def _balanced(
+    real: np.ndarray, generated: np.ndarray, rows: Sequence[np.ndarray], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """As many patches of each kind, in one array, and 1 for the real ones, float32 (n, 1).
+
+    Args:
+        real, generated: patches by image.
+        rows: numbers of the images of each kind.
+        rng: of the order.
+    """
+    each, shape = real.shape[1], real.shape[2:]
+    numbers = [(of_kind[:, None] * each + np.arange(each)).ravel() for of_kind in rows]
+    n = max(map(len, numbers))
+    found = np.empty((2 * n, *shape), np.float32)
+    for i, (patches, of_kind) in enumerate(zip((real, generated), numbers, strict=True)):
+        # The smaller kind is repeated.
+        drawn = of_kind[np.resize(rng.permutation(len(of_kind)), n)]
+        np.take(patches.reshape(-1, *shape), drawn, axis=0, out=found[i * n : (i + 1) * n], mode="clip")
+    return found, np.repeat([[1.0], [0.0]], n, axis=0).astype(np.float32)
 
 
 def _classifier(shape: tuple[int, ...]) -> keras.Model:

@@ -33,7 +33,7 @@ def speckle(evidence: Evidence) -> Value:
     Noise raises speckle and sharpness alike: read the two together.
     """
     generated, real = (
-        np.mean([_speckle_of(image) for rows in chunks_of(len(chosen), 64) for image in images[chosen[rows]]])
+        np.mean([_speckle_of(image) for rows in chunks_of(len(chosen), 16) for image in images[chosen[rows]]])
         for images in (evidence.generated, evidence.held_out.images)
         for chosen in [_spread(images)]
     )

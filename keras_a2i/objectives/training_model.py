@@ -128,7 +128,12 @@ class TrainingModel(keras.Model):
                 callbacks.append(EncoderFreezing())
             else:
                 callbacks = [*(callbacks or []), EncoderFreezing()]
-        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+        history = super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+        if keras.backend.backend() == "jax":
+            # Keras lets weights and their moving averages share memory, which the next step would donate twice.
+            for variable in self.trainable_variables:
+                variable.assign(ops.copy(variable))
+        return history
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Trains as a Keras model does, and freezes the encoder when its part of the training is over."""

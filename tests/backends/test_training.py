@@ -19,6 +19,7 @@ from keras_a2i.objectives import (
     TrainingModel,
     Variational,
 )
+from keras_a2i.optimizers import make_adam
 
 FEATURES = np.random.default_rng(0).standard_normal((8, 6)).astype(np.float32)
 IMAGES = random_images(8, 16, 1)
@@ -59,6 +60,16 @@ def test_training_model_with_every_objective_trains_validates_saves_and_loads(tm
     again.run_eagerly = True
     expected = training.evaluate(FEATURES, (IMAGES, LABELS), verbose=0, return_dict=True)
     assert again.evaluate(FEATURES, (IMAGES, LABELS), verbose=0, return_dict=True) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.training
+@pytest.mark.backend
+@pytest.mark.parametrize("make", [keras.optimizers.Adam, make_adam], ids=["Keras' Adam", "make_adam"])
+def test_training_with_averaged_weights_can_be_continued(make):
+    training = TrainingModel(small_model(), [MeanSquaredError()])
+    training.compile(make(1e-2, use_ema=True, ema_momentum=0.5))
+    losses = [training.fit(FEATURES, IMAGES, batch_size=8, verbose=0).history["loss"][0] for _ in range(3)]
+    assert losses[2] < losses[1] < losses[0]
 
 
 @pytest.mark.training

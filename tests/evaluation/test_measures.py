@@ -10,8 +10,8 @@ from sklearn.metrics import pairwise_distances
 from support.evaluation_pairs import evidence_of, make_pairs, measured, real_of, striped
 
 import keras_a2i.evaluation.evaluate  # noqa: F401  It registers the measures.
+from keras_a2i.evaluation import measures, realism_measures, response_measures
 from keras_a2i.evaluation import pairs as pairs_module
-from keras_a2i.evaluation import realism_measures, response_measures
 from keras_a2i.evaluation.contenders import shuffled_rows
 from keras_a2i.evaluation.measures import MEASURES, Value, compute_measures, measure
 from keras_a2i.evaluation.pairs import scaled
@@ -38,6 +38,20 @@ def test_galleries_are_of_120_where_there_are_more():
     constant = measured("gallery", np.zeros_like(real), held_out)
     assert constant.value == pytest.approx(1 / 120, abs=1e-3)
     assert measured("gallery", real[:10], make_pairs(10)).title == "finds its target among 10"
+
+
+def test_thumbnails_of_many_images_are_kept_in_half_precision(monkeypatch):
+    held_out, train = make_pairs(60), make_pairs(60, seed=1)
+    generated = np.float32(0.9) * real_of(held_out)
+    ids = ("swapped", "gallery", "memorisation")
+    exact = [measured(id, generated, held_out, train=train).value for id in ids]
+    monkeypatch.setattr(measures, "_MAX_IN_FLOAT32", 59)
+    evidence = evidence_of(generated, held_out, train=train)
+    assert evidence.real_thumbnails.dtype == evidence.generated_thumbnails.dtype == np.float16
+    np.testing.assert_allclose(evidence.generated_thumbnails, generated, atol=1 / 16 / 127.5)
+    for id, value in zip(ids, exact, strict=True):
+        assert MEASURES[id].function(evidence).value == pytest.approx(value, abs=1e-4)
+    assert np.isfinite(realism_measures.features_of(evidence, evidence.real_thumbnails)).all()
 
 
 def test_rank_correlation_equals_scipy_with_ties():

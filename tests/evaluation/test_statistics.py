@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import scipy.spatial
 import scipy.stats
 from support.evaluation_pairs import make_pairs, real_of
 
@@ -102,6 +103,16 @@ def test_leaks_are_pairs_of_one_source_close_in_time():
     assert (leak.count, leak.total, leak.share) == (3, 5, 0.6)
     assert "3 of 5 held-out pairs (60%)" in leak.sentence
     assert find_leak(train, dataclasses.replace(held_out, sources=np.array(["b"] * 5))).count == 0
+
+
+def test_target_ranks_of_more_pairs_than_a_block():
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(1100, 2, 2, 1)).astype(np.float32)
+    images[700] = images[3]
+    noisy = images + rng.normal(0, 0.5, images.shape).astype(np.float32)
+    distances = scipy.spatial.distance.cdist(noisy.reshape(1100, -1), images.reshape(1100, -1), "sqeuclidean")
+    expected = np.diagonal(scipy.stats.rankdata(distances.round(9), axis=1))
+    np.testing.assert_array_equal(target_ranks(noisy, images), expected)
 
 
 def test_target_ranks_and_retrieval():

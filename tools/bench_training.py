@@ -1,0 +1,269 @@
+"""Training steps and inference of the recipes, in turn, beside the same network in PyTorch and the machine's limits.
+
+    python tools/bench_training.py [--recipe paper ...] [--size 64 ...] [--policy float32 ...] [--rounds 3] [--jit]
+        [--steps-per-execution 1] [--host-data] [--inference] [--peers]
+
+The backend is that of KERAS_BACKEND; on JAX and PyTorch neither TensorFlow nor records are needed. A row is a recipe at
+an image size under a dtype policy, with its own batch size, objectives and optimizer, on random pairs that stay in the
+device's memory, or with `--host-data` are sent to it at every step. The rounds go through all rows in turn, and each is
+one epoch of `--steps` steps; the table has the median and the fastest and slowest round. `--inference` measures batches
+of images from features or audio instead. `--peers` adds the paper's network in plain PyTorch (eager; its GPU if there
+is one), a matrix product of 4096 x 4096 and a copy of memory.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_a2i.models.exemplar_generator import adapt_exemplars, find_exemplars
+from keras_a2i.objectives import ImageAutoencoder, TrainingModel
+from keras_a2i.recipes import get_recipe
+
+LABELS = tuple("abcdefghij")
+
+
+@dataclasses.dataclass
+class Row:
+    """What is measured: a function that runs `n_images` images and waits for the result."""
+
+    name: str
+    n_images: int
+    run: Callable[[], Any]
+    n_steps: int
+    first_seconds: float = 0.0
+    seconds: list[float] = dataclasses.field(default_factory=list)
+
+    def measure(self) -> None:
+        """Runs once; the first time, what is compiled is kept apart."""
+        start = time.perf_counter()
+        self.run()
+        taken = time.perf_counter() - start
+        if self.first_seconds:
+            self.seconds.append(taken)
+        else:
+            self.first_seconds = taken
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--recipe", nargs="+", default=["paper", "features", "scenes", "exemplars"])
+    parser.add_argument("--size", type=int, nargs="+", default=[64, 256])
+    parser.add_argument("--policy", nargs="+", default=["float32"])
+    parser.add_argument("--batch", type=int, default=0, help="pairs per step; the default is the recipe's")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps-per-execution", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--jit", action=argparse.BooleanOptionalAction, default=None, help="the default is Keras' own")
+    parser.add_argument("--host-data", action="store_true")
+    parser.add_argument("--inference", action="store_true")
+    parser.add_argument("--peers", action="store_true")
+    args = parser.parse_args()
+    rows = _peers(args) if args.peers else []
+    for recipe in args.recipe:
+        for size in args.size:
+            for policy in args.policy:
+                make = inference_row if args.inference else training_row
+                rows.append(make(recipe, size, policy, args))
+    for _ in range(args.rounds + 1):
+        for row in rows:
+            row.measure()
+    print(f"\n{keras.backend.backend()} on {_device()}, median of {args.rounds} rounds (fastest, slowest)")
+    print("| | ms per step | images/s | first round, s |\n|---|---|---|---|")
+    for row in rows:
+        step = [1e3 * seconds / row.n_steps for seconds in row.seconds]
+        rate = row.n_images / statistics.median(row.seconds)
+        speed = f"{rate:,.0f}" if row.n_images else ""
+        print(
+            f"| {row.name} | {statistics.median(step):.2f} ({min(step):.2f}, {max(step):.2f}) | {speed} "
+            f"| {row.first_seconds:.1f} |",
+            flush=True,
+        )
+
+
+def training_row(name: str, size: int, policy: str, args: argparse.Namespace) -> Row:
+    """Returns an epoch of a recipe's training."""
+    keras.config.set_dtype_policy(policy)
+    keras.utils.set_random_seed(0)
+    recipe, model = _network(name, size)
+    batch = args.batch or recipe.batch_size
+    autoencoder = None
+    if recipe.autoencoder_epochs:
+        autoencoder = ImageAutoencoder(model.generator, len(LABELS), batch_size=batch)
+    training = TrainingModel(
+        model, recipe.make_objectives(batch_size=batch, seed=0), total_steps=10**6, autoencoder=autoencoder
+    )
+    jit = "auto" if args.jit is None else args.jit
+    training.compile(
+        optimizer=recipe.make_optimizer(10**6), jit_compile=jit, steps_per_execution=args.steps_per_execution
+    )
+    images, labels = _images(batch, size)
+    pair = (_inputs(model, batch), (images, labels) if recipe.needs("labels") else images)
+    if not args.host_data:
+        pair = keras.tree.map_structure(keras.ops.convert_to_tensor, pair)
+
+    def epoch() -> None:
+        training.fit(_repeat(pair), steps_per_epoch=args.steps, epochs=1, verbose=0)
+
+    keras.config.set_dtype_policy("float32")
+    name = f"`{name}`, {size} px, {policy}, steps of {batch}, {_millions(model)}"
+    return Row(name, batch * args.steps, epoch, args.steps)
+
+
+def inference_row(name: str, size: int, policy: str, args: argparse.Namespace) -> Row:
+    """Returns batches of inference, whose images stay on the device."""
+    keras.config.set_dtype_policy(policy)
+    _, model = _network(name, size)
+    batch = args.batch or 256
+    inputs = keras.ops.convert_to_tensor(_inputs(model, batch))
+    call = _compiled(model)
+
+    def batches() -> None:
+        for _ in range(args.steps):
+            images = call(inputs)
+        _wait(images)
+
+    keras.config.set_dtype_policy("float32")
+    row = Row(f"`{name}`, {size} px, {policy}, batches of {batch}", batch * args.steps, batches, args.steps)
+    return row
+
+
+def _network(name: str, size: int) -> tuple[Any, Any]:
+    recipe = get_recipe(name)
+    labels = LABELS if recipe.needs("labels") or recipe.task == "words" else ()
+    model = recipe.build(image_size=size, labels=labels)
+    parts = find_exemplars(model)
+    if parts is not None:
+        n = parts[0].n_exemplars
+        adapt_exemplars(model, _images(n, size)[0], np.arange(n) % len(LABELS) if labels else None)
+    return recipe, model
+
+
+def _inputs(model: keras.Model, batch: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-0.5, 0.5, (batch, *model.input_shape[1:])).astype(np.float32)
+
+
+def _images(n: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    coarse = rng.uniform(-1, 1, (n, 16, 16, 3)).astype(np.float32)
+    return np.kron(coarse, np.ones((size // 16, size // 16, 1), np.float32)), np.arange(n, dtype=np.int32) % len(LABELS)
+
+
+def _repeat(pair: Any) -> Any:
+    while True:
+        yield pair
+
+
+def _compiled(model: keras.Model) -> Callable[[Any], Any]:
+    """Returns the model as its backend runs it best."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        trainable = [v.value for v in model.trainable_variables]
+        rest = [v.value for v in model.non_trainable_variables]
+        run = jax.jit(lambda a, b, x: model.stateless_call(a, b, x, training=False)[0])
+        return lambda x: run(trainable, rest, x)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(lambda x: model(x, training=False))
+    import torch
+
+    return torch.inference_mode()(lambda x: model(x, training=False))
+
+
+def _wait(tensor: Any) -> None:
+    """Waits until the device has computed a tensor, of which a single number is fetched."""
+    float(keras.ops.convert_to_numpy(tensor[(0,) * len(tensor.shape)]))
+
+
+def _millions(model: keras.Model) -> str:
+    return f"{model.count_params() / 1e6:.2f} M parameters"
+
+
+def _device() -> str:
+    """Returns the name of the accelerator, or the number of cores."""
+    import os
+    import platform
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        kind = jax.devices()[0].device_kind
+        if kind != "cpu":
+            return kind
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.get_device_name()
+    return f"{os.cpu_count()} cores ({platform.machine()})"
+
+
+def _peers(args: argparse.Namespace) -> list[Row]:
+    """Returns the paper's network in plain PyTorch, a matrix product and a copy of memory."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rows = [] if args.inference else [_torch_training(device, size, args.steps) for size in args.size]
+    n = 4096 if device == "cpu" else 8192
+    left = torch.randn(n, n, device=device)
+    source = torch.zeros(2**28 if device == "cuda" else 2**26, device=device)
+
+    def product(dtype: Any) -> Callable[[], Any]:
+        matrix = left.to(dtype)
+        return lambda: _torch_wait([matrix @ matrix for _ in range(4)][-1])
+
+    for dtype in (torch.float32, torch.bfloat16):
+        name = f"PyTorch, product of {n} x {n} matrices, {dtype}, {2 * n**3 / 1e12:.3f} TFLOP each"
+        rows.append(Row(name, 0, product(dtype), 4))
+    name = f"PyTorch, copy of {source.numel() * 4 / 2**30:.2f} GiB"
+    rows.append(Row(name, 0, lambda: _torch_wait([source.clone() for _ in range(4)][-1]), 4))
+    return rows
+
+
+def _torch_wait(tensor: Any) -> None:
+    tensor.flatten()[0].item()
+
+
+def _torch_training(device: str, size: int, steps: int) -> Row:
+    """Returns an epoch of the paper's network as the paper trains it: Adam, mean squared error, eager."""
+    import torch
+    from torch import nn
+
+    units = [104, 1024, 768, 512, 256, 100]
+    layers: list[nn.Module] = []
+    for width, next_width in itertools.pairwise(units):
+        layers += [nn.Linear(width, next_width), nn.LeakyReLU(0.01)]
+    layers.append(nn.Unflatten(1, (100, 1, 1)))
+    doublings = int(np.log2(size))
+    channels = [100, *(max(256 >> i, 4) for i in range(doublings - 1)), 3]
+    for i, (width, next_width) in enumerate(itertools.pairwise(channels)):
+        layers.append(nn.ConvTranspose2d(width, next_width, 4, 2, 1))
+        layers += [nn.BatchNorm2d(next_width), nn.LeakyReLU(0.2)] if i < doublings - 1 else [nn.Tanh()]
+    network = nn.Sequential(*layers).to(device)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3, betas=(0.5, 0.999))
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.normal(0, 15, (64, 104)).astype(np.float32)).to(device)
+    y = torch.from_numpy(_images(64, size)[0]).permute(0, 3, 1, 2).contiguous().to(device)
+
+    def epoch() -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss = nn.functional.mse_loss(network(x), y) * 64
+            loss.backward()
+            optimizer.step()
+        loss.item()
+
+    return Row(f"PyTorch eager, the paper's network, {size} px, steps of 64", 64 * steps, epoch, steps)
+
+
+if __name__ == "__main__":
+    main()
