@@ -1,7 +1,7 @@
 """Draws the animated sample of the README: held-out seconds of every recording, real beside generated.
 
-    keras-a2i build-records synthetic:surf:720 --image-size 64 --out records
-    python tools/animate_held_out.py surf records docs/held_out.webp
+    keras-a2i build-records synthetic:surf:1600 --image-size 64 --out records
+    python tools/animate_held_out.py surf records docs/held_out.webp --frames 8
 
 Frames are enlarged and written as those of `generate --video --side-by-side --codec webp`.
 """
