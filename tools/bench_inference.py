@@ -66,7 +66,7 @@ def _measure(run: pathlib.Path, files: pathlib.Path, threads: int, batches: list
     from keras_a2i.models.model_file import load_model
 
     model, metadata = load_model(run / "model.keras")
-    network = _torch_network(model)
+    network = torch_network(model)
     with_audio = with_frontend(model, metadata.features)
     runs = {"PyTorch eager, features": ("features", lambda x: network(torch.from_numpy(x)))}
     runs["Keras (tf.function), features"] = ("features", tf.function(lambda x: model(x, training=False)))
@@ -110,7 +110,7 @@ def _times(runs: dict, inputs: dict[str, np.ndarray], calls: int, rounds: int) -
     return times
 
 
-def _torch_network(model):
+def torch_network(model):
     """Returns the same network in PyTorch, with its weights; it knows the layers of the recipes only."""
     import keras
     import torch

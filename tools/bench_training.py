@@ -1,7 +1,7 @@
 """Training steps and inference of the recipes, in turn, beside the same network in PyTorch and the machine's limits.
 
-    python tools/bench_training.py [--recipe paper ...] [--size 64 ...] [--policy float32 ...] [--rounds 3] [--jit]
-        [--steps-per-execution 1] [--host-data] [--inference] [--peers]
+    python tools/bench_training.py [--recipe paper ...] [--size 64 ...] [--policy float32 ...] [--batch 64] [--steps 20]
+        [--rounds 3] [--jit] [--steps-per-execution 1] [--host-data] [--inference] [--peers]
 
 The backend is that of KERAS_BACKEND; on JAX and PyTorch neither TensorFlow nor records are needed. A row is a recipe at
 an image size under a dtype policy, with its own batch size, objectives and optimizer, on random pairs that stay in the
@@ -13,7 +13,8 @@ is one), a matrix product of 4096 x 4096 and a copy of memory.
 
 import argparse
 import dataclasses
-import itertools
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -190,9 +191,6 @@ def _millions(model: keras.Model) -> str:
 
 def _device() -> str:
     """Returns the name of the accelerator, or the number of cores."""
-    import os
-    import platform
-
     if keras.backend.backend() == "jax":
         import jax
 
@@ -236,33 +234,24 @@ def _torch_wait(tensor: Any) -> None:
 def _torch_training(device: str, size: int, steps: int) -> Row:
     """Returns an epoch of the paper's network as the paper trains it: Adam, mean squared error, eager."""
     import torch
-    from torch import nn
+    from bench_inference import torch_network
 
-    units = [104, 1024, 768, 512, 256, 100]
-    layers: list[nn.Module] = []
-    for width, next_width in itertools.pairwise(units):
-        layers += [nn.Linear(width, next_width), nn.LeakyReLU(0.01)]
-    layers.append(nn.Unflatten(1, (100, 1, 1)))
-    doublings = int(np.log2(size))
-    channels = [100, *(max(256 >> i, 4) for i in range(doublings - 1)), 3]
-    for i, (width, next_width) in enumerate(itertools.pairwise(channels)):
-        layers.append(nn.ConvTranspose2d(width, next_width, 4, 2, 1))
-        layers += [nn.BatchNorm2d(next_width), nn.LeakyReLU(0.2)] if i < doublings - 1 else [nn.Tanh()]
-    network = nn.Sequential(*layers).to(device)
-    optimizer = torch.optim.Adam(network.parameters(), 1e-3, betas=(0.5, 0.999))
-    rng = np.random.default_rng(0)
-    x = torch.from_numpy(rng.normal(0, 15, (64, 104)).astype(np.float32)).to(device)
-    y = torch.from_numpy(_images(64, size)[0]).permute(0, 3, 1, 2).contiguous().to(device)
+    recipe, model = _network("paper", size)
+    network = torch_network(model).train().to(device)
+    optimizer = torch.optim.Adam(network.parameters(), recipe.learning_rate, betas=(recipe.beta_1, 0.999))
+    batch = recipe.batch_size
+    x = torch.from_numpy(_inputs(model, batch)).to(device)
+    y = torch.from_numpy(_images(batch, size)[0]).permute(0, 3, 1, 2).contiguous().to(device)
 
     def epoch() -> None:
         for _ in range(steps):
             optimizer.zero_grad()
-            loss = nn.functional.mse_loss(network(x), y) * 64
+            loss = torch.nn.functional.mse_loss(network(x), y) * batch
             loss.backward()
             optimizer.step()
         loss.item()
 
-    return Row(f"PyTorch eager, the paper's network, {size} px, steps of 64", 64 * steps, epoch, steps)
+    return Row(f"PyTorch eager, the paper's network, {size} px, steps of {batch}", batch * steps, epoch, steps)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ class Evidence:
 
 
 def _thumbnail_dtype(images: Rows) -> type:
-    """Returns half precision, a sixteenth of a grey level, for more images than are cheap to keep."""
+    """Returns half precision, in steps of a sixteenth of a grey level or less, for many images."""
     return np.float16 if len(images) > _MAX_IN_FLOAT32 else np.float32
 
 

@@ -151,6 +151,11 @@ def thumbnails_of(
     return np.concatenate([part.astype(dtype, copy=False) for part in found])
 
 
+def to_vectors(images: np.ndarray) -> np.ndarray:
+    """Images as rows of numbers, float64 (n, values), for exact distances."""
+    return images.reshape(len(images), -1).astype(np.float64)
+
+
 def rows_that_fit(images: Rows, budget: int = MEMORY_BUDGET // 4) -> int:
     """A number of rows whose float32 images take at most `budget` bytes, a multiple of 64 from 64 to `CHUNK`."""
     each = 4 * int(np.prod(images.shape[1:]))

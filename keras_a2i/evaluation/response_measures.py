@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_a2i.evaluation.contenders import shuffled_rows
 from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
-from keras_a2i.evaluation.pairs import MEMORY_BUDGET, chunks_of, rows_that_fit, scaled
+from keras_a2i.evaluation.pairs import MEMORY_BUDGET, chunks_of, rows_that_fit, scaled, to_vectors
 from keras_a2i.evaluation.pairs import thumbnails as thumbnails_in
 from keras_a2i.evaluation.probes import SOURCE_STEPS, LabelProbe
 from keras_a2i.spread import spread_rows
@@ -32,7 +32,7 @@ def swapped(evidence: Evidence) -> Value:
     follows = []
     for rows in chunks_of(len(donors)):
         generated, own, donor = (
-            _flat(images)
+            to_vectors(images)
             for images in (
                 evidence.generated_thumbnails[donors[rows]],
                 evidence.real_thumbnails[rows],
@@ -51,7 +51,7 @@ def found_in_galleries(evidence: Evidence) -> Value:
     found = []
     galleries = list(_galleries(len(evidence.held_out), GALLERY, evidence.seed))
     for rows in galleries:
-        made, real = _flat(evidence.generated_thumbnails[rows]), _flat(evidence.real_thumbnails[rows])
+        made, real = to_vectors(evidence.generated_thumbnails[rows]), to_vectors(evidence.real_thumbnails[rows])
         found.append(_first(2 * made @ real.T - np.square(real).sum(axis=1)))
     n = len(galleries[0])
     return Value(
@@ -110,11 +110,12 @@ def variety(evidence: Evidence) -> Value | str:
     """Mean distance of two samples of one audio, relative to that of two real images of its label (any two without)."""
     if evidence.sample is None:
         return _NO_SAMPLES
-    apart = np.mean([_mean_distance(_flat(samples)) for samples in _samples(evidence)[0]])
+    apart = np.mean([_mean_distance(to_vectors(samples)) for samples in _samples(evidence)[0]])
     labels = evidence.held_out.labels
     groups = [np.flatnonzero(labels == name) for name in np.unique(labels)]
     distances = [
-        _mean_distance(_flat(evidence.real_thumbnails[rows[spread_rows(len(rows), _MAX_GROUP)]])) for rows in groups
+        _mean_distance(to_vectors(evidence.real_thumbnails[rows[spread_rows(len(rows), _MAX_GROUP)]]))
+        for rows in groups
     ]
     expected = np.average(distances, weights=[len(rows) for rows in groups])
     words = f"distance of two samples of one audio {apart:.3f}, of two real images {expected:.3f}"
@@ -188,10 +189,9 @@ def _at_gains(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
     readings: list[list[np.ndarray]] = [[] for _ in GAINS_DB]
     for rows in chunks_of(len(chosen), _WAVEFORMS_AT_ONCE):
         waveforms = evidence.held_out.waveforms[chosen[rows]]
-        before = images_at(0.0, waveforms)
-        for i, gain in enumerate(GAINS_DB):
-            images = images_at(gain, waveforms)
-            changes[i].append(np.abs(images - before).mean(axis=(1, 2, 3)))
+        found = [images_at(gain, waveforms) for gain in GAINS_DB]
+        for i, images in enumerate(found):
+            changes[i].append(np.abs(images - found[GAINS_DB.index(0.0)]).mean(axis=(1, 2, 3)))
             if evidence.factors:
                 readings[i].append(evidence.factors.read(images))
     means = [np.concatenate(values).mean() for values in changes]
@@ -230,10 +230,6 @@ def _aligned_galleries(evidence: Evidence) -> list[tuple[np.ndarray, np.ndarray]
     images = np.concatenate([embed_images(scaled(held_out.images[rows])) for rows in chunks_of(len(held_out), step)])
     galleries = _galleries(len(held_out), ALIGNED_GALLERY, evidence.seed)
     return [(rows, audio[rows] @ images[rows].T) for rows in galleries]
-
-
-def _flat(images: np.ndarray) -> np.ndarray:
-    return images.reshape(len(images), -1).astype(np.float64)
 
 
 def _galleries(n: int, size: int, seed: int) -> Iterator[np.ndarray]:

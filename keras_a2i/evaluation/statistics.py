@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_a2i.evaluation.pairs import Pairs, chunks_of
+from keras_a2i.evaluation.pairs import Pairs, chunks_of, to_vectors
 from keras_a2i.evaluation.report_data import Gain, Interval, Leak, Retrieval
 
 N_RESAMPLES = 4000
@@ -138,20 +138,16 @@ def target_ranks(generated: np.ndarray, real: np.ndarray) -> np.ndarray:
     # The targets of ten thousand pairs in double precision would be a quarter of the memory of an evaluation.
     ranks = np.empty(len(real))
     for rows in chunks_of(len(real)):
-        images, targets = _flat(generated[rows]), _flat(real[rows])
+        images, targets = to_vectors(generated[rows]), to_vectors(real[rows])
         own = (np.square(targets).sum(axis=1) - 2 * (images * targets).sum(axis=1))[:, None]
         nearer, equal = np.zeros(len(rows)), np.zeros(len(rows))
         for columns in chunks_of(len(real)):
-            others = _flat(real[columns])
+            others = to_vectors(real[columns])
             distances = np.square(others).sum(axis=1) - 2 * images @ others.T
             nearer += (distances < own - 1e-9).sum(axis=1)
             equal += (np.abs(distances - own) <= 1e-9).sum(axis=1)
         ranks[rows] = 1 + nearer + (equal - 1) / 2
     return ranks
-
-
-def _flat(images: np.ndarray) -> np.ndarray:
-    return images.reshape(len(images), -1).astype(np.float64)
 
 
 def retrieval(ranks: np.ndarray) -> Retrieval:

@@ -111,6 +111,7 @@ def _balanced(
     for i, (patches, of_kind) in enumerate(zip((real, generated), numbers, strict=True)):
         # The smaller kind is repeated.
         drawn = of_kind[np.resize(rng.permutation(len(of_kind)), n)]
+        # With the mode "raise", NumPy would copy into a buffer first.
         np.take(patches.reshape(-1, *shape), drawn, axis=0, out=found[i * n : (i + 1) * n], mode="clip")
     return found, np.repeat([[1.0], [0.0]], n, axis=0).astype(np.float32)
 
