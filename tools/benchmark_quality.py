@@ -130,6 +130,8 @@ def mean_of(parts: list[dict[str, float]]) -> dict[str, float]:
 REALISM = (
     ("real or generated: equal error", "two-sample", "{:.0%}"),
     ("on foreign audio", "two-sample-foreign", "{:.0%}"),
+    ("cross-fade: largest step", "cross-fade", "{:.2f}"),
+    ("halfway: equal error", "two-sample-cross-fade", "{:.0%}"),
     ("density", "density", "{:.2f}"),
     ("coverage", "coverage", "{:.2f}"),
     ("memorisation", "memorisation", "{:.2f}"),

@@ -37,6 +37,7 @@ import keras_a2i.evaluation.response_measures  # isort: skip
 import keras_a2i.evaluation.realism_measures  # isort: skip
 import keras_a2i.evaluation.two_sample_measures  # isort: skip
 import keras_a2i.evaluation.foreign_measures  # isort: skip
+import keras_a2i.evaluation.cross_fade_measures  # isort: skip
 import keras_a2i.evaluation.confidence_measures  # noqa: F401  isort: skip
 
 EXAMPLES_EACH = 4
