@@ -238,14 +238,16 @@ class ImageConfig(Settings):
         size: pixels per side, a power of two from 16 to 512.
         channels: 3 for RGB, 1 for grey.
         jpeg_quality: None stores images without loss (PNG); 1 to 100 stores JPEG of that quality.
+        raw: whether the pixels are stored as they are: without loss, larger than PNG, and faster to read.
 
     Raises:
-        ConfigError: if a value is out of its range.
+        ConfigError: if a value is out of its range, or `raw` and `jpeg_quality` are both set.
     """
 
     size: int = 256
     channels: int = 3
     jpeg_quality: int | None = None
+    raw: bool = False
 
     def __post_init__(self) -> None:
         check_image_size(self.size)
@@ -255,6 +257,17 @@ class ImageConfig(Settings):
             "jpeg_quality must be None (lossless) or lie between 1 and 100",
             jpeg_quality=self.jpeg_quality,
         )
+        _require(
+            not (self.raw and self.jpeg_quality),
+            "only one of raw and jpeg_quality may be set",
+            raw=self.raw,
+            jpeg_quality=self.jpeg_quality,
+        )
+
+    @property
+    def encoding(self) -> str:
+        """How images are stored, in words."""
+        return "raw pixels" if self.raw else f"JPEG of quality {self.jpeg_quality}" if self.jpeg_quality else "PNG"
 
     @property
     def shape(self) -> tuple[int, int, int]:

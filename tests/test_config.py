@@ -16,6 +16,10 @@ from keras_a2i.errors import ConfigError
         (lambda: ImageConfig(size=100), "power of two from 16 to 512. Received: size=100"),
         (lambda: ImageConfig(channels=4), "channels must be 1"),
         (lambda: ImageConfig(jpeg_quality=0), "jpeg_quality must be None"),
+        (
+            lambda: ImageConfig(raw=True, jpeg_quality=90),
+            "only one of raw and jpeg_quality may be set. Received: raw=True, jpeg_quality=90",
+        ),
         (lambda: ImageConfig.from_dict({"size": 64, "colour": 3}), "unknown fields: .'colour'."),
     ],
 )

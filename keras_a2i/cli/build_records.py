@@ -74,6 +74,9 @@ def _help() -> str:
     help="3 for RGB, 1 for grey; auto is 1 if all of 64 images of each source are grey.",
 )
 @click.option("--jpeg-quality", type=int, help="Store JPEG of this quality, 1 to 100, instead of lossless PNG.")
+@click.option(
+    "--raw-images", is_flag=True, help="Store pixels in place of PNG: larger, and faster to read beyond the memory."
+)
 @click.option("--duration", default=1.0, show_default=True, help="Seconds of audio per image.")
 @click.option("--sample-rate", default=16_000, show_default=True, help="Audio is resampled to this rate, Hz.")
 @click.option("--n-mfcc", default=13, show_default=True, help="MFCC per analysis frame.")
@@ -102,6 +105,7 @@ def command(
     image_size: int,
     channels: str,
     jpeg_quality: int | None,
+    raw_images: bool,
     duration: float,
     sample_rate: int,
     n_mfcc: int,
@@ -114,7 +118,8 @@ def command(
     **options: Any,
 ) -> None:
     features = FeatureConfig(duration=duration, sample_rate=sample_rate, n_mfcc=n_mfcc)
-    image = ImageConfig(size=image_size, channels=1 if channels == "1" else 3, jpeg_quality=jpeg_quality)
+    n_channels = 1 if channels == "1" else 3
+    image = ImageConfig(size=image_size, channels=n_channels, jpeg_quality=jpeg_quality, raw=raw_images)
     spec = SplitSpec(
         kind=split, val_fraction=val_fraction, guard=guard, holdout=tuple(holdout), file=split_file, seed=seed
     )

@@ -67,11 +67,13 @@ def encoded_if_fitting(path: pathlib.Path, config: ImageConfig) -> bytes | None:
 
     Returns:
         The file's bytes if it is an upright image of the configured size, channels and encoding without transparency,
-        and decodes without an error; else None.
+        and decodes without an error; else None, as always for records of raw pixels.
 
     Raises:
         SourceError: as `read_image`.
     """
+    if config.raw:
+        return None
     data = _read_bytes(path)
     with _open(path, data) as image:
         mode = "RGB" if config.channels == 3 else "L"
@@ -129,7 +131,9 @@ def _central_part(image: Image.Image) -> Image.Image:
 
 
 def encode_image(image: np.ndarray, config: ImageConfig) -> bytes:
-    """Encodes a uint8 array (size, size, channels) as PNG, or as JPEG if `config.jpeg_quality` is set."""
+    """Encodes a uint8 array (size, size, channels) as `config` says: as PNG, as JPEG, or as its pixels row by row."""
+    if config.raw:
+        return image.tobytes()
     buffer = io.BytesIO()
     if config.jpeg_quality is None:
         to_pillow(image).save(buffer, "PNG", compress_level=1)

@@ -33,11 +33,14 @@ def streamed_batches(
 ) -> tf.data.Dataset:
     """The same read from disk in every epoch; `exact` says that no record will be skipped."""
     number = reader.number_labels()
-    pairs = reader.pairs(order.seed, (input, "image", "label"), order.epoch)
-    pairs = pairs.map(lambda pair: (pair[input], pair["image"], number(pair["label"])))
-    if exact:
-        pairs = pairs.apply(tf.data.experimental.assert_cardinality(reader.count))
-    return (pairs.repeat() if repeat else pairs).batch(batch_size, drop_remainder=drop_remainder)
+    chunks = reader.chunks(order.seed, (input, "image", "label"), order.epoch)
+    chunks = chunks.map(lambda chunk: (chunk[input], chunk["image"], number(chunk["label"])))
+    batches = (chunks.repeat() if repeat else chunks).rebatch(batch_size, drop_remainder=drop_remainder)
+    if not exact:
+        return batches
+    whole, rest = divmod(reader.count, batch_size)
+    count = tf.data.INFINITE_CARDINALITY if repeat else whole + (rest > 0 and not drop_remainder)
+    return batches.apply(tf.data.experimental.assert_cardinality(count))
 
 
 @tf.autograph.experimental.do_not_convert

@@ -4,18 +4,21 @@
 |---|---|---|
 | id, source_id, label | bytes | UTF-8 |
 | time | float | seconds from the start of the source |
-| image | bytes | PNG or JPEG file |
+| image | bytes | PNG or JPEG file, or the pixels as uint8, row by row, where the manifest says raw |
 | features | float, n_features | |
 | waveform | bytes | int16 little-endian samples; absent where no waveforms are stored |
 | factors | bytes | JSON object with the hidden factors of a rendered pair; absent for other pairs |
 """
 
+import functools
 import json
-from collections.abc import Collection
+import math
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_a2i.config import ImageConfig
 from keras_a2i.sources.pair import PairKey
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ def encode_example(
 
     Args:
         key: the id, source, time and label.
-        image: an encoded PNG or JPEG file.
+        image: what `encode_image` returns, or the bytes of a PNG or JPEG file.
         features: float32 (n_features,).
         waveform: int16 (n_samples,) or None.
         factors: the hidden factors by name, or None.
@@ -118,11 +121,37 @@ def parse_examples(
     return batch
 
 
-def decode_image(data: "tf.Tensor", shape: tuple[int, int, int]) -> "tf.Tensor":
-    """Decodes one stored image, a string scalar, to uint8 (size, size, channels)."""
+def decode_images(data: "tf.Tensor", config: ImageConfig) -> "tf.Tensor":
+    """Decodes stored images in a graph, string (batch,), to uint8 (batch, size, size, channels)."""
     import tensorflow as tf
 
-    return tf.ensure_shape(tf.io.decode_image(data, channels=shape[-1], expand_animations=False), shape)
+    shape = config.shape
+    if config.raw:
+        pixels = tf.ensure_shape(tf.io.decode_raw(data, tf.uint8), (None, math.prod(shape)))
+        return tf.reshape(pixels, (-1, *shape))
+
+    def decode(image: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(tf.io.decode_image(image, channels=shape[-1], expand_animations=False), shape)
+
+    return tf.map_fn(decode, data, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
+
+
+@functools.cache
+def example_decoder(
+    n_features: int, n_samples: int | None, image: ImageConfig
+) -> "Callable[[tf.Tensor], dict[str, tf.Tensor]]":
+    """A function from serialised pairs, string (batch,), to what `parse_examples` returns, with decoded images.
+
+    It is traced once for all records of these features and images, and decodes the images of a batch in parallel.
+    """
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        batch = parse_examples(serialized, n_features, n_samples)
+        return batch | {"image": decode_images(batch["image"], image)}
+
+    return decode
 
 
 def decode_factors(value: bytes) -> dict[str, float]:

@@ -22,6 +22,8 @@ SILENCE_DBFS = -60.0
 _THUMBNAIL = 16
 _BATCH = 32
 _ROWS_AT_ONCE = 1024
+MAX_COMPARED = 5000
+"""Images that are compared with all others, so that the time grows in proportion to the number of pairs."""
 _NAMES_SHOWN = 3
 
 
@@ -39,6 +41,7 @@ class Inspection:
         non_finite: the number of pairs with features that aren't finite.
         near_duplicates: the number of images whose thumbnail differs by less than 2 grey levels from another one.
         leaked_duplicates: the number of held-out images with such a near-duplicate among the training images.
+        duplicates_are_estimated: whether these two were estimated from 5,000 images, of more.
         still_frames: the number of images that differ by less than 0.5 grey levels from the previous one of their
             source.
         silent: the number of clips below -60 dBFS, or None where the records hold no waveforms.
@@ -59,6 +62,7 @@ class Inspection:
     non_finite: int
     near_duplicates: int
     leaked_duplicates: int
+    duplicates_are_estimated: bool
     still_frames: int
     silent: int | None
     sheet_images: np.ndarray
@@ -74,16 +78,18 @@ class Inspection:
             top: the number of sources and of labels that are listed.
         """
         manifest, image, features = self.manifest, self.manifest.image, self.manifest.features
+        about = "about " if self.duplicates_are_estimated else ""
         unknown = "none: embeddings have no audio" if features.embedding else "unknown: no waveforms are stored"
         lines = [
             f"pairs             {_counts(self.counts)}   (split: {manifest.split['kind']})",
-            f"images            {image.size} x {image.size}, {image.channels} channels",
+            f"images            {image.size} x {image.size}, {image.channels} channels, {image.encoding}",
             f"pixels            mean {_numbers(self.pixel_mean)}  std {_numbers(self.pixel_std)}  (0 to 255)",
             f"features          {_describe(features)}",
             f"feature values    mean {self.feature_mean:.2f}  std {self.feature_std:.2f}  "
             f"from {self.feature_min:.2f} to {self.feature_max:.2f}; not finite in {self.non_finite} pairs",
             f"silent clips      {unknown if self.silent is None else f'{self.silent} (below {SILENCE_DBFS:g} dBFS)'}",
-            f"near-duplicates   {self.near_duplicates} images; {self.leaked_duplicates} held out, with one in train",
+            f"near-duplicates   {about}{self.near_duplicates} images; "
+            f"{about}{self.leaked_duplicates} held out, with one in train",
             f"still frames      {self.still_frames} (like the previous image of the source)",
             f"in two splits     {len(self.shared_sources)} sources{_some(self.shared_sources)}"
             f"{' (fine for block)' if manifest.split['kind'] == 'block' else ''}",
@@ -103,7 +109,8 @@ class Inspection:
 def inspect(records: Records | str | os.PathLike[str], *, n_sheet: int = 40) -> Inspection:
     """Reads every pair once and computes the statistics that matter before training.
 
-    Memory holds one batch, and a thumbnail of 16 x 16 pixels per pair.
+    Memory holds one batch, and half a kilobyte per pair for its thumbnail. Of more than 5,000 images, as many are
+    compared with all others, and the number of near-duplicates is estimated.
 
     Args:
         records: a records folder, or a `Records` object.
@@ -153,8 +160,9 @@ def inspect(records: Records | str | os.PathLike[str], *, n_sheet: int = 40) -> 
         feature_min=features.min,
         feature_max=features.max,
         non_finite=non_finite,
-        near_duplicates=near,
-        leaked_duplicates=leaked,
+        near_duplicates=round(near * seen),
+        leaked_duplicates=round(leaked * (seen - counts.get("train", 0))),
+        duplicates_are_estimated=seen > MAX_COMPARED,
         still_frames=_still_frames(grey, np.concatenate(sources), np.concatenate(times)),
         silent=silent if records.has_waveform else None,
         sheet_images=np.stack(sheet_images),
@@ -188,11 +196,11 @@ class _Moments:
 
 
 def _thumbnails(images: np.ndarray) -> np.ndarray:
-    """Grey means over a grid of 16 x 16 cells, float32 (batch, 256)."""
+    """Grey means over a grid of 16 x 16 cells, float16 (batch, 256): exact to a sixteenth of a grey level."""
     n, size, _, _ = images.shape
     cell = size // _THUMBNAIL
     grid = images.mean(axis=3, dtype=np.float64).reshape(n, _THUMBNAIL, cell, _THUMBNAIL, cell).mean(axis=(2, 4))
-    return grid.reshape(n, -1).astype(np.float32)
+    return grid.reshape(n, -1).astype(np.float16)
 
 
 def _level(waveform: np.ndarray) -> np.ndarray:
@@ -201,19 +209,29 @@ def _level(waveform: np.ndarray) -> np.ndarray:
     return 10 * np.log10(np.maximum(power, 1e-12))
 
 
-def _near_duplicates(grey: np.ndarray, is_train: np.ndarray) -> tuple[int, int]:
-    """The numbers of near-duplicates, and of held-out ones with a near-duplicate in train."""
-    limit = NEAR_DUPLICATE_RMS**2 * grey.shape[1]
-    squares = (grey**2).sum(axis=1)
-    near = leaked = 0
-    for start in range(0, len(grey), _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
-        distances = squares[part, None] + squares[None] - 2 * grey[part] @ grey.T
-        close = distances < limit
-        close[np.arange(len(close)), np.arange(start, start + len(close))] = False
-        near += int(close.any(axis=1).sum())
-        leaked += int(close[~is_train[part]][:, is_train].any(axis=1).sum())
-    return near, leaked
+def _near_duplicates(grey: np.ndarray, is_train: np.ndarray) -> tuple[float, float]:
+    """The share of images with a near-duplicate, and of held-out ones with one in train, of up to 5,000 each."""
+    train, held_out = np.flatnonzero(is_train), np.flatnonzero(~is_train)
+    everything = np.arange(len(grey))
+    return (
+        _share_with_twin(grey, everything[spread_rows(len(grey), MAX_COMPARED)], everything),
+        _share_with_twin(grey, held_out[spread_rows(len(held_out), MAX_COMPARED)], train),
+    )
+
+
+def _share_with_twin(grey: np.ndarray, rows: np.ndarray, among: np.ndarray) -> float:
+    """The share of rows with a near-duplicate among other rows; 0 of none. Every row is compared with all of them."""
+    if not len(rows):
+        return 0.0
+    limit, wanted = NEAR_DUPLICATE_RMS**2 * grey.shape[1], grey[rows].astype(np.float32)
+    own = np.square(wanted).sum(axis=1)[:, None]
+    found = np.zeros(len(rows), bool)
+    for start in range(0, len(among), _ROWS_AT_ONCE):
+        numbers = among[start : start + _ROWS_AT_ONCE]
+        part = grey[numbers].astype(np.float32)
+        close = own + np.square(part).sum(axis=1) - 2 * wanted @ part.T < limit
+        found |= (close & (rows[:, None] != numbers)).any(axis=1)
+    return float(found.mean())
 
 
 def _still_frames(grey: np.ndarray, sources: np.ndarray, times: np.ndarray) -> int:
@@ -221,7 +239,8 @@ def _still_frames(grey: np.ndarray, sources: np.ndarray, times: np.ndarray) -> i
     return sum(
         1
         for before, after in itertools.pairwise(np.lexsort((times, sources)))
-        if sources[before] == sources[after] and float(((grey[before] - grey[after]) ** 2).sum()) < limit
+        if sources[before] == sources[after]
+        and float(np.square(grey[before].astype(np.float32) - grey[after]).sum()) < limit
     )
 
 

@@ -223,7 +223,7 @@ class Records:
         reader = self._reader(split, input, ignore_errors)
         known = self._in_memory(split, input, ignore_errors)
         if known is None:
-            return reader.batches(batch_size, read_ahead=128)
+            return reader.batches(batch_size)
         return (known[start : start + batch_size] for start in range(0, len(known), batch_size))
 
     def table(self, split: str) -> PairTable:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_a2i.errors import CorruptRecordError, KerasA2IError, RecordsError
 from keras_a2i.records.decoded_split import DecodedSplit, PairTable
-from keras_a2i.records.example import decode_factors, decode_image, parse_examples
+from keras_a2i.records.example import decode_factors, decode_images, example_decoder, parse_examples
 from keras_a2i.records.manifest import Manifest, Shard
 from keras_a2i.records.orders import epoch_value
 from keras_a2i.records.tfrecord import read_records
@@ -69,8 +69,10 @@ class SplitReader:
         self._on_damage = on_damage
         self._label_numbers = {label: number for number, label in enumerate(manifest.label_names)}
 
-    def pairs(self, seed: int | None = None, names: Sequence[str] | None = None, epoch: Any = None) -> tf.data.Dataset:
-        """Parsed pairs one by one, with decoded images.
+    # AutoGraph would rewrite the function for branches on tensors, which it doesn't have.
+    @tf.autograph.experimental.do_not_convert
+    def chunks(self, seed: int | None = None, names: Sequence[str] | None = None, epoch: Any = None) -> tf.data.Dataset:
+        """Parsed pairs with decoded images, a few at a time.
 
         Args:
             seed: None for the order of the shards; an integer shuffles the shards and mixes the records in a buffer of
@@ -79,7 +81,8 @@ class SplitReader:
             epoch: as of `Shuffled`: the order depends on `seed` and its number alone; None counts the iterations.
 
         Returns:
-            A data set of dictionaries.
+            A data set of dictionaries as of `parse_examples`, with up to 16 pairs in each; image is uint8 (n, size,
+            size, channels).
         """
         iterations = itertools.count()
 
@@ -90,10 +93,15 @@ class SplitReader:
             return self._mixed_chunks(np.random.default_rng([seed % (1 << 63), number % (1 << 63)]))
 
         chunks = tf.data.Dataset.from_generator(read, output_signature=tf.TensorSpec([None], tf.string))
-        return self._decode_chunks(chunks, names)
 
-    def batches(self, batch_size: int = _BATCH, read_ahead: int = 1024) -> Iterator[DecodedSplit]:
-        """Yields decoded batches in the order of the shards, with about `read_ahead` encoded pairs in memory at a time.
+        def decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+            chunk = self._parse(serialized, names)
+            return chunk | {"image": decode_images(chunk["image"], self.manifest.image)}
+
+        return chunks.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    def batches(self, batch_size: int = _BATCH) -> Iterator[DecodedSplit]:
+        """Yields decoded batches in the order of the shards.
 
         Raises:
             CorruptRecordError: at a damaged record, unless damage is reported by `on_damage`.
@@ -103,26 +111,8 @@ class SplitReader:
         records = itertools.chain.from_iterable(
             itertools.chain.from_iterable(self._chunks_of(index) for index in range(len(self._paths)))
         )
-        while group := list(itertools.islice(records, max(1, read_ahead // batch_size) * batch_size)):
-            chunks = tf.data.Dataset.from_tensor_slices(group).batch(_CHUNK)
-            decoded = self._decode_chunks(chunks, None)
-            with self._content_checked():
-                yield from map(self._decoded, decoded.batch(batch_size).prefetch(2).as_numpy_iterator())
-
-    # AutoGraph would rewrite the functions for branches on tensors, which they don't have.
-    @tf.autograph.experimental.do_not_convert
-    def _decode_chunks(self, chunks: tf.data.Dataset, names: Sequence[str] | None) -> tf.data.Dataset:
-        """Single pairs with decoded images, of serialized ones in chunks."""
-        image_shape = self.manifest.image.shape
-        return (
-            chunks.map(lambda chunk: self._parse(chunk, names))
-            .unbatch()
-            .map(
-                lambda pair: pair | {"image": decode_image(pair["image"], image_shape)},
-                num_parallel_calls=tf.data.AUTOTUNE,
-                deterministic=True,
-            )
-        )
+        while serialized := list(itertools.islice(records, batch_size)):
+            yield self._decode(serialized)
 
     def rows(self, rows: np.ndarray) -> DecodedSplit:
         """Reads the given rows of the split; the others are skipped without being read.
@@ -138,10 +128,7 @@ class SplitReader:
             first += shard.count
             if len(wanted):
                 serialized += read_records(path, rows=set(wanted.tolist()))
-        with self._content_checked():
-            batch = {name: value.numpy() for name, value in self._parse(serialized, None).items()}
-            batch["image"] = np.stack([decode_image(image, self.manifest.image.shape) for image in batch["image"]])
-            return self._decoded(batch)[places]
+        return self._decode(serialized)[places]
 
     def columns(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Reads some entries of every pair, without decoding images.
@@ -161,9 +148,9 @@ class SplitReader:
             return PairTable(**self._table(columns))
 
     def number_labels(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """A function from a label to its number, for use in a graph."""
+        """A function from labels, string (n,), to their numbers, int32 (n,), for use in a graph."""
         names = tf.constant(self.manifest.label_names)
-        return lambda label: tf.argmax(tf.equal(names, label), output_type=tf.int32)
+        return lambda labels: tf.argmax(tf.equal(labels[:, None], names), axis=1, output_type=tf.int32)
 
     @contextlib.contextmanager
     def _content_checked(self) -> Iterator[None]:
@@ -195,6 +182,12 @@ class SplitReader:
             "features": batch["features"],
             "factors": [decode_factors(text) for text in batch["factors"]],
         }
+
+    def _decode(self, serialized: list[bytes]) -> DecodedSplit:
+        decoder = example_decoder(self.manifest.features.n_features, self._n_samples, self.manifest.image)
+        with self._content_checked():
+            batch = {name: value.numpy() for name, value in decoder(tf.constant(serialized)).items()}
+            return self._decoded(batch)
 
     def _decoded(self, batch: dict[str, np.ndarray]) -> DecodedSplit:
         input = "features" if self._n_samples is None else "waveform"

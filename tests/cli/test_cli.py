@@ -92,6 +92,14 @@ def test_build_records_counts_and_names_skipped_inputs(run, folder):
     assert manifest["image"]["channels"] == 1
 
 
+def test_raw_images_of_build_records_are_named_by_inspect(folder, within):
+    built = within("build-records", "pairs.csv", "--out", "raw", "--image-size", 16, "--raw-images", cwd=folder)
+    assert built.returncode == 0, built.stderr
+    assert "16 x 16, 1 channels, raw pixels" in within("inspect", "raw", cwd=folder).stdout
+    refused = within("build-records", "pairs.csv", "--out", "no", "--raw-images", "--jpeg-quality", 90, cwd=folder)
+    assert refused.returncode == 2 and "only one of raw and jpeg_quality may be set" in refused.stderr
+
+
 @pytest.mark.training
 def test_inspect_prints_figures_and_writes_a_sheet(run, folder, within):
     result = within("inspect", "rec", "--sheet", "sheet.png", cwd=folder)

@@ -45,7 +45,12 @@ def test_encoded_if_fitting_returns_the_bytes_of_a_png_that_fits(tmp_path):
     np.testing.assert_array_equal(read_image(path, RGB16), _noise(16, 16))
     converted = read_image(path, GREY16)
     np.testing.assert_array_equal(converted[..., 0], np.asarray(Image.open(path).convert("L")))
-    for config in (GREY16, ImageConfig(size=32), ImageConfig(size=16, jpeg_quality=90)):
+    for config in (
+        GREY16,
+        ImageConfig(size=32),
+        ImageConfig(size=16, jpeg_quality=90),
+        ImageConfig(size=16, raw=True),
+    ):
         assert encoded_if_fitting(path, config) is None
 
 
@@ -160,6 +165,8 @@ def test_encode_image_is_inverted_by_decoding(channels):
     assert stored.startswith(b"\x89PNG")
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(stored))).reshape(32, 32, channels), pixels)
     stored = encode_image(pixels, ImageConfig(size=32, channels=channels, jpeg_quality=95))
+    raw = encode_image(pixels[:, ::-1], ImageConfig(size=32, channels=channels, raw=True))
+    np.testing.assert_array_equal(np.frombuffer(raw, np.uint8).reshape(pixels.shape), pixels[:, ::-1])
     jpeg = Image.open(io.BytesIO(stored))
     assert jpeg.format == "JPEG"
     assert np.abs(np.asarray(jpeg).reshape(32, 32, channels).astype(int) - pixels).mean() < 2

@@ -20,7 +20,7 @@ from support.tone_source import IMAGE, ToneSource, build
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import LockedError, RecordsError, UsageError
 from keras_a2i.records.build import build_records
-from keras_a2i.records.example import decode_image, parse_examples
+from keras_a2i.records.example import decode_images, parse_examples
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.records.tfrecord import read_records
@@ -43,7 +43,7 @@ def test_build_stores_every_pair_with_features_of_the_stored_audio(tmp_path):
             example = {name: value[0] for name, value in batch.items()}
             k = float(example["time"])
             assert (k >= 9) == (shard.split == "val") and k not in (7.0, 8.0)
-            assert int(decode_image(example["image"], IMAGE.shape)[0, 0, 0]) == int(10 * k)
+            assert int(decode_images(batch["image"], IMAGE)[0, 0, 0, 0]) == int(10 * k)
             padded = np.pad(example["waveform"].numpy(), (0, 2000))
             expected = python_speech_features.mfcc(padded, 16_000, 0.25, 0.125, nfft=4096).ravel()
             np.testing.assert_allclose(example["features"], expected, atol=1e-3)

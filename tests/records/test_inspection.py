@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import scipy.spatial
 from PIL import Image
 from support.tone_source import ToneSource, build
 
 from keras_a2i import Records, inspect
 from keras_a2i.config import ImageConfig
 from keras_a2i.errors import RecordsError
+from keras_a2i.records import inspection
 from keras_a2i.records.build import build_records
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.sources.pair import Pair, PairKey, Plan, Unit
@@ -58,6 +60,32 @@ def test_inspect_counts_duplicates_still_frames_and_silence(tmp_path):
     assert found.sheet_captions[0] == "clip@0" and found.sheet_captions[-1] == "clip@11"
 
 
+def test_near_duplicates_are_those_within_two_grey_levels_of_another_image(monkeypatch):
+    rng = np.random.default_rng(0)
+    grey = rng.uniform(0, 255, (300, 256)).astype(np.float16)
+    twins = rng.permutation(300)[:120].reshape(2, 60)
+    grey[twins[0]] = grey[twins[1]] + rng.normal(0, rng.uniform(1, 3, (60, 1)), (60, 256))
+    is_train = rng.random(300) < 0.7
+    close = scipy.spatial.distance.cdist(grey.astype(float), grey.astype(float)) < 2.0 * 256**0.5
+    np.fill_diagonal(close, False)
+    expected = close.any(axis=1).mean(), close[~is_train][:, is_train].any(axis=1).mean()
+    assert 0.1 < expected[0] < 0.35
+    assert inspection._near_duplicates(grey, is_train) == pytest.approx(expected)
+    monkeypatch.setattr(inspection, "_ROWS_AT_ONCE", 7)
+    assert inspection._near_duplicates(grey, is_train) == pytest.approx(expected)
+    monkeypatch.setattr(inspection, "MAX_COMPARED", 50)
+    rows = np.unique(np.linspace(0, 299, 50).astype(int))
+    assert inspection._near_duplicates(grey, is_train)[0] == pytest.approx(close[rows].any(axis=1).mean())
+
+
+def test_near_duplicates_of_many_images_are_estimated_and_said_to_be(records, monkeypatch):
+    exact = inspect(records)
+    assert f"near-duplicates   {exact.near_duplicates} images; {exact.leaked_duplicates} held out" in str(exact)
+    monkeypatch.setattr(inspection, "MAX_COMPARED", 12)
+    found = inspect(records)
+    assert "near-duplicates   about 60 images; about " in str(found) and exact.near_duplicates == 60
+
+
 def test_inspect_silence_is_unknown_without_waveforms(tmp_path):
     build(tmp_path, ToneSource(n_sources=1), waveform=False)
     assert inspect(tmp_path).silent is None
@@ -68,7 +96,7 @@ def test_inspect_summary_and_sheet(records, tmp_path):
     assert str(found) == found.summary()
     for line in (
         "pairs             45 train, 15 val   (split: block)",
-        "images            16 x 16, 3 channels",
+        "images            16 x 16, 3 channels, PNG",
         "features          104 = 8 frames x 13 MFCC of 1 s at 16000 Hz",
         "in two splits     5 sources: tone0, tone1, tone2 ... (fine for block)",
         "labels: 2",

@@ -1,11 +1,13 @@
 """`Records`: attributes from the manifest, batches, sharing, streaming, samples, damage."""
 
+import json
+import shutil
 import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.tone_source import build
+from support.tone_source import ToneSource, build
 
 import keras_a2i.records.records as records_module
 from keras_a2i import Records
@@ -167,7 +169,7 @@ def test_decoded_waveforms_are_added_without_decoding_images_again(records, open
     import keras_a2i.records.split_reader as module
 
     features = records.decoded("val")
-    monkeypatch.setattr(module, "decode_image", None)
+    monkeypatch.setattr(module, "decode_images", None)
     both = records.decoded("val", "waveform")
     assert both.images is features.images and both.features is features.features and features.waveforms is None
     assert both.waveforms.shape == (15, 16_000) and both.waveforms.dtype == np.int16
@@ -329,6 +331,39 @@ def test_damage_is_skipped_and_listed_once(damaged_folder, cache):
     for _ in range(2):
         assert len(collect(dataset)[0]) == 23
     assert len(records.damaged) == 1 and "train-00000" in records.damaged[0]
+
+
+@pytest.fixture(scope="module")
+def raw_folder(tmp_path_factory):
+    """The records of `records_folder` with raw pixels."""
+    path = tmp_path_factory.mktemp("raw")
+    split = SplitSpec(kind="block", val_fraction=0.25, guard=0)
+    build(path, ToneSource(n_sources=5), image=ImageConfig(size=16, raw=True), split=split)
+    return path
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_raw_pixels_are_read_as_those_of_png(records, raw_folder, cache):
+    raw = Records(raw_folder)
+    assert raw.image.raw and not records.image.raw and raw.fingerprint != records.fingerprint
+    for order in (InOrder(), Shuffled(seed=3)):
+        for expected, found in zip(
+            *(collect(each.dataset("train", 8, order=order, cache=cache)) for each in (records, raw)), strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
+    rows = np.array([3, 0])
+    np.testing.assert_array_equal(raw.rows("val", rows).images, records.rows("val", rows).images)
+
+
+def test_raw_pixels_of_another_size_are_damage(raw_folder, tmp_path):
+    shutil.copytree(raw_folder, tmp_path, dirs_exist_ok=True)
+    manifest = json.loads((tmp_path / "records.json").read_text())
+    manifest["image"]["size"] = 32
+    (tmp_path / "records.json").write_text(json.dumps(manifest))
+    with pytest.raises(
+        CorruptRecordError, match="must hold a pair of the features and images that the manifest states"
+    ):
+        Records(tmp_path).decoded("train")
 
 
 def test_damage_skipped_by_one_consumer_is_an_error_for_another(damaged_folder):

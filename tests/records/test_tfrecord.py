@@ -10,7 +10,7 @@ from support.tone_source import IMAGE
 
 from keras_a2i.errors import CorruptRecordError
 from keras_a2i.media.image import encode_image
-from keras_a2i.records.example import decode_factors, decode_image, encode_example, parse_examples
+from keras_a2i.records.example import decode_factors, decode_images, encode_example, parse_examples
 from keras_a2i.records.tfrecord import RecordWriter, read_records
 from keras_a2i.sources.pair import PairKey
 
@@ -88,7 +88,7 @@ def test_example_equals_tensorflow_s_own():
     assert example.SerializeToString(deterministic=True) == data
     batch = parse_examples(tf.constant([data, data]), 104, 16_000)
     np.testing.assert_array_equal(
-        decode_image(batch["image"][1], IMAGE.shape), np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
+        decode_images(batch["image"], IMAGE)[1], np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
     )
     np.testing.assert_array_equal(batch["waveform"][0], waveform)
     assert batch["label"][0].numpy() == b"dog"
