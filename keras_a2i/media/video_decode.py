@@ -213,6 +213,9 @@ class VideoDecoder:
         return not any(p.pts is not None and pts < p.pts <= middle for p in self._queue)
 
     def _take(self, k: int, ended: bool) -> DecodedClip:
+        if self._ahead and len(self._begun) < 2:
+            # The other track may lie before the place to which the index led.
+            raise InexactSkipError
         start, n_samples = self._first_sample(k), self._features.n_samples
         waveform, covered = self._audio.take(start, n_samples)
         image = self._picker.take(k)

@@ -128,6 +128,21 @@ def test_an_index_that_leads_astray_changes_nothing(tmp_path, monkeypatch):
         assert_equal(cut(path, 3, 4), expected)
 
 
+def test_tracks_that_are_far_apart_in_the_file_are_read_from_the_start(tmp_path, skips):
+    path = write_clip(
+        tmp_path / "clip.mkv",
+        at(25, 9),
+        tone(9),
+        sound_codec="flac",
+        sound_first=True,
+        tags=KEYFRAMES,
+        options={"max_interleave_delta": "1"},
+    )
+    clips = cut(path, 6, 2)
+    assert skips == [6] and [number_of(image) for _, image in clips] == [162, 187]
+    np.testing.assert_allclose(clips[1][0], tone(9)[7 * RATE : 8 * RATE, 0], atol=1e-3)
+
+
 def test_frames_that_are_lost_behind_the_keyframe_are_looked_for_from_the_start(tmp_path, monkeypatch):
     """The first attempt lacks a frame that its packets promise: the second, without skipping, decides."""
     path = write_clip(
