@@ -86,7 +86,7 @@ def _help() -> str:
     help=(
         "What is held out: the last part of every source, whole sources, or pairs at random (leaks). "
         "By default the split column of the csv if there is one, else block, "
-        "or source if every pair is its own source."
+        "or source if every pair is its own source or all are AVSpeech, VGGSound or AudioSet."
     ),
 )
 @click.option("--holdout", multiple=True, metavar="ID", help="Hold this source out (with --split source); repeatable.")

@@ -15,6 +15,12 @@ MAX_JITTER = 0.010
 Time stamps in whole milliseconds and the priming of encoders deviate by less."""
 
 _BLOCK = 16_384
+# Seconds before time 0 from which a track is resampled: more than the filter of the resampler is long.
+_LEAD_IN = 0.5
+# Samples of which none may lie nearer to a resampled one than those before: 441 from 44.1 to 16 kHz.
+_MAX_LEFT_OUT = 1_024
+# Distances, in samples, that differ by rounding alone.
+_EQUAL = 1e-6
 _INTEGER_SCALES = {"i2": float(INT16_SCALE), "i4": 2.0**31}
 _FORMATS = {name + planar for name in ("u8", "s16", "s32", "flt", "dbl") for planar in ("", "p")}
 # PyAV reads beyond the planes of a frame that has as many as FFmpeg's AV_NUM_DATA_POINTERS.
@@ -28,18 +34,31 @@ class AudioTrack:
     it at the right sample, so the track never drifts from the time stamps by more than that. Of frames that overlap,
     the earlier one is kept.
 
+    Where time 0 lies within the track, what ends more than half a second before isn't used, and as little more as
+    brings one of the resampled samples to time 0.
+
     Args:
         sample_rate: rate of the samples that `take` returns, Hz.
         origin: seconds on the container's clock at which time 0 lies.
         time_base: seconds per tick of the frames' time stamps.
         channels: 1 for the mean of all channels; else this number: the frames' own channels where they have as many,
             and copies of their mean where they have not.
+        first_tick: time stamp at which the track starts, where time 0 lies within it. Frames of equal length lie at
+            multiples of that length from it: of a clock of whole milliseconds, it gives the exact time.
     """
 
-    def __init__(self, sample_rate: int, origin: Fraction, time_base: Fraction, channels: int = 1):
+    def __init__(
+        self,
+        sample_rate: int,
+        origin: Fraction,
+        time_base: Fraction,
+        channels: int = 1,
+        first_tick: int | None = None,
+    ):
         self.sample_rate, self.channels = sample_rate, channels
         self.first: float | None = None
         self._origin, self._tick = float(origin), float(time_base)
+        self._start = None if first_tick is None else first_tick * self._tick - self._origin
         self._form: tuple[int, str, str] | None = None
         self._packer: Any = None
         self._resampler: Resampler | None = None
@@ -63,9 +82,19 @@ class AudioTrack:
         """Appends the next decoded audio frame."""
         form = (frame.sample_rate, frame.format.name, frame.layout.name)
         time = self._time if frame.pts is None else frame.pts * self._tick - self._origin
+        begins = self.first is None and self._start is not None
+        if begins:
+            end = time + frame.samples / frame.sample_rate
+            if frame.pts is None or end < -_LEAD_IN:
+                self._time = min(end, 0.0)
+                return
+            time = self._unrounded(time, frame.samples / frame.sample_rate)
         if form != self._form or time > self._time + MAX_JITTER:
             self._restart(form, time if self.first is None else max(time, self._time))
         samples = self._samples(frame)
+        if begins:
+            samples = samples[:, self._align(samples.shape[1], frame.sample_rate) :]
+            time = self._time
         overlap = self._time - time
         if overlap > MAX_JITTER:
             samples = samples[:, round(overlap * frame.sample_rate) :]
@@ -110,6 +139,23 @@ class AudioTrack:
             self._packer = AudioResampler(format="flt", layout=frame.layout, rate=frame.sample_rate)
         packed = [part.to_ndarray().reshape(-1, n_channels).T for part in self._packer.resample(frame)]
         return np.concatenate([np.zeros((n_channels, 0), np.float32), *packed], axis=1)
+
+    def _unrounded(self, time: float, length: float) -> float:
+        """The time of a frame, which is less than a tick from `time` if all frames before it have the same length."""
+        assert self._start is not None
+        exact = self._start + round((time - self._start) / length) * length
+        return exact if abs(exact - time) < self._tick else time
+
+    def _align(self, n_samples: int, rate: int) -> int:
+        """Moves the start to that of the first samples, before time 0, that is nearest to a resampled sample."""
+        times = self._time + np.arange(min(n_samples, _MAX_LEFT_OUT)) / rate
+        positions = times[times <= 0] * self.sample_rate
+        if not len(positions):
+            return 0
+        distances = np.abs(positions - np.round(positions))
+        lead = int(np.argmax(distances <= distances.min() + _EQUAL))
+        self._time, self._position = float(times[lead]), round(positions[lead])
+        return lead
 
     def _restart(self, form: tuple[int, str, str], time: float) -> None:
         self.finish()

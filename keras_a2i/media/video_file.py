@@ -14,6 +14,11 @@ from keras_a2i.media.packet_clock import PacketClock
 _MIN_BYTES_PER_SECOND = 2_000
 # Formats without a header that states a duration, whose clock may restart.
 _WITHOUT_DURATION = {"mpegts", "mpeg"}
+# Formats with an index of keyframes, in which reading may begin at any of them.
+_INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
+# Reading begins this long before a moment: decoders of audio need up to some frames before their output is that of
+# reading from the start, and frames of videos are presented later than they are decoded.
+_LEAD_IN = 1
 # The version of PyAV from which its `open` has no argument for tags that aren't UTF-8.
 _TOLERANT_VERSION = 19
 
@@ -39,13 +44,16 @@ class VideoFile:
         container: PyAV's input container.
         video: the video stream; None if the file has none and none was required.
         audio: the audio stream.
-        origin: seconds on the container's clock at which time 0 of the file lies: the start of its earliest stream.
+        origin: seconds on the container's clock at which time 0 lies: the start of the file's earliest stream, or a
+            later moment (`from_moment`).
+        start: seconds from the start of the earliest stream to time 0.
     """
 
     container: Any
     video: Any
     audio: Any
     origin: Fraction
+    start: Fraction = Fraction(0)
 
     def __enter__(self) -> "VideoFile":
         return self
@@ -57,17 +65,35 @@ class VideoFile:
         """Closes the file."""
         self.container.close()
 
+    def from_moment(self, start: Fraction) -> "VideoFile":
+        """Returns the same open file with its time 0 at `start` seconds from the start of its earliest stream."""
+        return dataclasses.replace(self, origin=self.origin - self.start + start, start=start)
+
+    @property
+    def can_skip_ahead(self) -> bool:
+        """Whether `skip_ahead` leaves out anything."""
+        return self.start > _LEAD_IN and self.video is not None and self.container.format.name in _INDEXED
+
+    def skip_ahead(self) -> None:
+        """Makes reading begin with the last keyframe that the index has one second before time 0.
+
+        Raises:
+            av.FFmpegError: if the index can't be used; then the file must be opened again.
+        """
+        moment = int((self.origin - _LEAD_IN) // self.video.time_base)
+        self.container.seek(moment, stream=self.video, backward=True)
+
     def duration(self) -> float:
-        """Returns the seconds from time 0 to the end: as a credible header states, else of the last packet."""
+        """Returns the seconds from start to end of the file: as a credible header states, else of the last packet."""
         stated = (self.container.duration or 0) / 1_000_000
         credible = 0 < stated * _MIN_BYTES_PER_SECOND <= self.container.size
         if credible and self.container.format.name not in _WITHOUT_DURATION:
             return stated
-        end = self.origin
+        begin = end = self.origin - self.start
         for packet in self.packets(self.video, self.audio, troubles=[]):
             if packet.pts is not None:
                 end = max(end, (packet.pts + (packet.duration or 0)) * packet.stream.time_base)
-        return float(end - self.origin)
+        return float(end - begin)
 
     def audio_packets(self, troubles: list[str]) -> Iterator[Any]:
         """Yields the packets of the audio, with the times that `packets` of all streams gives them."""

@@ -93,7 +93,8 @@ def build_records(
         )
     if not plan.keys:
         raise _no_pairs(plan.dropped)
-    spec = (split or SplitSpec()).resolve(plan.keys)
+    by_source = all(getattr(source, "split_by_source", False) for source in plan.sources)
+    spec = (split or SplitSpec()).resolve(plan.keys, by_source)
     splits = assign_splits(plan.keys, spec, plan.features.duration)
     n_pairs = int(np.count_nonzero(splits != LEFT_OUT))
     fingerprint = plan_fingerprint(

@@ -29,7 +29,7 @@ class SplitSpec:
         kind: "block" holds out the last part of every source, behind a guard gap; "source" holds out whole sources;
             "random" holds out random pairs of every source (the paper's method: neighbours in time fall on both sides);
             "file" follows `file`; "column" follows the split column of the sources; None chooses "column" where there
-            is one, "source" where no source has two pairs, else "block".
+            is one, "source" where no source has two pairs or all are data sets of clips, else "block".
         val_fraction: the fraction of held-out pairs, 0 (none) to below 1.
         guard: seconds left out between the two parts of a source, 0 to 3600, for "block".
         holdout: the source ids to hold out, for "source"; empty chooses them by hash.
@@ -61,8 +61,13 @@ class SplitSpec:
         if self.kind == "file" and not self.file:
             raise UsageError("file must be a csv with the columns id,split where kind='file'. Received: None")
 
-    def resolve(self, keys: PairKeys) -> "SplitSpec":
-        """The same with `kind` chosen by the pairs where it was None."""
+    def resolve(self, keys: PairKeys, by_source: bool = False) -> "SplitSpec":
+        """The same with `kind` chosen by the pairs where it was None.
+
+        Args:
+            keys: all pairs.
+            by_source: whether to prefer whole sources to blocks, where there are two or more.
+        """
         if self.kind is not None:
             return self
         if self.file:
@@ -73,7 +78,7 @@ class SplitSpec:
             kind = "column"
         else:
             _, firsts = keys.number("source_id")
-            kind = "block" if len(firsts) < len(keys) else "source"
+            kind = "block" if len(firsts) < (2 if by_source else len(keys)) else "source"
         return dataclasses.replace(self, kind=kind)
 
     def to_dict(self) -> dict[str, Any]:

@@ -69,6 +69,30 @@ def read_rows(path: pathlib.Path, required: Iterable[str]) -> Iterator[tuple[int
         raise SourceError(f"{path.name} holds no rows below its column names")
 
 
+def read_unnamed_rows(
+    path: pathlib.Path, n_columns: int, chunk_rows: int = _CHUNK_ROWS
+) -> Iterator[tuple[int, list[str]]]:
+    """Reads a csv file without column names row by row, in which lines that begin with # are comments.
+
+    Args:
+        path: the file.
+        n_columns: number of cells that a row should have.
+        chunk_rows: number of rows that are read together.
+
+    Yields:
+        The row's last line in the file, counted from 1, and its cells, stripped: `n_columns`, or more if it has more
+        that aren't empty. Quotes may follow a blank. Blank rows are skipped.
+
+    Raises:
+        SourceError: if the file is missing or isn't a csv, or a row has many cells too many.
+    """
+    for line, cells in _lines(path, chunk_rows, n_columns):
+        while len(cells) > n_columns and not cells[-1]:
+            cells.pop()
+        if not cells[0].startswith("#"):
+            yield line, cells
+
+
 def numbered_columns(path: pathlib.Path, prefix: str) -> list[str]:
     """Returns the columns of a csv called prefix_1 to prefix_N, in this order; [] if there are none.
 
@@ -104,15 +128,18 @@ def read_numbers(cells: dict[str, str], names: Sequence[str], what: str) -> np.n
     return values
 
 
-def _lines(path: pathlib.Path, chunk_rows: int) -> Iterator[tuple[int, list[str]]]:
-    """Yields (line, stripped cells) of every row that isn't blank, with at least as many cells as the first row."""
+def _lines(path: pathlib.Path, chunk_rows: int, n_cells: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """Yields (line, stripped cells) of every row that isn't blank, with at least as many cells as the first row.
+
+    Where the file has no names but `n_cells` a row, quotes may follow a blank, and rows have at least that many.
+    """
     with _read_errors(path):
-        engine = _engine(path)
-        n_columns, line = _read_csv(path, engine=engine, nrows=1).shape[1], 0
-        names = range(n_columns + _EXTRA_CELLS)
-        with _read_csv(path, engine=engine, names=names, skip_blank_lines=False, chunksize=chunk_rows) as chunks:
+        options: dict[str, Any] = {"engine": _engine(path), "skipinitialspace": n_cells > 0}
+        n_columns, line = max(n_cells, _read_csv(path, nrows=1, **options).shape[1]), 0
+        options |= {"names": range(n_columns + _EXTRA_CELLS), "skip_blank_lines": False, "chunksize": chunk_rows}
+        with _read_csv(path, **options) as chunks:
             for chunk in chunks:
-                if engine == "python":
+                if options["engine"] == "python":
                     chunk = chunk.fillna("")  # cells that a row lacks
                 columns = [column.tolist() for _, column in chunk.items()]
                 while len(columns) > n_columns and not any(columns[-1]):

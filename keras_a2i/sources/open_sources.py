@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras_a2i.datasets.surf.source
+import keras_a2i.sources.clip_sets
 import keras_a2i.sources.embeddings_csv
 import keras_a2i.sources.embeddings_npz
 import keras_a2i.sources.kaggle_scenes
@@ -48,13 +49,14 @@ def open_sources(
     """Opens sources; what each spec denotes determines the type of its source.
 
     Args:
-        specs: video files, folders of videos, a csv of pairs (of audio or of embeddings) or its folder, a `.npz` file
-            of embeddings and images, a folder of the Kaggle scenes, "kaggle:scenes", "synthetic:surf" or
-            "synthetic:surf:N".
+        specs: video files, folders of videos, a csv of AVSpeech, VGGSound or AudioSet, a csv of pairs (of audio or of
+            embeddings) or its folder, a `.npz` file of embeddings and images, a folder of the Kaggle scenes,
+            "kaggle:scenes", "synthetic:surf" or "synthetic:surf:N".
         features: sample rate, duration and MFCC of a clip.
         image: size, channels and encoding of an image.
-        **options: options of the sources' types: `short`, `long` (see `PairsCsvSource`), `classes`, `exclude` (see
-            `KaggleScenesSource`), `embedding_name` (see `EmbeddingsCsvSource`) and `seed` (see `SurfSource`).
+        **options: options of the sources' types: `id_files` and, for AVSpeech, `crop_size` (see `ClipSource`), `short`,
+            `long` (see `PairsCsvSource`), `classes`, `exclude` (see `KaggleScenesSource`), `embedding_name` (see
+            `EmbeddingsCsvSource`) and `seed` (see `SurfSource`).
 
     Returns:
         The sources in the given order; all videos together are one source, at the place of the first.
@@ -120,9 +122,19 @@ def _recognise(text: str) -> tuple[SourceType, Spec]:
     except OSError as error:
         raise SourceError(f"'{text[:80]}' can't be read: {error.strerror}. {_usage()}") from None
     for source_type in SOURCE_TYPES.values():
-        if source_type.recognises(spec):
+        try:
+            recognised = source_type.recognises(spec)
+        except SourceError as error:
+            raise SourceError(_with_hint(str(error), spec)) from None
+        if recognised:
             return source_type, spec
     raise SourceError(_refusal(spec))
+
+
+def _with_hint(reason: str, spec: Spec) -> str:
+    """The reason why a table can't be used, and what a source type adds to it."""
+    hint = next(filter(None, (source_type.hint(spec) for source_type in SOURCE_TYPES.values())), "")
+    return f"{reason}. {hint}" if hint else reason
 
 
 def _refusal(spec: Spec) -> str:
@@ -131,7 +143,8 @@ def _refusal(spec: Spec) -> str:
         columns = ", or ".join(type_.columns for type_ in SOURCE_TYPES.values() if type_.columns)
         shown = ", ".join(repr(name[:40]) for name in spec.columns[:_COLUMNS_SHOWN])
         more = ", ..." if len(spec.columns) > _COLUMNS_SHOWN else ""
-        return f"{spec.table.name} must have the columns {columns}, separated by commas. Received: {shown}{more}"
+        reason = f"{spec.table.name} must have the columns {columns}, separated by commas. Received: {shown}{more}"
+        return _with_hint(reason, spec)
     if spec.is_folder:
         return f"The folder '{spec.path}' isn't a source. {_folder_hint(spec)}. {_usage()}"
     if spec.is_file:
@@ -165,7 +178,8 @@ def _folder_hint(spec: Spec) -> str:
 
 
 def _usage() -> str:
-    return f"A source can be {'; '.join(source_type.usage for source_type in SOURCE_TYPES.values())}"
+    usages = dict.fromkeys(source_type.usage for source_type in SOURCE_TYPES.values())
+    return f"A source can be {'; '.join(usages)}"
 
 
 def _suggestion(name: str, known: list[str]) -> str:

@@ -99,7 +99,8 @@ class Source(Protocol):
     """A source of pairs. It must be picklable, because units are read in other processes.
 
     A source that has the attributes `features` (`FeatureConfig`) and `image` (`ImageConfig`) states what its pairs have
-    been made for; records are then built with the same.
+    been made for; records are then built with the same. One whose attribute `split_by_source` is True has short clips
+    of many recordings: unless another split is asked for, whole recordings are held out.
     """
 
     def plan(self) -> Plan:

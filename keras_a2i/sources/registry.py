@@ -2,15 +2,18 @@
 
 import dataclasses
 import functools
+import itertools
 import pathlib
 import typing
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from keras_a2i.config import FeatureConfig, ImageConfig
-from keras_a2i.errors import UsageError
-from keras_a2i.sources.csv_table import read_header
+from keras_a2i.errors import SourceError, UsageError
+from keras_a2i.sources.csv_table import read_header, read_unnamed_rows
 from keras_a2i.sources.pair import Source
+
+_FIRST_ROWS = 20
 
 SOURCE_TYPES: "dict[str, SourceType]" = {}
 """Source types by id, ordered by their `position`."""
@@ -129,6 +132,16 @@ class Spec:
             SourceError: if the csv can't be read.
         """
         return read_header(self.table) if self.table else []
+
+    @functools.cached_property
+    def first_rows(self) -> list[tuple[int, list[str]]]:
+        """The first rows of the table with their lines, as of a csv without column names; [] if it can't be read so."""
+        if self.table is None:
+            return []
+        try:
+            return list(itertools.islice(read_unnamed_rows(self.table, 1, _FIRST_ROWS), _FIRST_ROWS))
+        except SourceError:
+            return []
 
 
 class SourceType:

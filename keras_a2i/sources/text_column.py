@@ -137,3 +137,27 @@ class TextColumn(Sequence[str]):
         """Returns the entry of every row, (rows,)."""
         starts = zip(self._entry_starts, self.chunks, strict=False)
         return np.concatenate([np.empty(0, np.intp), *(start + chunk.codes.astype(np.intp) for start, chunk in starts)])
+
+
+class ColumnWriter:
+    """A column that grows text by text."""
+
+    def __init__(self) -> None:
+        self._chunks: list[TextChunk] = []
+        self._waiting: list[str] = []
+
+    def append(self, text: str) -> None:
+        """Appends a row."""
+        self._waiting.append(text)
+        if len(self._waiting) == CHUNK_ROWS:
+            self._encode()
+
+    def column(self) -> TextColumn:
+        """Returns all rows so far."""
+        self._encode()
+        return TextColumn(self._chunks)
+
+    def _encode(self) -> None:
+        if self._waiting:
+            self._chunks.append(TextChunk.encode(self._waiting))
+            self._waiting = []

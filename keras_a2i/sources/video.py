@@ -10,14 +10,14 @@ from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError, UsageError
 from keras_a2i.media.file_names import printable_name
 from keras_a2i.media.suffixes import VIDEO_SUFFIXES
-from keras_a2i.media.video_decode import InexactSkipError, VideoDecoder
+from keras_a2i.media.video_decode import DecodedClip, decode_clips
 from keras_a2i.media.video_file import import_av, open_video
 from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Source, Unit
 from keras_a2i.sources.pair_keys import PairKeys
 from keras_a2i.sources.registry import SourceType, Spec, register_source
 
-# Matroska rounds durations to milliseconds: a last clip that is shorter by as much counts as whole.
-_ROUNDING = 0.001
+ROUNDING = 0.001
+"""Seconds: a last pair that is shorter by as much counts as whole, as Matroska rounds durations to milliseconds."""
 
 
 def find_videos(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -86,17 +86,12 @@ class VideoSource:
         The clips before a damage or before the place where a file breaks off are pairs.
         """
         done = 0
-        for skip in (True, False):
-            try:
-                for result in self._read_from(unit, done, skip):
-                    yield result
-                    done += 1
-                return
-            except InexactSkipError:
-                continue
-            except SourceError as error:
-                yield from (Dropped(key.id, str(error)) for key in unit.keys[done:])
-                return
+        try:
+            for clip in decode_clips(self._paths[unit.name], len(unit.keys), self.features, self.image):
+                yield to_pair(unit.keys[done], clip, unit.name)
+                done += 1
+        except SourceError as error:
+            yield from (Dropped(key.id, str(error)) for key in unit.keys[done:])
 
     def describe(self) -> dict[str, Any]:
         """Describes the source for the manifest."""
@@ -108,7 +103,7 @@ class VideoSource:
         with open_video(path) as file:
             duration = file.duration()
             pixels = file.video.width * file.video.height
-        n_pairs = int((duration + _ROUNDING) / step)
+        n_pairs = int((duration + ROUNDING) / step)
         if n_pairs == 0:
             raise SourceError(f"{path.name} lasts {duration:.2f} s; a clip has {step:g} s")
         # Audio costs about as much to decode as frames of this size.
@@ -118,17 +113,13 @@ class VideoSource:
         time = round(k * self.features.duration, 6)
         return PairKey(f"{name}@{time:.12g}", source_id=name, time=time)
 
-    def _read_from(self, unit: Unit, first: int, skip: bool) -> Iterator[Pair | Dropped]:
-        wanted = {round(key.time / self.features.duration): key for key in unit.keys[first:]}
-        with open_video(self._paths[unit.name]) as file:
-            for k, clip in enumerate(VideoDecoder(file, max(wanted) + 1, self.features, self.image, skip)):
-                if k not in wanted:
-                    continue
-                if isinstance(clip, str):
-                    yield Dropped(wanted[k].id, clip)
-                else:
-                    waveform, image = clip
-                    yield Pair(key=wanted[k], image=image, waveform=waveform, origin=unit.name)
+
+def to_pair(key: PairKey, clip: DecodedClip, origin: str) -> Pair | Dropped:
+    """Returns the pair of a decoded clip, or the reason why it is none."""
+    if isinstance(clip, str):
+        return Dropped(key.id, clip)
+    waveform, image = clip
+    return Pair(key=key, image=image, waveform=waveform, origin=origin)
 
 
 @register_source
@@ -155,4 +146,6 @@ class Videos(SourceType):
 
     def hint(self, spec: Spec) -> str:
         """Returns the suffixes of videos."""
+        if spec.table is not None:
+            return ""
         return f"Videos end in one of {', '.join(sorted(VIDEO_SUFFIXES))}"

@@ -29,6 +29,8 @@ def test_help_lists_every_source_type_and_option():
     [
         (["--class", "A", "--exclude", "b*"], "--class and --exclude can only be used with the Kaggle scenes"),
         (["--short", "skip"], "--short can only be used with a csv of pairs"),
+        (["--crop-size", "0.5"], "--crop-size can only be used with AVSpeech's csv (id,start,end,x,y)"),
+        (["--id-files", "cut"], "--id-files can only be used with AVSpeech's csv (id,start,end,x,y) or VGGSound's csv"),
         (["--embedding-name", "CLAP"], "--embedding-name can only be used with a csv of embeddings"),
     ],
 )

@@ -91,6 +91,8 @@ def test_split_kind_is_chosen_by_the_pairs():
     assert kind_of(keys_of(["a"], 5, split="val")) == "column"
     assert kind_of(keys_of(["a"], 5), holdout=("a",)) == "source"
     assert kind_of(keys_of(["a"], 5), file="x.csv") == "file"
+    for sources, kind in ((["a"], "block"), (["a", "b"], "source")):
+        assert SplitSpec().resolve(PairKeys.of(keys_of(sources, 5)), by_source=True).kind == kind
 
 
 def test_split_fraction_of_zero_trains_on_everything():

@@ -150,7 +150,9 @@ def test_audio_and_embeddings_together_are_refused(records, folder, tmp_path):
         build_records(sources, tmp_path / "rec", image=IMAGE, workers=1)
     with pytest.raises(UsageError, match=r"^embedding_name can only be used with a csv of embeddings"):
         open_sources(["synthetic:surf:4"], **config, embedding_name="CLAP")
-    with pytest.raises(UsageError, match=r"^sample_rate and n_mfcc can only be used with videos or a csv of pairs"):
+    with pytest.raises(
+        UsageError, match=r"^sample_rate and n_mfcc can only be used with videos or AVSpeech's csv .* or a csv of pairs"
+    ):
         open_sources([folder / "pairs.csv"], features=FeatureConfig(sample_rate=8000, n_mfcc=20), image=IMAGE)
     with pytest.raises(SourceError, match="Vectors need their images"):
         open_sources([folder / "one.npy"], **config)

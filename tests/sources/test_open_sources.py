@@ -145,7 +145,10 @@ def test_options_that_no_source_uses_are_refused(folder, options, spec, message)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pad": False}, "^The options of sources are short, long, embedding_name, .*Received: pad$"),
+        (
+            {"pad": False},
+            "^The options of sources are id_files, crop_size, short, long, embedding_name, .*Received: pad$",
+        ),
         ({"short": "cut"}, """^short must be "pad" or "skip". Received: short='cut'$"""),
         ({"classes": "BEACH"}, "^classes must be a list of texts. Received: classes='BEACH'$"),
     ],
@@ -178,11 +181,30 @@ def test_one_spec_instead_of_a_list_is_refused():
 
 
 def test_every_source_type_has_its_texts_and_options():
-    assert list(SOURCE_TYPES) == ["videos", "pairs", "embeddings-csv", "embeddings-npz", "kaggle-scenes", "surf"]
+    assert list(SOURCE_TYPES) == [
+        "videos",
+        "avspeech",
+        "vggsound",
+        "audioset",
+        "pairs",
+        "embeddings-csv",
+        "embeddings-npz",
+        "kaggle-scenes",
+        "surf",
+    ]
     for source_type in SOURCE_TYPES.values():
         assert source_type.title and source_type.usage and source_type.details
         assert all(option.help.endswith(".") and option.flag for option in list_options(source_type.options))
-    assert list(all_options()) == ["short", "long", "embedding_name", "classes", "exclude", "seed"]
+    assert list(all_options()) == [
+        "id_files",
+        "crop_size",
+        "short",
+        "long",
+        "embedding_name",
+        "classes",
+        "exclude",
+        "seed",
+    ]
 
 
 def test_a_source_of_ones_own_is_opened_with_its_options():
