@@ -109,7 +109,7 @@ class Inspection:
 def inspect(records: Records | str | os.PathLike[str], *, n_sheet: int = 40) -> Inspection:
     """Reads every pair once and computes the statistics that matter before training.
 
-    Memory holds one batch, and half a kilobyte per pair for its thumbnail. Of more than 5,000 images, as many are
+    Memory holds one batch, and about a kilobyte per pair. Of more than 5,000 images, as many are
     compared with all others, and the number of near-duplicates is estimated.
 
     Args:
