@@ -8,8 +8,8 @@ import time
 
 import click
 
-from keras_a2i.cli.progress import format_seconds
 from keras_a2i.cli.terminal import echo
+from keras_a2i.durations import format_seconds
 from keras_a2i.errors import UsageError
 from keras_a2i.recipes import check_recipe_name, recipe_names
 from keras_a2i.recipes.default_recipe import choose_recipe
@@ -89,9 +89,10 @@ def command(records, out, settings, size, input_, no_augment, cache, **options):
             options["recipe"], reason = choose_recipe(records)
             echo(f"The recipe is {options['recipe']}: {reason}", err=True)
 
+    from keras_a2i.training.epoch_lines import EpochLines
     from keras_a2i.training.fit import fit
 
-    started, lines = time.monotonic(), _make_epoch_lines(out)
+    started, lines = time.monotonic(), EpochLines(RunFolder(out), _tell)
     fit(
         records,
         out,
@@ -151,36 +152,8 @@ def _parse_value(text: str) -> object:
 
 
 def _report_stage(stage: str, done: int, total: int) -> None:
-    echo(f"{stage}, epoch {done}/{total}", err=True)
+    _tell(f"{stage}, epoch {done}/{total}")
 
 
-def _make_epoch_lines(out: pathlib.Path):
-    """A callback that writes one line for the run and one per epoch to stderr."""
-    import keras
-
-    class EpochLines(keras.callbacks.Callback):
-        def __init__(self):
-            super().__init__()
-            self._epoch_started = 0.0
-            self.announced = False
-
-        def on_epoch_begin(self, epoch, logs=None):
-            self._epoch_started = time.monotonic()
-            if self.announced:
-                return
-            self.announced = True
-            config = RunFolder(out).read_config()
-            where = f", resumed at epoch {epoch + 1}" if epoch else ""
-            echo(
-                f"recipe {config.recipe['name']}: {config.n_parameters:,} parameters, batch size {config.batch_size}, "
-                f"{config.epochs} epochs{where}",
-                err=True,
-            )
-
-        def on_epoch_end(self, epoch, logs=None):
-            epochs, seconds = self.params["epochs"], time.monotonic() - self._epoch_started
-            values = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
-            left = format_seconds((epochs - epoch - 1) * seconds)
-            echo(f"epoch {epoch + 1}/{epochs}  {seconds:.1f} s  {values}  ({left} left)", err=True)
-
-    return EpochLines()
+def _tell(line: str) -> None:
+    echo(line, err=True)
