@@ -1,6 +1,7 @@
 """The configuration of a new run, checked against its records before anything is trained or written."""
 
 import json
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -29,10 +30,23 @@ class TrainingOptions(TypedDict, total=False):
     restore_best_weights: bool | None
     jit_compile: bool | None
     dtype_policy: str | None
-    image_folder: str | None
+    image_folder: str | pathlib.Path | None
 
 
 TRAINING_OPTIONS = tuple(TrainingOptions.__annotations__)
+
+
+def select_options(options: TrainingOptions) -> dict[str, Any]:
+    """Returns the options that are given, as a `RunConfig` holds them.
+
+    Raises:
+        TypeError: if there is no option of a name, as for any function.
+    """
+    unknown = [name for name in options if name not in TRAINING_OPTIONS]
+    if unknown:
+        raise TypeError(f"fit has no argument {unknown[0]!r}; the options of a training are {TRAINING_OPTIONS}")
+    given = {name: value for name, value in options.items() if value is not None}
+    return given | ({"image_folder": str(given["image_folder"])} if "image_folder" in given else {})
 
 
 def plan_run(
