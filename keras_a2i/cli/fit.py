@@ -124,7 +124,9 @@ def _fit_seeds(records: Records, out: pathlib.Path, n: int, jobs: int, typed: di
     from keras_a2i.training.fit_seeds import fit_seeds
 
     def command_of(folder: pathlib.Path, own_seed: int) -> str:
-        return fit_command(command, records.path, folder, typed | {"seed": own_seed, "resume": False})
+        return fit_command(
+            command, records.path, folder, typed | {"seed": own_seed, "resume": False, "overwrite": False}
+        )
 
     seeds = range(seed or 0, (seed or 0) + n)
     runs = fit_seeds(records, out, seeds=seeds, jobs=jobs, command=command_of, progress=_tell, **options)

@@ -9,7 +9,7 @@ from typing import Any, Protocol, Unpack
 
 import keras
 
-from keras_a2i.errors import ModelError, UsageError
+from keras_a2i.errors import ModelError, RunsFailedError, UsageError
 from keras_a2i.evaluation.report import read_report
 from keras_a2i.evaluation.sweep_book import SweepBook, check_sweep_folder
 from keras_a2i.evaluation.sweep_plan import CommandOf, Planner, check_score
@@ -21,7 +21,7 @@ from keras_a2i.recipes.default_recipe import choose_recipe
 from keras_a2i.recipes.grid import MAX_COMBINATIONS, Combination, Range, count_combinations, draw, grid, resolve_values
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.records import Records, as_records
-from keras_a2i.training.fit_seeds import RunsFailedError, check_jobs, check_registered, read_seeds
+from keras_a2i.training.fit_seeds import check_jobs, check_registered, read_seeds
 from keras_a2i.training.job import Job, Tell, check_same_training, is_trained, train_job
 from keras_a2i.training.job_queue import resumable, run_jobs
 from keras_a2i.training.plan import TrainingOptions, select_options
@@ -240,11 +240,8 @@ def _train(
         else:
             left.append(job)
     book.write()
-    if len(left) < len(planned):
-        tell(f"{len(planned) - len(left)} of {len(planned)} runs are finished already")
-    results = run_jobs(
-        left, train_and_evaluate if is_evaluated else train_job, planner.records, at_once=jobs, tell=tell
-    )
+    work, n_before = train_and_evaluate if is_evaluated else train_job, len(planned) - len(left)
+    results = run_jobs(left, work, planner.records, at_once=jobs, n_before=n_before, tell=tell)
     with resumable(planner.folder), contextlib.closing(results):
         for job, reason in results:
             if reason:

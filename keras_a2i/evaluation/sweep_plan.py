@@ -81,7 +81,8 @@ class Planner:
         """
         ends = {name: [end for value in each for end in _ends(value)] for name, each in values.items()}
         tried = [{**ends, name: [value]} for name, each in ends.items() for value in each]
-        return [self._plan_any(itertools.islice(grid(each), _TRIED)) for each in tried][0]
+        planned = [self._plan_any(itertools.islice(grid(each), _TRIED)) for each in tried]
+        return planned[0]
 
     def _plan_any(self, combinations: Iterable[Combination]) -> RunConfig:
         errors = []
@@ -128,7 +129,7 @@ def check_score(by: str, records: Records, *, is_evaluated: bool, has_own_object
     if by in reported:
         raise UsageError(f"by must be a score of the training's history without an evaluation. Received: by={by!r}")
     near = difflib.get_close_matches(by, known, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(known)}"
+    hint = f"The nearest is {near[0]}" if near else f"There are {', '.join(known)}"
     raise UsageError(f"by must be a score that the runs will have. Received: by={by!r}. {hint}")
 
 

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 import keras
 
-from keras_a2i.errors import KerasA2IError, UsageError
+from keras_a2i.errors import RunsFailedError, UsageError
 from keras_a2i.media.folder_lock import LOCK_FILE, folder_lock
 from keras_a2i.objectives import Objective
 from keras_a2i.recipes.recipe import Recipe
@@ -18,10 +18,6 @@ from keras_a2i.training.job import Job, Tell, check_same_training, is_trained, m
 from keras_a2i.training.job_queue import resumable, run_jobs
 from keras_a2i.training.plan import TrainingOptions, check_options, plan_run, select_options
 from keras_a2i.training.run_folder import RunConfig, RunFolder
-
-
-class RunsFailedError(KerasA2IError):
-    """Some of several runs failed; the others are finished."""
 
 
 def fit_seeds(
@@ -182,10 +178,7 @@ def _resumed_configs(
 
 def _train(planned: Sequence[Job], records: Records, out: pathlib.Path, jobs: int, tell: Tell) -> None:
     left = [job for job in planned if not is_trained(job)]
-    if len(left) < len(planned):
-        tell(f"{len(planned) - len(left)} of {len(planned)} runs are finished already")
-    failures = {}
-    results = run_jobs(left, train_job, records, at_once=jobs, tell=tell)
+    results = run_jobs(left, train_job, records, at_once=jobs, n_before=len(planned) - len(left), tell=tell)
     with resumable(out), contextlib.closing(results):
         failures = {job.name: reason for job, reason in results if reason}
     if failures:

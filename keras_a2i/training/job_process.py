@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from keras_a2i.errors import TrainingInterrupted
 from keras_a2i.training.job import Job, describe_failure
 
 SECONDS_TO_END = 60.0
@@ -81,10 +82,10 @@ class JobProcess:
             # It ended before it read its task.
             return
 
-    def join(self) -> None:
-        """Waits for the end of an interrupted process."""
+    def join(self, seconds: float) -> None:
+        """Waits for the end of an interrupted process, and ends it if that takes longer."""
         try:
-            self._process.wait(SECONDS_TO_END)
+            self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
 
@@ -162,7 +163,6 @@ def main() -> None:
 
 def _run(task: dict[str, Any]) -> str:
     from keras_a2i.records.records import Records
-    from keras_a2i.training.trainer import TrainingInterrupted
 
     module, _, name = task["work"].partition(":")
     work, job = getattr(importlib.import_module(module), name), Job(**task["job"])

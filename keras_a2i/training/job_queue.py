@@ -2,15 +2,17 @@
 
 import collections
 import contextlib
+import heapq
 import pathlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from keras_a2i.durations import format_seconds
+from keras_a2i.errors import TrainingInterrupted
 from keras_a2i.records.records import Records
 from keras_a2i.training.job import Job, Tell, describe_failure
-from keras_a2i.training.job_process import JobProcess, environment_of, visible_gpus
+from keras_a2i.training.job_process import SECONDS_TO_END, JobProcess, environment_of, visible_gpus
 
 Work = Callable[[Job, Records, Tell], None]
 """Trains the run of a job: a function of a module, so that another process finds it."""
@@ -19,7 +21,7 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def run_jobs(
-    jobs: Sequence[Job], work: Work, records: Records, *, at_once: int = 1, tell: Tell
+    jobs: Sequence[Job], work: Work, records: Records, *, at_once: int = 1, n_before: int = 0, tell: Tell
 ) -> Generator[tuple[Job, str]]:
     """Trains several runs; each is announced when it begins and when it ends, with the time that the rest may take.
 
@@ -28,6 +30,7 @@ def run_jobs(
         work: what trains one.
         records: for the runs that are trained in this process.
         at_once: 1 trains them in this process, more in processes of their own, this number at the same time.
+        n_before: runs that are finished already, for the counts that are told.
         tell: called with what is being done, in words; with the lines of every epoch only for runs in this process.
             Those of another process are written to a file beside its run folder, which is kept if the run fails.
 
@@ -39,7 +42,9 @@ def run_jobs(
         TrainingInterrupted: after Ctrl-C in a training of this process.
     """
     at_once = min(at_once, max(1, len(jobs)))
-    clock = _Clock(jobs, at_once)
+    clock = _Clock(jobs, at_once, n_before)
+    if n_before:
+        tell(f"{n_before} of {n_before + len(jobs)} runs are finished already")
     results = _in_turn(jobs, work, records, tell, clock)
     if at_once > 1:
         results = _in_processes(jobs, work, at_once, tell, clock)
@@ -58,8 +63,6 @@ def resumable(folder: pathlib.Path) -> Iterator[None]:
     Raises:
         TrainingInterrupted: after Ctrl-C.
     """
-    from keras_a2i.training.trainer import TrainingInterrupted
-
     try:
         yield
     except (KeyboardInterrupt, TrainingInterrupted):
@@ -72,8 +75,6 @@ def resumable(folder: pathlib.Path) -> Iterator[None]:
 def _in_turn(
     jobs: Sequence[Job], work: Work, records: Records, tell: Tell, clock: "_Clock"
 ) -> Generator[tuple[Job, str]]:
-    from keras_a2i.training.trainer import TrainingInterrupted
-
     for job in jobs:
         tell(f"{job.name}: {clock.start(job)}")
         reason = ""
@@ -116,8 +117,9 @@ def _end(processes: Sequence[JobProcess]) -> None:
     try:
         for process in processes:
             process.interrupt()
+        latest = time.monotonic() + SECONDS_TO_END
         for process in processes:
-            process.join()
+            process.join(max(0.0, latest - time.monotonic()))
     finally:
         for process in processes:
             process.kill()
@@ -129,18 +131,22 @@ class _Clock:
     Args:
         jobs: all runs that are to be trained.
         at_once: how many of them at the same time.
+        n_before: runs that are finished already.
     """
 
-    def __init__(self, jobs: Sequence[Job], at_once: int):
-        self._costs: dict[str, int] = {job.name: max(1, job.epochs_left) for job in jobs}
-        self._left, self._at_once = dict(self._costs), at_once
+    def __init__(self, jobs: Sequence[Job], at_once: int, n_before: int):
+        self._left: dict[str, int] = {job.name: max(1, job.epochs_left) for job in jobs}
+        self._at_once = at_once
         self._started: dict[str, float] = {}
-        self._cost_done, self._seconds_done, self._n_done = 0, 0.0, 0
+        self._cost_done, self._seconds_done = 0, 0.0
+        self._n_begun = self._n_done = n_before
+        self._total = n_before + len(jobs)
 
     def start(self, job: Job) -> str:
         """Returns what is told when a run begins."""
         self._started[job.name] = time.monotonic()
-        return f"run {len(self._started)} of {len(self._costs)}"
+        self._n_begun += 1
+        return f"run {self._n_begun} of {self._total}"
 
     def finish(self, job: Job, reason: str) -> str:
         """Returns what is told when a run ends."""
@@ -151,13 +157,18 @@ class _Clock:
             # One that failed says little about how long others take.
             self._cost_done, self._seconds_done = self._cost_done + cost, self._seconds_done + seconds
         what = f"failed: {reason}" if reason else f"done in {format_seconds(seconds)}"
-        return f"{what}; {self._n_done} of {len(self._costs)} runs done{self._estimate()}"
+        return f"{what}; {self._n_done} of {self._total} runs done{self._estimate()}"
 
     def _estimate(self) -> str:
         if not self._left or not self._cost_done:
             return ""
-        rate, now, seconds = self._seconds_done / self._cost_done, time.monotonic(), 0.0
+        rate, now = self._seconds_done / self._cost_done, time.monotonic()
+        begun = [(name, cost) for name, cost in self._left.items() if name in self._started]
+        # When each of the places for a run will be free.
+        free = [max(0.0, rate * cost - (now - self._started[name])) for name, cost in begun]
+        free += [0.0] * (self._at_once - len(free))
+        heapq.heapify(free)
         for name, cost in self._left.items():
-            elapsed = now - self._started[name] if name in self._started else 0.0
-            seconds += max(0.0, rate * cost - elapsed)
-        return f", about {format_seconds(seconds / min(self._at_once, len(self._left)))} left"
+            if name not in self._started:
+                heapq.heapreplace(free, free[0] + rate * cost)
+        return f", about {format_seconds(max(free))} left"

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_a2i.errors import CorruptRecordError, KerasA2IError, ModelError
+from keras_a2i.errors import CorruptRecordError, KerasA2IError, ModelError, TrainingInterrupted
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.exemplar_generator import adapt_exemplars, find_exemplars, has_exemplars
@@ -41,12 +41,6 @@ MAX_SHEETS = 20
 _CANDIDATES = 4
 MIN_SCORED, MAX_SCORED = 32, 256
 """Held-out pairs scored after every epoch: a sixteenth of the training pairs, within these bounds."""
-
-
-class TrainingInterrupted(KerasA2IError):
-    """Training was stopped by Ctrl-C or SIGTERM; the finished epochs are saved."""
-
-    exit_status = 130
 
 
 @dataclasses.dataclass
