@@ -193,7 +193,8 @@ class Sweep:
     @property
     def note(self) -> str:
         """Whether the first two combinations are told apart, in a sentence; "" where they are, or can't be compared."""
-        (low, high), (other_low, other_high) = [*self.scores()[0].intervals, (math.nan,) * 2, (math.nan,) * 2][:2]
+        intervals = next((score.intervals for score in self.scores() if score.id == self.by), ())
+        (low, high), (other_low, other_high) = [*intervals, (math.nan, math.nan), (math.nan, math.nan)][:2]
         if not all(map(math.isfinite, (low, high, other_low, other_high))) or high < other_low or other_high < low:
             return ""
         return "The intervals of the first two overlap: more seeds may tell them apart, or show that they are alike."

@@ -148,7 +148,7 @@ def _combination(values: Mapping[str, Sequence[Any]], number: int) -> Combinatio
 def _listed(name: str, given: Any, takes_list: bool) -> list[Any]:
     """The values of one setting as a list."""
     given = given.tolist() if hasattr(given, "tolist") else given
-    values = list(given) if isinstance(given, list | tuple) else [given]
+    values = list(given) if isinstance(given, list | tuple | range) else [given]
     if takes_list and not any(isinstance(value, list | tuple) for value in values):
         values = [values]
     return [_checked(name, value, takes_list) for value in values]

@@ -195,7 +195,11 @@ def _read_line() -> bytes:
 def _end_with_input() -> None:
     while os.read(0, 1):
         pass
-    _thread.interrupt_main()
+    if hasattr(signal, "pthread_kill"):
+        # A signal, so that what waits ends its waiting.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
     time.sleep(SECONDS_TO_END)
     os._exit(_INTERRUPTED)
 
