@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from keras_a2i.models.frontend import with_frontend
     from keras_a2i.recipes import get_recipe
     from keras_a2i.recipes.encoder_generator import encoder_generator
+    from keras_a2i.recipes.ranges import Range
     from keras_a2i.recipes.recipe import Recipe
     from keras_a2i.records.augmentation import Augmentation
     from keras_a2i.records.build import build_records
@@ -42,6 +43,7 @@ _MODULES = {
     "AudioToImage": "models.audio_to_image",
     "Augmentation": "records.augmentation",
     "Predictor": "serving.predictor",
+    "Range": "recipes.ranges",
     "Recipe": "recipes.recipe",
     "Records": "records.records",
     "SplitSpec": "records.splits",
@@ -74,6 +76,7 @@ __all__ = [
     "ImageConfig",
     "KerasA2IError",
     "Predictor",
+    "Range",
     "Recipe",
     "Records",
     "SplitSpec",

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 
 from keras_a2i.errors import UsageError
+from keras_a2i.recipes.ranges import Range
 
 _RANGE = re.compile(r"(?P<low>[-+\d.eE]+?)\.\.(?P<high>[-+\d.eE]+?)(?P<log>:log)?")
 
@@ -65,6 +66,4 @@ def _parse_range(value: object) -> object:
     low, high = _parse_value(match["low"]), _parse_value(match["high"])
     if not isinstance(low, int | float) or not isinstance(high, int | float):
         return value
-    from keras_a2i.recipes.grid import Range
-
     return Range(low, high, log=bool(match["log"]))

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_a2i.errors import MissingPackageError, UsageError
-from keras_a2i.recipes.grid import Combination, Range, combination_name, value_text
+from keras_a2i.recipes.grid import Combination, combination_name, value_text
+from keras_a2i.recipes.ranges import Range
 
 if TYPE_CHECKING:
     import optuna

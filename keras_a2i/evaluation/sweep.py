@@ -18,7 +18,8 @@ from keras_a2i.media.folder_lock import folder_lock
 from keras_a2i.objectives import Objective
 from keras_a2i.recipes import get_recipe
 from keras_a2i.recipes.default_recipe import choose_recipe
-from keras_a2i.recipes.grid import MAX_COMBINATIONS, Combination, Range, count_combinations, draw, grid, resolve_values
+from keras_a2i.recipes.grid import MAX_COMBINATIONS, Combination, count_combinations, draw, grid, resolve_values
+from keras_a2i.recipes.ranges import Range
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.records import Records, as_records
 from keras_a2i.training.fit_seeds import check_jobs, check_registered, read_seeds
@@ -100,7 +101,7 @@ def sweep(
         seeds: the seeds of each combination, or how many from 0 on.
         trials: train this number of combinations, drawn from all by the first seed; None trains all.
         searcher: "grid" for all combinations or those that are drawn; "optuna" has Optuna choose `trials` of them by
-            the scores of the earlier ones (its sampler TPE), also from ranges (`recipes.grid.Range`). It needs the
+            the scores of the earlier ones (its sampler TPE), also from ranges (`a2i.Range`). It needs the
             extra optuna; the search is stored in `folder`, and goes on if called again with more trials.
         by: id of the score that ranks the combinations: a column of history.csv such as "val_ssim", or a score of the
             reports such as "ssim" or "gain_over_shuffled"; None is what the recipe monitors.

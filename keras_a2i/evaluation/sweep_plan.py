@@ -10,7 +10,8 @@ from typing import Any
 from keras_a2i.errors import UsageError
 from keras_a2i.evaluation.compare import MEASURES_SHOWN, OTHER_SCORES
 from keras_a2i.evaluation.run_scores import better_of
-from keras_a2i.recipes.grid import Combination, Range, combination_name, grid
+from keras_a2i.recipes.grid import Combination, combination_name, grid
+from keras_a2i.recipes.ranges import Range
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.records import Records
 from keras_a2i.training.job import Job, make_job

@@ -1,6 +1,5 @@
 """Grids of settings: every combination of the values of several settings, or some that are drawn from them."""
 
-import dataclasses
 import hashlib
 import itertools
 import math
@@ -10,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from keras_a2i.errors import UsageError
+from keras_a2i.recipes.ranges import Range
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.recipes.settings import full_name, list_settings
 
@@ -19,35 +19,6 @@ MAX_COMBINATIONS = 1_000
 """Trainings of one grid: more are a mistake more often than a plan."""
 _MAX_NAME = 120
 _WHOLE = ("encoder", "generator", "augmentation", "objectives")
-
-
-@dataclasses.dataclass(frozen=True)
-class Range:
-    """All numbers between two, from which a searcher chooses: whole ones if both ends are.
-
-    Args:
-        low, high: its ends, of which `low` is below `high`.
-        log: whether numbers are spread evenly by their logarithms.
-
-    Raises:
-        UsageError: if the ends are in the wrong order, or aren't positive with `log`.
-    """
-
-    low: float
-    high: float
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.low < self.high or not math.isfinite(self.high - self.low) or (self.log and self.low <= 0):
-            above = " and above 0" if self.log else ""
-            raise UsageError(
-                f"The ends of a range must be numbers{above}, the lower one first. Received: {self.low}..{self.high}"
-            )
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it holds whole numbers only."""
-        return isinstance(self.low, int) and isinstance(self.high, int)
 
 
 def takes_list(recipe: Recipe, name: str) -> bool:

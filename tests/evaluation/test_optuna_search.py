@@ -10,7 +10,7 @@ from support.tone_source import ToneSource, build
 import keras_a2i as a2i
 from keras_a2i.errors import MissingPackageError, TrainingInterrupted, UsageError
 from keras_a2i.evaluation.optuna_search import OptunaSearch
-from keras_a2i.recipes.grid import Range
+from keras_a2i.recipes.ranges import Range
 from keras_a2i.records.splits import SplitSpec
 
 RATES = {"learning_rate": (Range(1e-5, 1.0, log=True),), "batch_size": (8, 16)}

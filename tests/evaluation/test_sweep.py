@@ -17,7 +17,7 @@ from keras_a2i.cli.main import cli
 from keras_a2i.errors import LockedError, RunsFailedError, TrainingInterrupted, UsageError
 from keras_a2i.evaluation.compare import compare
 from keras_a2i.media.folder_lock import folder_lock
-from keras_a2i.recipes.grid import Range
+from keras_a2i.recipes.ranges import Range
 from keras_a2i.records.splits import SplitSpec
 
 GRID = {"learning_rate": [1e-3, 2e-3], "batch_size": [16, 8]}

@@ -7,7 +7,8 @@ import pytest
 
 from keras_a2i.errors import UsageError
 from keras_a2i.recipes import get_recipe
-from keras_a2i.recipes.grid import Range, combination_name, count_combinations, draw, grid, resolve_values, takes_list
+from keras_a2i.recipes.grid import combination_name, count_combinations, draw, grid, resolve_values, takes_list
+from keras_a2i.recipes.ranges import Range
 
 FEATURES = get_recipe("features")
 
