@@ -125,18 +125,17 @@ def sweep(
         TrainingInterrupted: after Ctrl-C; finished runs and finished epochs are saved.
         RunsFailedError: if a run failed and `strict` is set.
     """
-    records, folder, tell = as_records(records), pathlib.Path(folder), progress or (lambda _: None)
+    records, folder = as_records(records), pathlib.Path(folder)
     numbers, given = read_seeds(seeds), select_options(options)
     check_jobs(jobs)
-    if trials is not None and trials < 1:
-        raise UsageError(f"trials must be 1 or more combinations. Received: trials={trials}")
+    check_sweep_folder(folder)
     if SPLIT not in records.counts:
         raise UsageError(f"A sweep compares held-out scores. Received: {records.path}, which has no split {SPLIT}")
-    check_sweep_folder(folder)
     recipe = choose_recipe(records)[0] if recipe is None else recipe
     recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
     values = resolve_values(recipe, settings)
-    _check_grid(values, given, searcher, trials)
+    _check_grid(values, given)
+    _check_search(values, searcher, trials)
     planner = Planner(
         records=records,
         folder=folder,
@@ -152,20 +151,20 @@ def sweep(
     by = first.monitor if by is None else by
     better = check_score(by, records, is_evaluated=evaluate, has_own_objectives=objectives is not None)
     about = {"recipe": recipe.name, "records": str(records.path), "evaluated": evaluate}
-    about |= {"versions": library_versions("keras", keras.backend.backend(), "numpy")}
+    about["versions"] = library_versions("keras", keras.backend.backend(), "numpy")
     with folder_lock(folder):
         book = SweepBook(folder, by, better, is_evaluated=evaluate, about=about)
-        search: Searcher
-        if searcher == "optuna":
-            from keras_a2i.evaluation.optuna_search import OptunaSearch
-
-            assert trials is not None
-            at_once = math.ceil(jobs / len(numbers))
-            search = OptunaSearch(folder, values, trials, by=by, better=better, seeds=numbers, at_once=at_once)
-        else:
-            search = Listed(draw(values, trials, numbers[0]) if trials else list(grid(values)))
+        search = _open_search(planner, values, searcher, trials, by, better, jobs)
         while combinations := search.ask():
-            _train(combinations, planner, book, is_evaluated=evaluate, strict=strict, jobs=jobs, tell=tell)
+            _train(
+                combinations,
+                planner,
+                book,
+                is_evaluated=evaluate,
+                strict=strict,
+                jobs=jobs,
+                tell=progress or (lambda _: None),
+            )
             for combination in combinations:
                 search.tell(combination, book.mean(combination))
     return book.sweep
@@ -182,16 +181,19 @@ def train_and_evaluate(job: Job, records: Records, tell: Tell) -> None:
     evaluate(job.folder, records, split=SPLIT, command=command).save(job.folder)
 
 
-def _check_grid(
-    values: Mapping[str, Sequence[Any]], given: Mapping[str, Any], searcher: str, trials: int | None
-) -> None:
-    if searcher not in SEARCHERS:
-        raise UsageError(f"searcher must be one of {', '.join(SEARCHERS)}. Received: searcher={searcher!r}")
+def _check_grid(values: Mapping[str, Sequence[Any]], given: Mapping[str, Any]) -> None:
     if not values:
         raise UsageError("settings must hold at least one setting with its values. Received: none. See fit_seeds")
     twice = [name for name in values if name in given]
     if twice:
         raise UsageError(f"{twice[0]} must be given once, as a setting or as an argument. Received: both")
+
+
+def _check_search(values: Mapping[str, Sequence[Any]], searcher: str, trials: int | None) -> None:
+    if searcher not in SEARCHERS:
+        raise UsageError(f"searcher must be one of {', '.join(SEARCHERS)}. Received: searcher={searcher!r}")
+    if trials is not None and trials < 1:
+        raise UsageError(f"trials must be 1 or more combinations. Received: trials={trials}")
     if searcher == "optuna":
         if trials is None:
             raise UsageError("trials must be a number of combinations with searcher='optuna'. Received: trials=None")
@@ -207,6 +209,24 @@ def _check_grid(
         raise UsageError(
             f"A grid must have at most {MAX_COMBINATIONS:,} combinations. Received: {n:,}. trials=N draws some of them"
         )
+
+
+def _open_search(
+    planner: Planner,
+    values: Mapping[str, Sequence[Any]],
+    searcher: str,
+    trials: int | None,
+    by: str,
+    better: str,
+    jobs: int,
+) -> Searcher:
+    if searcher == "grid" or trials is None:
+        return Listed(draw(values, trials, planner.seeds[0]) if trials else list(grid(values)))
+    from keras_a2i.evaluation.optuna_search import OptunaSearch
+
+    # As many combinations as occupy every process.
+    at_once = math.ceil(jobs / len(planner.seeds))
+    return OptunaSearch(planner.folder, values, trials, by=by, better=better, seeds=planner.seeds, at_once=at_once)
 
 
 def _train(
@@ -234,15 +254,13 @@ def _train(
     # Before anything is written.
     for job in planned:
         check_same_training(job)
-    left = []
-    for job in planned:
-        if _is_done(job, is_evaluated):
-            book.finish(job.name)
-        else:
-            left.append(job)
+    done = {job.name for job in planned if _is_done(job, is_evaluated)}
+    left = [job for job in planned if job.name not in done]
+    for name in done:
+        book.finish(name)
     book.write()
-    work, n_before = train_and_evaluate if is_evaluated else train_job, len(planned) - len(left)
-    results = run_jobs(left, work, planner.records, at_once=jobs, n_before=n_before, tell=tell)
+    work = train_and_evaluate if is_evaluated else train_job
+    results = run_jobs(left, work, planner.records, at_once=jobs, n_before=len(done), tell=tell)
     with resumable(planner.folder), contextlib.closing(results):
         for job, reason in results:
             if reason:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
@@ -137,7 +138,9 @@ def _check_folder(out: pathlib.Path) -> None:
     if out.is_file():
         raise UsageError(f"out must be a folder. Received: the file {out}")
     names = {path.name for path in out.iterdir()} - {LOCK_FILE} if out.is_dir() else set()
-    if names and not _existing_runs(out):
+    # A call that ended before a run began leaves a folder without a run, or a log.
+    others = [name for name in names if not re.fullmatch(r"seed-\d+(\.log)?", name)]
+    if others and not _existing_runs(out):
         raise UsageError(
             f"The runs of several seeds must be written to a new or empty folder, or that of an earlier call. "
             f"Received: {out}, which holds {'a run itself' if RunFolder(out).exists else 'other files'}"

@@ -124,6 +124,9 @@ def test_failed_seed_is_named_after_the_others_are_trained(records, tmp_path, mo
         yield from ((job, "It broke" if job.name == "seed-1" else "") for job in jobs)
 
     monkeypatch.setattr("keras_a2i.training.fit_seeds.run_jobs", run_jobs)
+    # What a call leaves that was killed before a run began.
+    (tmp_path / "seed-0").mkdir()
+    (tmp_path / "seed-0.log").touch()
     with pytest.raises(RunsFailedError, match=rf"1 of 3 runs failed, the others are in {tmp_path}. seed-1: It broke"):
         fit_seeds(records, tmp_path, seeds=3, jobs=3, objectives=[MeanSquaredError(0.5)], **OPTIONS)
 
