@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from keras_a2i.evaluation.compare import compare
     from keras_a2i.evaluation.evaluate import evaluate
     from keras_a2i.evaluation.run_overview import run_overview
+    from keras_a2i.evaluation.sweep import sweep
     from keras_a2i.exporters.export import export
     from keras_a2i.models.audio_to_image import AudioToImage
     from keras_a2i.models.frontend import with_frontend
     from keras_a2i.recipes import get_recipe
     from keras_a2i.recipes.encoder_generator import encoder_generator
+    from keras_a2i.recipes.ranges import Range
     from keras_a2i.recipes.recipe import Recipe
     from keras_a2i.records.augmentation import Augmentation
     from keras_a2i.records.build import build_records
@@ -35,11 +37,13 @@ if TYPE_CHECKING:
     from keras_a2i.sources.open_sources import open_sources
     from keras_a2i.training.calibrate import calibrate
     from keras_a2i.training.fit import fit
+    from keras_a2i.training.fit_seeds import fit_seeds
 
 _MODULES = {
     "AudioToImage": "models.audio_to_image",
     "Augmentation": "records.augmentation",
     "Predictor": "serving.predictor",
+    "Range": "recipes.ranges",
     "Recipe": "recipes.recipe",
     "Records": "records.records",
     "SplitSpec": "records.splits",
@@ -50,6 +54,7 @@ _MODULES = {
     "evaluate": "evaluation.evaluate",
     "export": "exporters.export",
     "fit": "training.fit",
+    "fit_seeds": "training.fit_seeds",
     "generate_images": "serving.images",
     "generate_video": "serving.video",
     "get_recipe": "recipes",
@@ -58,6 +63,7 @@ _MODULES = {
     "open_sources": "sources.open_sources",
     "run_overview": "evaluation.run_overview",
     "search": "serving.search",
+    "sweep": "evaluation.sweep",
     "with_frontend": "models.frontend",
     "write_card": "evaluation.card",
 }
@@ -70,6 +76,7 @@ __all__ = [
     "ImageConfig",
     "KerasA2IError",
     "Predictor",
+    "Range",
     "Recipe",
     "Records",
     "SplitSpec",
@@ -81,6 +88,7 @@ __all__ = [
     "evaluate",
     "export",
     "fit",
+    "fit_seeds",
     "generate_images",
     "generate_video",
     "get_recipe",
@@ -96,6 +104,7 @@ __all__ = [
     "run_overview",
     "search",
     "sources",
+    "sweep",
     "with_frontend",
     "write_card",
 ]

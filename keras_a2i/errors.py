@@ -40,6 +40,16 @@ class ModelError(KerasA2IError):
     """A model file or run folder can't be loaded, or doesn't fit the data."""
 
 
+class TrainingInterrupted(KerasA2IError):
+    """Training was stopped by Ctrl-C or SIGTERM; the finished epochs are saved."""
+
+    exit_status = 130
+
+
+class RunsFailedError(KerasA2IError):
+    """Some of several runs failed; the others are finished."""
+
+
 class ExportError(KerasA2IError):
     """A model can't be exported, or the exported file doesn't agree with it."""
 

@@ -12,7 +12,7 @@ import keras_a2i
 from keras_a2i import serialization
 
 PACKAGE = pathlib.Path(keras_a2i.__file__).parent
-FREE = {"config", "errors", "serialization", "spread", "version"}
+FREE = {"config", "durations", "errors", "serialization", "spread", "version"}
 ROOMS = [
     {"media"},
     {"features"},
@@ -166,7 +166,7 @@ def loaded_after(code):
     [
         "import keras_a2i",
         "import keras_a2i.cli.main",
-        "from keras_a2i.cli import build_records, fit, inspect, export, generate, quickstart",
+        "from keras_a2i.cli import build_records, fit, sweep, inspect, export, generate, quickstart",
         "import keras_a2i.records.build, keras_a2i.sources, keras_a2i.sources.open_sources, keras_a2i.sources.video",
         "from keras_a2i.recipes import describe_recipe, recipe_names",
         "import keras_a2i.evaluation.compare, keras_a2i.evaluation.run_overview, keras_a2i.evaluation.report_html",

@@ -12,7 +12,7 @@ from keras_a2i.cli.terminal import echo
 @click.option(
     "--out",
     type=click.Path(path_type=pathlib.Path),
-    help="A .html, .csv or .tex (LaTeX) file for the table.",
+    help="A .html, .csv, .md (Markdown) or .tex (LaTeX) file for the table.",
 )
 def command(runs, out):
     """Compare evaluated runs: one row per recipe and records, with the spread over seeds.
@@ -20,7 +20,8 @@ def command(runs, out):
     RUN is a run folder that holds a report.json, as written by evaluate. Runs that differ only by their seed are
     replicates and share a row.
     """
-    from keras_a2i.evaluation.compare import SUFFIXES, check_suffix, compare
+    from keras_a2i.evaluation.compare import compare
+    from keras_a2i.evaluation.table_files import SUFFIXES, check_suffix
 
     if out:
         check_suffix(out, SUFFIXES)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keras_a2i.cli.progress import format_seconds, tell_step
+from keras_a2i.cli.progress import tell_step
 from keras_a2i.cli.terminal import echo
+from keras_a2i.durations import format_seconds
 from keras_a2i.models.shipped import find_model
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from keras_a2i.cli.progress import ProgressLine, format_seconds
+from keras_a2i.cli.progress import ProgressLine
+from keras_a2i.durations import format_seconds
 from keras_a2i.errors import UsageError
 
 _DEFAULTS = {"fps": 25.0, "codec": "h264", "smooth": 0.0, "fill": "blur"}

@@ -1,6 +1,5 @@
 """`keras-a2i fit`: records into a trained model in a run folder."""
 
-import contextlib
 import pathlib
 import shlex
 import sys
@@ -8,8 +7,10 @@ import time
 
 import click
 
-from keras_a2i.cli.progress import format_seconds
+from keras_a2i.cli.settings import parse_settings
 from keras_a2i.cli.terminal import echo
+from keras_a2i.cli.training_options import CACHE, fit_command, leave_gpu_memory, training_options
+from keras_a2i.durations import format_seconds
 from keras_a2i.errors import UsageError
 from keras_a2i.recipes import check_recipe_name, recipe_names
 from keras_a2i.recipes.default_recipe import choose_recipe
@@ -37,80 +38,47 @@ from keras_a2i.training.run_folder import RunFolder
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs over the training pairs (default: the recipe's).")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Pairs per step (default: the recipe's).")
 @click.option("--seed", type=int, help="Random seed of weights, shuffling and dropout (default: 0).")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Train N runs, with the seeds 0 to N - 1, or from --seed on: --out/seed-0 and so on.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With --seeds: trainings at the same time, each in a process of its own with a GPU of its own (default: 1).",
+)
 @click.option("--resume", is_flag=True, help="Resume the run in --out; options that are not given keep their values.")
 @click.option("--overwrite", is_flag=True, help="Replace a run in --out.")
-@click.option(
-    "--monitor",
-    metavar="NAME",
-    help="Held-out value that --patience and --restore-best-weights compare: a column of history.csv such as val_mse, "
-    "val_ssim or val_loss (default: the recipe's).",
-)
-@click.option(
-    "--patience",
-    type=click.IntRange(min=1),
-    metavar="EPOCHS",
-    help="Stop after this number of epochs without improvement.",
-)
-@click.option(
-    "--restore-best-weights", is_flag=True, default=None, help="Keep the weights of the best epoch, not of the last."
-)
-@click.option("--jit-compile/--no-jit-compile", default=None, help="Compile the steps with XLA (default: no).")
-@click.option(
-    "--dtype-policy",
-    type=click.Choice(["float32", "mixed_float16", "mixed_bfloat16"]),
-    help="Keras dtype policy (default: float32).",
-)
-@click.option(
-    "--image-folder",
-    type=click.Path(path_type=pathlib.Path),
-    help="Folder of images without audio, for recipes that train an image autoencoder first.",
-)
-@click.option(
-    "--cache",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
-    show_default=True,
-    help="Keep decoded images in memory; auto: if they take at most 2 GiB.",
-)
-def command(records, out, settings, size, input_, no_augment, cache, **options):
+@training_options
+def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs, **options):
     """Train a model on RECORDS.
 
     Writes config.json, model.keras, history.csv and samples/epoch_*.png (held-out pairs, real above generated) to
-    --out. Ctrl-C saves the last complete epoch, from which --resume continues.
+    --out. Ctrl-C saves the last complete epoch, from which --resume continues. With --seeds the same command continues:
+    finished runs are skipped.
     """
     # What can be refused without TensorFlow is refused before it loads.
     values = parse_settings(settings)
     if options["recipe"] is not None:
         check_recipe_name(options["recipe"])
-    records = Records(records)
+    if jobs is not None and seeds is None:
+        raise UsageError("--jobs needs --seeds: one training is one process. Received: --jobs alone")
+    opened = Records(records)
     if not options["resume"]:
-        RunFolder(out).check_free(overwrite=options["overwrite"])
+        if seeds is None:
+            RunFolder(out).check_free(overwrite=options["overwrite"])
         if options["recipe"] is None:
-            options["recipe"], reason = choose_recipe(records)
+            options["recipe"], reason = choose_recipe(opened)
             echo(f"The recipe is {options['recipe']}: {reason}", err=True)
-
-    from keras_a2i.training.fit import fit
-
-    started, lines = time.monotonic(), _make_epoch_lines(out)
-    fit(
-        records,
-        out,
-        settings=_all_settings(values, size, input_, no_augment),
-        cache=_CACHE[cache],
-        callbacks=[lines],
-        verbose=0,
-        progress=_report_stage,
-        command=shlex.join(["keras-a2i", *sys.argv[1:]]),
-        **options,
-    )
-    if lines.announced:
-        echo(f"{out / 'model.keras'}: trained in {format_seconds(time.monotonic() - started)}")
-    else:
-        echo("All epochs were done already: nothing was trained. --epochs N trains longer", err=True)
-    echo(f"Look at {out / 'samples'}, then run: keras-a2i generate {out} FILE --out images")
-
-
-_CACHE: dict[str, str | bool] = {"auto": "auto", "always": True, "never": False}
+    changed = _all_settings(values, size, input_, no_augment)
+    if seeds is None:
+        _fit(opened, out, settings=changed, cache=CACHE[cache], **options)
+        return
+    typed = {"settings": settings, "size": size, "input_": input_, "no_augment": no_augment, "cache": cache}
+    _fit_seeds(opened, out, seeds, jobs or 1, typed | options, settings=changed, cache=CACHE[cache], **options)
 
 
 def _all_settings(
@@ -127,60 +95,52 @@ def _all_settings(
     return values
 
 
-def parse_settings(settings: tuple[str, ...]) -> dict[str, object]:
-    """Reads NAME=VALUE texts: whole numbers, numbers, true and false, lists of numbers separated by commas, or text.
+def _fit(records: Records, out: pathlib.Path, **options) -> None:
+    from keras_a2i.training.epoch_lines import EpochLines
+    from keras_a2i.training.fit import fit
 
-    Raises:
-        UsageError: if a text has no equals sign.
-    """
-    values: dict[str, object] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise UsageError(f"--set must be given NAME=VALUE. Received: {setting!r}")
-        parts = [_parse_value(part) for part in text.split(",")]
-        values[name] = parts[0] if len(parts) == 1 else tuple(parts)
-    return values
+    started, lines = time.monotonic(), EpochLines(RunFolder(out), _tell)
+    fit(
+        records,
+        out,
+        callbacks=[lines],
+        verbose=0,
+        progress=_report_stage,
+        command=shlex.join(["keras-a2i", *sys.argv[1:]]),
+        **options,
+    )
+    if lines.announced:
+        echo(f"{out / 'model.keras'}: trained in {format_seconds(time.monotonic() - started)}")
+    else:
+        echo("All epochs were done already: nothing was trained. --epochs N trains longer", err=True)
+    echo(f"Look at {out / 'samples'}, then run: keras-a2i generate {out} FILE --out images")
 
 
-def _parse_value(text: str) -> object:
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(text)
-    return {"true": True, "false": False}.get(text.lower(), text)
+def _fit_seeds(records: Records, out: pathlib.Path, n: int, jobs: int, typed: dict, *, seed, **options) -> None:
+    leave_gpu_memory(jobs)
+    from keras_a2i.evaluation.replicates import gather_scores
+    from keras_a2i.evaluation.report_format import mean_and_interval
+    from keras_a2i.evaluation.run_scores import training_scores
+    from keras_a2i.training.fit_seeds import fit_seeds
+
+    def command_of(folder: pathlib.Path, own_seed: int) -> str:
+        return fit_command(
+            command, records.path, folder, typed | {"seed": own_seed, "resume": False, "overwrite": False}
+        )
+
+    seeds = range(seed or 0, (seed or 0) + n)
+    runs = fit_seeds(records, out, seeds=seeds, jobs=jobs, command=command_of, progress=_tell, **options)
+    scores = gather_scores([[training_scores(run) for run in runs]])
+    what = "mean and 95 % interval of the mean" if n > 1 else "one seed, without an interval"
+    echo(f"Held-out scores after training, {what}:")
+    for score in scores:
+        echo(f"  {score.id:28} {mean_and_interval(score.means[0], score.intervals[0])}  ({score.better} is better)")
+    echo(f"Next: keras-a2i evaluate {runs[0]} {records.path}, and so on, then: keras-a2i compare {out}/seed-*")
 
 
 def _report_stage(stage: str, done: int, total: int) -> None:
-    echo(f"{stage}, epoch {done}/{total}", err=True)
+    _tell(f"{stage}, epoch {done}/{total}")
 
 
-def _make_epoch_lines(out: pathlib.Path):
-    """A callback that writes one line for the run and one per epoch to stderr."""
-    import keras
-
-    class EpochLines(keras.callbacks.Callback):
-        def __init__(self):
-            super().__init__()
-            self._epoch_started = 0.0
-            self.announced = False
-
-        def on_epoch_begin(self, epoch, logs=None):
-            self._epoch_started = time.monotonic()
-            if self.announced:
-                return
-            self.announced = True
-            config = RunFolder(out).read_config()
-            where = f", resumed at epoch {epoch + 1}" if epoch else ""
-            echo(
-                f"recipe {config.recipe['name']}: {config.n_parameters:,} parameters, batch size {config.batch_size}, "
-                f"{config.epochs} epochs{where}",
-                err=True,
-            )
-
-        def on_epoch_end(self, epoch, logs=None):
-            epochs, seconds = self.params["epochs"], time.monotonic() - self._epoch_started
-            values = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
-            left = format_seconds((epochs - epoch - 1) * seconds)
-            echo(f"epoch {epoch + 1}/{epochs}  {seconds:.1f} s  {values}  ({left} left)", err=True)
-
-    return EpochLines()
+def _tell(line: str) -> None:
+    echo(line, err=True)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import click
 
 from keras_a2i.cli.flag_names import flag_names
-from keras_a2i.cli.progress import format_seconds
 from keras_a2i.cli.terminal import echo
+from keras_a2i.durations import format_seconds
 from keras_a2i.errors import UsageError
 
 _SECONDS_BETWEEN_LOG_LINES = 10.0

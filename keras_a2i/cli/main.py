@@ -21,6 +21,7 @@ _COMMANDS = {
     "recipes": "list the networks and trainings to choose from, with their measured results",
     "models": "list the trained models that come with the library",
     "fit": "train a model on records",
+    "sweep": "train every combination of settings, with several seeds, and rank them",
     "baselines": "score baselines without a model on records",
     "evaluate": "evaluate a model beside audio-blind baselines",
     "compare": "compare evaluated runs, with seeds as replicates",

@@ -4,6 +4,7 @@ import sys
 import time
 
 from keras_a2i.cli.terminal import echo
+from keras_a2i.durations import format_seconds
 
 _SECONDS_BETWEEN_LOG_LINES = 5.0
 _SECONDS_BETWEEN_UPDATES = 0.1
@@ -63,13 +64,3 @@ class ProgressLine:
         skips = f", {skipped} skipped" if skipped else ""
         bar = "█" * filled + "·" * (_WIDTH - filled)
         return f"{bar} {done}/{total} {self._what}, {rate:.0f}/s{skips}{left}"
-
-
-def format_seconds(seconds: float) -> str:
-    """Seconds as people say them: 41 s, 3 min 05 s, 2 h 10 min."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"

@@ -5,8 +5,9 @@ import time
 
 import click
 
-from keras_a2i.cli.progress import ProgressLine, format_seconds, tell_step
+from keras_a2i.cli.progress import ProgressLine, tell_step
 from keras_a2i.cli.terminal import echo
+from keras_a2i.durations import format_seconds
 from keras_a2i.errors import UsageError
 
 N_PAIRS = 720

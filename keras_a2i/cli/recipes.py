@@ -4,6 +4,7 @@ import textwrap
 
 import click
 
+from keras_a2i.cli.settings import as_typed
 from keras_a2i.cli.terminal import echo
 from keras_a2i.recipes import describe_recipe, get_recipe, recipe_names
 
@@ -18,7 +19,7 @@ def command(name):
         from keras_a2i.recipes.settings import list_settings
 
         for setting, value in list_settings(get_recipe(name)).items():
-            echo(f"{setting:34} {_as_typed(value)}")
+            echo(f"{setting:34} {as_typed(value)}")
         return
     for known in recipe_names():
         purpose, result = describe_recipe(known)
@@ -28,10 +29,3 @@ def command(name):
         "Without --recipe, fit chooses by the records: exemplars, scenes-many, words-exemplars, words-adversarial or "
         "features."
     )
-
-
-def _as_typed(value: object) -> str:
-    """A value in the form that --set accepts."""
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -20,8 +20,8 @@ def command(paths, out):
     PATH is a run folder or a folder that holds some; without one, the current folder. Unfinished trainings are listed
     with the epochs done so far.
     """
-    from keras_a2i.evaluation.compare import check_suffix
     from keras_a2i.evaluation.run_overview import SUFFIXES, run_overview
+    from keras_a2i.evaluation.table_files import check_suffix
 
     if out:
         check_suffix(out, SUFFIXES)

@@ -7,7 +7,8 @@ from keras_a2i.errors import ModelError
 from keras_a2i.evaluation.card_metadata import card_metadata
 from keras_a2i.evaluation.environment import read_config
 from keras_a2i.evaluation.report import Report, read_report, replace_file
-from keras_a2i.evaluation.report_format import number, percent, printable, signed
+from keras_a2i.evaluation.report_format import number, percent, signed
+from keras_a2i.evaluation.report_markdown import markdown_table, markdown_text
 from keras_a2i.evaluation.verdict import LEVELS
 from keras_a2i.models.model_file import ModelMetadata, read_metadata
 
@@ -48,18 +49,18 @@ def model_card(run: str | pathlib.Path) -> str:
     report, metadata = read_report(run), read_metadata(run / "model.keras")
     parts = [
         card_metadata(config, report, metadata),
-        f"# {_text(config['recipe']['name'])} on {_text(pathlib.Path(report.records).name)}",
+        f"# {markdown_text(config['recipe']['name'])} on {markdown_text(pathlib.Path(report.records).name)}",
         f"**{LEVELS[report.level].heading}**",
-        "\n".join(f"- {_text(sentence)}" for sentence in report.verdict),
+        "\n".join(f"- {markdown_text(sentence)}" for sentence in report.verdict),
         "## Model and data",
-        _table(("", ""), _facts(config, report, metadata)),
+        markdown_table(("", ""), _facts(config, report, metadata)),
         "## Scores on held-out pairs",
         _scores(report),
         _gains(report),
         _measures(report),
         _labels(report),
         "## Limits",
-        "\n".join(f"- {_text(limit)}" for limit in _limits(config, report)),
+        "\n".join(f"- {markdown_text(limit)}" for limit in _limits(config, report)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -96,7 +97,7 @@ def _scores(report: Report) -> str:
         (contender.title, contender.kind, *(number(contender.means.get(metric.id), 3) for metric in metrics))
         for contender in report.contenders
     ]
-    return _table(("", "kind", *(metric.title for metric in metrics)), rows)
+    return markdown_table(("", "kind", *(metric.title for metric in metrics)), rows)
 
 
 def _gains(report: Report) -> str:
@@ -106,7 +107,7 @@ def _gains(report: Report) -> str:
         f"[{signed(gain.widest.low, 3)}, {signed(gain.widest.high, 3)}]; the interval covers {gain.widest.covers}."
         for gain in report.gains[:2]
     ]
-    return " ".join(_text(sentence) for sentence in sentences)
+    return " ".join(markdown_text(sentence) for sentence in sentences)
 
 
 def _measures(report: Report) -> str:
@@ -114,7 +115,7 @@ def _measures(report: Report) -> str:
     if report.retrieval is not None:
         r = report.retrieval
         rows.insert(0, ("R@1 among all", number(r.r1, 3), number(r.chance_r1, 3), "finds its target; beside it chance"))
-    return _table(("measure", "model", "reference", "what it is"), rows) if rows else ""
+    return markdown_table(("measure", "model", "reference", "what it is"), rows) if rows else ""
 
 
 def _labels(report: Report) -> str:
@@ -129,7 +130,7 @@ def _labels(report: Report) -> str:
         return words
     rows = [(str(name), *(str(n) for n in row)) for name, row in confusion.iterrows()]
     head = ("label \\ predicted", *(str(name) for name in confusion.columns))
-    return f"## Confusion matrix\n\n{words}\n\n{_table(head, rows)}"
+    return f"## Confusion matrix\n\n{words}\n\n{markdown_table(head, rows)}"
 
 
 def _limits(config: dict[str, Any], report: Report) -> list[str]:
@@ -148,14 +149,3 @@ def _limits(config: dict[str, Any], report: Report) -> list[str]:
         limits.append("Not measured: " + "; ".join(f"{id} ({reason})" for id, reason in report.skipped.items()) + ".")
     limits.append("The images are predictions of a small model. They don't document what happened.")
     return limits
-
-
-def _table(head: tuple[str, ...], rows: list[Any]) -> str:
-    lines = ["| " + " | ".join(_text(cell) for cell in cells) + " |" for cells in (head, *rows)]
-    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
-
-
-def _text(value: object) -> str:
-    """Text that Markdown shows as it is, in a table too."""
-    text = " ".join(str(printable(str(value))).split())
-    return "".join("\\" + c if c in "\\`*_[]<>|#" else c for c in text)

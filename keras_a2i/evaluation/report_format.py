@@ -32,6 +32,20 @@ def signed(value: float, decimals: int) -> str:
     return f"{value:+,.{decimals}f}".replace("-", "−")
 
 
+def mean_and_interval(mean: float, interval: tuple[float, float], decimals: int | None = None) -> str:
+    """A mean with its interval in brackets, or alone where there is none.
+
+    Args:
+        mean: the mean.
+        interval: its ends, nan where there is none.
+        decimals: digits behind the point; None shows four figures.
+    """
+    if decimals is None:
+        decimals = 3 if mean == 0 or not math.isfinite(mean) else max(0, 3 - math.floor(math.log10(abs(mean))))
+    low, high = (number(end, decimals) for end in interval)
+    return number(mean, decimals) + (f" [{low}, {high}]" if math.isfinite(interval[0]) else "")
+
+
 def percent(share: float) -> str:
     """A share of 1 in percent; a dash where it isn't finite."""
     return f"{share * 100:.1f} %" if math.isfinite(share) else "–"

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 
 from keras_a2i.errors import ModelError, SourceError, UsageError
-from keras_a2i.evaluation.compare import check_suffix, compare_reports
+from keras_a2i.evaluation.compare import compare_reports
 from keras_a2i.evaluation.contenders import SHUFFLED
 from keras_a2i.evaluation.report import JSON_NAME, Report, read_report, replace_file
 from keras_a2i.evaluation.report_blocks import Block, Cell, Column, Figure, Figures, Section, Sheet, Sheets, Table
@@ -16,6 +16,7 @@ from keras_a2i.evaluation.report_format import number, percent, signed
 from keras_a2i.evaluation.report_plots import plot_curves
 from keras_a2i.evaluation.report_sections import table
 from keras_a2i.evaluation.report_text import render_table
+from keras_a2i.evaluation.table_files import check_suffix
 from keras_a2i.evaluation.verdict import LEVELS
 from keras_a2i.media.image import read_thumbnail
 from keras_a2i.training.run_folder import HIGHER_IS_BETTER, SCORES, RunConfig, RunFolder

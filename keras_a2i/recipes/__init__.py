@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_recipe_name", "describe_recipe", "get_recipe", "recipe_names"]
 
-_NOT_RECIPES = ("__init__", "recipe", "settings", "encoder_generator", "default_recipe")
+_NOT_RECIPES = ("__init__", "recipe", "settings", "encoder_generator", "default_recipe", "grid", "ranges")
 
 
 def recipe_names() -> list[str]:

@@ -49,7 +49,7 @@ def change(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     whole = {name: settings.pop(name) for name in (*_PARTS, "objectives") if name in settings}
     known = list_settings(recipe)
     for given, value in settings.items():
-        full = _full_name(given, list(known))
+        full = full_name(given, list(known))
         if isinstance(known[full], tuple) and not isinstance(value, list | tuple):
             value = (value,)
         part, _, name = full.rpartition(".")
@@ -69,8 +69,16 @@ def change(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     return dataclasses.replace(recipe, objectives=whole.get("objectives", objectives), **changed, **own)
 
 
-def _full_name(given: str, names: list[str]) -> str:
-    """The full name of a setting that may be given without its part."""
+def full_name(given: str, names: list[str]) -> str:
+    """Returns the full name of a setting that may be given without its part.
+
+    Args:
+        given: the name, such as "encoder.channels" or "channels".
+        names: the full names of all settings, as of `list_settings`.
+
+    Raises:
+        UsageError: if there is no such setting, or several share the name.
+    """
     if given in names:
         return given
     matches = [name for name in names if name.rpartition(".")[2] == given]

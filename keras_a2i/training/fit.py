@@ -13,16 +13,11 @@ from keras_a2i.media.folder_lock import folder_lock
 from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.model_file import load_model
 from keras_a2i.objectives import Objective
-from keras_a2i.recipes import get_recipe
-from keras_a2i.recipes.default_recipe import choose_recipe
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.records import Records
+from keras_a2i.training.plan import check_options, plan_run
 from keras_a2i.training.run_folder import RunConfig, RunFolder
 from keras_a2i.training.trainer import Trainer
-from keras_a2i.version import library_versions
-
-OWN_MODEL_RECIPE = "scenes"
-"""Training of an own model for which no recipe is given."""
 
 
 def fit(
@@ -125,87 +120,28 @@ def fit(
         if resume:
             before = folder.read_config()
             config = dataclasses.replace(before, **given)
-            _check_unchanged(before, config, records)
+            check_unchanged(before, config, records)
+            check_options(config, records)
             if config.finished and config == before and folder.model.is_file():
                 return load_model(folder.model)[0]
         else:
             folder.check_free(overwrite=overwrite, is_locked=True)
-            chosen = _choose(records, recipe, settings or {}, model)
-            config = _new_config(records, chosen, "epochs" in (settings or {}), model, objectives, command, given)
-        _check_config(config, records)
+            config = plan_run(
+                records,
+                recipe=recipe,
+                settings=settings,
+                model=model,
+                objectives=objectives,
+                command=command,
+                options=given,
+            )
         with _dtype_policy(config.dtype_policy):
             trainer = Trainer(folder, config, records, cache, model, objectives, resume=resume)
             return trainer.run(callbacks, verbose, progress)
 
 
-def _new_config(
-    records: Records,
-    recipe: Recipe,
-    fixed_epochs: bool,
-    model: AudioToImage | None,
-    objectives: Sequence[Any] | None,
-    command: str,
-    given: Mapping[str, Any],
-) -> RunConfig:
-    batch_size = given.get("batch_size", recipe.batch_size)
-    epochs = recipe.epochs if fixed_epochs else recipe.epochs_for(records.counts.get("train", 0), batch_size)
-    defaults = {"epochs": epochs, "batch_size": recipe.batch_size, "monitor": recipe.monitor}
-    return RunConfig(
-        recipe=recipe.to_dict(),
-        own_model=model is not None,
-        objectives=None if objectives is None else [_serialize(objective) for objective in objectives],
-        records=str(records.path),
-        fingerprint=records.fingerprint,
-        command=command,
-        versions=library_versions("keras", keras.backend.backend(), "numpy"),
-        **{**defaults, **given},
-    )
-
-
-def _check_config(config: RunConfig, records: Records) -> None:
-    if config.image_folder and not config.recipe["autoencoder_epochs"]:
-        raise UsageError(
-            "image_folder requires a recipe with an image autoencoder (autoencoder_epochs above 0). "
-            f"Received: the recipe {config.recipe['name']!r}"
-        )
-    if (config.patience is not None or config.restore_best_weights) and "val" not in records.counts:
-        raise UsageError(
-            "patience and restore_best_weights require held-out pairs. Received: records without a split val"
-        )
-
-
-def _choose(
-    records: Records, recipe: str | Recipe | None, settings: Mapping[str, Any], model: AudioToImage | None
-) -> Recipe:
-    """The recipe of a new run, checked against the records."""
-    if recipe is None:
-        recipe = choose_recipe(records)[0] if model is None else OWN_MODEL_RECIPE
-    if isinstance(recipe, str):
-        recipe = get_recipe(recipe, **settings)
-    elif settings:
-        from keras_a2i.recipes.settings import change
-
-        recipe = change(recipe, settings)
-    kind = recipe.encoder.input_kind if model is None else model.input_kind
-    if kind == "waveform" and not records.has_waveform:
-        raise UsageError(
-            f"The recipe {recipe.name!r} requires audio. Received: records of {records.features.description} without "
-            "audio. Choose one for features, such as features or paper"
-        )
-    return recipe
-
-
-def _serialize(objective: Any) -> dict[str, Any]:
-    try:
-        return keras.saving.serialize_keras_object(objective)
-    except (NotImplementedError, TypeError, ValueError) as error:
-        raise UsageError(
-            "objectives must have a get_config method, so that the run can be resumed. "
-            f"Received: {type(objective).__name__} ({error})"
-        ) from error
-
-
-def _check_unchanged(before: RunConfig, config: RunConfig, records: Records) -> None:
+def check_unchanged(before: RunConfig, config: RunConfig, records: Records) -> None:
+    """Raises a UsageError if a run would be resumed on other records, or with another value of what can't change."""
     if before.fingerprint != records.fingerprint:
         raise UsageError(
             f"A run can only be resumed on the records that it was trained on ({before.records}). Received: "

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_a2i.errors import CorruptRecordError, KerasA2IError, ModelError, UsageError
+from keras_a2i.errors import CorruptRecordError, KerasA2IError, ModelError, TrainingInterrupted
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.exemplar_generator import adapt_exemplars, find_exemplars, has_exemplars
@@ -41,12 +41,6 @@ MAX_SHEETS = 20
 _CANDIDATES = 4
 MIN_SCORED, MAX_SCORED = 32, 256
 """Held-out pairs scored after every epoch: a sixteenth of the training pairs, within these bounds."""
-
-
-class TrainingInterrupted(KerasA2IError):
-    """Training was stopped by Ctrl-C or SIGTERM; the finished epochs are saved."""
-
-    exit_status = 130
 
 
 @dataclasses.dataclass
@@ -161,7 +155,6 @@ class Trainer:
             )
             self._adapt(model, adapt and not has_exemplars(model))
             return model
-        _check_labels(self.recipe, records.labels)
         mean, std = records.feature_statistics()
         recipe = dataclasses.replace(self.recipe, generator=self.recipe.generator.for_pairs(records.counts["train"]))
         built = recipe.build(
@@ -410,11 +403,3 @@ def _records_read() -> Iterator[None]:
 def count_trainable(model: keras.Model) -> int:
     """Returns the number of trainable parameters."""
     return sum(math.prod(variable.shape) for variable in model.trainable_variables)
-
-
-def _check_labels(recipe: Recipe, labels: Sequence[str]) -> None:
-    if recipe.needs("labels") and len(labels) < 2:
-        raise UsageError(
-            f"The recipe {recipe.name!r} classifies labels: the records must have two or more. "
-            f"Received: {list(labels)}. Build them from a pairs.csv with labels, or choose another recipe"
-        )

@@ -18,6 +18,7 @@ from support.tone_source import ToneSource, build
 
 from keras_a2i.cli import main
 from keras_a2i.cli.fit import parse_settings
+from keras_a2i.durations import format_seconds
 from keras_a2i.errors import UsageError
 from keras_a2i.recipes import recipe_names
 from keras_a2i.records.splits import SplitSpec
@@ -340,4 +341,4 @@ def test_progress_line_shows_rate_and_remaining_time(capsys, monkeypatch):
     assert "48/100 pairs, 5/s, 2 skipped, 10 s left" in capsys.readouterr().err
     line.close()
     assert capsys.readouterr().err == ""
-    assert [progress.format_seconds(s) for s in (41, 185, 7_800)] == ["41 s", "3 min 05 s", "2 h 10 min"]
+    assert [format_seconds(s) for s in (41, 185, 7_800)] == ["41 s", "3 min 05 s", "2 h 10 min"]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from scipy import stats
 from sklearn.metrics import confusion_matrix
 from support.made_up_report import LABELS, N_PAIRS, make_report
 
@@ -113,19 +114,27 @@ def test_compare_takes_seeds_as_replicates(runs):
     assert frame["ssim"][0] == pytest.approx(np.mean(values))
     assert frame["ssim_std"][0] == pytest.approx(np.std(values, ddof=1)) and np.isnan(frame["ssim_std"][1])
     assert frame["gain_over_shuffled"][0] == pytest.approx(0.1103) and frame["r1"][1] == pytest.approx(0.1417)
-    assert "hss" not in frame
+    low, high = stats.t.interval(0.95, 1, np.mean(values), stats.sem(values))
+    assert [frame["ssim_low"][0], frame["ssim_high"][0]] == pytest.approx([low, high])
+    assert frame.loc[1, ["ssim_low", "ssim_high"]].isna().all() and "hss" not in frame
     text = comparison.render_text()
     assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in text and "words on surf" in text
 
 
-def test_compare_command_writes_html_csv_and_latex(runs, tmp_path):
+def test_compare_command_writes_html_csv_markdown_and_latex(runs, tmp_path):
     args = ["compare", *(str(runs / name) for name in ("a0", "a1", "b0"))]
-    for suffix in ("html", "csv", "tex"):
+    for suffix in ("html", "csv", "md", "tex"):
         result = CliRunner().invoke(cli, [*args, "--out", str(tmp_path / f"t.{suffix}")], catch_exceptions=False)
         assert result.exit_code == 0 and "words on surf" in result.output
     page = (tmp_path / "t.html").read_text()
     assert "words on surf" in page and "://" not in page and "<script" not in page
-    assert pd.read_csv(tmp_path / "t.csv")["n_runs"].tolist() == [2, 1]
+    frame = pd.read_csv(tmp_path / "t.csv")
+    assert frame["n_runs"].tolist() == [2, 1]
+    head, rule, first, second, _, caption = (tmp_path / "t.md").read_text().splitlines()
+    assert head.startswith("| Recipe on records | Runs | SSIM |") and rule.startswith("|---|---:|---:|")
+    assert first.startswith(f"| words on surf | 2 | {frame['ssim'][0]:.3f} ± {frame['ssim_std'][0]:.3f} |")
+    assert second.startswith(r"| feat\_ures on surf | 1 |") and caption.startswith("Means over runs")
+    assert {line.count(" | ") for line in (head, first, second)} == {rule.count("|") - 2}
     latex = (tmp_path / "t.tex").read_text()
     assert latex.startswith(r"\begin{tabular}{lrrrr") and r"feat\_ures on surf & 1 &" in latex and r"$\pm$" in latex
     columns = latex.splitlines()[2].count("&")
@@ -142,7 +151,7 @@ def test_compare_names_what_is_wrong(runs_given, out, message, tmp_path):
 
 
 def test_compare_refuses_an_unknown_suffix(runs, tmp_path):
-    with pytest.raises(UsageError, match=r"path must end in one of .html, .csv, .tex. Received: .*t.xlsx"):
+    with pytest.raises(UsageError, match=r"path must end in one of .html, .csv, .md, .tex. Received: .*t.xlsx"):
         compare([runs / "a0"]).save(tmp_path / "t.xlsx")
 
 

@@ -6,13 +6,12 @@ import pytest
 from support.training_runs import assert_same
 
 import keras_a2i as a2i
-from keras_a2i.errors import ConfigError
+from keras_a2i.errors import ConfigError, TrainingInterrupted
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.models import AudioToImage, DenseEncoder
 from keras_a2i.models.exemplar_generator import find_exemplars
 from keras_a2i.training.balanced_rows import balanced_rows
 from keras_a2i.training.fit import fit
-from keras_a2i.training.trainer import TrainingInterrupted
 
 pytestmark = pytest.mark.training
 

@@ -10,11 +10,11 @@ from support.tone_source import ToneSource, build
 from support.training_runs import SMALL, CopyRun, assert_same, train
 
 import keras_a2i as a2i
-from keras_a2i.errors import ModelError, UsageError
+from keras_a2i.errors import ModelError, TrainingInterrupted, UsageError
 from keras_a2i.models.model_file import load_model
 from keras_a2i.training.fit import fit
 from keras_a2i.training.run_folder import RunFolder
-from keras_a2i.training.trainer import TrainingInterrupted, save_model
+from keras_a2i.training.trainer import save_model
 
 pytestmark = pytest.mark.training
 

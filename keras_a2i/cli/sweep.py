@@ -1,0 +1,131 @@
+"""`keras-a2i sweep`: every combination of settings, with several seeds, ranked by a score."""
+
+import pathlib
+
+import click
+
+from keras_a2i.cli import fit
+from keras_a2i.cli.flag_names import flag_names
+from keras_a2i.cli.settings import as_typed, parse_grid, parse_settings
+from keras_a2i.cli.terminal import echo
+from keras_a2i.cli.training_options import CACHE, fit_command, leave_gpu_memory, training_options
+from keras_a2i.recipes import check_recipe_name, recipe_names
+from keras_a2i.recipes.default_recipe import choose_recipe
+from keras_a2i.records.records import Records
+
+
+@click.command("sweep", epilog=f"Recipes: {', '.join(recipe_names())}. 'keras-a2i recipes NAME' lists settings.")
+@click.argument("records", type=click.Path(path_type=pathlib.Path))
+@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="Folder to create.")
+@click.option("--recipe", help="Network and training, see below (default: one that suits the records).")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    required=True,
+    metavar="NAME=VALUE,VALUE",
+    help="Values of a setting of the recipe; repeatable. A setting that is itself a list has one value per --set. For "
+    "--searcher optuna also a range, LOW..HIGH, or LOW..HIGH:log for even steps of the logarithm.",
+)
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Runs per combination."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The first random seed.")
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Train N combinations, drawn from all by --seed (default: all combinations).",
+)
+@click.option(
+    "--searcher",
+    type=click.Choice(["grid", "optuna"]),
+    default="grid",
+    show_default=True,
+    help="optuna: Optuna chooses each combination by the scores of the earlier ones (extra optuna).",
+)
+@click.option(
+    "--evaluate/--no-evaluate",
+    default=True,
+    show_default=True,
+    help="Evaluate each run, as the command evaluate does, and write its report into its folder.",
+)
+@click.option(
+    "--by",
+    metavar="NAME",
+    help="Score that ranks: a column of history.csv such as val_ssim, or of the reports ssim, gain_over_shuffled and "
+    "others (default: what the recipe monitors).",
+)
+@click.option("--strict", is_flag=True, help="Stop at the first run that fails.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Trainings at the same time, if more than one each in a process of its own with a GPU of its own.",
+)
+@training_options
+def command(records, out, recipe, settings, seeds, seed, evaluate, jobs, cache, **options):
+    """Train every combination of the given settings on RECORDS, with one or several seeds, and rank them.
+
+    Every combination and seed is a run folder in --out, which is what fit trains with these settings. Finished runs
+    are skipped and unfinished ones resumed: after Ctrl-C the same command continues. A run that fails is noted, and the
+    others are trained; the exit status is then 1. --out holds table.csv, .md, .tex and .html, one row per combination
+    with means and intervals over seeds, and runs.csv.
+    """
+    # What can be refused without TensorFlow is refused before it loads.
+    parse_settings(settings)
+    if recipe is not None:
+        check_recipe_name(recipe)
+    opened = Records(records)
+    if recipe is None:
+        recipe, reason = choose_recipe(opened)
+        echo(f"The recipe is {recipe}: {reason}", err=True)
+    leave_gpu_memory(jobs)
+    from keras_a2i.evaluation.sweep import sweep
+    from keras_a2i.recipes import get_recipe
+    from keras_a2i.recipes.grid import takes_list
+
+    chosen = get_recipe(recipe)
+
+    def command_of(folder: pathlib.Path, combination: dict[str, object], own_seed: int) -> str:
+        texts = [f"{name}={as_typed(value)}" for name, value in combination.items()]
+        typed = options | {"recipe": recipe, "settings": texts, "seed": own_seed, "cache": cache}
+        return fit_command(fit.command, opened.path, folder, typed)
+
+    with flag_names(folder="--out", settings="--set"):
+        found = sweep(
+            opened,
+            out,
+            recipe=recipe,
+            settings=parse_grid(settings, lambda name: takes_list(chosen, name)),
+            seeds=range(seed, seed + seeds),
+            evaluate=evaluate,
+            jobs=jobs,
+            cache=CACHE[cache],
+            progress=lambda line: echo(line, err=True),
+            command=command_of,
+            **options,
+        )
+    _show(found)
+    if found.failed:
+        raise SystemExit(1)
+
+
+def _show(found) -> None:
+    echo(found.render_text())
+    echo(f"\n{found.caption}")
+    if found.note:
+        echo(found.note)
+    for run in found.failed:
+        echo(f"failed {run.name}: {run.reason}", err=True)
+    page = found.folder / "table.html"
+    echo(f"\n{page}: all scores, also as .csv, .md and .tex; runs.csv beside it: every run")
+    best = found.best
+    if best is None:
+        echo(f"No run has the score {found.by}, by which the combinations would be ranked", err=True)
+        return
+    run = best.runs[0].folder
+    echo(f"Best: {' '.join(f'--set {name}={as_typed(value)}' for name, value in best.settings.items())}")
+    echo(f"Look at {run / 'samples'}, then run: keras-a2i generate {run} FILE --out images")

@@ -1,0 +1,281 @@
+"""`sweep`: trains every combination of settings, with one or several seeds each, and ranks them by a score."""
+
+import contextlib
+import math
+import pathlib
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, Unpack
+
+import keras
+
+from keras_a2i.errors import ModelError, RunsFailedError, UsageError
+from keras_a2i.evaluation.report import read_report
+from keras_a2i.evaluation.sweep_book import SweepBook, check_sweep_folder
+from keras_a2i.evaluation.sweep_plan import CommandOf, Planner, check_score
+from keras_a2i.evaluation.sweep_table import Sweep
+from keras_a2i.media.folder_lock import folder_lock
+from keras_a2i.objectives import Objective
+from keras_a2i.recipes import get_recipe
+from keras_a2i.recipes.default_recipe import choose_recipe
+from keras_a2i.recipes.grid import MAX_COMBINATIONS, Combination, count_combinations, draw, grid, resolve_values
+from keras_a2i.recipes.ranges import Range
+from keras_a2i.recipes.recipe import Recipe
+from keras_a2i.records.records import Records, as_records
+from keras_a2i.training.fit_seeds import check_jobs, check_registered, read_seeds
+from keras_a2i.training.job import Job, Tell, check_same_training, is_trained, train_job
+from keras_a2i.training.job_queue import resumable, run_jobs
+from keras_a2i.training.plan import TrainingOptions, select_options
+from keras_a2i.version import library_versions
+
+SEARCHERS = ("grid", "optuna")
+SPLIT = "val"
+"""The split that trainings score, and that evaluations score again in full."""
+
+
+class Searcher(Protocol):
+    """What chooses the combinations of a sweep."""
+
+    def ask(self) -> list[Combination]:
+        """The next combinations, none when the search is over."""
+
+    def tell(self, combination: Combination, mean: float | None) -> None:
+        """Accepts the mean over the seeds of a combination of `ask`, None if it failed."""
+
+
+class Listed:
+    """Combinations that are known before the first is trained.
+
+    Args:
+        combinations: all of them.
+    """
+
+    def __init__(self, combinations: Sequence[Combination]):
+        self._left = list(combinations)
+
+    def ask(self) -> list[Combination]:
+        left, self._left = self._left, []
+        return left
+
+    def tell(self, combination: Combination, mean: float | None) -> None:
+        return
+
+
+def sweep(
+    records: str | pathlib.Path | Records,
+    folder: str | pathlib.Path,
+    *,
+    settings: Mapping[str, Any],
+    recipe: str | Recipe | None = None,
+    objectives: Sequence[Objective | keras.losses.Loss] | None = None,
+    seeds: int | Iterable[int] = 1,
+    trials: int | None = None,
+    searcher: str = "grid",
+    by: str | None = None,
+    evaluate: bool = True,
+    strict: bool = False,
+    jobs: int = 1,
+    cache: bool | str | int = "auto",
+    progress: Tell | None = None,
+    command: CommandOf | None = None,
+    **options: Unpack[TrainingOptions],
+) -> Sweep:
+    """Trains combinations of settings and ranks them.
+
+    Each combination and seed is a run folder, `folder / "learning_rate=0.001,batch_size=16" / "seed-0"`, which is what
+    `fit` trains with these settings and this seed. Finished runs aren't trained again and unfinished ones are resumed:
+    after an interruption the same call completes the rest, and a call with more values or seeds adds to it. A run that
+    fails, by a loss that is no longer finite, say, is noted with its reason, and the others are trained; the next call
+    tries it again.
+
+    After every run `folder` holds `sweep.json` (the state of each run), `table.csv`, `.md`, `.tex` and `.html` (a row
+    per combination) and `runs.csv` (a row per run).
+
+    Args:
+        records: the records folder, or `Records`, with held-out pairs.
+        folder: the folder to create.
+        settings: name of a setting, as for `get_recipe` -> its values, such as {"learning_rate": [1e-3, 2e-3]}. A
+            setting that is itself a list, such as "generator.channels", has lists as values.
+        recipe: name of a recipe or a `Recipe`; None chooses by the records, see `choose_recipe`.
+        objectives: as for `fit`; own classes must be registered with Keras.
+        seeds: the seeds of each combination, or how many from 0 on.
+        trials: train this number of combinations, drawn from all by the first seed; None trains all.
+        searcher: "grid" for all combinations or those that are drawn; "optuna" has Optuna choose `trials` of them by
+            the scores of the earlier ones (its sampler TPE), also from ranges (`a2i.Range`). It needs the
+            extra optuna; the search is stored in `folder`, and goes on if called again with more trials.
+        by: id of the score that ranks the combinations: a column of history.csv such as "val_ssim", or a score of the
+            reports such as "ssim" or "gain_over_shuffled"; None is what the recipe monitors.
+        evaluate: evaluate each run after its training, see `a2i.evaluate`, and write its report into its folder.
+        strict: stop at the first run that fails.
+        jobs: trainings at the same time, each in a process of its own that sees one GPU where there are some; 1 trains
+            them in this process, one after the other. The models are the same.
+        cache: as for `Records.dataset`; each process has its own.
+        progress: called with what is being done, in words.
+        command: called with a run folder, its settings and its seed; returns what is stored in its `config.json`.
+        **options: those of `fit`: epochs, batch_size, monitor, patience, restore_best_weights, jit_compile,
+            dtype_policy and image_folder.
+
+    Returns:
+        The runs with their scores: `sweep.best.settings`, `sweep.to_frame()`, `sweep.render_text()`, `sweep.failed`.
+
+    Raises:
+        LockedError: if another process is writing into `folder`.
+        UsageError: if a name or a value isn't one of the recipe's, `folder` holds other files or other runs, or an
+            argument is out of range; nothing is trained then.
+        TrainingInterrupted: after Ctrl-C; finished runs and finished epochs are saved.
+        RunsFailedError: if a run failed and `strict` is set.
+    """
+    records, folder = as_records(records), pathlib.Path(folder)
+    numbers, given = read_seeds(seeds), select_options(options)
+    check_jobs(jobs)
+    check_sweep_folder(folder)
+    if SPLIT not in records.counts:
+        raise UsageError(f"A sweep compares held-out scores. Received: {records.path}, which has no split {SPLIT}")
+    recipe = choose_recipe(records)[0] if recipe is None else recipe
+    recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
+    values = resolve_values(recipe, settings)
+    _check_grid(values, given)
+    _check_search(values, searcher, trials)
+    planner = Planner(
+        records=records,
+        folder=folder,
+        recipe=recipe,
+        objectives=objectives,
+        options=given,
+        seeds=numbers,
+        cache=cache,
+        command=command,
+    )
+    first = planner.check_values(values)
+    check_registered(first)
+    by = first.monitor if by is None else by
+    better = check_score(by, records, is_evaluated=evaluate, has_own_objectives=objectives is not None)
+    about = {"recipe": recipe.name, "records": str(records.path), "evaluated": evaluate}
+    about["versions"] = library_versions("keras", keras.backend.backend(), "numpy")
+    with folder_lock(folder):
+        book = SweepBook(folder, by, better, is_evaluated=evaluate, about=about)
+        search = _open_search(planner, values, searcher, trials, by, better, jobs)
+        while combinations := search.ask():
+            _train(
+                combinations,
+                planner,
+                book,
+                is_evaluated=evaluate,
+                strict=strict,
+                jobs=jobs,
+                tell=progress or (lambda _: None),
+            )
+            for combination in combinations:
+                search.tell(combination, book.mean(combination))
+    return book.sweep
+
+
+def train_and_evaluate(job: Job, records: Records, tell: Tell) -> None:
+    """Trains the run of a job, or resumes it, and writes its report into its folder."""
+    from keras_a2i.evaluation.evaluate import evaluate
+
+    if not is_trained(job):
+        train_job(job, records, tell)
+    tell("evaluating ...")
+    command = shlex.join(["keras-a2i", "evaluate", job.folder, job.records]) if job.config["command"] else ""
+    evaluate(job.folder, records, split=SPLIT, command=command).save(job.folder)
+
+
+def _check_grid(values: Mapping[str, Sequence[Any]], given: Mapping[str, Any]) -> None:
+    if not values:
+        raise UsageError("settings must hold at least one setting with its values. Received: none. See fit_seeds")
+    twice = [name for name in values if name in given]
+    if twice:
+        raise UsageError(f"{twice[0]} must be given once, as a setting or as an argument. Received: both")
+
+
+def _check_search(values: Mapping[str, Sequence[Any]], searcher: str, trials: int | None) -> None:
+    if searcher not in SEARCHERS:
+        raise UsageError(f"searcher must be one of {', '.join(SEARCHERS)}. Received: searcher={searcher!r}")
+    if trials is not None and trials < 1:
+        raise UsageError(f"trials must be 1 or more combinations. Received: trials={trials}")
+    if searcher == "optuna":
+        if trials is None:
+            raise UsageError("trials must be a number of combinations with searcher='optuna'. Received: trials=None")
+        return
+    ranges = [name for name, each in values.items() if any(isinstance(value, Range) for value in each)]
+    if ranges:
+        raise UsageError(
+            f"A range needs a searcher. Received: a range of {ranges[0]} with searcher='grid'. Give its values one by "
+            "one, or searcher='optuna'"
+        )
+    n = count_combinations(values)
+    if trials is None and n > MAX_COMBINATIONS:
+        raise UsageError(
+            f"A grid must have at most {MAX_COMBINATIONS:,} combinations. Received: {n:,}. trials=N draws some of them"
+        )
+
+
+def _open_search(
+    planner: Planner,
+    values: Mapping[str, Sequence[Any]],
+    searcher: str,
+    trials: int | None,
+    by: str,
+    better: str,
+    jobs: int,
+) -> Searcher:
+    if searcher == "grid" or trials is None:
+        return Listed(draw(values, trials, planner.seeds[0]) if trials else list(grid(values)))
+    from keras_a2i.evaluation.optuna_search import OptunaSearch
+
+    # As many combinations as occupy every process.
+    at_once = math.ceil(jobs / len(planner.seeds))
+    return OptunaSearch(planner.folder, values, trials, by=by, better=better, seeds=planner.seeds, at_once=at_once)
+
+
+def _train(
+    combinations: Sequence[Combination],
+    planner: Planner,
+    book: SweepBook,
+    *,
+    is_evaluated: bool,
+    strict: bool,
+    jobs: int,
+    tell: Tell,
+) -> None:
+    """Trains the runs of combinations that aren't finished, and keeps the book."""
+    planned: list[Job] = []
+    for combination in combinations:
+        names = [book.add(combination, seed).name for seed in planner.seeds]
+        try:
+            planned += planner.make_jobs(combination)
+        except UsageError as error:
+            if strict:
+                raise
+            for name in names:
+                book.fail(name, str(error))
+                tell(f"{name}: failed: {error}")
+    # Before anything is written.
+    for job in planned:
+        check_same_training(job)
+    done = {job.name for job in planned if _is_done(job, is_evaluated)}
+    left = [job for job in planned if job.name not in done]
+    for name in done:
+        book.finish(name)
+    book.write()
+    work = train_and_evaluate if is_evaluated else train_job
+    results = run_jobs(left, work, planner.records, at_once=jobs, n_before=len(done), tell=tell)
+    with resumable(planner.folder), contextlib.closing(results):
+        for job, reason in results:
+            if reason:
+                book.fail(job.name, reason)
+            else:
+                book.finish(job.name)
+            book.write()
+            if reason and strict:
+                raise RunsFailedError(f"{job.name} failed, and strict=True (--strict) stops at it: {reason}")
+
+
+def _is_done(job: Job, is_evaluated: bool) -> bool:
+    if not is_trained(job):
+        return False
+    try:
+        return not is_evaluated or read_report(job.folder).split == SPLIT
+    except ModelError:
+        return False

@@ -1,0 +1,45 @@
+"""One line of text for every epoch, for people who watch a training."""
+
+import time
+from collections.abc import Callable
+
+import keras
+
+from keras_a2i.durations import format_seconds
+from keras_a2i.training.run_folder import RunFolder
+
+
+class EpochLines(keras.callbacks.Callback):
+    """Describes a run in one line when its training begins, and every epoch when it ends.
+
+    Args:
+        folder: the run folder.
+        tell: called with each line.
+
+    Attributes:
+        announced: whether the training has begun; a finished run that is resumed never does.
+    """
+
+    def __init__(self, folder: RunFolder, tell: Callable[[str], None]):
+        super().__init__()
+        self._folder, self._tell = folder, tell
+        self._epoch_started = 0.0
+        self.announced = False
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._epoch_started = time.monotonic()
+        if self.announced:
+            return
+        self.announced = True
+        config = self._folder.read_config()
+        where = f", resumed at epoch {epoch + 1}" if epoch else ""
+        self._tell(
+            f"recipe {config.recipe['name']}: {config.n_parameters:,} parameters, batch size {config.batch_size}, "
+            f"{config.epochs} epochs{where}"
+        )
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        epochs, seconds = self.params["epochs"], time.monotonic() - self._epoch_started
+        values = "  ".join(f"{name} {value:.4g}" for name, value in (logs or {}).items())
+        left = format_seconds((epochs - epoch - 1) * seconds)
+        self._tell(f"epoch {epoch + 1}/{epochs}  {seconds:.1f} s  {values}  ({left} left)")

@@ -1,0 +1,189 @@
+"""`fit_seeds`: the same training with several random seeds, one run folder each."""
+
+import contextlib
+import dataclasses
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Unpack
+
+import keras
+
+from keras_a2i.errors import RunsFailedError, UsageError
+from keras_a2i.media.folder_lock import LOCK_FILE, folder_lock
+from keras_a2i.objectives import Objective
+from keras_a2i.recipes.recipe import Recipe
+from keras_a2i.records.records import Records, as_records
+from keras_a2i.training.fit import check_unchanged
+from keras_a2i.training.job import Job, Tell, check_same_training, is_trained, make_job, train_job
+from keras_a2i.training.job_queue import resumable, run_jobs
+from keras_a2i.training.plan import TrainingOptions, check_options, plan_run, select_options
+from keras_a2i.training.run_folder import RunConfig, RunFolder
+
+
+def fit_seeds(
+    records: str | pathlib.Path | Records,
+    out: str | pathlib.Path,
+    *,
+    seeds: int | Iterable[int],
+    recipe: str | Recipe | None = None,
+    settings: Mapping[str, Any] | None = None,
+    objectives: Sequence[Objective | keras.losses.Loss] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    jobs: int = 1,
+    cache: bool | str | int = "auto",
+    progress: Tell | None = None,
+    command: Callable[[pathlib.Path, int], str] | None = None,
+    **options: Unpack[TrainingOptions],
+) -> list[pathlib.Path]:
+    """Trains a model with each of several seeds; every run is what `fit(records, out / "seed-K", seed=K)` trains.
+
+    Runs that an earlier call finished aren't trained again, and one that it didn't finish is resumed: after an
+    interruption the same call completes the rest.
+
+    Args:
+        records: the records folder, or `Records`.
+        out: the folder of the run folders `seed-0`, `seed-1` and so on.
+        seeds: the seeds, or how many from 0 on.
+        recipe, settings: as for `fit`.
+        objectives: as for `fit`; each run has new ones of the same configuration, so that own classes must be
+            registered with Keras.
+        resume: the runs in `out` keep their recipe, settings, objectives and the options that aren't given, and seeds
+            that are new take those of the first run. `epochs` trains finished runs for longer.
+        overwrite: replace runs in `out`.
+        jobs: trainings at the same time, each in a process of its own that sees one GPU where there are some; 1 trains
+            them in this process, one after the other. The models are the same.
+        cache: as for `Records.dataset`; each process has its own.
+        progress: called with what is being done, in words.
+        command: called with a run folder and its seed; returns what is stored in its `config.json`.
+        **options: those of `fit`: epochs, batch_size, monitor, patience, restore_best_weights, jit_compile,
+            dtype_policy and image_folder.
+
+    Returns:
+        The run folders in the order of the seeds. `a2i.compare` compares them once they are evaluated.
+
+    Raises:
+        LockedError: if another process is writing into `out`.
+        UsageError: if `out` holds other files or runs with other settings, or an argument is out of range; nothing is
+            trained then.
+        TrainingInterrupted: after Ctrl-C; finished runs and finished epochs are saved.
+        RunsFailedError: if runs failed, such as by a loss that is no longer finite; the others are trained first.
+    """
+    records = as_records(records)
+    out, numbers, given = pathlib.Path(out), read_seeds(seeds), select_options(options)
+    check_jobs(jobs)
+    if resume and (overwrite or recipe is not None or settings or objectives is not None):
+        raise UsageError(
+            "Resumed runs keep their recipe, settings and objectives, and aren't replaced. Received: recipe, settings, "
+            "objectives or overwrite with resume=True. Leave them out"
+        )
+    _check_folder(out)
+    if resume:
+        configs = _resumed_configs(records, out, numbers, given)
+    else:
+        new = plan_run(records, recipe=recipe, settings=settings, objectives=objectives, options=given)
+        check_registered(new)
+        configs = [dataclasses.replace(new, seed=seed) for seed in numbers]
+    planned = []
+    for config in configs:
+        folder = out / f"seed-{config.seed}"
+        if command is not None and (overwrite or not RunFolder(folder).exists):
+            config = dataclasses.replace(config, command=command(folder, config.seed))
+        planned.append(make_job(folder.name, folder, records, config, cache=cache, overwrite=overwrite))
+    with folder_lock(out):
+        if not resume:
+            for job in planned:
+                check_same_training(job)
+        _train(planned, records, out, jobs, progress or (lambda _: None))
+    return [pathlib.Path(job.folder) for job in planned]
+
+
+def read_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
+    """Returns the seeds of several runs: those that are given, or a number of them from 0 on.
+
+    Raises:
+        UsageError: if there are none, or they aren't different whole numbers from 0.
+    """
+    numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    is_whole = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in numbers)
+    if not numbers or not is_whole or len(set(numbers)) < len(numbers):
+        raise UsageError(
+            "seeds must be a number of seeds from 1, or different whole numbers from 0. Received: "
+            f"seeds={seeds if isinstance(seeds, int) else list(numbers)}"
+        )
+    return numbers
+
+
+def check_jobs(jobs: int) -> None:
+    """Raises a UsageError unless `jobs` is a number of trainings from 1."""
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
+        raise UsageError(f"jobs must be 1 or more trainings at the same time. Received: jobs={jobs!r}")
+
+
+def check_registered(config: RunConfig) -> None:
+    """Raises a UsageError if the own objectives of a run can't be made anew, as each of several runs needs them."""
+    names = ", ".join(each["class_name"] for each in config.objectives or ())
+    try:
+        config.make_objectives()
+    except (TypeError, ValueError, KeyError) as error:
+        raise UsageError(
+            "objectives of several runs must be of classes that are registered with Keras "
+            f"(keras.saving.register_keras_serializable). Received: {names}"
+        ) from error
+
+
+def _check_folder(out: pathlib.Path) -> None:
+    """Checks that `out` is new, empty or a folder of runs, as an earlier call leaves it."""
+    if out.is_file():
+        raise UsageError(f"out must be a folder. Received: the file {out}")
+    names = {path.name for path in out.iterdir()} - {LOCK_FILE} if out.is_dir() else set()
+    # A call that ended before a run began leaves a folder without a run, or a log.
+    others = [name for name in names if not re.fullmatch(r"seed-\d+(\.log)?", name)]
+    if others and not _existing_runs(out):
+        raise UsageError(
+            f"The runs of several seeds must be written to a new or empty folder, or that of an earlier call. "
+            f"Received: {out}, which holds {'a run itself' if RunFolder(out).exists else 'other files'}"
+        )
+
+
+def _existing_runs(out: pathlib.Path) -> list[RunFolder]:
+    """The runs of an earlier call, that of the lowest seed first."""
+    numbered = ((path.name.removeprefix("seed-"), path) for path in out.glob("seed-*"))
+    found = sorted((int(number), path) for number, path in numbered if number.isdecimal())
+    return [RunFolder(path) for _, path in found if RunFolder(path).exists]
+
+
+def _resumed_configs(
+    records: Records, out: pathlib.Path, seeds: Sequence[int], given: Mapping[str, Any]
+) -> list[RunConfig]:
+    """The configurations of runs that are resumed, and of new ones that are trained as the first of those."""
+    existing = _existing_runs(out)
+    if not existing:
+        raise UsageError(f"{out} must hold a run to be resumed. Received: a folder without one. Leave resume out")
+    found = []
+    for seed in seeds:
+        run = RunFolder(out / f"seed-{seed}")
+        before = (run if run.exists else existing[0]).read_config()
+        config = dataclasses.replace(before, **given)
+        check_unchanged(before, config, records)
+        check_options(config, records)
+        if not run.exists:
+            if before.own_model:
+                raise UsageError(
+                    f"A new seed of an own model must be trained by fit. Received: seed {seed} beside "
+                    f"{existing[0].path}, which trained an own model"
+                )
+            config = dataclasses.replace(config, seed=seed, n_parameters=0, finished=False, command="")
+        found.append(config)
+    return found
+
+
+def _train(planned: Sequence[Job], records: Records, out: pathlib.Path, jobs: int, tell: Tell) -> None:
+    left = [job for job in planned if not is_trained(job)]
+    results = run_jobs(left, train_job, records, at_once=jobs, n_before=len(planned) - len(left), tell=tell)
+    with resumable(out), contextlib.closing(results):
+        failures = {job.name: reason for job, reason in results if reason}
+    if failures:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+        raise RunsFailedError(f"{len(failures)} of {len(planned)} runs failed, the others are in {out}. {reasons}")

@@ -1,0 +1,174 @@
+"""Several runs, trained in turn or several at once; one that fails doesn't stop the others."""
+
+import collections
+import contextlib
+import heapq
+import pathlib
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from keras_a2i.durations import format_seconds
+from keras_a2i.errors import TrainingInterrupted
+from keras_a2i.records.records import Records
+from keras_a2i.training.job import Job, Tell, describe_failure
+from keras_a2i.training.job_process import SECONDS_TO_END, JobProcess, environment_of, visible_gpus
+
+Work = Callable[[Job, Records, Tell], None]
+"""Trains the run of a job: a function of a module, so that another process finds it."""
+_SECONDS_BETWEEN_LOOKS = 0.5
+"""Windows passes Ctrl-C on only between two waits."""
+
+
+def run_jobs(
+    jobs: Sequence[Job], work: Work, records: Records, *, at_once: int = 1, n_before: int = 0, tell: Tell
+) -> Generator[tuple[Job, str]]:
+    """Trains several runs; each is announced when it begins and when it ends, with the time that the rest may take.
+
+    Args:
+        jobs: the runs, in the order in which they begin.
+        work: what trains one.
+        records: for the runs that are trained in this process.
+        at_once: 1 trains them in this process, more in processes of their own, this number at the same time.
+        n_before: runs that are finished already, for the counts that are told.
+        tell: called with what is being done, in words; with the lines of every epoch only for runs in this process.
+            Those of another process are written to a file beside its run folder, which is kept if the run fails.
+
+    Yields:
+        Each job when its run has ended, and why it failed, "" if it didn't. If the iterator is closed, or interrupted,
+        the runs in other processes save their finished epochs and end.
+
+    Raises:
+        TrainingInterrupted: after Ctrl-C in a training of this process.
+    """
+    at_once = min(at_once, max(1, len(jobs)))
+    clock = _Clock(jobs, at_once, n_before)
+    if n_before:
+        tell(f"{n_before} of {n_before + len(jobs)} runs are finished already")
+    results = _in_turn(jobs, work, records, tell, clock)
+    if at_once > 1:
+        results = _in_processes(jobs, work, at_once, tell, clock)
+    try:
+        for job, reason in results:
+            tell(f"{job.name}: {clock.finish(job, reason)}")
+            yield job, reason
+    finally:
+        results.close()
+
+
+@contextlib.contextmanager
+def resumable(folder: pathlib.Path) -> Iterator[None]:
+    """Says of an interruption of several runs that another call completes them, in place of how one is resumed.
+
+    Raises:
+        TrainingInterrupted: after Ctrl-C.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, TrainingInterrupted):
+        raise TrainingInterrupted(
+            f"Stopped. Finished runs, and the finished epochs of others, are saved in {folder}: the same command, or "
+            "call, trains the rest"
+        ) from None
+
+
+def _in_turn(
+    jobs: Sequence[Job], work: Work, records: Records, tell: Tell, clock: "_Clock"
+) -> Generator[tuple[Job, str]]:
+    for job in jobs:
+        tell(f"{job.name}: {clock.start(job)}")
+        reason = ""
+        try:
+            work(job, records, tell)
+        except TrainingInterrupted:
+            raise
+        # Which errors are a run's own depends on the backend.
+        except Exception as error:
+            reason = describe_failure(error) or ""
+            if not reason:
+                raise
+        yield job, reason
+
+
+def _in_processes(
+    jobs: Sequence[Job], work: Work, at_once: int, tell: Tell, clock: "_Clock"
+) -> Generator[tuple[Job, str]]:
+    waiting, free, gpus = collections.deque(jobs), list(range(at_once))[::-1], visible_gpus()
+    running: dict[Future[str], tuple[Job, JobProcess, int]] = {}
+    with ThreadPoolExecutor(at_once) as threads:
+        try:
+            while waiting or running:
+                while waiting and free:
+                    job, slot = waiting.popleft(), free.pop()
+                    process = JobProcess(job, work, environment_of(slot, at_once, gpus))
+                    running[threads.submit(process.wait)] = job, process, slot
+                    tell(f"{job.name}: {clock.start(job)}")
+                finished, _ = wait(running, timeout=_SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    job, _, slot = running.pop(future)
+                    free.append(slot)
+                    yield job, future.result()
+        finally:
+            _end([process for _, process, _ in running.values()])
+
+
+def _end(processes: Sequence[JobProcess]) -> None:
+    """Lets processes save their finished epochs and end; a second Ctrl-C ends them at once."""
+    try:
+        for process in processes:
+            process.interrupt()
+        latest = time.monotonic() + SECONDS_TO_END
+        for process in processes:
+            process.join(max(0.0, latest - time.monotonic()))
+    finally:
+        for process in processes:
+            process.kill()
+
+
+class _Clock:
+    """Counts runs, and estimates from those that were trained how long the others take.
+
+    Args:
+        jobs: all runs that are to be trained.
+        at_once: how many of them at the same time.
+        n_before: runs that are finished already.
+    """
+
+    def __init__(self, jobs: Sequence[Job], at_once: int, n_before: int):
+        self._left: dict[str, int] = {job.name: max(1, job.epochs_left) for job in jobs}
+        self._at_once = at_once
+        self._started: dict[str, float] = {}
+        self._cost_done, self._seconds_done = 0, 0.0
+        self._n_begun = self._n_done = n_before
+        self._total = n_before + len(jobs)
+
+    def start(self, job: Job) -> str:
+        """Returns what is told when a run begins."""
+        self._started[job.name] = time.monotonic()
+        self._n_begun += 1
+        return f"run {self._n_begun} of {self._total}"
+
+    def finish(self, job: Job, reason: str) -> str:
+        """Returns what is told when a run ends."""
+        seconds = time.monotonic() - self._started[job.name]
+        cost = self._left.pop(job.name)
+        self._n_done += 1
+        if not reason:
+            # One that failed says little about how long others take.
+            self._cost_done, self._seconds_done = self._cost_done + cost, self._seconds_done + seconds
+        what = f"failed: {reason}" if reason else f"done in {format_seconds(seconds)}"
+        return f"{what}; {self._n_done} of {self._total} runs done{self._estimate()}"
+
+    def _estimate(self) -> str:
+        if not self._left or not self._cost_done:
+            return ""
+        rate, now = self._seconds_done / self._cost_done, time.monotonic()
+        begun = [(name, cost) for name, cost in self._left.items() if name in self._started]
+        # When each of the places for a run will be free.
+        free = [max(0.0, rate * cost - (now - self._started[name])) for name, cost in begun]
+        free += [0.0] * (self._at_once - len(free))
+        heapq.heapify(free)
+        for name, cost in self._left.items():
+            if name not in self._started:
+                heapq.heapreplace(free, free[0] + rate * cost)
+        return f", about {format_seconds(max(free))} left"

@@ -1,0 +1,164 @@
+"""The configuration of a new run, checked against its records before anything is trained or written."""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+import keras
+
+from keras_a2i.errors import UsageError
+from keras_a2i.models.audio_to_image import AudioToImage
+from keras_a2i.recipes import get_recipe
+from keras_a2i.recipes.default_recipe import choose_recipe
+from keras_a2i.recipes.recipe import Recipe
+from keras_a2i.records.records import Records
+from keras_a2i.training.run_folder import RunConfig
+from keras_a2i.version import library_versions
+
+OWN_MODEL_RECIPE = "scenes"
+"""Training of an own model for which no recipe is given."""
+
+
+class TrainingOptions(TypedDict, total=False):
+    """The arguments of `fit` beside recipe, settings and seed that a `RunConfig` holds; None is the default of each."""
+
+    epochs: int | None
+    batch_size: int | None
+    monitor: str | None
+    patience: int | None
+    restore_best_weights: bool | None
+    jit_compile: bool | None
+    dtype_policy: str | None
+    image_folder: str | pathlib.Path | None
+
+
+TRAINING_OPTIONS = tuple(TrainingOptions.__annotations__)
+
+
+def select_options(options: TrainingOptions) -> dict[str, Any]:
+    """Returns the options that are given, as a `RunConfig` holds them.
+
+    Raises:
+        TypeError: if there is no option of a name, as for any function.
+    """
+    unknown = [name for name in options if name not in TRAINING_OPTIONS]
+    if unknown:
+        raise TypeError(f"fit has no argument {unknown[0]!r}; the options of a training are {TRAINING_OPTIONS}")
+    given = {name: value for name, value in options.items() if value is not None}
+    return given | ({"image_folder": str(given["image_folder"])} if "image_folder" in given else {})
+
+
+def plan_run(
+    records: Records,
+    *,
+    recipe: str | Recipe | None = None,
+    settings: Mapping[str, Any] | None = None,
+    model: AudioToImage | None = None,
+    objectives: Sequence[Any] | None = None,
+    command: str = "",
+    options: Mapping[str, Any],
+) -> RunConfig:
+    """Returns the configuration of a new run; the arguments are those of `fit`.
+
+    Args:
+        records: what is trained on.
+        recipe, settings, model, objectives, command: as for `fit`.
+        options: `TrainingOptions` and the seed, those that are given.
+
+    Raises:
+        UsageError: if the recipe, its settings, the options and the records don't fit together, or one is out of range.
+    """
+    chosen = _choose(records, recipe, settings or {}, model)
+    if model is None:
+        check_labels(chosen, records.labels)
+    batch_size = options.get("batch_size", chosen.batch_size)
+    is_fixed = "epochs" in (settings or {})
+    epochs = chosen.epochs if is_fixed else chosen.epochs_for(records.counts.get("train", 0), batch_size)
+    defaults = {"epochs": epochs, "batch_size": chosen.batch_size, "monitor": chosen.monitor}
+    config = RunConfig(
+        recipe=chosen.to_dict(),
+        own_model=model is not None,
+        objectives=None if objectives is None else [_serialize(objective) for objective in objectives],
+        records=str(records.path),
+        fingerprint=records.fingerprint,
+        command=command,
+        versions=library_versions("keras", keras.backend.backend(), "numpy"),
+        **{**defaults, **options},
+    )
+    check_options(config, records)
+    return config
+
+
+def check_options(config: RunConfig, records: Records) -> None:
+    """Raises a UsageError if options of a run, new or resumed, don't fit its recipe or its records."""
+    if config.image_folder and not config.recipe["autoencoder_epochs"]:
+        raise UsageError(
+            "image_folder requires a recipe with an image autoencoder (autoencoder_epochs above 0). "
+            f"Received: the recipe {config.recipe['name']!r}"
+        )
+    if (config.patience is not None or config.restore_best_weights) and "val" not in records.counts:
+        raise UsageError(
+            "patience and restore_best_weights require held-out pairs. Received: records without a split val"
+        )
+
+
+def check_labels(recipe: Recipe, labels: Sequence[str]) -> None:
+    """Raises a UsageError if a recipe classifies labels and the records have fewer than two."""
+    if recipe.needs("labels") and len(labels) < 2:
+        raise UsageError(
+            f"The recipe {recipe.name!r} classifies labels: the records must have two or more. "
+            f"Received: {list(labels)}. Build them from a pairs.csv with labels, or choose another recipe"
+        )
+
+
+def list_differences(before: RunConfig, after: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """Compares what two configurations train, whatever their seed, their command and how far they are.
+
+    Returns:
+        Name -> its value in either; settings of the recipe by their full names, such as "encoder.channels".
+    """
+    a, b = _flat(before), _flat(after)
+    return {name: (a.get(name), b.get(name)) for name in {**a, **b} if a.get(name) != b.get(name)}
+
+
+def _flat(config: RunConfig) -> dict[str, Any]:
+    names = ("own_model", "objectives", "fingerprint", *TRAINING_OPTIONS)
+    # Tuples are lists in a file.
+    values = json.loads(json.dumps({name: getattr(config, name) for name in names} | {"recipe": config.recipe}))
+    # What the recipe says of these is the default of the options, which are compared themselves.
+    recipe = {name: value for name, value in values.pop("recipe").items() if name not in values or name == "objectives"}
+    for name, value in recipe.items():
+        values |= {f"{name}.{part}": each for part, each in value.items()} if isinstance(value, dict) else {name: value}
+    return values
+
+
+def _choose(
+    records: Records, recipe: str | Recipe | None, settings: Mapping[str, Any], model: AudioToImage | None
+) -> Recipe:
+    """The recipe of a new run, checked against the records."""
+    if recipe is None:
+        recipe = choose_recipe(records)[0] if model is None else OWN_MODEL_RECIPE
+    if isinstance(recipe, str):
+        recipe = get_recipe(recipe, **settings)
+    elif settings:
+        from keras_a2i.recipes.settings import change
+
+        recipe = change(recipe, settings)
+    kind = recipe.encoder.input_kind if model is None else model.input_kind
+    if kind == "waveform" and not records.has_waveform:
+        raise UsageError(
+            f"The recipe {recipe.name!r} requires audio. Received: records of {records.features.description} without "
+            "audio. Choose one for features, such as features or paper"
+        )
+    return recipe
+
+
+def _serialize(objective: Any) -> dict[str, Any]:
+    try:
+        return keras.saving.serialize_keras_object(objective)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise UsageError(
+            "objectives must have a get_config method, so that the run can be resumed. "
+            f"Received: {type(objective).__name__} ({error})"
+        ) from error
