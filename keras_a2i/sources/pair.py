@@ -99,7 +99,10 @@ class Source(Protocol):
     """A source of pairs. It must be picklable, because units are read in other processes.
 
     A source that has the attributes `features` (`FeatureConfig`) and `image` (`ImageConfig`) states what its pairs have
-    been made for; records are then built with the same.
+    been made for; records are then built with the same. One that has the attribute `paths` names files without which
+    it can't be read: a build on several machines checks at its start that each of them has these. One that has the
+    method `select(units)` returns a source that can read these units alone: it is what a process that reads them is
+    sent, so that a source of very many files should have it.
     """
 
     def plan(self) -> Plan:
