@@ -60,20 +60,12 @@ def open_cluster(address: str) -> Iterator["Cluster"]:
     """
     _check_address(address)
     try:
-        import distributed
+        # The first import sets the levels of Dask's loggers.
+        import distributed  # noqa: F401
     except ImportError:
         raise MissingPackageError("distributed", "cluster", "Building records on a Dask cluster") from None
     with _without_messages():
-        # A notebook has a running event loop in its own thread.
-        with ThreadPoolExecutor(1) as thread:
-            # What isn't a Dask scheduler may answer anything, and be misunderstood in any way.
-            if (error := thread.submit(asyncio.run, _find_scheduler(address)).exception()) is not None:
-                reason = f"{type(error).__name__}: {error}".rstrip(": ")
-                raise ClusterError(
-                    f"scheduler must be a Dask scheduler that answers within {ANSWER_SECONDS:g} s. Received: {address} "
-                    f"({reason}). Start one with: dask scheduler"
-                ) from error
-        client = distributed.Client(address, timeout=ANSWER_SECONDS, set_as_default=False, name="keras-a2i")
+        client = _connect(address)
         cluster = Cluster(client, address)
         try:
             cluster.check_versions()
@@ -115,7 +107,7 @@ class Cluster:
             elif isinstance(versions, dict) and (differences := describe_differences(versions, here)):
                 different.append(f"{name} {differences}")
         if different:
-            more = f", and {len(different) - 1} more machines" if len(different) > 1 else ""
+            more = f", and {len(different) - 1} more" if len(different) > 1 else ""
             raise other_versions_error(different[0] + more)
 
     def run(self, tasks: Sequence[Task], tally: Callable[[int, int], None]) -> Iterator[tuple[Task, dict[str, Any]]]:
@@ -296,6 +288,25 @@ class _Progress:
         old = self._counts.get(index, (0, 0))
         self._counts[index] = done, dropped
         self._tally(done - old[0], dropped - old[1])
+
+
+def _connect(address: str) -> Any:
+    import distributed
+
+    # A notebook has a running event loop in its own thread.
+    with ThreadPoolExecutor(1) as thread:
+        # What isn't a Dask scheduler may answer anything, and be misunderstood in any way.
+        error = thread.submit(asyncio.run, _find_scheduler(address)).exception()
+    if error is None:
+        try:
+            return distributed.Client(address, timeout=ANSWER_SECONDS, set_as_default=False, name="keras-a2i")
+        except OSError as lost:
+            error = lost
+    reason = f"{type(error).__name__}: {error}".rstrip(": ")
+    raise ClusterError(
+        f"scheduler must be a Dask scheduler that answers within {ANSWER_SECONDS:g} s. Received: {address} ({reason}). "
+        "Start one with: dask scheduler"
+    ) from error
 
 
 async def _find_scheduler(address: str) -> None:

@@ -167,3 +167,62 @@ class TestFinishing:
     def test_late_worker_without_the_library_is_one_sentence(self, finish):
         with pytest.raises(ClusterError, match=r"must be able to import .* Received: one without keras_a2i. Install"):
             finish(lambda _: ModuleNotFoundError("No module named 'keras_a2i'", name="keras_a2i"))
+
+
+class _Client:
+    """A client of a cluster of one worker that answers what a test wants."""
+
+    def __init__(self, answer, scheduler=None):
+        self.answer, self.scheduler = answer, scheduler
+
+    def wait_for_workers(self, n_workers, timeout):
+        pass
+
+    def run(self, function, *arguments, **options):
+        if isinstance(self.answer, TimeoutError):
+            raise self.answer
+        return {"tcp://a:1": self.answer}
+
+    def run_on_scheduler(self, function, **options):
+        if self.scheduler is not None:
+            raise self.scheduler
+        return function()
+
+
+class TestChecking:
+    """The checks at the start, on clusters that lack something."""
+
+    @pytest.mark.parametrize(
+        ("client", "message"),
+        [
+            (
+                _Client(ModuleNotFoundError("keras_a2i")),
+                rf"Received: the worker tcp://a:1 without this version of keras-a2i \(here {__version__}\)",
+            ),
+            (
+                _Client(compared_versions(), ModuleNotFoundError("keras_a2i")),
+                r"Received: the scheduler tcp://host:8786 without this version of keras-a2i",
+            ),
+            (
+                _Client(compared_versions() | {"av": "0.1"}, ModuleNotFoundError("keras_a2i")),
+                r"Received: the worker tcp://a:1 with av 0.1 \(.*\), and 1 more. Install the same",
+            ),
+            (_Client(TimeoutError()), r"Every worker of tcp://host:8786 must answer within 60 s. Received: no answer"),
+            (_Client(compared_versions(), OSError()), r"The Dask scheduler tcp://host:8786 was lost"),
+        ],
+    )
+    def test_cluster_that_doesn_t_fit_is_refused(self, client, message):
+        with pytest.raises(ClusterError, match=message):
+            cluster.Cluster(client, "tcp://host:8786").check_versions()
+
+    def test_cluster_that_fits_is_accepted(self):
+        # A worker that is lost while it is asked answers with an error of the connection.
+        for answer in (compared_versions(), OSError()):
+            assert cluster.Cluster(_Client(answer), "tcp://host:8786").check_versions() is None
+
+    def test_worker_whose_files_do_not_arrive_is_named(self, tmp_path):
+        pytest.importorskip("distributed", reason="distributed (extra cluster) isn't installed")
+        with pytest.raises(
+            ClusterError, match=r"the worker tcp://a:1, whose files don't arrive in .*Share both folders"
+        ):
+            cluster.Cluster(_Client(("", "b.tmp")), "tcp://host:8786")._check_folders(tmp_path, "b", [])

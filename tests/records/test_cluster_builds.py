@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -187,3 +188,26 @@ def test_build_resumes_after_its_workers_and_its_scheduler_are_lost(tmp_path, cl
     build(tmp_path / "local", source)
     assert contents(out) == contents(tmp_path / "here") == contents(tmp_path / "local")
     assert finished <= {path.stat().st_mtime_ns for path in out.glob("*.tfrecord")}
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash isn't installed")
+def test_script_for_slurm_builds_records(tmp_path):
+    """SLURM's srun is replaced by one that starts its command here."""
+    script = pathlib.Path(__file__).parents[2] / "examples" / "cluster.sbatch"
+    binaries = tmp_path / "venv" / "bin"
+    binaries.mkdir(parents=True)
+    (binaries / "activate").write_text(f"PATH={binaries}:$PATH")
+    for name, call in {
+        "srun": 'exec "$@"',
+        "dask": f'exec {sys.executable} -m dask "$@"',
+        "python": f'exec {sys.executable} "$@"',
+        "keras-a2i": f'exec {sys.executable} -c "from keras_a2i.cli.main import main; main()" "$@"',
+    }.items():
+        (binaries / name).write_text(f"#!/bin/sh\n{call}\n")
+        (binaries / name).chmod(0o755)
+    paths = os.pathsep.join(filter(None, sys.path))
+    environment = os.environ | {"VENV": str(binaries.parent), "SLURM_JOB_ID": "7", "PYTHONPATH": paths}
+    command = ["bash", script, "synthetic:surf:8", "--image-size", "16", "--channels", "3", "--out", "records"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "records: 4 train, 2 val pairs" in done.stdout, done.stderr
+    assert not list(tmp_path.glob("scheduler-*")) and (tmp_path / "records" / "records.json").is_file()
