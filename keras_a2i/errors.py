@@ -32,6 +32,10 @@ class CorruptRecordError(RecordsError):
     """A record in a shard is damaged; the message names the file and the record."""
 
 
+class ClusterError(KerasA2IError):
+    """The machines of a cluster can't be reached, don't fit together, or were lost."""
+
+
 class LockedError(KerasA2IError):
     """Another process is writing into a folder."""
 

@@ -20,7 +20,7 @@ import re
 
 config = configparser.ConfigParser()
 config.read("setup.cfg")
-texts = [config["options"]["install_requires"], *(config["options.extras_require"][name] for name in ("video", "edge"))]
+texts = [config["options"]["install_requires"], *(config["options.extras_require"][name] for name in ("video", "edge", "cluster"))]
 for line in "\n".join(texts).splitlines():
     if found := re.fullmatch(r"([\w.-]+)>=([\w.]+)", line.strip()):
         print(f"{found[1]}=={found[2]}.*" if found[2].count(".") < 2 else f"{found[1]}=={found[2]}")

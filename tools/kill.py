@@ -4,23 +4,26 @@
     python tools/kill.py --only fit-best --count 5
 
 After a kill (SIGKILL of the command alone, not of its workers) what a command had written must be whole or absent; the
-command, run again as its message says, must end in the same files, bit by bit; and nothing may be left running.
+command, run again as its message says, must end in the same files, bit by bit; and nothing may be left running. The
+workers of build-cluster are those of a Dask scheduler, which outlive it and may still write when it runs again.
 """
 
 import argparse
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import pathlib
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow
@@ -147,7 +150,25 @@ def try_command(
     return f"{name:22}{seconds:8.1f} s{count:6}{absent:10}{equal:8}   {'; '.join(problems) or 'none'}"
 
 
-def commands(work: pathlib.Path) -> dict[str, Callable[[pathlib.Path, bool], list[str]]]:
+@contextlib.contextmanager
+def dask_scheduler(folder: pathlib.Path) -> Iterator[str]:
+    """Starts a Dask scheduler with two workers; its address, "" where Dask isn't installed."""
+    if importlib.util.find_spec("distributed") is None:
+        yield ""
+        return
+    file, local = folder / "scheduler.json", ("--host", "127.0.0.1", "--no-dashboard", "--scheduler-file")
+    roles = ("scheduler", "--port", "0"), *[("worker", "--nthreads", "1", "--no-nanny")] * 2
+    with (folder / "dask.log").open("w") as log, contextlib.ExitStack() as stack:
+        for name, *options in roles:
+            command = [sys.executable, "-m", f"distributed.cli.dask_{name}", *options, *local, str(file)]
+            process = stack.enter_context(subprocess.Popen(command, stdout=log, stderr=log, cwd=folder))
+            stack.callback(process.kill)
+        while not file.is_file():
+            time.sleep(0.1)
+        yield json.loads(file.read_text())["address"]
+
+
+def commands(work: pathlib.Path, scheduler: str) -> dict[str, Callable[[pathlib.Path, bool], list[str]]]:
     """The commands by name: the output and whether it is the second run, to arguments."""
     records, model = str(work / "records"), str(work / "model")
     labelled, log = str(work / "labelled"), work / "setup.log"
@@ -181,18 +202,16 @@ def commands(work: pathlib.Path) -> dict[str, Callable[[pathlib.Path, bool], lis
 
     first_part = ("--epochs", "6", "--set", "autoencoder_epochs=3")
 
-    def build(workers: int) -> Callable[[pathlib.Path, bool], list[str]]:
-        return lambda out, _: [
-            *("build-records", "synthetic:surf:600", "--image-size", "32", "--out", str(out)),
-            *("--workers", str(workers)),
-        ]
+    def build(*options: str) -> Callable[[pathlib.Path, bool], list[str]]:
+        return lambda out, _: ["build-records", "synthetic:surf:600", "--image-size", "32", "--out", str(out), *options]
 
     def overwriting(*arguments: str, suffix: str = "") -> Callable[[pathlib.Path, bool], list[str]]:
         return lambda out, again: [*arguments, "--out", f"{out}{suffix}", *(["--overwrite"] if again else [])]
 
     return {
-        "build-1": build(1),
-        "build-2": build(2),
+        "build-1": build("--workers", "1"),
+        "build-2": build("--workers", "2"),
+        **({"build-cluster": build("--scheduler", scheduler)} if scheduler else {}),
         "fit": fit("--epochs", "20"),
         "fit-best": fit("--epochs", "20", "--restore-best-weights", "--patience", "8"),
         "fit-streamed": fit("--epochs", "10", "--cache", "never"),
@@ -235,11 +254,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append", help="a command; repeatable")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, dask_scheduler(pathlib.Path(folder)) as scheduler:
         work = pathlib.Path(folder)
         rng = random.Random(options.seed)
         print(f"{'command':22}{'takes':>10}{'kills':>6}{'absent':>10}{'equal':>8}   problems")
-        for name, arguments in commands(work).items():
+        for name, arguments in commands(work, scheduler).items():
             if not options.only or name in options.only:
                 print(try_command(name, arguments, options.count, rng, work), flush=True)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from keras_a2i.cli.flag_names import flag_names
 from keras_a2i.cli.progress import ProgressLine
 from keras_a2i.cli.terminal import echo
 from keras_a2i.config import FeatureConfig, ImageConfig
@@ -97,6 +98,11 @@ def _help() -> str:
 @_add_source_options
 @click.option("--waveform/--no-waveform", default=True, help="Store the waveform beside its features (default: yes).")
 @click.option("--workers", type=click.IntRange(min=1), help="Number of processes (default: one per core).")
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Run on the workers of a Dask scheduler, such as tcp://host:8786, which share the folders (extra cluster).",
+)
 @click.option("--strict", is_flag=True, help="Stop at the first input that can't become a pair or is damaged.")
 @click.option("--overwrite", is_flag=True, help="Replace records of other input or options.")
 def command(
@@ -143,7 +149,8 @@ def _build(sources: list, out: pathlib.Path, **options: Any) -> None:
     progress = ProgressLine("pairs")
     try:
         typed = shlex.join(["keras-a2i", *sys.argv[1:]])
-        manifest = build_records(sources, out, command=typed, progress=progress, **options)
+        with flag_names():
+            manifest = build_records(sources, out, command=typed, progress=progress, **options)
     finally:
         progress.close()
     if not progress.used:

@@ -9,7 +9,7 @@ import os
 import pathlib
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
@@ -19,8 +19,9 @@ from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import RecordsError, UsageError
 from keras_a2i.media.folder_lock import LOCK_FILE, folder_lock
 from keras_a2i.media.json_file import write_json
+from keras_a2i.records.cluster import open_cluster
 from keras_a2i.records.fingerprint import plan_fingerprint
-from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, Manifest, PairCounts, Shard
+from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, STATED_PACKAGES, Manifest, PairCounts, Shard
 from keras_a2i.records.pool import Progress, Tally, check_main_guard, run_tasks
 from keras_a2i.records.splits import LEFT_OUT, SplitSpec, assign_splits
 from keras_a2i.records.task import Task
@@ -48,6 +49,7 @@ def build_records(
     waveform: bool = True,
     workers: int | None = None,
     executor: Executor | None = None,
+    scheduler: str | None = None,
     strict: bool = False,
     overwrite: bool = False,
     command: str = "",
@@ -55,8 +57,8 @@ def build_records(
 ) -> Manifest:
     """Reads pairs from sources into TFRecord shards with a manifest.
 
-    The same input and options give the same bytes, whatever the number of workers. An interrupted build resumes when it
-    is started again with the same input and options: finished shards are kept.
+    The same input and options give the same bytes, whatever the number of workers or machines. An interrupted
+    build resumes when it is started again with the same input and options: finished shards are kept.
 
     Args:
         sources: one or more sources: objects, or what `open_sources` accepts (such as a folder of videos, or a csv).
@@ -69,6 +71,8 @@ def build_records(
         waveform: store the waveforms beside the features.
         workers: the number of processes, by default one per core; 1 works in this process.
         executor: runs the tasks in place of a process pool.
+        scheduler: the address of a Dask scheduler, such as "tcp://host:8786", whose workers run the tasks in place of
+            a process pool. They read the input and write into `out` under the same paths as this process.
         strict: stop at the first input that yields no pair, or whose file breaks off or is damaged.
         overwrite: replace records that were built from other input or with other options.
         command: kept in the manifest.
@@ -79,71 +83,50 @@ def build_records(
 
     Raises:
         UsageError: if ids collide, the sources have different kinds of features, a source was opened with another
-            configuration than the one given here, or `out` holds other records and `overwrite` is False.
+            configuration than the one given here, `out` holds other records and `overwrite` is False, or `scheduler`
+            isn't an address or is given together with `workers` or `executor`.
         RecordsError: if there is no pair, the split leaves no training pairs, `strict` meets a bad input, or a worker
             process was started that runs the script from its beginning.
         LockedError: if another process is writing into `out`.
+        ClusterError: if the scheduler doesn't answer within 10 seconds or has no worker for a minute, the versions
+            there differ from those here, a worker doesn't share the folders, or the scheduler is lost. Finished shards
+            are kept.
+        MissingPackageError: if `scheduler` is given and Dask isn't installed.
     """
     check_main_guard()
-    out = pathlib.Path(out)
-    plan = _plan(_open(sources, features, image), features, image)
-    if strict and plan.dropped:
-        raise RecordsError(
-            f"{plan.dropped[0].id}: {plan.dropped[0].reason}. The build stops at it (strict=True, --strict)"
+    if scheduler is not None and (workers is not None or executor is not None):
+        raise UsageError(
+            "scheduler must be given without workers and executor, since its own workers run the tasks. "
+            f"Received: scheduler={scheduler!r}, workers={workers!r}, executor={executor!r}"
         )
-    if not plan.keys:
-        raise _no_pairs(plan.dropped)
-    by_source = all(getattr(source, "split_by_source", False) for source in plan.sources)
-    spec = (split or SplitSpec()).resolve(plan.keys, by_source)
-    splits = assign_splits(plan.keys, spec, plan.features.duration)
-    n_pairs = int(np.count_nonzero(splits != LEFT_OUT))
-    fingerprint = plan_fingerprint(
-        (unit for _, unit in plan.parts),
-        plan.keys,
-        splits,
-        {
-            "sources": [source.describe() for source in plan.sources],
-            "features": plan.features.to_dict(),
-            "image": plan.image.to_dict(),
-            "waveform": waveform,
-        },
-    )
-    if (finished := _find_finished(out, fingerprint, overwrite)) is not None:
-        return finished
-    with folder_lock(out):
-        # Another build may have written here before the lock was taken.
+    out = pathlib.Path(out)
+    with contextlib.nullcontext() if scheduler is None else open_cluster(scheduler) as cluster:
+        plan = _plan(_open(sources, features, image), features, image)
+        if strict and plan.dropped:
+            raise RecordsError(
+                f"{plan.dropped[0].id}: {plan.dropped[0].reason}. The build stops at it (strict=True, --strict)"
+            )
+        if not plan.keys:
+            raise _no_pairs(plan.dropped)
+        by_source = all(getattr(source, "split_by_source", False) for source in plan.sources)
+        spec = (split or SplitSpec()).resolve(plan.keys, by_source)
+        splits = assign_splits(plan.keys, spec, plan.features.duration)
+        n_pairs = int(np.count_nonzero(splits != LEFT_OUT))
+        fingerprint = _fingerprint(plan, splits, waveform)
         if (finished := _find_finished(out, fingerprint, overwrite)) is not None:
             return finished
-        folder = _open_build_folder(out, fingerprint, overwrite)
-        tasks = _make_tasks(plan, splits, folder=folder, waveform=waveform, strict=strict)
-        try:
-            results = run_tasks(tasks, workers, executor, Tally(progress, n_pairs, len(plan.dropped)))
-        except BaseException:
-            _remove_half_written(folder)
-            raise
-        dropped = [*plan.dropped, *(Dropped(*item) for result in results for item in result["dropped"])]
-        if not any(result["shards"] for result in results):
-            shutil.rmtree(folder)
-            raise _no_pairs(dropped)
-        _remove_replaced(out)
-        manifest = Manifest(
-            features=plan.features,
-            image=plan.image,
-            waveform=all(result["waveform"] for result in results),
-            split=spec.to_dict(),
-            sources=[source.describe() for source in plan.sources],
-            shards=_name_shards(out, tasks, results),
-            pair_counts=_merge(result["pair_counts"] for result in results),
-            left_out=len(plan.keys) - n_pairs,
-            dropped=[[item.id, item.reason] for item in dropped],
-            notes=[note for result in results for note in result["notes"]],
-            command=command,
-            versions=library_versions("numpy", "pillow", "soundfile", "soxr", "av"),
-            fingerprint=fingerprint,
-        )
-        manifest.write(out)
-        shutil.rmtree(folder)
-    return manifest
+        with folder_lock(out):
+            # Another build may have written here before the lock was taken.
+            if (finished := _find_finished(out, fingerprint, overwrite)) is not None:
+                return finished
+            folder = _open_build_folder(out, fingerprint, overwrite)
+            tasks = _make_tasks(plan, splits, folder=folder.absolute(), waveform=waveform, strict=strict)
+            try:
+                results = run_tasks(tasks, workers, executor, cluster, Tally(progress, n_pairs, len(plan.dropped)))
+            except BaseException:
+                _remove_half_written(folder)
+                raise
+            return _write_manifest(out, plan, spec, tasks, results, command=command, fingerprint=fingerprint)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -228,6 +211,20 @@ def _no_pairs(dropped: Sequence[Dropped]) -> RecordsError:
     return RecordsError(f"At least one pair is needed. Received none: {shown}{more}")
 
 
+def _fingerprint(plan: _Plan, splits: np.ndarray, waveform: bool) -> str:
+    return plan_fingerprint(
+        (unit for _, unit in plan.parts),
+        plan.keys,
+        splits,
+        {
+            "sources": [source.describe() for source in plan.sources],
+            "features": plan.features.to_dict(),
+            "image": plan.image.to_dict(),
+            "waveform": waveform,
+        },
+    )
+
+
 def _find_finished(out: pathlib.Path, fingerprint: str, overwrite: bool) -> Manifest | None:
     """The manifest of equal records that are complete, or None where the folder may be written."""
     if out.exists() and not out.is_dir():
@@ -289,7 +286,7 @@ def _make_tasks(plan: _Plan, splits: np.ndarray, **options: Any) -> list[Task]:
     return [
         Task(
             index=index,
-            parts=tuple(plan.parts[i] for i in group),
+            parts=tuple(_select_parts([plan.parts[i] for i in group])),
             splits=tuple(part_splits[i] for i in group),
             features=plan.features,
             image=plan.image,
@@ -297,6 +294,15 @@ def _make_tasks(plan: _Plan, splits: np.ndarray, **options: Any) -> list[Task]:
         )
         for index, group in enumerate(_divide([unit.cost for _, unit in plan.parts], len(plan.keys)))
     ]
+
+
+def _select_parts(parts: list[tuple[Source, Unit]]) -> Iterator[tuple[Source, Unit]]:
+    """The parts of one task, whose sources are reduced to what these units need where they can be."""
+    for _, group in itertools.groupby(parts, lambda part: id(part[0])):
+        sources, units = zip(*group, strict=True)
+        select = getattr(sources[0], "select", None)
+        source = sources[0] if select is None else select(units)
+        yield from ((source, unit) for unit in units)
 
 
 def _divide(costs: list[float], n_pairs: int) -> list[list[int]]:
@@ -309,6 +315,44 @@ def _divide(costs: list[float], n_pairs: int) -> list[list[int]]:
         groups[number].append(i)
         heapq.heapreplace(cheapest, (cost + costs[i], number))
     return [sorted(group) for group in sorted(groups, key=min)]
+
+
+def _write_manifest(
+    out: pathlib.Path,
+    plan: _Plan,
+    spec: SplitSpec,
+    tasks: list[Task],
+    results: list[dict[str, Any]],
+    *,
+    command: str,
+    fingerprint: str,
+) -> Manifest:
+    """Moves the shards of all tasks to their names, writes the manifest and removes the folder of the build."""
+    folder = out / BUILD_FOLDER
+    dropped = [*plan.dropped, *(Dropped(*item) for result in results for item in result["dropped"])]
+    if not any(result["shards"] for result in results):
+        shutil.rmtree(folder, ignore_errors=True)
+        raise _no_pairs(dropped)
+    _remove_replaced(out)
+    manifest = Manifest(
+        features=plan.features,
+        image=plan.image,
+        waveform=all(result["waveform"] for result in results),
+        split=spec.to_dict(),
+        sources=[source.describe() for source in plan.sources],
+        shards=_name_shards(out, tasks, results),
+        pair_counts=_merge(result["pair_counts"] for result in results),
+        left_out=sum(int(np.count_nonzero(places == LEFT_OUT)) for task in tasks for places in task.splits),
+        dropped=[[item.id, item.reason] for item in dropped],
+        notes=[note for result in results for note in result["notes"]],
+        command=command,
+        versions=library_versions(*STATED_PACKAGES),
+        fingerprint=fingerprint,
+    )
+    manifest.write(out)
+    # A worker of a scheduler that was lost may still write into it; what is left then is removed by the next build.
+    shutil.rmtree(folder, ignore_errors=True)
+    return manifest
 
 
 def _name_shards(out: pathlib.Path, tasks: list[Task], results: list[dict[str, Any]]) -> list[Shard]:

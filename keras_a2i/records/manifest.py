@@ -15,6 +15,8 @@ from keras_a2i.media.value_types import check_types
 from keras_a2i.sources.pair import PairKey
 
 FILE_NAME = "records.json"
+STATED_PACKAGES = ("numpy", "pillow", "soundfile", "soxr", "av")
+"""The packages whose versions a manifest states: those that decide the bytes of the shards."""
 SCHEMA_VERSION = 2
 _LONGEST_NAME = 200
 BUILD_FOLDER = ".build"

@@ -1,4 +1,4 @@
-"""Running shard tasks: in this process, in a pool of processes, or in an executor of the caller."""
+"""Running shard tasks: in this process, in a pool of processes, on a cluster, or in an executor of the caller."""
 
 import contextlib
 import multiprocessing
@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from keras_a2i.errors import RecordsError
+from keras_a2i.records.cluster import Cluster
 from keras_a2i.records.task import Task, finished_result, run_task
 
 Progress = Callable[[int, int, int], None]
@@ -35,7 +36,7 @@ class Tally:
 
 
 def run_tasks(
-    tasks: Sequence[Task], workers: int | None, executor: Executor | None, tally: Tally
+    tasks: Sequence[Task], workers: int | None, executor: Executor | None, cluster: Cluster | None, tally: Tally
 ) -> list[dict[str, Any]]:
     """Runs the tasks that aren't finished yet, the longest first; returns all results in the order of the tasks.
 
@@ -43,10 +44,12 @@ def run_tasks(
         tasks: the shard tasks.
         workers: the number of processes, None for one per core; 1 works in this process.
         executor: runs the tasks in place of a process pool.
+        cluster: runs the tasks in place of a process pool.
         tally: called with the new numbers of pairs and of dropped inputs.
 
     Raises:
         RecordsError: if a worker process was killed.
+        ClusterError: as `Cluster.run`.
     """
     results: dict[int, dict[str, Any]] = {}
     for task in tasks:
@@ -55,7 +58,10 @@ def run_tasks(
             tally(*_size(result))
     waiting = sorted((task for task in tasks if task.index not in results), key=lambda task: -task.cost)
     workers = min(len(waiting), workers or os.cpu_count() or 1)
-    if executor is None and workers <= 1:
+    if cluster is not None:
+        for task, result in cluster.run(waiting, tally):
+            results[task.index] = result
+    elif executor is None and workers <= 1:
         for task in waiting:
             results[task.index] = run_task(task, tally)
     elif executor is not None:

@@ -1,6 +1,8 @@
 """One shard task: reads its units, computes features in batches and writes one file per split.
 
-Tasks are independent and idempotent, so that any `concurrent.futures.Executor` can run them, in any order.
+Tasks are independent and idempotent, so that any `concurrent.futures.Executor` can run them, in any order. Where two
+processes may run the same task at once, each writes its shards under names of its own (`write_shards`), and the process
+that builds the records finishes the task with one of them (`finish_task`).
 """
 
 import dataclasses
@@ -60,6 +62,11 @@ class Task:
         """The finished shard of one split."""
         return self.folder / f"{self.index:05d}-{split}.tfrecord"
 
+    def written_path(self, split: str, attempt: str = "") -> pathlib.Path:
+        """The shard of one split before the task is finished; every attempt has its own."""
+        path = self.shard_path(split)
+        return path.with_name(".".join(filter(None, (path.name, attempt, "tmp"))))
+
     @property
     def cost(self) -> float:
         """The relative duration of the task."""
@@ -88,6 +95,25 @@ def run_task(task: Task, on_read: Callable[[int, int], None] | None = None) -> d
     Raises:
         RecordsError: with `strict`, at the first input that yields no pair or whose file is damaged.
     """
+    result = write_shards(task, on_read)
+    finish_task(task, result)
+    return result
+
+
+def write_shards(task: Task, on_read: Callable[[int, int], None] | None = None, attempt: str = "") -> dict[str, Any]:
+    """Writes the shards of a task to `Task.written_path`; the task isn't finished yet.
+
+    Args:
+        task: the task.
+        on_read: as in `run_task`.
+        attempt: part of the names of the files.
+
+    Returns:
+        The result, as `run_task` returns it.
+
+    Raises:
+        RecordsError: as `run_task`.
+    """
     writers: dict[str, RecordWriter] = {}
     pair_counts: PairCounts = {}
     dropped: list[Dropped] = []
@@ -99,7 +125,7 @@ def run_task(task: Task, on_read: Callable[[int, int], None] | None = None) -> d
             for pair, features, waveform in _with_features(batch, task.features):
                 split = splits[pair.key.id]
                 if split not in writers:
-                    writers[split] = RecordWriter(_temporary(task.shard_path(split)))
+                    writers[split] = RecordWriter(task.written_path(split, attempt))
                 stored = waveform if task.waveform else None
                 all_waveforms &= stored is not None
                 image = pair.image if isinstance(pair.image, bytes) else encode_image(pair.image, task.image)
@@ -112,17 +138,24 @@ def run_task(task: Task, on_read: Callable[[int, int], None] | None = None) -> d
     finally:
         for writer in writers.values():
             writer.close()
-    for split in writers:
-        _temporary(task.shard_path(split)).replace(task.shard_path(split))
-    result = {
+    return {
         "shards": {s: {"count": w.count, "size": w.size, "sha256": w.sha256} for s, w in sorted(writers.items())},
         "pair_counts": pair_counts,
         "dropped": [[item.id, item.reason] for item in dropped],
         "notes": notes,
         "waveform": all_waveforms,
     }
+
+
+def finish_task(task: Task, result: dict[str, Any], attempt: str = "") -> None:
+    """Gives the shards that an attempt wrote their names, and writes the result file.
+
+    Raises:
+        FileNotFoundError: if a shard isn't there.
+    """
+    for split in result["shards"]:
+        task.written_path(split, attempt).replace(task.shard_path(split))
     write_json(task.result_path, result)
-    return result
 
 
 def finished_result(task: Task) -> dict[str, Any] | None:
@@ -130,10 +163,6 @@ def finished_result(task: Task) -> dict[str, Any] | None:
     if not task.result_path.is_file():
         return None
     return json.loads(task.result_path.read_text(encoding="utf-8"))
-
-
-def _temporary(path: pathlib.Path) -> pathlib.Path:
-    return path.with_name(path.name + ".tmp")
 
 
 def _read(

@@ -115,6 +115,11 @@ class ClipSource:
         self.layout, self.options = layout, options
         self.features, self.image = features, image
 
+    @property
+    def paths(self) -> list[pathlib.Path]:
+        """The csv, beside which the videos lie."""
+        return [self.csv_path]
+
     def plan(self) -> Plan:
         """Lists the clips that have a file, in units of about 32 pairs, without opening the files.
 

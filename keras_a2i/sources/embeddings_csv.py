@@ -57,6 +57,7 @@ class EmbeddingsCsvSource:
         self, csv_path: str | pathlib.Path, *, features: FeatureConfig, image: ImageConfig, embedding_name: str = ""
     ):
         self.csv_path = pathlib.Path(csv_path).absolute()
+        self.paths = [self.csv_path]
         self.features, self.image, self.embedding_name = features, image, embedding_name
         self._length = features.embedding
 

@@ -42,6 +42,7 @@ class EmbeddingsNpzSource:
         self, path: str | pathlib.Path, *, features: FeatureConfig, image: ImageConfig, embedding_name: str = ""
     ):
         self.path = pathlib.Path(path).absolute()
+        self.paths = [self.path]
         self.features, self.image, self.embedding_name = features, image, embedding_name
 
     def plan(self) -> Plan:

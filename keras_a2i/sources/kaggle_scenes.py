@@ -76,6 +76,7 @@ class KaggleScenesSource:
     ):
         path = pathlib.Path(folder).absolute()
         self.csv_path = path if path.is_file() else path / CSV_NAME
+        self.paths = [self.csv_path]
         self.features, self.image = features, image
         self.classes, self.exclude = tuple(classes), tuple(exclude)
 

@@ -100,7 +100,10 @@ class Source(Protocol):
 
     A source that has the attributes `features` (`FeatureConfig`) and `image` (`ImageConfig`) states what its pairs have
     been made for; records are then built with the same. One whose attribute `split_by_source` is True has short clips
-    of many recordings: unless another split is asked for, whole recordings are held out.
+    of many recordings: unless another split is asked for, whole recordings are held out. One that has the attribute
+    `paths` names files without which it can't be read: a build on several machines checks at its start that each of
+    them has these. One that has the method `select(units)` returns a source that can read these units alone: it is what
+    a process that reads them is sent, so that a source of very many files should have it.
     """
 
     def plan(self) -> Plan:

@@ -60,6 +60,7 @@ class PairsCsvSource:
     ):
         self.options = PairsCsvOptions(short=short, long=long)
         self.csv_path = pathlib.Path(csv_path).absolute()
+        self.paths = [self.csv_path]
         self.features, self.image = features, image
 
     def plan(self) -> Plan:

@@ -1,9 +1,10 @@
 """Video files as a source: the audio of every clip with the frame nearest its middle (PyAV)."""
 
+import copy
 import itertools
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
@@ -50,14 +51,25 @@ class VideoSource:
     def __init__(
         self, paths: Sequence[pathlib.Path], root: pathlib.Path, *, features: FeatureConfig, image: ImageConfig
     ):
-        self.root = pathlib.Path(root)
+        self.root = pathlib.Path(root).absolute()
         self.features = features
         self.image = image
         self._paths: dict[str, pathlib.Path] = {}
-        for path in map(pathlib.Path, paths):
+        for path in (pathlib.Path(path).absolute() for path in paths):
             if not path.is_relative_to(self.root):
                 raise UsageError(f"Every video must lie within the folder {self.root.name}. Received: {path.name}")
             self._paths[printable_name(path.relative_to(self.root).as_posix())] = path
+
+    @property
+    def paths(self) -> list[pathlib.Path]:
+        """One file of every folder."""
+        return list({path.parent: path for path in self._paths.values()}.values())
+
+    def select(self, units: Iterable[Unit]) -> "VideoSource":
+        """Returns a source of the files of some units."""
+        selected = copy.copy(self)
+        selected._paths = {unit.name: self._paths[unit.name] for unit in units}
+        return selected
 
     def plan(self) -> Plan:
         """Lists the clips of every file from its header; a file whose header has no duration is scanned, not decoded.

@@ -250,3 +250,20 @@ def test_damaged_files_that_were_used_are_noted_and_strict_stops_at_them(tmp_pat
     assert Manifest.read(tmp_path / "records").notes == [expected]
     with pytest.raises(RecordsError, match=r"1\.wav breaks off at 0\.2 s.*stops at it \(strict=True, --strict\)"):
         build_records(str(tmp_path), tmp_path / "strict", strict=True, **options)
+
+
+class SelectingSource(ToneSource):
+    """A source that records which units each of its parts was selected for."""
+
+    def select(self, units):
+        self.selected.append([unit.name for unit in units])
+        return ToneSource(self.n_sources)
+
+
+def test_tasks_hold_sources_reduced_to_their_units(tmp_path):
+    source = SelectingSource(n_sources=10)
+    object.__setattr__(source, "selected", [])
+    manifest = build(tmp_path / "selected", source)
+    assert len(source.selected) == 8
+    assert sorted(name for names in source.selected for name in names) == [f"tone{i}" for i in range(10)]
+    assert manifest == build(tmp_path / "whole", ToneSource(n_sources=10))

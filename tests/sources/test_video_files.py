@@ -282,3 +282,23 @@ def test_file_name_that_is_not_utf8_is_escaped_and_built(tmp_path):
     (tmp_path / os.fsdecode(b"bad\xff.mp4")).write_bytes(b"nothing")
     again = build_records(str(tmp_path), tmp_path / "again", **options)
     assert again.dropped[0][0] == "bad\\xff.mp4" and Manifest.read(tmp_path / "again").dropped[0][0] == "bad\\xff.mp4"
+
+
+def test_source_of_some_units_reads_them_and_is_small(tmp_path, monkeypatch):
+    """It is what a process that reads these units is sent."""
+    first = write_clip(tmp_path / "a.mp4", at(10, 2), tone(2))
+    (tmp_path / "b").mkdir()
+    second = write_clip(tmp_path / "b" / "c.mp4", at(10, 2), tone(2))
+    monkeypatch.chdir(tmp_path)
+    missing = [pathlib.Path("b") / f"{number:04}.mp4" for number in range(1000)]
+    paths = [pathlib.Path("a.mp4"), *missing, pathlib.Path("b") / "c.mp4"]
+    source = VideoSource(paths, pathlib.Path(), features=FeatureConfig(), image=IMAGE)
+    units = source.plan().units
+    assert [unit.name for unit in units] == ["a.mp4", "b/c.mp4"]
+    assert source.paths == [first.absolute(), second.absolute()]
+    selected = pickle.loads(pickle.dumps(source.select(units[1:])))
+    # Another process may have another working directory.
+    monkeypatch.chdir("/")
+    assert selected.paths == [second.absolute()] and len(pickle.dumps(selected)) < 2000
+    pairs, expected = list(selected.read(units[1])), list(source.read(units[1]))
+    assert len(pairs) == 2 and all(np.array_equal(a.image, b.image) for a, b in zip(pairs, expected, strict=True))
