@@ -121,7 +121,7 @@ def _show(found) -> None:
     for run in found.failed:
         echo(f"failed {run.name}: {run.reason}", err=True)
     page = found.folder / "table.html"
-    echo(f"\n{page}: all scores, also as .csv, .md and .tex; runs.csv beside it: every run")
+    echo(f"\n{page}: all scores, as table.csv; runs.csv: every run; table.md and table.tex: as above")
     best = found.best
     if best is None:
         echo(f"No run has the score {found.by}, by which the combinations would be ranked", err=True)

@@ -20,6 +20,8 @@ WAITING, FINISHED, FAILED = "waiting", "finished", "failed"
 _ARROWS = {"higher": " ↑", "lower": " ↓", "one": " → 1", "": ""}
 _BETTER = {"higher": "higher is better", "lower": "lower is better", "one": "near 1 is best"}
 _BRIEF = ("ssim", "gain_over_shuffled", "label_accuracy")
+"""What tables for the terminal, for Markdown and for LaTeX show of reports; without these, they show the next."""
+_BRIEF_OF_HISTORY = ("val_mse", "val_ssim")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -160,10 +162,8 @@ class Sweep:
         rows, scores, settings = self.combinations, self.scores(), self._settings()
         has_levels = any(run.level for run in self.runs)
         columns = [Column("", True), *(self._column(name) for name in settings), Column("Seeds", True)]
-        columns += [
-            Column(score.title + _ARROWS[score.better], True, brief=score.id == self.by or score.id in _BRIEF)
-            for score in scores
-        ]
+        brief = {self.by, *(_BRIEF if has_levels else _BRIEF_OF_HISTORY)}
+        columns += [Column(score.title + _ARROWS[score.better], True, brief=score.id in brief) for score in scores]
         columns += [Column("Verdict", style="words", brief=False)] if has_levels else []
         cells = []
         for i, row in enumerate(rows):
@@ -200,7 +200,7 @@ class Sweep:
         return "The intervals of the first two overlap: more seeds may tell them apart, or show that they are alike."
 
     def render_text(self) -> str:
-        """The table for a terminal: the score that ranks, and the most telling ones of the reports."""
+        """The table for a terminal: settings that vary, the score that ranks, and the most telling others."""
         return render_table(self.to_table())
 
     def save(self, path: str | pathlib.Path) -> pathlib.Path:
@@ -208,6 +208,7 @@ class Sweep:
 
         Args:
             path: a file that ends in .html, .csv, .md (Markdown) or .tex (a LaTeX table, with the package booktabs).
+                The first two hold every score, the others what the terminal shows.
 
         Raises:
             UsageError: if the path has another suffix.

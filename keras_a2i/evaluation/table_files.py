@@ -1,5 +1,6 @@
 """Tables as files: HTML, CSV, Markdown and LaTeX."""
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -53,20 +54,31 @@ def check_suffix(path: pathlib.Path, suffixes: Sequence[str]) -> None:
 
 
 def to_markdown(table: Table) -> str:
-    """The table as Markdown, its caption below it."""
+    """The table as Markdown, its caption below it; columns that aren't brief are left out."""
+    table = _brief(table)
     rows = [[cell.text for cell in row.cells] for row in table.rows]
     text = markdown_table([column.title for column in table.columns], rows, [column.number for column in table.columns])
     return text + "\n" + (f"\n{markdown_text(table.caption)}\n" if table.caption else "")
 
 
 def to_latex(table: Table) -> str:
-    """The table as a tabular of LaTeX; its caption is a comment before the end, for the document has its own."""
+    """The table as a tabular of LaTeX; its caption is a comment before the end, for the document has its own.
+
+    Columns that aren't brief are left out.
+    """
+    table = _brief(table)
     alignment = "l" + "".join("r" if column.number else "l" for column in table.columns[1:])
     lines = [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
     lines += [" & ".join(_latex_text(column.title) for column in table.columns) + r" \\", r"\midrule"]
     lines += [" & ".join(_latex_text(cell.text) for cell in row.cells) + r" \\" for row in table.rows]
     caption = ["% " + " ".join(table.caption.split())] if table.caption else []
     return "\n".join([*lines, r"\bottomrule", *caption, r"\end{tabular}", ""])
+
+
+def _brief(table: Table) -> Table:
+    kept = [i for i, column in enumerate(table.columns) if column.brief]
+    rows = tuple(dataclasses.replace(row, cells=tuple(row.cells[i] for i in kept)) for row in table.rows)
+    return dataclasses.replace(table, columns=tuple(table.columns[i] for i in kept), rows=rows)
 
 
 def _latex_text(text: str) -> str:

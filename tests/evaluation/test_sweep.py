@@ -245,7 +245,7 @@ def test_command_prints_the_table_and_its_status_tells_of_failures(records, tmp_
     result = CliRunner().invoke(cli, [*good, "--patience", "3"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert trainings.names[2:4] == [f"learning_rate=0.001,encoder.units=4/seed-{seed}" for seed in (4, 5)]
-    assert re.search(r"^ +learning_rate +encoder.units +Seeds +val_mse ↓$", result.output, re.M)
+    assert re.search(r"^ +learning_rate +encoder.units +Seeds +val_mse ↓ +val_ssim ↑$", result.output, re.M)
     assert re.search(r"^1 +0\.002 +16,8 +2 +0\.0\d+ \[", result.output, re.M)
     assert "Best: --set learning_rate=0.002 --set encoder.units=16,8\n" in result.output
     folder = out / "learning_rate=0.001,encoder.units=16-8" / "seed-5"
@@ -282,6 +282,7 @@ def test_real_runs_are_trained_evaluated_and_one_fails_late(records, tmp_path, m
     assert {"val_ssim", "val_mse", "gain_over_shuffled"} <= set(done.scores) and (done.folder / "report.html").is_file()
     assert [column.title for column in found.to_table().columns][-1] == "Verdict"
     assert "SSIM ↑" in found.render_text() and "Verdict" not in found.render_text()
+    assert not {"val_ssim ↑", "Verdict", "epochs"} & set((tmp_path / "out" / "table.md").read_text().split(" | "))
     # What is trained and not yet evaluated is evaluated only.
     (done.folder / "report.json").unlink()
     monkeypatch.setattr("keras_a2i.evaluation.sweep.train_job", lambda *_: pytest.fail("trained again"))
