@@ -91,7 +91,7 @@ def command(records, out, settings, size, input_, no_augment, cache, **options):
 
     from keras_a2i.training.fit import fit
 
-    started, lines = time.monotonic(), _make_epoch_lines(out)
+    started, lines = time.monotonic(), make_epoch_lines(out)
     fit(
         records,
         out,
@@ -154,7 +154,7 @@ def _report_stage(stage: str, done: int, total: int) -> None:
     echo(f"{stage}, epoch {done}/{total}", err=True)
 
 
-def _make_epoch_lines(out: pathlib.Path):
+def make_epoch_lines(out: pathlib.Path):
     """A callback that writes one line for the run and one per epoch to stderr."""
     import keras
 
