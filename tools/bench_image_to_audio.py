@@ -5,10 +5,11 @@
 Digits: handwritten digits, 32 pixels, to spoken ones at 8 kHz, one speaker held out. Instruments: drawings, 64 pixels,
 to sounds at 16 kHz, one sound font held out. Surf: `synthetic:surf:400`, 64 pixels, blocks held out.
 
-A recogniser (a regression of the hidden factors for surf) learns from the real audio of the training pairs, and takes no
-part in the training of the generator. It then names up to 200 held-out pairs by their generated audio, and by baselines:
-the audio of the mean training spectrogram, that of the training pair with the nearest image (which is retrieval), real
-audio that was turned into a spectrogram and back (the ceiling), and real audio. What exists below OUT isn't repeated.
+A recogniser (a regression of the hidden factors for surf) learns from the real audio of the training pairs, and takes
+no part in the training of the generator. It then names up to 200 held-out pairs by their generated audio, with the
+usual style and with a random one, and by baselines: the audio of the mean training spectrogram, that of the training
+pair with the nearest image (which is retrieval), real audio that was turned into a spectrogram and back (the ceiling),
+and real audio. What exists below OUT isn't repeated.
 """
 
 import pathlib
@@ -31,7 +32,14 @@ from keras_a2i.records.decoded_split import DecodedSplit
 N_HELD_OUT = 200
 STEPS = 1500
 HOLDOUT = {"digits": "lucas", "instruments": "gmbank"}
-ROWS = ("generated", "mean spectrogram", "sound of the nearest image", "real, through the spectrogram", "real")
+ROWS = (
+    "generated",
+    "generated, random style",
+    "mean spectrogram",
+    "sound of the nearest image",
+    "real, through the spectrogram",
+    "real",
+)
 
 
 def build(name: str, out: pathlib.Path, table: pathlib.Path | None) -> pathlib.Path:
@@ -94,13 +102,15 @@ def competitors(model: ImageToAudio, train: DecodedSplit, held_out: DecodedSplit
     """The audio of the held-out pairs by the names of `ROWS`."""
     rate, n_samples = model.sample_rate, model.n_samples
     real = held_out.inputs
-    spectrograms = np.concatenate([np.asarray(model.log_mel(train.inputs[i : i + 64])) for i in range(0, len(train), 64)])
-    mean = log_mel_to_waveform(spectrograms.mean(axis=0), rate, n_samples)
+    parts = [np.asarray(model.log_mel(train.inputs[i : i + 64])) for i in range(0, len(train), 64)]
+    mean = log_mel_to_waveform(np.concatenate(parts).mean(axis=0), rate, n_samples)
     known = train.images.reshape(len(train), -1).astype(np.float32)
     wanted = held_out.images.reshape(len(held_out), -1).astype(np.float32)
     nearest = [int(((known - each) ** 2).sum(axis=1).argmin()) for each in wanted]
     through = [log_mel_to_waveform(each, rate, n_samples) for each in np.asarray(model.log_mel(real))]
-    values = (model.generate(from_uint8(held_out.images)), np.stack([mean] * len(real)), train.inputs[nearest])
+    images = from_uint8(held_out.images)
+    drawn = [model.generate(image[None], temperature=1.0, seed=i)[0] for i, image in enumerate(images)]
+    values = (model.generate(images), np.stack(drawn), np.stack([mean] * len(real)), train.inputs[nearest])
     return dict(zip(ROWS, (*values, np.stack(through), real), strict=True))
 
 

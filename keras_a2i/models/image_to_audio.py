@@ -99,7 +99,12 @@ class ImageToAudio(keras.Model):
         super().__init__(inputs=[encoder.inputs[0], style], outputs=x, name=name)
         self.image, self.sample_rate, self.duration, self.n_samples = image, sample_rate, duration, n_samples
         self.style_units = style_units
-        self._arguments = {"latent_dim": latent_dim, "style_units": style_units, "widths": list(widths), "dropout": dropout}
+        self._arguments = {
+            "latent_dim": latent_dim,
+            "style_units": style_units,
+            "widths": list(widths),
+            "dropout": dropout,
+        }
         self.band_mean, self.band_deviation = mean, deviation
 
     @property
@@ -145,7 +150,10 @@ class ImageToAudio(keras.Model):
         images = np.asarray(images, np.float32)
         style = np.zeros(self.style_units) if style is None else np.asarray(style)
         if images.ndim != 4 or images.shape[1:] != self.image.shape or not len(images):
-            raise UsageError(f"images must have the shape (n, size, size, channels) with {self.image.shape}. Received: shape {images.shape}")
+            raise UsageError(
+                f"images must have the shape (n, size, size, channels) with {self.image.shape}. "
+                f"Received: shape {images.shape}"
+            )
         if style.shape != (self.style_units,):
             raise UsageError(f"style must have the shape ({self.style_units},). Received: shape {style.shape}")
         parts = (images[i : i + _BATCH] for i in range(0, len(images), _BATCH))
@@ -251,9 +259,7 @@ def spectrogram_encoder(n_frames: int, n_outputs: int) -> keras.Model:
     x = values = keras.Input((n_frames, N_MELS), name="log_mel")
     x = layers.Reshape((n_frames, N_MELS, 1), name="spectrogram")(x)
     for i, width in enumerate((16, 32, 48, 64)):
-        x = layers.Conv2D(
-            width, 4, strides=2, padding="same", data_format="channels_last", name=f"spectrogram_{i}"
-        )(x)
+        x = layers.Conv2D(width, 4, strides=2, padding="same", data_format="channels_last", name=f"spectrogram_{i}")(x)
         x = layers.LeakyReLU(SLOPE, name=f"spectrogram_{i}_act")(x)
     x = layers.Flatten(data_format="channels_last", name="spectrogram_flat")(x)
     return keras.Model(values, layers.Dense(n_outputs, name="spectrogram_vector")(x), name="spectrogram_encoder")

@@ -110,9 +110,7 @@ def find_images(places: Paths) -> list[pathlib.Path]:
         inside = sorted(place.iterdir()) if place.is_dir() else [place]
         found += [path for path in inside if path == place or path.suffix.lower() in IMAGE_SUFFIXES]
     if not found:
-        raise UsageError(
-            f"images must be {', '.join(IMAGE_SUFFIXES)} files or folders of them. Received: no such file"
-        )
+        raise UsageError(f"images must be {', '.join(IMAGE_SUFFIXES)} files or folders of them. Received: no such file")
     return found
 
 

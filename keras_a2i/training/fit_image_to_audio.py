@@ -27,7 +27,8 @@ from keras_a2i.training.run_folder import IMAGE_TO_AUDIO, RunConfig, RunFolder
 from keras_a2i.training.trainer import Epoch, TrainingInterrupted, count_trainable
 from keras_a2i.version import library_versions
 
-_BATCH_SIZE, _LEARNING_RATE, _STYLE_WEIGHT = 32, 2e-3, 5e-4
+_BATCH_SIZE, _LEARNING_RATE, _STYLE_WEIGHT = 32, 2e-3, 5e-3
+_LABEL_WEIGHT = 0.5
 _MIN_EPOCHS, _MIN_STEPS = 20, 1500
 _MAX_SCORED, _N_SAMPLES, _MAX_SHEETS = 128, 8, 20
 _LEAST_DEVIATION = 0.1
@@ -63,7 +64,7 @@ def fit_image_to_audio(
         epochs: epochs over the training pairs; None is 20, or more to reach 1,500 steps.
         batch_size: pairs per step; None is 32.
         learning_rate: peak of the learning rate, which then decays to 0; None is 0.002.
-        style_weight: weight of the divergence of the styles from a normal distribution; None is 0.0005. A larger one
+        style_weight: weight of the divergence of the styles from a normal distribution; None is 0.005. A larger one
             makes the generated audio blurred, a smaller one leaves more of the content to the style.
         seed: random seed of weights, shuffling and dropout; None is 0.
         shuffle_within_label: pair each clip in every epoch with the image of another training pair of its label, for
@@ -98,9 +99,13 @@ def fit_image_to_audio(
     for name, value in (("learning_rate", learning_rate), ("style_weight", style_weight)):
         if value is not None and not 0 < value <= 1:
             raise UsageError(f"{name} must lie in (0, 1]. Received: {name}={value!r}")
-    given = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
+    given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
     given = {name: value for name, value in given.items() if value is not None}
-    recipe = {"learning_rate": learning_rate, "style_weight": style_weight, "shuffle_within_label": shuffle_within_label}
+    recipe = {
+        "learning_rate": learning_rate,
+        "style_weight": style_weight,
+        "shuffle_within_label": shuffle_within_label,
+    }
     recipe = {name: value for name, value in recipe.items() if value is not None}
     # Before the lock, which creates the folder.
     if resume:
@@ -183,10 +188,11 @@ class _Training:
         self.model = _build_model(records)
         self.config = dataclasses.replace(config, n_parameters=count_trainable(self.model), finished=False)
         # Compiled apart: a compiled model would store its optimizer.
-        self.network = _with_inferred_style(self.model, config.recipe["style_weight"], config.seed)
+        self.n_labels = len(records.labels) if len(records.labels) > 1 else 0
+        self.network = training_network(self.model, config.recipe["style_weight"], self.n_labels, config.seed)
         steps = math.ceil(records.counts["train"] / config.batch_size) * config.epochs
         rate = keras.optimizers.schedules.CosineDecay(config.recipe["learning_rate"], steps)
-        self.network.compile(make_adam(rate, global_clipnorm=1.0), LogMelError(records.features.sample_rate))
+        compile_training(self.network, make_adam(rate, global_clipnorm=1.0), records.features.sample_rate)
         if variables:
             self.network.optimizer.build(self.network.trainable_variables)
             self._assign(variables)
@@ -227,14 +233,18 @@ class _Training:
             input="waveform",
             order=order(self.config.seed, self.epoch),
             seed=self.config.seed,
+            labels=self.n_labels > 0,
         )
-        return pairs.map(lambda waveforms, images: ((images, waveforms), waveforms))
+        if not self.n_labels:
+            return pairs.map(lambda waveforms, images: ((images, waveforms), waveforms))
+        return pairs.map(lambda waveforms, shown: ((shown[0], waveforms), (waveforms, shown[1])))
 
-    def _held_out(self) -> tuple[Any, np.ndarray] | None:
+    def _held_out(self) -> tuple[Any, Any] | None:
         if "val" not in self.records.counts:
             return None
         sample = self.records.sample_pairs("val", _MAX_SCORED, "waveform")
-        return (from_uint8(sample.images), sample.inputs), sample.inputs
+        targets = (sample.inputs, sample.label_numbers) if self.n_labels else sample.inputs
+        return (from_uint8(sample.images), sample.inputs), targets
 
     def _callbacks(self, checkpoint: Checkpoint) -> list[keras.callbacks.Callback]:
         def set_epoch(epoch: int, logs: Any = None) -> None:
@@ -281,15 +291,32 @@ class _Training:
             )
 
 
-def _with_inferred_style(model: ImageToAudio, weight: float, seed: int) -> keras.Model:
-    """The network that is trained: [images, waveforms] to spectrograms, whose style is inferred from the waveforms."""
+def training_network(model: ImageToAudio, style_weight: float, n_labels: int, seed: int) -> keras.Model:
+    """The network that is trained: [images, waveforms] to spectrograms, whose style is inferred from the waveforms.
+
+    With labels, its second output is their logits, computed of what the image encoder passes on: the encoder then tells
+    the images apart long before the spectrograms alone would teach it.
+    """
     image = keras.Input(model.image.shape, name="image")
     waveform = keras.Input((model.n_samples,), name="waveform")
     values = keras.ops.maximum(model.log_mel(waveform), FLOOR)
     values = (values - model.band_mean) / model.band_deviation
     inferred = spectrogram_encoder(values.shape[1], 2 * model.style_units)(values)
-    style = StyleSampling(weight, seed, name="style_sampling")(inferred)
-    return keras.Model([image, waveform], model([image, style]), name="image_to_audio_training")
+    style = StyleSampling(style_weight, seed, name="style_sampling")(inferred)
+    both = keras.Model(model.inputs, [model.outputs[0], model.get_layer("latent").output], name="image_to_audio")
+    spectrogram, latent = both([image, style])
+    outputs = [spectrogram]
+    if n_labels:
+        outputs.append(keras.layers.Dense(n_labels, dtype="float32", name="labels")(latent))
+    return keras.Model([image, waveform], outputs, name="image_to_audio_training")
+
+
+def compile_training(network: keras.Model, optimizer: keras.optimizers.Optimizer, sample_rate: int) -> None:
+    """Compiles a `training_network`."""
+    losses: list[Any] = [LogMelError(sample_rate)]
+    if len(network.outputs) > 1:
+        losses.append(keras.losses.SparseCategoricalCrossentropy(from_logits=True, name="labels"))
+    network.compile(optimizer, losses, loss_weights=[1.0, _LABEL_WEIGHT][: len(losses)])
 
 
 class _SpectrogramSheets(keras.callbacks.Callback):
