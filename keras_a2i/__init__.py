@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from keras_a2i.exporters.export import export
     from keras_a2i.models.audio_to_image import AudioToImage
     from keras_a2i.models.frontend import with_frontend
+    from keras_a2i.models.image_to_audio import ImageToAudio
     from keras_a2i.recipes import get_recipe
     from keras_a2i.recipes.encoder_generator import encoder_generator
     from keras_a2i.recipes.ranges import Range
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from keras_a2i.records.inspection import inspect
     from keras_a2i.records.records import Records
     from keras_a2i.records.splits import SplitSpec
+    from keras_a2i.serving.generate_audio import generate_audio
     from keras_a2i.serving.images import generate_images
     from keras_a2i.serving.predictor import Predictor, load
     from keras_a2i.serving.search import search
@@ -37,11 +39,13 @@ if TYPE_CHECKING:
     from keras_a2i.sources.open_sources import open_sources
     from keras_a2i.training.calibrate import calibrate
     from keras_a2i.training.fit import fit
+    from keras_a2i.training.fit_image_to_audio import fit_image_to_audio
     from keras_a2i.training.fit_seeds import fit_seeds
 
 _MODULES = {
     "AudioToImage": "models.audio_to_image",
     "Augmentation": "records.augmentation",
+    "ImageToAudio": "models.image_to_audio",
     "Predictor": "serving.predictor",
     "Range": "recipes.ranges",
     "Recipe": "recipes.recipe",
@@ -54,6 +58,8 @@ _MODULES = {
     "evaluate": "evaluation.evaluate",
     "export": "exporters.export",
     "fit": "training.fit",
+    "fit_image_to_audio": "training.fit_image_to_audio",
+    "generate_audio": "serving.generate_audio",
     "fit_seeds": "training.fit_seeds",
     "generate_images": "serving.images",
     "generate_video": "serving.video",
@@ -74,6 +80,7 @@ __all__ = [
     "Augmentation",
     "FeatureConfig",
     "ImageConfig",
+    "ImageToAudio",
     "KerasA2IError",
     "Predictor",
     "Range",
@@ -88,7 +95,9 @@ __all__ = [
     "evaluate",
     "export",
     "fit",
+    "fit_image_to_audio",
     "fit_seeds",
+    "generate_audio",
     "generate_images",
     "generate_video",
     "get_recipe",

@@ -12,6 +12,7 @@ from keras_a2i.layers.mfcc import MFCC
 from keras_a2i.layers.patch_decoder import PatchDecoder
 from keras_a2i.layers.pcen import PCEN
 from keras_a2i.layers.spatial_bias import SpatialBias
+from keras_a2i.layers.style_sampling import StyleSampling
 from keras_a2i.layers.time_align import TimeAlign
 from keras_a2i.serialization import register
 
@@ -29,6 +30,7 @@ __all__ = [
     "LogMel",
     "PatchDecoder",
     "SpatialBias",
+    "StyleSampling",
     "TimeAlign",
 ]
 

@@ -14,7 +14,10 @@ from keras_a2i.layers.convention import get_convention
 from keras_a2i.layers.framing import frame, frame_count
 
 FULL_SCALE = 32_768.0
-_PSF_FLOOR, _HTK_OFFSET = float(np.finfo(np.float64).eps), 1e-6
+HTK_OFFSET = 1e-6
+"""What the convention "htk" adds to a magnitude before the logarithm."""
+_PSF_FLOOR = float(np.finfo(np.float64).eps)
+_INVERTIBLE_FRAME, _INVERTIBLE_MELS, _INVERTIBLE_F_MIN = 0.064, 80, 40.0
 
 
 @keras.saving.register_keras_serializable("keras_a2i")
@@ -104,6 +107,25 @@ class LogMel(keras.layers.Layer):
             **kwargs,
         )
 
+    @classmethod
+    def for_inversion(cls, sample_rate: int, **kwargs: Any) -> Self:
+        """Returns the layer whose output `keras_a2i.models.ImageToAudio` predicts and turns back into audio ("htk").
+
+        A frame is the power of two of samples that is nearest to 64 ms, and four of them overlap; there are 80 bands
+        from 40 Hz to half the sample rate.
+        """
+        frame_length = 1 << round(math.log2(_INVERTIBLE_FRAME * sample_rate))
+        return cls(
+            sample_rate,
+            convention="htk",
+            frame_length=frame_length,
+            hop_length=frame_length // 4,
+            n_mels=_INVERTIBLE_MELS,
+            f_min=_INVERTIBLE_F_MIN,
+            f_max=sample_rate / 2,
+            **kwargs,
+        )
+
     def call(self, waveform: Any) -> Any:
         return ops.cast(self._log_mel(self._spectrum(waveform)), self.compute_dtype)
 
@@ -112,6 +134,11 @@ class LogMel(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | self._settings()
+
+    @property
+    def filters(self) -> np.ndarray:
+        """The mel filters, (n_fft // 2 + 1, n_mels)."""
+        return self._known.filters(self.sample_rate, self.n_fft, self.n_mels, self.f_min, self.f_max)
 
     def _settings(self) -> dict[str, Any]:
         names = ("sample_rate", "convention", "frame_length", "hop_length", "n_fft", "n_mels", "f_min", "f_max")
@@ -140,9 +167,8 @@ class LogMel(keras.layers.Layer):
         return power if self._known.power == 2 else ops.sqrt(ops.maximum(power, 1e-30))
 
     def _log_mel(self, spectrum: Any) -> Any:
-        filters = self._known.filters(self.sample_rate, self.n_fft, self.n_mels, self.f_min, self.f_max)
-        mel = banded_matmul(spectrum, filters)
-        return safe_log(mel) if self.convention == "psf" else ops.log(mel + _HTK_OFFSET)
+        mel = banded_matmul(spectrum, self.filters)
+        return safe_log(mel) if self.convention == "psf" else ops.log(mel + HTK_OFFSET)
 
 
 def safe_log(values: Any) -> Any:

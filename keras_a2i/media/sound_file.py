@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_a2i.errors import MissingPackageError, SourceError
 from keras_a2i.media.audio_content import Stream, believable_samples, find_streams, wav_samples
+from keras_a2i.media.conversion import to_int16
 from keras_a2i.media.resampling import Resampler, to_mono
 
 # Float files may exceed full scale; beyond 24 dB their values have another unit, such as 16-bit counts.
@@ -19,6 +20,15 @@ _BLOCK = 65_536
 _MISSING_SECONDS = 0.1
 # Formats of which another decoder has the same samples at the same places, so that it can continue behind a damage.
 _CONTINUED = {"WAV", "WAVEX", "RF64", "FLAC", "AIFF", "W64", "MP3"}
+
+
+def save_wav(path: pathlib.Path, waveform: np.ndarray, sample_rate: int) -> None:
+    """Writes a mono waveform, float (n,) in [-1, 1], as a wav file with 16 bits, whole or not at all."""
+    import soundfile
+
+    temporary = path.with_name(path.name + ".tmp")
+    soundfile.write(temporary, to_int16(waveform), sample_rate, subtype="PCM_16", format="WAV")
+    temporary.replace(path)
 
 
 class SoundFileAudio:

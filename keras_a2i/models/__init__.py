@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from keras_a2i.models.exemplar_generator import ExemplarGenerator, adapt_exemplars
     from keras_a2i.models.frontend import with_frontend
     from keras_a2i.models.generator import Generator
+    from keras_a2i.models.image_to_audio import ImageToAudio
     from keras_a2i.models.residual_generator import ResidualGenerator
     from keras_a2i.models.scene_encoder import SceneEncoder
     from keras_a2i.models.transposed_generator import TransposedGenerator
@@ -22,6 +23,7 @@ _MODULES = {
     "Encoder": "encoder",
     "ExemplarGenerator": "exemplar_generator",
     "Generator": "generator",
+    "ImageToAudio": "image_to_audio",
     "ResidualGenerator": "residual_generator",
     "SceneEncoder": "scene_encoder",
     "TransposedGenerator": "transposed_generator",
@@ -38,6 +40,7 @@ __all__ = [
     "Encoder",
     "ExemplarGenerator",
     "Generator",
+    "ImageToAudio",
     "ResidualGenerator",
     "SceneEncoder",
     "TransposedGenerator",

@@ -258,7 +258,14 @@ def metadata_of(model: "keras.Model", *, input: str | None = None, sample_rate: 
 
     Raises:
         ModelError: if the model doesn't accept vectors or doesn't return square images.
+        UsageError: if it generates audio from images.
     """
+    if getattr(model, "generates_audio", False):
+        raise UsageError(
+            f"The model must turn audio into images. Received: {model.name}, which turns images into audio. Its "
+            "network ends at a spectrogram, from which Griffin-Lim computes the audio in NumPy, so that no exported "
+            "file could hold it. Use it with generate_audio (keras-a2i generate-audio)"
+        )
     own = getattr(model, "metadata", None)
     if isinstance(own, ModelMetadata):
         return own

@@ -54,6 +54,11 @@ def get_recipe(name: str, /, **settings: Any) -> "Recipe":
 
 def check_recipe_name(name: str) -> None:
     """Raises a UsageError with the nearest name, unless there is a recipe of this name."""
+    if name == "image-to-audio":
+        raise UsageError(
+            "The recipe must be one that generates images. Received: 'image-to-audio'. Train the other direction with "
+            "fit_image_to_audio (keras-a2i fit-image-to-audio)"
+        )
     if name not in recipe_names():
         near = difflib.get_close_matches(name, recipe_names(), n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(recipe_names())}"

@@ -36,7 +36,7 @@ class StagedFolder:
         n_files = sum(not name.startswith("../") for name in self._old)
         if self._old and not overwrite:
             raise UsageError(
-                f"folder must not hold images of an earlier call. Received: {folder} with {n_files} of them. "
+                f"folder must not hold files of an earlier call. Received: {folder} with {n_files} of them. "
                 "Choose another, or pass overwrite=True"
             )
         for name in beside:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SCORES = ("mse", "ssim", "histogram_similarity")
 """Scores of held-out images after every epoch: in the history as val_mse and so on."""
 HIGHER_IS_BETTER = ("val_ssim", "val_histogram_similarity")
+IMAGE_TO_AUDIO = "image-to-audio"
+"""The recipe's name in the runs of `fit_image_to_audio`."""
 DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_a2i.errors import CorruptRecordError, KerasA2IError, ModelError, TrainingInterrupted
+from keras_a2i.errors import CorruptRecordError, KerasA2IError, ModelError, TrainingInterrupted, UsageError
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.exemplar_generator import adapt_exemplars, find_exemplars, has_exemplars
@@ -34,7 +34,7 @@ from keras_a2i.training.callbacks import (
     assign_variables,
 )
 from keras_a2i.training.pretrain import read_image_folder, train_autoencoder
-from keras_a2i.training.run_folder import RunConfig, RunFolder
+from keras_a2i.training.run_folder import IMAGE_TO_AUDIO, RunConfig, RunFolder
 
 N_SAMPLES = 8
 MAX_SHEETS = 20
@@ -374,7 +374,13 @@ def read_recipe(config: RunConfig) -> Recipe:
 
     Raises:
         ModelError: if `config.json` holds none of this version.
+        UsageError: if it is a run of `fit_image_to_audio`.
     """
+    if config.recipe.get("name") == IMAGE_TO_AUDIO:
+        raise UsageError(
+            "A run that generates audio is resumed by fit_image_to_audio (keras-a2i fit-image-to-audio --resume). "
+            f"Received: one of the recipe {IMAGE_TO_AUDIO!r}"
+        )
     try:
         return Recipe.from_dict(config.recipe)
     except (ValueError, TypeError, KeyError, AttributeError) as error:

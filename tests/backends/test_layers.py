@@ -53,6 +53,12 @@ CASES = {
     ),
     layers.LatentPad: ({"units": 2}, (2, 3), (2, 5), {}),
     layers.SpatialBias: ({}, (2, 4, 4, 3), (2, 4, 4, 3), {"expected_num_trainable_weights": 1}),
+    layers.StyleSampling: (
+        {"weight": 0.5, "seed": 1},
+        (2, 6),
+        (2, 3),
+        {"expected_num_seed_generators": 1, "expected_num_non_trainable_variables": 1, "expected_num_losses": 1},
+    ),
     layers.DepthToSpace: ({"scale": 2}, (2, 3, 4, 8), (2, 6, 8, 2), {}),
 }
 

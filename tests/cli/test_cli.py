@@ -248,7 +248,7 @@ def test_generate_does_not_mix_images_of_two_calls(run, folder, within):
     assert within(*args, cwd=folder).returncode == 0
     (folder / "mixed" / "0" / "0007.png").write_bytes(b"mine")
     result = within(*args, cwd=folder)
-    assert result.returncode == 2 and "must not hold images of an earlier call" in result.stderr
+    assert result.returncode == 2 and "must not hold files of an earlier call" in result.stderr
     assert within(*args, "--overwrite", cwd=folder).returncode == 0
     assert sorted(path.name for path in (folder / "mixed" / "0").glob("*.png")) == ["0000.png", "0007.png"]
 

@@ -46,7 +46,7 @@ def test_generate_images_replaces_an_earlier_call_only_when_asked(audio, tmp_pat
     (folder / "mine.png").write_bytes(b"mine")
     (folder / "0099.png").write_bytes(b"mine too")
     with pytest.raises(
-        UsageError, match=r"folder must not hold images of an earlier call. Received: .*a with 10 of them"
+        UsageError, match=r"folder must not hold files of an earlier call. Received: .*a with 10 of them"
     ):
         generate_images(Loudness(), audio, folder)
     (tmp_path / "broken.wav").write_bytes(b"no audio")

@@ -1,0 +1,66 @@
+"""`keras-a2i generate-audio`: images into wav files."""
+
+import pathlib
+
+import click
+
+from keras_a2i.cli.flag_names import flag_names
+from keras_a2i.cli.progress import ProgressLine
+from keras_a2i.cli.terminal import echo
+
+_MIN_FOR_PROGRESS = 16
+
+
+@click.command("generate-audio")
+@click.argument("run", type=click.Path(path_type=pathlib.Path))
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=pathlib.Path))
+@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="The folder for the wav files.")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0, 4),
+    default=0.0,
+    show_default=True,
+    help="How far the sounds are from the usual one; all images share a style.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Random seed of the style and of the phases.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace what an earlier call wrote.")
+@click.option("--strict", is_flag=True, help="Stop at the first image that can't be read.")
+def command(run, images, out, temperature, seed, overwrite, strict):
+    """Turn images (png, jpg; files or folders of them) into wav files, one for each.
+
+    RUN is a run folder that fit-image-to-audio wrote, or its model.keras. The audio of drum.png is OUT/drum.wav.
+    """
+    from keras_a2i.serving.generate_audio import generate_audio
+
+    line = ProgressLine("images")
+
+    def progress(done: int, total: int) -> None:
+        if total > _MIN_FOR_PROGRESS:
+            line(done, 0, total)
+
+    try:
+        with flag_names(folder="--out", images="IMAGE"):
+            done = generate_audio(
+                run,
+                images,
+                out,
+                temperature=temperature,
+                seed=seed,
+                overwrite=overwrite,
+                strict=strict,
+                progress=progress,
+            )
+    finally:
+        line.close()
+    for sentence in done.skipped:
+        echo(f"skipped: {sentence}", err=True)
+    if done.skipped:
+        echo(f"{len(done.skipped)} of {len(done.skipped) + len(done.paths)} images skipped", err=True)
+    for path in done.paths:
+        echo(path)
