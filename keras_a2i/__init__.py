@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from keras_a2i.records.records import Records
     from keras_a2i.records.splits import SplitSpec
     from keras_a2i.serving.generate_audio import generate_audio
+    from keras_a2i.serving.guidance import guide
     from keras_a2i.serving.images import generate_images
     from keras_a2i.serving.predictor import Predictor, load
     from keras_a2i.serving.search import search
@@ -64,6 +65,7 @@ _MODULES = {
     "generate_images": "serving.images",
     "generate_video": "serving.video",
     "get_recipe": "recipes",
+    "guide": "serving.guidance",
     "inspect": "records.inspection",
     "load": "serving.predictor",
     "open_sources": "sources.open_sources",
@@ -101,6 +103,7 @@ __all__ = [
     "generate_images",
     "generate_video",
     "get_recipe",
+    "guide",
     "inspect",
     "layers",
     "load",

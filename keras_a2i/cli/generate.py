@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -16,6 +17,7 @@ from keras_a2i.cli.film_options import (
     generate_film,
 )
 from keras_a2i.cli.flag_names import flag_names
+from keras_a2i.cli.guide_options import GUIDE_FLAGS, Distances, guide_options, load_guided, split_guide_options
 from keras_a2i.cli.progress import ProgressLine
 from keras_a2i.cli.terminal import echo
 from keras_a2i.errors import KerasA2IError, SourceError, UsageError
@@ -42,10 +44,13 @@ _MIN_FOR_PROGRESS = 64
     type=click.FloatRange(0, 4),
     help="With --samples or --style-walk: how far the images are from the usual one (default: 1).",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="With --samples or --style-walk: random seed (default: 0).")
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="With --samples, --style-walk or --guide: random seed (default: 0)."
+)
+@guide_options
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier call wrote.")
 @click.option("--strict", is_flag=True, help="Stop at the first file that can't be read or is damaged.")
-def command(model, audio, out, sheet, video, samples, temperature, seed, overwrite, strict, **film):
+def command(model, audio, out, sheet, video, samples, temperature, seed, overwrite, strict, **options):
     """Turn AUDIO files (wav, flac, ogg, mp3; any rate and length) into PNG images, one for each clip (a second unless
     configured otherwise). The audio of videos and m4a files can be used too, which needs pip install
     "keras-a2i[video]".
@@ -61,49 +66,76 @@ def command(model, audio, out, sheet, video, samples, temperature, seed, overwri
     For a model of embeddings, AUDIO are .npy or .npz files of vectors, and there is an image for each vector.
 
     With --samples 8, the images of a clip are 0000-1.png to 0000-8.png.
+
+    With --guide 20, each image, sample or frame starts as the model generates it, and 20 gradient steps move its style
+    within the norm of its distribution until the drawn image is nearer to the audio, by the embeddings of --guide-by.
     """
-    check_film_options(video, film)
-    styled = film["style_walk"] is not None
-    check_options(samples is not None or styled, "--samples or --style-walk", temperature=temperature, seed=seed)
-    if video and sheet is not None:
-        flag = "--sheet" if sheet else "--no-sheet"
-        raise UsageError(f"{flag} must be left out with --video, which writes no images. Received: --video and {flag}")
-    if video and samples is not None:
-        raise UsageError("--samples must be left out with --video. Received: both")
+    guide, film = split_guide_options(options)
+    _check_together(guide, film, video=video, sheet=sheet, samples=samples, temperature=temperature, seed=seed)
     if out.is_file():
         raise UsageError(f"--out must be a folder. Received: the file {out}")
     names = _folder_names(audio)
-    draws = {"temperature": 1.0 if temperature is None else temperature, "seed": seed or 0}
-    with flag_names(folder="--out", path="--out", size="--video-size"):
+    seed = seed or 0
+    draws = {"temperature": 1.0 if temperature is None else temperature, "seed": seed}
+    with flag_names(folder="--out", path="--out", size="--video-size", **GUIDE_FLAGS):
         if video:
-            options = film_arguments(film) | draws
-            targets = check_films(audio, out, names, overwrite, options)
+            arguments = film_arguments(film) | draws
+            targets = check_films(audio, out, names, overwrite, arguments)
         else:
-            options = {"samples": samples, "sheet": sheet is not False} | draws
+            arguments = {"samples": samples, "sheet": sheet is not False} | draws
             targets = _check_folders(out, names, overwrite, sheet is not False)
 
-        from keras_a2i.serving.predictor import load
-
-        predictor = load(model)
+        distances = Distances()
+        predictor = _load(model, guide, seed, distances)
         if video:
             predictor.metadata.require_audio("--video")
         failed = 0
         for path, target in zip(audio, targets, strict=True):
+            distances.clear()
             try:
                 with _damage_shown(strict):
-                    done = (generate_film if video else _generate_images)(predictor, path, target, overwrite, options)
+                    done = (generate_film if video else _generate_images)(predictor, path, target, overwrite, arguments)
             except SourceError as error:
                 if strict:
                     raise
                 failed += 1
                 echo(f"skipped: {error}", err=True)
                 continue
-            echo(f"{target}: {done}")
+            echo(f"{target}: {done}{distances}")
     kind = "embedding files" if predictor.metadata.features.embedding else "audio files"
     if failed:
         echo(f"{failed} of {len(audio)} {kind} skipped", err=True)
     if failed == len(audio):
         raise KerasA2IError(f"None of the {len(audio)} {kind} could be read")
+
+
+def _check_together(
+    guide: dict[str, Any], film: dict[str, Any], *, video: bool, sheet: bool | None, samples: int | None, **draws: Any
+) -> None:
+    """Raises a UsageError if options are given without another that they go with, or with one that they don't."""
+    check_film_options(video, film)
+    styled = samples is not None or film["style_walk"] is not None
+    check_options(styled, "--samples or --style-walk", temperature=draws["temperature"])
+    is_random = styled or guide["guide"] is not None
+    check_options(is_random, "--samples, --style-walk or --guide", seed=draws["seed"])
+    if styled and guide["guide_starts"] is not None:
+        flag = "--samples" if samples is not None else "--style-walk"
+        raise UsageError(
+            f"--guide-starts must be left out with {flag}, whose images start at their own styles. Received: both"
+        )
+    if video and sheet is not None:
+        flag = "--sheet" if sheet else "--no-sheet"
+        raise UsageError(f"{flag} must be left out with --video, which writes no images. Received: --video and {flag}")
+    if video and samples is not None:
+        raise UsageError("--samples must be left out with --video. Received: both")
+
+
+def _load(model: pathlib.Path, guide: dict[str, Any], seed: int, distances: Distances) -> Any:
+    if guide["guide"] is not None:
+        return load_guided(model, guide, seed, distances)
+    from keras_a2i.serving.predictor import load
+
+    return load(model)
 
 
 @contextlib.contextmanager

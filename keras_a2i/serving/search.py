@@ -17,6 +17,8 @@ from keras_a2i.serving.predictor import Predictor, load
 if TYPE_CHECKING:
     import keras
 
+ENCODER_FILE = "image_encoder.keras"
+"""In a run folder: the encoder of images of a training that aligned audio and images."""
 _BATCH = 64
 
 
@@ -57,10 +59,14 @@ class Searcher:
     """
 
     def __init__(self, predictor: Predictor, image_encoder: "keras.Model"):
-        self.predictor = predictor
-        self._image_encoder = image_encoder
+        self.predictor, self.image_encoder = predictor, image_encoder
         # The style at the end of a latent vector says nothing about the audio.
         self._n_content = -predictor.metadata.style_units or None
+
+    @property
+    def length(self) -> int:
+        """Length d of the vectors."""
+        return int(self.image_encoder.output_shape[-1]) - self.predictor.metadata.style_units
 
     def embed_inputs(self, inputs: np.ndarray) -> np.ndarray:
         """Returns unit vectors (n, d) for the model's inputs (n, n_inputs)."""
@@ -69,7 +75,7 @@ class Searcher:
     def embed_images(self, images: np.ndarray) -> np.ndarray:
         """Returns unit vectors (n, d) for images (n, size, size, channels) in [-1, 1]."""
         parts = [images[i : i + _BATCH] for i in range(0, len(images), _BATCH)]
-        vectors = [predict_batch(self._image_encoder, part) for part in parts]
+        vectors = [predict_batch(self.image_encoder, part) for part in parts]
         return _unit(np.concatenate(vectors)[:, : self._n_content])
 
     def find_images(self, audio: pathlib.Path, among: Iterable[pathlib.Path]) -> SearchResult:
@@ -161,19 +167,23 @@ def search(
     return result
 
 
-def load_searcher(run: str | pathlib.Path) -> Searcher:
-    """Loads the run folder of a training with the objective alignment.
+def load_searcher(run: str | pathlib.Path, argument: str = "run") -> Searcher:
+    """Loads the run folder of a training that aligned audio and images.
+
+    Args:
+        run: the folder.
+        argument: what the message of an error calls it.
 
     Raises:
         ModelError: if it is something else.
     """
     run = pathlib.Path(run)
-    encoder = run / "image_encoder.keras"
+    encoder = run / ENCODER_FILE
     if not encoder.is_file():
         missing = "" if run.exists() else ", which doesn't exist"
         raise ModelError(
-            "run must be a run folder whose training aligned audio and images, such as one of the recipe "
-            f"words-aligned: it holds an image_encoder.keras. Received: {run}{missing}"
+            f"{argument} must be a run folder whose training aligned audio and images, such as one of the recipe "
+            f"words-aligned: it holds an {ENCODER_FILE}. Received: {run}{missing}"
         )
     predictor = load(run)
     import keras

@@ -1,0 +1,211 @@
+"""Latent vectors that gradient steps move until their images are near a target in a space of images."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_a2i.layers import LabelPrototypes
+
+THUMBNAIL = 8
+"""Pixels per side at which images are compared where there is no encoder of images."""
+# How grey is made of red, green and blue when an image file is read.
+_GREY = (0.299, 0.587, 0.114)
+# Gradients of every magnitude count: Adam's own 1e-7 would stop at the small ones of a saturated softmax.
+_EPSILON = 1e-12
+
+
+class GuidedLatents(keras.Model):
+    """Moves latent vectors so that the images that a generator makes of them come nearer to their targets.
+
+    Its only trainable weights are offsets, one row for each vector. So the gradients are those of Keras' own training
+    step, on every backend, and no row depends on another.
+
+    Two rules keep the images real. The style stays within the ball around 0 whose radius is the typical norm of a draw
+    from its normal distribution, sqrt(style_units), or the norm with which it started where that is larger. The rest of
+    a vector stays within `reach` times its own norm of its start. The best vectors of all steps are kept: the start
+    where no step improves on it.
+
+    Args:
+        generator: vectors (batch, n) to images; frozen, as from `frozen_copy` or `split_classifier`.
+        space: images to vectors (batch, d), as from `embedding_space` or `thumbnail_space`; the distance of an image
+            from its target is half the squared Euclidean distance of their vectors.
+        batch: number of vectors that are moved together.
+        style_units: length of the style at the end of the vectors.
+        style: whether the style moves.
+        latent: whether the rest moves.
+        step_size: learning rate of Adam, in standard deviations of the style and root mean squares of the rest.
+        reach: see above.
+
+    Reference:
+        Latents that are optimised in a common space of audio and images: Xing et al., "Seeing and hearing: open-domain
+        visual-audio generation with diffusion latent aligners", arXiv:2402.17723. Latents that are projected to the
+        typical norm of a Gaussian's draws: Menon et al., "PULSE: self-supervised photo upsampling via latent space
+        exploration of generative models", arXiv:2003.03808; here the inside of the ball is allowed too, as the usual
+        style is 0.
+    """
+
+    def __init__(
+        self,
+        generator: keras.Model,
+        space: keras.Model,
+        batch: int,
+        *,
+        style_units: int,
+        style: bool,
+        latent: bool,
+        step_size: float,
+        reach: float,
+    ):
+        super().__init__(name="guided_latents", dtype="float32")
+        self.generator, self.space, self.reach = generator, space, reach
+        length = generator.input_shape[-1]
+        self.n_content = length - style_units
+        self.latent_offset = self._add_offset(batch, self.n_content, "latent_offset") if latent else None
+        self.style_offset = self._add_offset(batch, style_units, "style_offset") if style else None
+        kept = {"initializer": "zeros", "trainable": False}
+        self.best = self.add_weight(shape=(batch, length), name="best", **kept)
+        self.first_distance = self.add_weight(shape=(batch,), name="first_distance", **kept)
+        self.best_distance = self.add_weight(shape=(batch,), name="best_distance", **kept)
+        self.built = True
+        self.compile(keras.optimizers.Adam(step_size, epsilon=_EPSILON))
+
+    def compile(self, optimizer: Any = "rmsprop", **kwargs: Any) -> None:
+        """Compiles as a Keras model does; `move` begins with the state that the optimizer has here."""
+        # Compiling a function for a few steps with XLA would cost more than it saves; JAX knows no other way.
+        like = {"jit_compile": keras.backend.backend() == "jax", "auto_scale_loss": False}
+        super().compile(optimizer=optimizer, **(like | kwargs))
+        self.optimizer.build(self.trainable_variables)
+        self._initial = [ops.convert_to_numpy(variable) for variable in self.optimizer.variables]
+
+    def _add_offset(self, batch: int, length: int, name: str) -> keras.Variable:
+        return self.add_weight(shape=(batch, length), initializer="zeros", name=name)
+
+    def move(self, start: np.ndarray, targets: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Moves vectors by gradient steps.
+
+        Args:
+            start: float32 (n, length), n up to the size of the batch.
+            targets: float32 (n, d).
+            steps: number of steps, from 0.
+
+        Returns:
+            The best vectors (n, length), and the distances (n,) of the starts and of the best.
+        """
+        n, batch = len(start), self.best.shape[0]
+        filled = [np.concatenate([rows, np.repeat(rows[:1], batch - n, axis=0)]) for rows in (start, targets)]
+        for variable, value in zip(self.optimizer.variables, self._initial, strict=True):
+            variable.assign(value)
+        for offset in self.trainable_variables:
+            offset.assign(np.zeros(offset.shape, np.float32))
+        self.best_distance.assign(np.full(batch, np.inf, np.float32))
+        # What the last step moves isn't looked at any more: one more than are asked for.
+        for _ in range(steps + 1):
+            self.train_on_batch(*filled)
+        found = (self.best, self.first_distance, self.best_distance)
+        best, first, last = (ops.convert_to_numpy(variable)[:n] for variable in found)
+        return best, first, last
+
+    def place(self, start: Any) -> Any:
+        """Returns the vectors (batch, length) that the offsets make of their starts."""
+        content, style = start[:, : self.n_content], start[:, self.n_content :]
+        if self.latent_offset is not None:
+            root = self.n_content**0.5
+            content = content + _norm(content) / root * _into_ball(self.latent_offset, self.reach * root)
+        if self.style_offset is not None:
+            radius = ops.maximum(_norm(style), style.shape[-1] ** 0.5)
+            style = _into_ball(style + self.style_offset, radius)
+        return ops.concatenate([content, style], axis=-1)
+
+    def call(self, start: Any, training: bool = False) -> Any:
+        """Returns the vectors and their images in the space of the targets; the networks are in inference mode."""
+        vectors = self.place(start)
+        return {"vectors": vectors, "embedded": self.space(self.generator(vectors, training=False), training=False)}
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Returns the sum of the distances, and keeps the best vectors."""
+        difference = ops.cast(y_pred["embedded"], "float32") - ops.convert_to_tensor(y)
+        distance = 0.5 * ops.sum(ops.square(difference), axis=-1)
+        known, vectors = ops.stop_gradient(distance), ops.stop_gradient(y_pred["vectors"])
+        best, first, nearest = map(ops.convert_to_tensor, (self.best, self.first_distance, self.best_distance))
+        self.first_distance.assign(ops.where(ops.isinf(nearest), known, first))
+        self.best.assign(ops.where((known < nearest)[:, None], vectors, best))
+        self.best_distance.assign(ops.where(known < nearest, known, nearest))
+        return ops.sum(distance)
+
+
+def frozen_copy(model: keras.Model) -> keras.Model:
+    """Returns a copy whose weights aren't trained: freezing the model itself would change what its owner trains."""
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    copy.trainable = False
+    return copy
+
+
+def split_classifier(generator: keras.Model) -> tuple[keras.Model | None, keras.Model]:
+    """Splits a generator that classifies first behind its classifier, through which no gradient passes.
+
+    Returns:
+        The classifier, from latent vectors to the prototype of the label with the style at its end, or None where the
+        generator doesn't classify; and the rest, to images.
+    """
+    layer = next((layer for layer in generator.layers if isinstance(layer, LabelPrototypes)), None)
+    if layer is None:
+        return None, generator
+    return keras.Model(generator.inputs[0], layer.output), keras.Model(layer.output, generator.outputs[0])
+
+
+def classifies_within(generator: keras.Model) -> bool:
+    """Whether a model within the generator classifies, so that `split_classifier` can't split it."""
+    parts = [layer for layer in generator.layers if isinstance(layer, keras.Model)]
+    inner = [layer for part in parts for layer in part.layers]
+    return any(isinstance(layer, LabelPrototypes) for layer in inner) or any(map(classifies_within, parts))
+
+
+def embedding_space(image_encoder: keras.Model, length: int, image_shape: tuple[int, int, int]) -> keras.Model:
+    """Returns a frozen model from images to unit vectors, of which half the squared distance is 1 - cosine.
+
+    Args:
+        image_encoder: images (batch, size, size, channels) to vectors.
+        length: how many of a vector's numbers count, from its start.
+        image_shape: of the images, which are scaled to what the encoder accepts.
+    """
+    image = keras.Input(image_shape, name="image")
+    size, channels = image_encoder.input_shape[2:]
+    vector = ops.cast(frozen_copy(image_encoder)(_fit(image, size, channels))[:, :length], "float32")
+    space = keras.Model(image, vector / _norm(vector), name="embedding_space")
+    space.trainable = False
+    return space
+
+
+def thumbnail_space(image_shape: tuple[int, int, int]) -> keras.Model:
+    """Returns a model from images to thumbnails, of which half the squared distance is their mean squared error."""
+    image = keras.Input(image_shape, name="image")
+    channels = image_shape[-1]
+    n = THUMBNAIL**2 * channels
+    flat = ops.reshape(_fit(image, THUMBNAIL, channels), (-1, n))
+    return keras.Model(image, (2 / n) ** 0.5 * flat, name="thumbnail_space")
+
+
+def _fit(image: Any, size: int, channels: int) -> Any:
+    """Scales images to another power of two of pixels per side, and to grey or RGB."""
+    side, own = image.shape[2:]
+    if own < channels:
+        image = ops.repeat(image, channels, axis=-1)
+    elif own > channels:
+        image = ops.sum(image * np.array(_GREY, np.float32), axis=-1, keepdims=True)
+    if side > size:
+        return ops.average_pool(image, side // size, side // size, data_format="channels_last")
+    return image if side == size else ops.image.resize(image, (size, size), data_format="channels_last")
+
+
+def _norm(x: Any) -> Any:
+    return ops.sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + 1e-12)
+
+
+def _into_ball(x: Any, radius: Any) -> Any:
+    """Scales rows that are longer than a radius to it."""
+    return x * ops.minimum(1.0, radius / _norm(x))
