@@ -9,8 +9,8 @@ That the guide finds images nearer says nothing: it is what the steps optimise. 
 image encoder of another training: the rank of a clip's own real image among all real held-out images, by the cosine
 between its embedding and that of the drawn image. p is that of Wilcoxon's signed-rank test of the ranks before and
 after. Where clips have labels, their audio may tell no more than these, and the rank of the very image is mostly
-chance: the mean rank of all images of the label has less of it. A probe, a classifier of real training images that has another
-architecture, reads the label of the drawn images, too; p by the exact sign test of the answers that changed.
+chance: the mean rank of all images of the label has less of it. A probe, a classifier of real training images that has
+another architecture, reads the label of the drawn images, too; p by the exact sign test of the answers that changed.
 
 Rows: the model's own images; guided ones; ones that are guided by the audio of another clip, which the judge must find
 worse; and, of a model with a style, the nearest of eight styles by the guide, without any gradient. Columns of realism:
