@@ -55,7 +55,7 @@ class OptunaSearch:
     ):
         self._optuna = _import_optuna()
         self._values, self._trials, self._seed, self._at_once = values, trials, seeds[0], at_once
-        self._better, self._is_new = better, True
+        self._better, self._is_new, self.total = better, True, trials
         self._distributions = {name: self._distribution(name, each) for name, each in values.items()}
         self._open: dict[str, list[int]] = {}
         storage = self._optuna.storages.JournalStorage(

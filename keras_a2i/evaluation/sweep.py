@@ -1,6 +1,7 @@
 """`sweep`: trains every combination of settings, with one or several seeds each, and ranks them by a score."""
 
 import contextlib
+import dataclasses
 import math
 import pathlib
 import shlex
@@ -24,7 +25,7 @@ from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.records import Records, as_records
 from keras_a2i.training.fit_seeds import check_jobs, check_registered, read_seeds
 from keras_a2i.training.job import Job, Tell, check_same_training, is_trained, train_job
-from keras_a2i.training.job_queue import resumable, run_jobs
+from keras_a2i.training.job_queue import Clock, resumable, run_jobs
 from keras_a2i.training.plan import TrainingOptions, select_options
 from keras_a2i.version import library_versions
 
@@ -34,7 +35,13 @@ SPLIT = "val"
 
 
 class Searcher(Protocol):
-    """What chooses the combinations of a sweep."""
+    """What chooses the combinations of a sweep.
+
+    Attributes:
+        total: the number of combinations in all.
+    """
+
+    total: int
 
     def ask(self) -> list[Combination]:
         """The next combinations, none when the search is over."""
@@ -51,7 +58,7 @@ class Listed:
     """
 
     def __init__(self, combinations: Sequence[Combination]):
-        self._left = list(combinations)
+        self.total, self._left = len(combinations), list(combinations)
 
     def ask(self) -> list[Combination]:
         left, self._left = self._left, []
@@ -155,16 +162,17 @@ def sweep(
     with folder_lock(folder):
         book = SweepBook(folder, by, better, is_evaluated=evaluate, about=about)
         search = _open_search(planner, values, searcher, trials, by, better, jobs)
+        trainings = _Trainings(
+            planner=planner,
+            book=book,
+            clock=Clock(search.total * len(numbers), jobs),
+            is_evaluated=evaluate,
+            is_strict=strict,
+            at_once=jobs,
+            tell=progress or (lambda _: None),
+        )
         while combinations := search.ask():
-            _train(
-                combinations,
-                planner,
-                book,
-                is_evaluated=evaluate,
-                strict=strict,
-                jobs=jobs,
-                tell=progress or (lambda _: None),
-            )
+            trainings.run(combinations)
             for combination in combinations:
                 search.tell(combination, book.mean(combination))
     return book.sweep
@@ -229,47 +237,59 @@ def _open_search(
     return OptunaSearch(planner.folder, values, trials, by=by, better=better, seeds=planner.seeds, at_once=at_once)
 
 
-def _train(
-    combinations: Sequence[Combination],
-    planner: Planner,
-    book: SweepBook,
-    *,
-    is_evaluated: bool,
-    strict: bool,
-    jobs: int,
-    tell: Tell,
-) -> None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Trainings:
     """Trains the runs of combinations that aren't finished, and keeps the book."""
-    planned: list[Job] = []
-    for combination in combinations:
-        names = [book.add(combination, seed).name for seed in planner.seeds]
-        try:
-            planned += planner.make_jobs(combination)
-        except UsageError as error:
-            if strict:
-                raise
-            for name in names:
-                book.fail(name, str(error))
-                tell(f"{name}: failed: {error}")
-    # Before anything is written.
-    for job in planned:
-        check_same_training(job)
-    done = {job.name for job in planned if _is_done(job, is_evaluated)}
-    left = [job for job in planned if job.name not in done]
-    for name in done:
-        book.finish(name)
-    book.write()
-    work = train_and_evaluate if is_evaluated else train_job
-    results = run_jobs(left, work, planner.records, at_once=jobs, n_before=len(done), tell=tell)
-    with resumable(planner.folder), contextlib.closing(results):
-        for job, reason in results:
-            if reason:
-                book.fail(job.name, reason)
-            else:
-                book.finish(job.name)
-            book.write()
-            if reason and strict:
-                raise RunsFailedError(f"{job.name} failed, and strict=True (--strict) stops at it: {reason}")
+
+    planner: Planner
+    book: SweepBook
+    clock: Clock
+    is_evaluated: bool
+    is_strict: bool
+    at_once: int
+    tell: Tell
+
+    def run(self, combinations: Sequence[Combination]) -> None:
+        planned = self._plan(combinations)
+        # Before anything is written.
+        for job in planned:
+            check_same_training(job)
+        done = [job.name for job in planned if _is_done(job, self.is_evaluated)]
+        for name in done:
+            self.book.finish(name)
+        self.book.write()
+        if done:
+            self.clock.skip(len(done))
+            self.tell(f"{len(done)} of {self.clock.total} runs are finished already")
+        self._train([job for job in planned if job.name not in done])
+
+    def _plan(self, combinations: Sequence[Combination]) -> list[Job]:
+        planned: list[Job] = []
+        for combination in combinations:
+            names = [self.book.add(combination, seed).name for seed in self.planner.seeds]
+            try:
+                planned += self.planner.make_jobs(combination)
+            except UsageError as error:
+                if self.is_strict:
+                    raise
+                self.clock.total -= len(names)
+                for name in names:
+                    self.book.fail(name, str(error))
+                    self.tell(f"{name}: failed: {error}")
+        return planned
+
+    def _train(self, jobs: Sequence[Job]) -> None:
+        work = train_and_evaluate if self.is_evaluated else train_job
+        results = run_jobs(jobs, work, self.planner.records, clock=self.clock, at_once=self.at_once, tell=self.tell)
+        with resumable(self.planner.folder), contextlib.closing(results):
+            for job, reason in results:
+                if reason:
+                    self.book.fail(job.name, reason)
+                else:
+                    self.book.finish(job.name)
+                self.book.write()
+                if reason and self.is_strict:
+                    raise RunsFailedError(f"{job.name} failed, and strict=True (--strict) stops at it: {reason}")
 
 
 def _is_done(job: Job, is_evaluated: bool) -> bool:

@@ -10,7 +10,7 @@ from keras_a2i.errors import KerasA2IError, UsageError
 from keras_a2i.evaluation.compare import scores_of
 from keras_a2i.evaluation.report import JSON_NAME, read_report, replace_file
 from keras_a2i.evaluation.run_scores import training_scores
-from keras_a2i.evaluation.sweep_table import FAILED, FINISHED, WAITING, Sweep, SweepRun
+from keras_a2i.evaluation.sweep_table import FAILED, FINISHED, Sweep, SweepRun
 from keras_a2i.media.folder_lock import LOCK_FILE
 from keras_a2i.media.json_file import write_json
 from keras_a2i.recipes.grid import Combination, combination_name
@@ -100,11 +100,6 @@ class SweepBook:
         replace_file(self._folder / RUNS_NAME, sweep.runs_frame().to_csv(index=False, lineterminator="\n"))
         for name in TABLE_NAMES:
             sweep.save(self._folder / name)
-
-    @property
-    def n_waiting(self) -> int:
-        """The number of runs that are neither finished nor failed."""
-        return sum(run.state == WAITING for run in self._runs.values())
 
     def _read_scores(self, folder: pathlib.Path) -> tuple[dict, str]:
         own, monitor = training_scores(folder), RunFolder(folder).read_config().monitor

@@ -16,7 +16,7 @@ from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.records import Records, as_records
 from keras_a2i.training.fit import check_unchanged
 from keras_a2i.training.job import Job, Tell, check_same_training, is_trained, make_job, train_job
-from keras_a2i.training.job_queue import resumable, run_jobs
+from keras_a2i.training.job_queue import Clock, resumable, run_jobs
 from keras_a2i.training.plan import TrainingOptions, check_options, plan_run, select_options
 from keras_a2i.training.run_folder import RunConfig, RunFolder
 
@@ -181,7 +181,11 @@ def _resumed_configs(
 
 def _train(planned: Sequence[Job], records: Records, out: pathlib.Path, jobs: int, tell: Tell) -> None:
     left = [job for job in planned if not is_trained(job)]
-    results = run_jobs(left, train_job, records, at_once=jobs, n_before=len(planned) - len(left), tell=tell)
+    clock = Clock(len(planned), jobs)
+    if len(left) < len(planned):
+        clock.skip(len(planned) - len(left))
+        tell(f"{len(planned) - len(left)} of {len(planned)} runs are finished already")
+    results = run_jobs(left, train_job, records, clock=clock, at_once=jobs, tell=tell)
     with resumable(out), contextlib.closing(results):
         failures = {job.name: reason for job, reason in results if reason}
     if failures:

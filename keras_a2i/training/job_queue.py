@@ -21,7 +21,7 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def run_jobs(
-    jobs: Sequence[Job], work: Work, records: Records, *, at_once: int = 1, n_before: int = 0, tell: Tell
+    jobs: Sequence[Job], work: Work, records: Records, *, clock: "Clock", at_once: int = 1, tell: Tell
 ) -> Generator[tuple[Job, str]]:
     """Trains several runs; each is announced when it begins and when it ends, with the time that the rest may take.
 
@@ -29,8 +29,8 @@ def run_jobs(
         jobs: the runs, in the order in which they begin.
         work: what trains one.
         records: for the runs that are trained in this process.
+        clock: counts them, beside runs before and after.
         at_once: 1 trains them in this process, more in processes of their own, this number at the same time.
-        n_before: runs that are finished already, for the counts that are told.
         tell: called with what is being done, in words; with the lines of every epoch only for runs in this process.
             Those of another process are written to a file beside its run folder, which is kept if the run fails.
 
@@ -42,9 +42,7 @@ def run_jobs(
         TrainingInterrupted: after Ctrl-C in a training of this process.
     """
     at_once = min(at_once, max(1, len(jobs)))
-    clock = _Clock(jobs, at_once, n_before)
-    if n_before:
-        tell(f"{n_before} of {n_before + len(jobs)} runs are finished already")
+    clock.add(jobs)
     results = _in_turn(jobs, work, records, tell, clock)
     if at_once > 1:
         results = _in_processes(jobs, work, at_once, tell, clock)
@@ -73,7 +71,7 @@ def resumable(folder: pathlib.Path) -> Iterator[None]:
 
 
 def _in_turn(
-    jobs: Sequence[Job], work: Work, records: Records, tell: Tell, clock: "_Clock"
+    jobs: Sequence[Job], work: Work, records: Records, tell: Tell, clock: "Clock"
 ) -> Generator[tuple[Job, str]]:
     for job in jobs:
         tell(f"{job.name}: {clock.start(job)}")
@@ -91,7 +89,7 @@ def _in_turn(
 
 
 def _in_processes(
-    jobs: Sequence[Job], work: Work, at_once: int, tell: Tell, clock: "_Clock"
+    jobs: Sequence[Job], work: Work, at_once: int, tell: Tell, clock: "Clock"
 ) -> Generator[tuple[Job, str]]:
     waiting, free, gpus = collections.deque(jobs), list(range(at_once))[::-1], visible_gpus()
     running: dict[Future[str], tuple[Job, JobProcess, int]] = {}
@@ -125,28 +123,34 @@ def _end(processes: Sequence[JobProcess]) -> None:
             process.kill()
 
 
-class _Clock:
+class Clock:
     """Counts runs, and estimates from those that were trained how long the others take.
 
     Args:
-        jobs: all runs that are to be trained.
-        at_once: how many of them at the same time.
-        n_before: runs that are finished already.
+        total: the number of all runs, also those that aren't known yet.
+        at_once: how many are trained at the same time.
     """
 
-    def __init__(self, jobs: Sequence[Job], at_once: int, n_before: int):
-        self._left: dict[str, int] = {job.name: max(1, job.epochs_left) for job in jobs}
-        self._at_once = at_once
+    def __init__(self, total: int, at_once: int):
+        self.total, self._at_once = total, at_once
+        self._left: dict[str, int] = {}
         self._started: dict[str, float] = {}
-        self._cost_done, self._seconds_done = 0, 0.0
-        self._n_begun = self._n_done = n_before
-        self._total = n_before + len(jobs)
+        self._cost_done, self._seconds_done, self._n_trained = 0, 0.0, 0
+        self._n_begun = self._n_done = 0
+
+    def skip(self, n: int) -> None:
+        """Counts runs that are finished already."""
+        self._n_begun, self._n_done = self._n_begun + n, self._n_done + n
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Notes runs that are to be trained now."""
+        self._left |= {job.name: max(1, job.epochs_left) for job in jobs}
 
     def start(self, job: Job) -> str:
         """Returns what is told when a run begins."""
         self._started[job.name] = time.monotonic()
         self._n_begun += 1
-        return f"run {self._n_begun} of {self._total}"
+        return f"run {self._n_begun} of {self.total}"
 
     def finish(self, job: Job, reason: str) -> str:
         """Returns what is told when a run ends."""
@@ -156,19 +160,21 @@ class _Clock:
         if not reason:
             # One that failed says little about how long others take.
             self._cost_done, self._seconds_done = self._cost_done + cost, self._seconds_done + seconds
+            self._n_trained += 1
         what = f"failed: {reason}" if reason else f"done in {format_seconds(seconds)}"
-        return f"{what}; {self._n_done} of {self._total} runs done{self._estimate()}"
+        return f"{what}; {self._n_done} of {self.total} runs done{self._estimate()}"
 
     def _estimate(self) -> str:
-        if not self._left or not self._cost_done:
+        n_unknown = max(0, self.total - self._n_done - len(self._left))
+        if not self._cost_done or not (self._left or n_unknown):
             return ""
         rate, now = self._seconds_done / self._cost_done, time.monotonic()
-        begun = [(name, cost) for name, cost in self._left.items() if name in self._started]
+        begun = {name: cost for name, cost in self._left.items() if name in self._started}
         # When each of the places for a run will be free.
-        free = [max(0.0, rate * cost - (now - self._started[name])) for name, cost in begun]
+        free = [max(0.0, rate * cost - (now - self._started[name])) for name, cost in begun.items()]
         free += [0.0] * (self._at_once - len(free))
         heapq.heapify(free)
-        for name, cost in self._left.items():
-            if name not in self._started:
-                heapq.heapreplace(free, free[0] + rate * cost)
+        known = [rate * cost for name, cost in self._left.items() if name not in begun]
+        for seconds in [*known, *[self._seconds_done / self._n_trained] * n_unknown]:
+            heapq.heapreplace(free, free[0] + seconds)
         return f", about {format_seconds(max(free))} left"

@@ -88,8 +88,8 @@ def make(folder, *names):
 def test_interrupted_sweep_by_optuna_equals_an_uninterrupted_one(tmp_path, monkeypatch):
     build(tmp_path / "rec", ToneSource(n_sources=2), split=SplitSpec(kind="block", val_fraction=0.25, guard=0))
     options = {"recipe": "features", "settings": {name: list(each) for name, each in RATES.items()}, "evaluate": False}
-    options |= {"searcher": "optuna", "trials": 4, "seeds": 2}
-    runs = []
+    runs, told = [], []
+    options |= {"searcher": "optuna", "trials": 4, "seeds": 2, "progress": told.append}
     for name, stop_at in (("whole", 0), ("parts", 4)):
         trainings = Trainings(stop_at)
         monkeypatch.setattr("keras_a2i.evaluation.sweep.train_job", trainings)
@@ -99,6 +99,8 @@ def test_interrupted_sweep_by_optuna_equals_an_uninterrupted_one(tmp_path, monke
             trainings.stop_at = 0
         runs.append(a2i.sweep(tmp_path / "rec", tmp_path / name, **options).runs_frame())
         assert len(trainings.names) == 8 + bool(stop_at)
+    begun = [line.rpartition(": ")[2] for line in told if ": run " in line]
+    assert begun[:8] == [f"run {i} of 8" for i in range(1, 9)] and begun[-1] == "run 8 of 8"
     assert runs[0].equals(runs[1]) and len(runs[0]) == 8
 
 

@@ -14,21 +14,23 @@ from keras_a2i.records.records import Records
 from keras_a2i.training import job_queue
 from keras_a2i.training.job import describe_failure
 from keras_a2i.training.job_process import environment_of, log_of, visible_gpus
-from keras_a2i.training.job_queue import resumable, run_jobs
+from keras_a2i.training.job_queue import Clock, resumable, run_jobs
 
 
-def run(records, folder, names, at_once=1, **options):
+def run(records, folder, names, at_once=1, n_before=0):
     """The reasons by name in the order in which runs ended, and what was told."""
     told = []
     jobs = [job(folder, name, records) for name in names]
-    results = run_jobs(jobs, work, Records(records), at_once=at_once, tell=told.append, **options)
+    clock = Clock(len(jobs) + n_before, at_once)
+    clock.skip(n_before)
+    results = run_jobs(jobs, work, Records(records), clock=clock, at_once=at_once, tell=told.append)
     return {each.name: reason for each, reason in results}, told
 
 
 def test_runs_in_turn_go_on_after_a_failure(records, tmp_path):
     reasons, told = run(records, tmp_path, ["a", "fail", "memory", "b"], n_before=2)
     assert reasons == {"a": "", "fail": "The loss must stay finite. Received: nan", "memory": "MemoryError", "b": ""}
-    assert told[:2] == ["2 of 6 runs are finished already", "a: run 3 of 6"]
+    assert told[0] == "a: run 3 of 6"
     assert "working on a with 36 pairs" in told
     assert "fail: failed: The loss must stay finite. Received: nan; 4 of 6 runs done, about 0 s left" in told
     assert told[-1] == "b: done in 0 s; 6 of 6 runs done"
@@ -66,7 +68,7 @@ def test_interrupted_processes_save_and_end(records, tmp_path, monkeypatch):
     with (
         pytest.raises(TrainingInterrupted, match=rf"Stopped\. Finished runs, .* are saved in {tmp_path}: the same"),
         resumable(tmp_path),
-        contextlib.closing(run_jobs(jobs, work, Records(records), at_once=2, tell=print)) as results,
+        contextlib.closing(run_jobs(jobs, work, Records(records), clock=Clock(3, 2), at_once=2, tell=print)) as results,
     ):
         list(results)
     assert (tmp_path / "wait1" / "saved").is_file() and (tmp_path / "wait2" / "saved").is_file()
@@ -77,9 +79,9 @@ def test_interrupted_processes_save_and_end(records, tmp_path, monkeypatch):
 def test_process_saves_and_ends_when_its_parent_is_killed(records, tmp_path):
     code = (
         "import sys, pathlib; from support.job_work import job, work; from keras_a2i.records.records import Records\n"
-        "from keras_a2i.training.job_queue import run_jobs\n"
+        "from keras_a2i.training.job_queue import Clock, run_jobs\n"
         "jobs = [job(pathlib.Path(sys.argv[2]), f'wait{i}', sys.argv[1]) for i in range(2)]\n"
-        "list(run_jobs(jobs, work, Records(sys.argv[1]), at_once=2, tell=print))"
+        "list(run_jobs(jobs, work, Records(sys.argv[1]), clock=Clock(2, 2), at_once=2, tell=print))"
     )
     path = os.pathsep.join(filter(None, sys.path))
     parent = subprocess.Popen(
@@ -134,7 +136,8 @@ def test_time_left_follows_the_epochs_and_the_places(tmp_path, records, monkeypa
     now = [0.0]
     monkeypatch.setattr(job_queue.time, "monotonic", lambda: now[0])
     jobs = [job(tmp_path, name, records, epochs) for name, epochs in (("a", 10), ("b", 20), ("c", 40), ("d", 10))]
-    clock = job_queue._Clock(jobs, 2, 0)
+    clock = Clock(4, 2)
+    clock.add(jobs)
     assert clock.start(jobs[0]) == "run 1 of 4" and clock.start(jobs[1]) == "run 2 of 4"
     now[0] = 10.0
     # A second an epoch: b takes 10 more, after c, which begins now, d waits for b.
@@ -142,4 +145,10 @@ def test_time_left_follows_the_epochs_and_the_places(tmp_path, records, monkeypa
     clock.start(jobs[2])
     now[0] = 20.0
     assert clock.finish(jobs[1], "it broke") == "failed: it broke; 2 of 4 runs done, about 30 s left"
+    # Of runs that aren't known yet, the mean of those before.
+    clock = Clock(3, 1)
+    clock.add(jobs[:1])
+    clock.start(jobs[0])
+    now[0] = 30.0
+    assert clock.finish(jobs[0], "") == "done in 10 s; 1 of 3 runs done, about 20 s left"
     assert log_of(jobs[0]) == tmp_path / "a.log"
