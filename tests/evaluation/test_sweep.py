@@ -16,6 +16,7 @@ import keras_a2i as a2i
 from keras_a2i.cli.main import cli
 from keras_a2i.errors import LockedError, RunsFailedError, TrainingInterrupted, UsageError
 from keras_a2i.evaluation.compare import compare
+from keras_a2i.evaluation.report import read_report
 from keras_a2i.media.folder_lock import folder_lock
 from keras_a2i.recipes.ranges import Range
 from keras_a2i.records.splits import SplitSpec
@@ -284,7 +285,9 @@ def test_real_runs_are_trained_evaluated_and_one_fails_late(records, tmp_path, m
     assert "SSIM ↑" in found.render_text() and "Verdict" not in found.render_text()
     assert not {"val_ssim ↑", "Verdict", "epochs"} & set((tmp_path / "out" / "table.md").read_text().split(" | "))
     # What is trained and not yet evaluated is evaluated only.
+    stored = read_report(done.folder)
     (done.folder / "report.json").unlink()
+    monkeypatch.setattr("keras_a2i.evaluation.evaluate.evaluate", lambda *_, **__: stored)
     monkeypatch.setattr("keras_a2i.evaluation.sweep.train_job", lambda *_: pytest.fail("trained again"))
     again = sweep(
         records,
