@@ -103,7 +103,7 @@ def is_running(folder):
     )
 
 
-def wait_for(condition, seconds=30.0):
+def wait_for(condition, seconds=120.0):
     latest = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < latest
