@@ -22,10 +22,12 @@ class GuidedLatents(keras.Model):
     Its only trainable weights are offsets, one row for each vector. So the gradients are those of Keras' own training
     step, on every backend, and no row depends on another.
 
-    Two rules keep the images real. The style stays within the ball around 0 whose radius is the typical norm of a draw
-    from its normal distribution, sqrt(style_units), or the norm with which it started where that is larger. The rest of
-    a vector stays within `reach` times its own norm of its start. The best vectors of all steps are kept: the start
-    where no step improves on it.
+    Three rules keep the images real. The style stays within the ball around 0 whose radius is the typical norm of a
+    draw from its normal distribution, sqrt(style_units), or the norm that it had where that is larger; the rest of a
+    vector stays within `reach` times its own norm of where it was. A way costs, beside the distance that it saves, half
+    of `prior` times the mean square of the style's change in standard deviations, and of the rest's change in
+    multiples of `reach`: what gains little stays as it was. Of all steps the best vectors are kept, which are those
+    that were given where no step gains.
 
     Args:
         generator: vectors (batch, n) to images; frozen, as from `frozen_copy` or `split_classifier`.
@@ -36,14 +38,15 @@ class GuidedLatents(keras.Model):
         style: whether the style moves.
         latent: whether the rest moves.
         step_size: learning rate of Adam, in standard deviations of the style and root mean squares of the rest.
-        reach: see above.
+        reach, prior: see above.
 
     Reference:
         Latents that are optimised in a common space of audio and images: Xing et al., "Seeing and hearing: open-domain
-        visual-audio generation with diffusion latent aligners", arXiv:2402.17723. Latents that are projected to the
-        typical norm of a Gaussian's draws: Menon et al., "PULSE: self-supervised photo upsampling via latent space
-        exploration of generative models", arXiv:2003.03808; here the inside of the ball is allowed too, as the usual
-        style is 0.
+        visual-audio generation with diffusion latent aligners", arXiv:2402.17723. A penalty of the squared norm as a
+        Gaussian's prior: Bora et al., "Compressed sensing using generative models", arXiv:1703.03208. Latents projected
+        to the typical norm of a Gaussian's draws: Menon et al., "PULSE: self-supervised photo upsampling via latent
+        space exploration of generative models", arXiv:2003.03808; here the inside of the ball is allowed too, as the
+        usual style is 0.
     """
 
     def __init__(
@@ -57,19 +60,23 @@ class GuidedLatents(keras.Model):
         latent: bool,
         step_size: float,
         reach: float,
+        prior: float,
     ):
         super().__init__(name="guided_latents", dtype="float32")
-        self.generator, self.space, self.reach = generator, space, reach
+        self.generator, self.space, self.reach, self.prior = generator, space, reach, prior
         length = generator.input_shape[-1]
         self.n_content = length - style_units
-        self.latent_offset = self._add_offset(batch, self.n_content, "latent_offset") if latent else None
-        self.style_offset = self._add_offset(batch, style_units, "style_offset") if style else None
-        kept = {"initializer": "zeros", "trainable": False}
-        self.best = self.add_weight(shape=(batch, length), name="best", **kept)
-        self.first_distance = self.add_weight(shape=(batch,), name="first_distance", **kept)
-        self.best_distance = self.add_weight(shape=(batch,), name="best_distance", **kept)
+        self.latent_offset = self._add_rows(batch, self.n_content, "latent_offset", trainable=True) if latent else None
+        self.style_offset = self._add_rows(batch, style_units, "style_offset", trainable=True) if style else None
+        # Of the given vectors and of the best so far: these, their distances, and the loss of the best.
+        self.best = self._add_rows(batch, length, "best")
+        self.distances = self._add_rows(batch, 2, "distances")
+        self.best_loss = self._add_rows(batch, 1, "best_loss")
         self.built = True
         self.compile(keras.optimizers.Adam(step_size, epsilon=_EPSILON))
+
+    def _add_rows(self, batch: int, length: int, name: str, trainable: bool = False) -> keras.Variable:
+        return self.add_weight(shape=(batch, length), initializer="zeros", trainable=trainable, name=name)
 
     def compile(self, optimizer: Any = "rmsprop", **kwargs: Any) -> None:
         """Compiles as a Keras model does; `move` begins with the state that the optimizer has here."""
@@ -79,37 +86,48 @@ class GuidedLatents(keras.Model):
         self.optimizer.build(self.trainable_variables)
         self._initial = [ops.convert_to_numpy(variable) for variable in self.optimizer.variables]
 
-    def _add_offset(self, batch: int, length: int, name: str) -> keras.Variable:
-        return self.add_weight(shape=(batch, length), initializer="zeros", name=name)
-
-    def move(self, start: np.ndarray, targets: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def move(
+        self, vectors: np.ndarray, targets: np.ndarray, steps: int, styles: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Moves vectors by gradient steps.
 
         Args:
-            start: float32 (n, length), n up to the size of the batch.
+            vectors: float32 (n, length), n up to the size of the batch.
             targets: float32 (n, d).
             steps: number of steps, from 0.
+            styles: (m, style_units), other starts: the steps of a vector start at the best of these and its own style.
 
         Returns:
-            The best vectors (n, length), and the distances (n,) of the starts and of the best.
+            The best vectors (n, length), and the distances (n,) of the given ones and of the best.
         """
-        n, batch = len(start), self.best.shape[0]
-        filled = [np.concatenate([rows, np.repeat(rows[:1], batch - n, axis=0)]) for rows in (start, targets)]
+        n, batch = len(vectors), self.best.shape[0]
+        given, wanted = (np.concatenate([rows, np.repeat(rows[:1], batch - n, axis=0)]) for rows in (vectors, targets))
+        self.best_loss.assign(np.full((batch, 1), np.inf, np.float32))
+        own = start = given[:, self.n_content :]
+        if styles is not None:
+            for style in (own, *styles):
+                self._restart(style - own)
+                self.train_on_batch(given, wanted)
+            start = ops.convert_to_numpy(self.best)[:, self.n_content :]
+        self._restart(start - own)
+        # The step after the last one counts its result, and moves what isn't looked at any more.
+        for _ in range(steps + 1):
+            self.train_on_batch(given, wanted)
+        best, distances = (ops.convert_to_numpy(rows)[:n] for rows in (self.best, self.distances))
+        return best, distances[:, 0], distances[:, 1]
+
+    def _restart(self, style_offset: np.ndarray) -> None:
+        """Sets the offset of the style, that of the rest to 0 and the optimizer to its first state."""
         for variable, value in zip(self.optimizer.variables, self._initial, strict=True):
             variable.assign(value)
-        for offset in self.trainable_variables:
-            offset.assign(np.zeros(offset.shape, np.float32))
-        self.best_distance.assign(np.full(batch, np.inf, np.float32))
-        # What the last step moves isn't looked at any more: one more than are asked for.
-        for _ in range(steps + 1):
-            self.train_on_batch(*filled)
-        found = (self.best, self.first_distance, self.best_distance)
-        best, first, last = (ops.convert_to_numpy(variable)[:n] for variable in found)
-        return best, first, last
+        if self.latent_offset is not None:
+            self.latent_offset.assign(np.zeros(self.latent_offset.shape, np.float32))
+        if self.style_offset is not None:
+            self.style_offset.assign(style_offset)
 
-    def place(self, start: Any) -> Any:
-        """Returns the vectors (batch, length) that the offsets make of their starts."""
-        content, style = start[:, : self.n_content], start[:, self.n_content :]
+    def place(self, given: Any) -> Any:
+        """Returns the vectors (batch, length) to which the offsets move the given ones."""
+        content, style = given[:, : self.n_content], given[:, self.n_content :]
         if self.latent_offset is not None:
             root = self.n_content**0.5
             content = content + _norm(content) / root * _into_ball(self.latent_offset, self.reach * root)
@@ -118,23 +136,37 @@ class GuidedLatents(keras.Model):
             style = _into_ball(style + self.style_offset, radius)
         return ops.concatenate([content, style], axis=-1)
 
-    def call(self, start: Any, training: bool = False) -> Any:
+    def call(self, given: Any, training: bool = False) -> Any:
         """Returns the vectors and their images in the space of the targets; the networks are in inference mode."""
-        vectors = self.place(start)
+        vectors = self.place(given)
         return {"vectors": vectors, "embedded": self.space(self.generator(vectors, training=False), training=False)}
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """Returns the sum of the distances, and keeps the best vectors."""
-        difference = ops.cast(y_pred["embedded"], "float32") - ops.convert_to_tensor(y)
-        distance = 0.5 * ops.sum(ops.square(difference), axis=-1)
-        known, vectors = ops.stop_gradient(distance), ops.stop_gradient(y_pred["vectors"])
-        best, first, nearest = map(ops.convert_to_tensor, (self.best, self.first_distance, self.best_distance))
-        self.first_distance.assign(ops.where(ops.isinf(nearest), known, first))
-        self.best.assign(ops.where((known < nearest)[:, None], vectors, best))
-        self.best_distance.assign(ops.where(known < nearest, known, nearest))
-        return ops.sum(distance)
+        """Returns the sum of the distances and of what the ways cost, and keeps the best vectors."""
+        x, y = ops.convert_to_tensor(x), ops.convert_to_tensor(y)
+        squares = ops.square(ops.cast(y_pred["embedded"], "float32") - y)
+        distance = 0.5 * ops.sum(squares, axis=-1, keepdims=True)
+        loss = distance + self.prior * self._way(x, y_pred["vectors"])
+        self._keep_best(*map(ops.stop_gradient, (y_pred["vectors"], distance, loss)))
+        return ops.sum(loss)
+
+    def _way(self, given: Any, vectors: Any) -> Any:
+        """Returns half the mean squares (batch, 1) of the changes, see the class."""
+        squares, n = ops.square(vectors - given), self.n_content
+        way = ops.sum(squares[:, :n], axis=-1, keepdims=True) / ops.square(self.reach * _norm(given[:, :n]))
+        if self.style_offset is not None:
+            way = way + ops.mean(squares[:, n:], axis=-1, keepdims=True)
+        return 0.5 * way
+
+    def _keep_best(self, vectors: Any, distance: Any, loss: Any) -> None:
+        best, distances, best_loss = map(ops.convert_to_tensor, (self.best, self.distances, self.best_loss))
+        first = ops.where(ops.isinf(best_loss), distance, distances[:, :1])
+        last = ops.where(loss < best_loss, distance, distances[:, 1:])
+        self.distances.assign(ops.concatenate([first, last], axis=-1))
+        self.best.assign(ops.where(loss < best_loss, vectors, best))
+        self.best_loss.assign(ops.minimum(loss, best_loss))
 
 
 def frozen_copy(model: keras.Model) -> keras.Model:

@@ -19,7 +19,7 @@ from keras_a2i.serving.predictor import Predictor, as_predictor
 from keras_a2i.serving.search import ENCODER_FILE, Searcher, load_searcher
 
 MAX_STEPS, MAX_STARTS = 1000, 64
-STEP_SIZE = 0.1
+STEP_SIZE, PRIOR = 0.1, 0.1
 _REACH = 0.25
 """How far a latent vector without its style may move, relative to its norm: at twice that, artefacts show."""
 _STARTS_WITH_EXEMPLARS = 8
@@ -34,6 +34,7 @@ def guide(
     latent: bool | None = None,
     starts: int | None = None,
     step_size: float = STEP_SIZE,
+    prior: float = PRIOR,
     seed: int = 0,
     report: Report | None = None,
 ) -> GuidedPredictor:
@@ -41,8 +42,9 @@ def guide(
 
     Every image starts as the model generates it. Each step lowers the distance between the drawn image's embedding and
     that of the audio, in a space that a training aligned (objective `contrastive`). What moves is the style, within the
-    norm of its distribution, and with `latent` the vector that the audio determines, by at most a quarter of its norm:
-    see `models.guided_latents.GuidedLatents`. The same arguments give the same images.
+    norm of its distribution, and with `latent` the vector that the audio determines, by at most a quarter of its norm;
+    longer ways cost, so that what gains little stays: see `models.guided_latents.GuidedLatents`. The same arguments
+    give the same images.
 
     Args:
         model: a run folder, a `.keras` file, the name of a shipped model, an `AudioToImage` or a Predictor of one: the
@@ -59,6 +61,7 @@ def guide(
             None is 8 for a model with exemplars, whose style selects stored images, between which gradients hardly
             lead, and 1 for others. Samples, and frames of a style walk, start at their own styles.
         step_size: learning rate, in standard deviations of the style, above 0.
+        prior: what a way costs, 0 or more: half of it for a style that is one standard deviation away in every number.
         seed: random seed of the starts.
         report: called after every batch with the distances (n,) of the images before and after.
 
@@ -76,7 +79,7 @@ def guide(
         >>> guided = a2i.guide("run", steps=20, by="aligned")  # doctest: +SKIP
         >>> a2i.generate_images(guided, "word.wav", "images", samples=4)  # doctest: +SKIP
     """
-    _check_numbers(steps, starts, step_size)
+    _check_numbers(steps, starts, step_size, prior)
     if isinstance(model, str | pathlib.Path):
         model = find_model(model)
     searcher = _find_searcher(model, by)
@@ -84,17 +87,19 @@ def guide(
     style, latent = _find_variables(predictor, latent)
     styles = _draw_starts(predictor, starts, seed)
     space, metadata, find_targets = _find_targets(predictor.metadata, searcher, towards)
-    moves = {"style": style, "latent": latent, "step_size": step_size, "reach": _REACH}
+    moves = {"style": style, "latent": latent, "step_size": step_size, "reach": _REACH, "prior": prior}
     return GuidedPredictor(predictor, space, find_targets, metadata, steps=steps, styles=styles, report=report, **moves)
 
 
-def _check_numbers(steps: int, starts: int | None, step_size: float) -> None:
+def _check_numbers(steps: int, starts: int | None, step_size: float, prior: float) -> None:
     n_starts = 1 if starts is None else starts
     for name, value, low, high in (("steps", steps, 0, MAX_STEPS), ("starts", n_starts, 1, MAX_STARTS)):
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise UsageError(f"{name} must be a whole number between {low} and {high:,}. Received: {name}={value!r}")
     if not 0 < step_size < math.inf:
         raise UsageError(f"step_size must be a number above 0. Received: step_size={step_size!r}")
+    if not 0 <= prior < math.inf:
+        raise UsageError(f"prior must be a number from 0. Received: prior={prior!r}")
 
 
 def _find_searcher(model: Any, by: str | pathlib.Path | Searcher | None) -> Searcher | None:

@@ -111,18 +111,10 @@ class GuidedPredictor(Predictor):
             start[:, -self.metadata.style_units :] = styles
         if self._front is not None:
             start = call_network(self._front, start)
-        mover = self._mover(len(start))
-        _, before, nearest = mover.move(start, targets, 0)
+        tried = self._styles if self._steps and styles is None and len(self._styles) else None
+        vectors, before, after = self._mover(len(start)).move(start, targets, self._steps, tried)
         if not self._steps:
-            return GuidedImages(self._predictor.predict_inputs(own, styles), before, before)
-        start = start.copy()
-        for style in self._styles if styles is None else ():
-            other = start.copy()
-            other[:, -len(style) :] = style
-            _, distance, _ = mover.move(other, targets, 0)
-            is_nearer = distance < nearest
-            start[is_nearer], nearest = other[is_nearer], np.minimum(distance, nearest)
-        vectors, _, after = mover.move(start, targets, self._steps)
+            return GuidedImages(self._predictor.predict_inputs(own, styles), before, after)
         return GuidedImages(call_network(self._back, vectors), before, after)
 
     def _mover(self, n: int) -> "GuidedLatents":

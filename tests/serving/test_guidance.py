@@ -103,14 +103,18 @@ def test_best_of_the_starts_is_the_nearest_of_their_images(folder):
     model = exemplar_model()
     searcher = load_searcher(folder / "aligned")
     # Steps of no length: what remains is the choice of the start.
-    found = guide(model, steps=1, by=searcher, starts=6, seed=2, step_size=1e-9).guide_inputs(FEATURES)
-    styles = np.concatenate([np.zeros((1, 4)), draw_styles(4, 5, 1.0, 2)]).astype(np.float32)
-    images = np.stack([as_predictor(model).predict_inputs(FEATURES, np.tile(style, (3, 1))) for style in styles])
-    small = images.reshape(6, 3, 16, 2, 16, 2, 3).mean(axis=(3, 5))
+    found = guide(model, steps=1, by=searcher, starts=6, seed=2, step_size=1e-9, prior=0).guide_inputs(FEATURES)
+    styles = draw_styles(4, 5, 1.0, 2)
+    # Those that are longer than is typical are scaled to that.
+    styles *= np.minimum(1, 2 / np.linalg.norm(styles, axis=1, keepdims=True))
+    images = [
+        as_predictor(model).predict_inputs(FEATURES, np.tile(style, (3, 1))) for style in [0 * styles[0], *styles]
+    ]
+    small = np.stack(images).reshape(6, 3, 16, 2, 16, 2, 3).mean(axis=(3, 5))
     distances = np.stack([1 - similarities(searcher, each, FEATURES) for each in small])
     np.testing.assert_allclose(found.before, distances[0], atol=1e-4)
     np.testing.assert_allclose(found.after, distances.min(axis=0), atol=1e-4)
-    np.testing.assert_allclose(found.images, images[distances.argmin(axis=0), np.arange(3)], atol=1e-3)
+    np.testing.assert_allclose(found.images, np.stack(images)[distances.argmin(axis=0), np.arange(3)], atol=1e-3)
 
 
 def test_model_without_a_style_moves_its_latent_vector_and_can_guide_itself(folder):
@@ -212,6 +216,7 @@ def test_report_receives_the_distances_of_every_batch(folder, model):
         ({"starts": 65}, r"Received: starts=65"),
         ({"step_size": 0}, r"step_size must be a number above 0. Received: step_size=0"),
         ({"step_size": float("nan")}, r"Received: step_size=nan"),
+        ({"prior": -0.1}, r"prior must be a number from 0. Received: prior=-0.1"),
         ({"by": None}, r"by must be a run folder whose training aligned .* unless .* Received: by=None. Train one"),
     ],
 )
