@@ -12,10 +12,11 @@ after. Where clips have labels, their audio may tell no more than these, and the
 chance: the mean rank of all images of the label has less of it. A probe, a classifier of real training images that has
 another architecture, reads the label of the drawn images, too; p by the exact sign test of the answers that changed.
 
-Rows: the model's own images; guided ones; ones that are guided by the audio of another clip, which the judge must find
-worse; and, of a model with a style, the nearest of eight styles by the guide, without any gradient. Columns of realism:
-how often a classifier takes drawn images for real ones (0.5 is perfect), and the median distance to the nearest
-training image, in multiples of that among training images.
+Rows: the model's own images; guided ones; ones that are guided by the audio of another clip, and, of a model with a
+style, the nearest of eight styles by the guide, without any gradient. Guided images may be more like all real images
+than the model's own: what is due to the audio is the difference from those that another clip guided, whose p-values
+come last. Columns of realism: how often a classifier takes drawn images for real ones (0.5 is perfect), and the median
+distance to the nearest training image, in multiples of that among training images.
 """
 
 import dataclasses
@@ -196,13 +197,15 @@ def main(run, records, by, judge, steps, step_size, starts, latent, clips, seed,
         ways[f"nearest of {N_STYLES} styles"] = lambda part: best_of_styles(predictor, guide, part, seed)
     print(f"{len(rows)} held-out clips, ranks among {len(held_out)} images: {(len(held_out) + 1) / 2:g} is chance\n")
     print("| " + " | ".join(HEADS) + " |\n" + "|---" * len(HEADS) + "|")
-    shown, first = {"real": from_uint8(held_out.images[rows[:16]])}, None
+    shown, found = {"real": from_uint8(held_out.images[rows[:16]])}, list[Judgement]()
     for name, generate in ways.items():
         images, seconds = timed(generate, held_out.inputs[rows])
-        found = bench.judge_images(images)
-        first = found if first is None else first
-        print("| " + " | ".join([name, *found.cells(first), f"{seconds:.4f}"]) + " |", flush=True)
+        found.append(bench.judge_images(images))
+        print("| " + " | ".join([name, *found[-1].cells(found[0]), f"{seconds:.4f}"]) + " |", flush=True)
         shown[name] = images[:16]
+    _, ours, others = found[:3]
+    print(f"\nguided against guided by another clip: rank p = {wilcoxon(ours.judge - others.judge)}", end="")
+    print("" if ours.label is None else f", rank of the label p = {wilcoxon(ours.label - others.label)}")
     if sheet is not None:
         save_png(draw_sheet(list(shown.values()), list(shown)), sheet)
 
