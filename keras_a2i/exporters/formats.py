@@ -238,7 +238,7 @@ def make_options(format: Format, given: Mapping[str, Any]) -> Any:
             )
             raise UsageError(f"{name} must be {where}. Received: {name}={value!r} with format={format.id!r}")
         choices = fields[name].metadata.get("choices")
-        if choices and value not in choices:
+        if choices and value not in (*choices, fields[name].default):
             raise UsageError(f"{name} must be one of {', '.join(choices)}. Received: {name}={value!r}")
     options = format.Options(**given)
     format.check(options)

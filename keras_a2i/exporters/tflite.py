@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_a2i.errors import ExportError, MissingPackageError, ModelError, UsageError
+from keras_a2i.errors import ExportError, ModelError, UsageError
 from keras_a2i.exporters.formats import (
     ENCODE,
     GENERATE,
     IMAGE,
     LATENT,
-    LOGITS,
     STYLE,
     Format,
     Limits,
@@ -24,9 +23,10 @@ from keras_a2i.exporters.formats import (
     option,
     register,
 )
+from keras_a2i.exporters.int8 import calibration_rows, quantize_calibrated, unrolled
+from keras_a2i.exporters.interpreter import make_interpreter, operators, to_integers
 from keras_a2i.exporters.quiet import quiet
 from keras_a2i.models.model_file import ModelMetadata, default_metadata, embed_metadata, read_metadata
-from keras_a2i.models.styles import draw_styles
 
 if TYPE_CHECKING:
     import keras
@@ -44,24 +44,36 @@ class TFLiteOptions:
 
     Attributes:
         quantize: "none", "float16" (weights), or "int8" (weights and activations; the front end and layer
-            normalisations stay in float32). "int8" takes its ranges from calibration inputs.
+            normalisations stay in float32).
+        ranges: with "int8": where the ranges of activations come from. "calibrated" takes them from calibration inputs
+            and computes with integers throughout; "dynamic" measures them in every input, kernel by kernel, and
+            computes what is between the kernels in float32. None tries both in this order.
         integer_io: with "int8": int8 images, int8 features and int16 audio samples in place of float32.
-        float_layers: with "int8": number of kernels at the end that stay in float32, with everything after them; None
-            is the smallest number from 0 to 4 with which the file agrees with the Keras model.
+        float_layers: with calibrated ranges: number of kernels at the end that stay in float32, with everything after
+            them; None is the smallest number from 0 to 4 with which the file agrees with the Keras model.
         latents: add the signatures "encode", from an input to its latent vector, and "generate", from that to its
-            image. The weights are stored once. Not with "int8".
+            image. The weights are stored once. Not with calibrated ranges.
     """
 
     quantize: str = option(
-        "none", "Weights in float16, or int8 arithmetic calibrated on records.", ("none", "float16", "int8")
+        "none", "Weights in float16, or weights and arithmetic in int8.", ("none", "float16", "int8")
+    )
+    ranges: str | None = option(
+        None,
+        "With int8: ranges of activations calibrated on records, or measured in every input (default: calibrated, or "
+        "dynamic where that differs too much from the Keras model).",
+        ("calibrated", "dynamic"),
     )
     integer_io: bool = option(False, "With int8: integer inputs (int16 audio, int8 features) and int8 images.")
     float_layers: int | None = option(
-        None, "With int8: number of last kernels that stay in float32 (default: as few as agree with the Keras model)."
+        None,
+        "With calibrated ranges: number of last kernels that stay in float32 (default: as few as agree with the Keras "
+        "model).",
     )
     latents: bool = option(
         False,
-        "Add the signatures encode (input to latent vector) and generate (that to an image). Not with int8.",
+        "Add the signatures encode (input to latent vector) and generate (that to an image). Not with int8, unless "
+        "--ranges is dynamic.",
     )
 
 
@@ -81,7 +93,7 @@ class TFLiteFormat(Format):
 
     def check(self, options: TFLiteOptions) -> None:
         """Refuses the options of int8 for another quantisation."""
-        for name in ("integer_io", "float_layers"):
+        for name in ("integer_io", "ranges", "float_layers"):
             value = getattr(options, name)
             if value not in (False, None) and options.quantize != "int8":
                 raise UsageError(
@@ -90,24 +102,32 @@ class TFLiteFormat(Format):
                 )
         if options.float_layers is not None and options.float_layers < 0:
             raise UsageError(f"float_layers must be 0 or more. Received: float_layers={options.float_layers}")
-        if options.latents and options.quantize == "int8":
+        if options.float_layers is not None and options.ranges == "dynamic":
             raise UsageError(
-                "latents must be left out with quantize='int8', which is calibrated on whole models. Received: "
-                "latents=True. Use quantize='float16'"
+                "float_layers must be left out with ranges='dynamic', by which all kernels are int8. Received: "
+                f"float_layers={options.float_layers}"
+            )
+        if options.latents and options.quantize == "int8" and options.ranges != "dynamic":
+            raise UsageError(
+                "latents must be left out with calibrated ranges, which are those of whole models. Received: "
+                f"latents=True with ranges={options.ranges!r}. Use ranges='dynamic', or quantize='float16'"
             )
 
     def needs_calibration(self, options: TFLiteOptions) -> bool:
-        """With int8."""
-        return options.quantize == "int8"
+        """With int8, unless its ranges are dynamic and its inputs in float32."""
+        return options.quantize == "int8" and (options.ranges != "dynamic" or options.integer_io)
 
     def attempts(self, options: TFLiteOptions) -> Iterator[TFLiteOptions]:
         """With int8, more and more of the last kernels stay in float32: they hold a hundredth of the weights, and an
-        error in them is seen directly."""
-        if options.quantize != "int8" or options.float_layers is not None:
+        error in them is seen directly. Then ranges are dynamic."""
+        if options.quantize != "int8" or options.ranges == "dynamic":
             yield options
             return
-        for number in range(MAX_FLOAT_LAYERS + 1):
-            yield dataclasses.replace(options, float_layers=number)
+        numbers = range(MAX_FLOAT_LAYERS + 1) if options.float_layers is None else [options.float_layers]
+        for number in numbers:
+            yield dataclasses.replace(options, ranges="calibrated", float_layers=number)
+        if options.ranges is None and options.float_layers is None:
+            yield dataclasses.replace(options, ranges="dynamic")
 
     def limits(self, options: TFLiteOptions) -> Limits:
         """By the quantisation: a maximum of 1e-4 for float32, a mean of 0.002 for float16, and a mean of 0.02 with an
@@ -175,10 +195,12 @@ class TFLiteFormat(Format):
             return file.read(8)[4:] == _MARK
 
     def notes(self, path: pathlib.Path, options: TFLiteOptions) -> list[str]:
-        """Names the operators, and the kernels that int8 left in float32."""
+        """Names the operators, and what int8 left in float32."""
         notes = [f"operators, all built in: {', '.join(operators(path))}"]
         if options.float_layers:
             notes.insert(0, f"the last {options.float_layers} kernels stay in float32: int8 differed too much in them")
+        if options.ranges == "dynamic":
+            notes.insert(0, "the ranges of activations are measured in every input")
         return notes
 
 
@@ -190,8 +212,8 @@ def convert(
     Args:
         model: a functional model from features or a waveform to images.
         metadata: of the model.
-        options: of the file, `float_layers` being a number with "int8".
-        calibration: real inputs (n, n_inputs) for "int8".
+        options: of the file, as `TFLiteFormat.attempts` completes them.
+        calibration: real inputs (n, n_inputs) for calibrated ranges.
 
     Returns:
         The file's bytes and its metadata, with the scales of integers.
@@ -214,17 +236,17 @@ def convert(
         with quiet(), tempfile.TemporaryDirectory(prefix="keras-a2i-") as folder:
             converter = _make_converter(to_depth_to_space(model), metadata, options, scales, folder)
             content = converter.convert()
-            if options.quantize == "int8":
+            if options.ranges == "calibrated":
                 assert calibration is not None
                 if any(details["op_name"] == "WHILE" for details in make_interpreter(content)._get_ops_details()):
                     raise ExportError(
-                        "quantize='int8' needs a model without loops, on which the converter fails. Received: a model "
-                        "with a loop. Use quantize='float16' or 'none'"
+                        "int8 with calibrated ranges needs a model without loops, on which the converter fails. "
+                        "Received: a model with a loop. Use ranges='dynamic', or quantize='float16' or 'none'"
                     )
                 if scales:
                     calibration = to_integers(calibration, *scales["input"], _input_dtype(metadata, scales))
-                rows = _calibration_rows(calibration, metadata, find_style_units(model))
-                content = _quantize(converter, content, model, rows, options.float_layers or 0)
+                rows = calibration_rows(calibration, metadata, find_style_units(model))
+                content = quantize_calibrated(converter, content, model, rows, options.float_layers or 0)
     except ExportError:
         raise
     except (ConverterError, RuntimeError, ValueError) as error:
@@ -234,56 +256,6 @@ def convert(
             "Replace the layers that need others, or export it as saved-model"
         ) from error
     return content, dataclasses.replace(metadata, quantization=scales)
-
-
-def operators(path: pathlib.Path) -> list[str]:
-    """Names of the operators that a `.tflite` file uses, sorted."""
-    return sorted({details["op_name"] for details in _interpreter(path, 1)._get_ops_details()} - {"DELEGATE"})
-
-
-def make_interpreter(model: pathlib.Path | bytes, threads: int = 1) -> Any:
-    """Returns an interpreter of a `.tflite` file or of its content, ready to run.
-
-    Raises:
-        MissingPackageError: if neither LiteRT nor TensorFlow is installed.
-    """
-    interpreter = _interpreter(model, threads)
-    interpreter.allocate_tensors()
-    return interpreter
-
-
-def _interpreter(model: pathlib.Path | bytes, threads: int) -> Any:
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        try:
-            import tensorflow as tf
-        except ImportError:
-            raise MissingPackageError("ai-edge-litert", "edge", "Running a .tflite file") from None
-        Interpreter = tf.lite.Interpreter
-    source = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
-    return Interpreter(**source, num_threads=threads)
-
-
-def to_integers(values: np.ndarray, scale: float, zero: int, dtype: Any) -> np.ndarray:
-    """Converts numbers to the integers of a type that stand for them: number = scale * (integer - zero)."""
-    limits = np.iinfo(dtype)
-    return np.clip(np.rint(values / scale) + zero, limits.min, limits.max).astype(dtype)
-
-
-@contextlib.contextmanager
-def _unrolled(model: "keras.Model") -> Iterator[None]:
-    """Has recurrent layers traced without a loop, on which the int8 converter crashes."""
-    import keras
-
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN) and not layer.unroll]
-    for layer in layers:
-        layer.unroll = True
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.unroll = False
 
 
 def _input_dtype(metadata: ModelMetadata, scales: dict[str, tuple[float, int]]) -> type:
@@ -315,7 +287,7 @@ def _make_converter(
 
     serving = to_serving(model, len(metadata.labels))
     dtype, module = tf.as_dtype(_input_dtype(metadata, scales)), tf.Module()
-    with _unrolled(serving) if options.quantize == "int8" else contextlib.nullcontext():
+    with unrolled(serving) if options.ranges == "calibrated" else contextlib.nullcontext():
         module.whole = _trace(serving, [metadata.input, STYLE][: len(serving.inputs)], dtype, scales)
         # Traced while the layers are unrolled.
         whole = module.whole.get_concrete_function()
@@ -330,8 +302,10 @@ def _make_converter(
     else:
         converter = tf.lite.TFLiteConverter.from_concrete_functions([whole], module)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if options.quantize == "float16":
+    if options.quantize == "float16" or options.ranges == "dynamic":
+        # Without a type: weights of int8, ranges of activations that the kernels measure.
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if options.quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
     return converter
 
@@ -364,77 +338,3 @@ def _trace(
         return outputs
 
     return serve
-
-
-def _calibration_rows(
-    calibration: np.ndarray, metadata: ModelMetadata, style_units: int
-) -> list[dict[str, np.ndarray]]:
-    """Returns the inputs of single calls by name; every other one of a model with a style has a drawn style."""
-    if not style_units:
-        return [{metadata.input: row[None]} for row in calibration]
-    styles = draw_styles(style_units, len(calibration), 1.0, 0)
-    styles[::2] = 0
-    return [{metadata.input: row[None], STYLE: style[None]} for row, style in zip(calibration, styles, strict=True)]
-
-
-def _quantize(
-    converter: Any, content: bytes, model: "keras.Model", rows: list[dict[str, np.ndarray]], float_layers: int
-) -> bytes:
-    """Returns the int8 form of a converted model; `content` is its float32 form."""
-    import tensorflow as tf
-
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: iter(rows)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, *converter.target_spec.supported_ops]
-    # The converter itself quantises everything or nothing; the debugger's quantiser accepts a list of exceptions.
-    debugger = tf.lite.experimental.QuantizationDebugger(
-        converter=converter,
-        debug_dataset=converter.representative_dataset,
-        debug_options=tf.lite.experimental.QuantizationDebugOptions(
-            denylisted_nodes=_float_nodes(content, model, float_layers)
-        ),
-    )
-    return bytes(debugger.get_nondebug_quantized_model())
-
-
-def _float_nodes(content: bytes, model: "keras.Model", float_layers: int) -> list[str]:
-    """Names the results that stay in float32: all before the first kernel, those of layer normalisations, of the
-    layers that prepare mel frames and of logits, and all from one of the last kernels on.
-
-    Spectral power spans about ten orders of magnitude and the squares of a normalisation three; int8 covers two.
-    """
-    import keras
-
-    from keras_a2i.layers import CepstralNormalization, TimeAlign
-
-    layers = list(_leaf_layers(model))
-    kernels = [layer.name for layer in layers if getattr(layer, "kernel", None) is not None]
-    wide = (keras.layers.LayerNormalization, TimeAlign, CepstralNormalization)
-    norms = [LOGITS, *(layer.name for layer in layers if isinstance(layer, wide))]
-    interpreter = make_interpreter(content)
-    names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
-    results = [names[index] for op in interpreter._get_ops_details() for index in op["outputs"] if index in names]
-    first = next((i for i, name in enumerate(results) if _is_of(name, kernels)), 0)
-    late = kernels[len(kernels) - float_layers :]
-    last = next((i for i, name in enumerate(results) if _is_of(name, late)), len(results))
-    return results[:first] + [name for name in results[first:last] if _is_of(name, norms)] + results[last:]
-
-
-def _leaf_layers(model: "keras.Model") -> "Iterator[keras.layers.Layer]":
-    """Yields the layers of a model and of the models within it."""
-    import keras
-
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _leaf_layers(layer)
-        else:
-            yield layer
-
-
-def _is_of(result: str, layers: list[str]) -> bool:
-    """Whether a result of the graph belongs to one of the layers.
-
-    Results are named by scopes, "model/layer/op"; fused ones are joined by semicolons, repeated ones numbered.
-    """
-    scopes = {scope for part in result.split(";") for scope in part.split("/")[:-1] or [part]}
-    return any(re.fullmatch(rf"{re.escape(layer)}(_\d+)?", scope) for layer in layers for scope in scopes)

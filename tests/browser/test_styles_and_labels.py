@@ -96,6 +96,23 @@ def test_style_and_temperature_choose_the_image_and_its_label_is_told(browser, s
     page.context.close()
 
 
+def test_int8_page_with_dynamic_ranges_draws_what_python_draws(browser, tmp_path):
+    model, path = exemplar_model("waveform"), tmp_path / "page"
+    export(model, path, format="web", runtime=LITERT, quantize="int8", ranges="dynamic")
+    served, _ = FORMATS["web"].load(path)
+    soundfile.write(tmp_path / "a.wav", make_clip(1.0, RATE), RATE)
+    clip = next(load(path).stream_inputs(tmp_path / "a.wav"))
+    with contextlib.closing(PageServer(0)) as server:
+        server.show(path)
+        page = open_page(browser.new_context(), server.where)
+        page.set_input_files("#file", tmp_path / "a.wav")
+        message(page, "a.wav has ended.")
+        # Both measure the ranges themselves; a rounding of them shows in single pixels.
+        assert np.abs(saved_image(page) - served(clip)[0]).mean() <= TOLERANCE
+        assert page.problems == []
+        page.context.close()
+
+
 def test_label_is_told_at_most_once_a_second(browser, styled_server):
     page = open_page(browser.new_context(permissions=["microphone"]), styled_server.where)
     page.evaluate(

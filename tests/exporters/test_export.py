@@ -16,7 +16,7 @@ from keras_a2i.exporters import FORMATS
 from keras_a2i.exporters.agreement import compare
 from keras_a2i.exporters.export import export
 from keras_a2i.exporters.formats import Limits, find_format
-from keras_a2i.exporters.tflite import operators
+from keras_a2i.exporters.interpreter import operators
 from keras_a2i.models import with_frontend
 from keras_a2i.models.model_file import ModelMetadata, load_model, read_metadata, save_model
 from keras_a2i.serving.model_inputs import clip_inputs
@@ -65,6 +65,7 @@ def test_with_frontend_accepts_waveforms_and_shares_weights(make_model, clips, t
         ("tflite", {"quantize": "float16"}),
         ("tflite", {"quantize": "int8"}),
         ("tflite", {"quantize": "int8", "integer_io": True}),
+        ("tflite", {"quantize": "int8", "ranges": "dynamic"}),
     ],
 )
 def test_export_agrees_on_real_pairs_and_loads(run, exported, clips, input_, format, options):
@@ -95,9 +96,10 @@ def test_tflite_of_waveforms_is_called_by_name_with_an_exact_front_end(run, expo
         assert np.isfinite(runner(waveform=extreme.astype(np.float32))["image"]).all()
 
 
+@pytest.mark.parametrize("ranges", [None, "dynamic"])
 @pytest.mark.parametrize(("input_", "dtype"), [("waveform", np.int16), ("features", np.int8)])
-def test_integer_io_carries_scales_and_dtype(run, exported, clips, input_, dtype):
-    path = exported("tflite", input=input_, quantize="int8", integer_io=True).path
+def test_integer_io_carries_scales_and_dtype(run, exported, clips, input_, dtype, ranges):
+    path = exported("tflite", input=input_, quantize="int8", integer_io=True, ranges=ranges).path
     runner = Interpreter(str(path)).get_signature_runner()
     assert runner.get_input_details()[input_]["dtype"] == dtype
     assert runner.get_output_details()["image"]["dtype"] == np.int8
@@ -120,6 +122,16 @@ def test_int8_export_is_smaller_with_integer_kernels(exported):
     details = Interpreter(str(small.path)).get_tensor_details()
     kernels = [t for t in details if "encoder_0" in t["name"] and "MatMul" in t["name"] and len(t["shape"]) == 2]
     assert any(t["dtype"] == np.int8 for t in kernels)
+    dynamic = exported("tflite", input="waveform", quantize="int8", ranges="dynamic")
+    assert dynamic.size < half.size
+    operations = _integer_constants(dynamic.path)
+    assert any("encoder_0" in name for name in operations) and not any("mel" in name for name in operations)
+
+
+def _integer_constants(path):
+    """Names of the int8 weights of a file."""
+    tensors = Interpreter(str(path)).get_tensor_details()
+    return [t["name"] for t in tensors if t["dtype"] == np.int8 and len(t["shape"]) in (2, 4)]
 
 
 def test_export_without_a_finite_image_of_silence_raises(run):
@@ -155,14 +167,14 @@ def test_int8_export_that_differs_too_much_keeps_last_kernels_in_float(run, tmp_
     monkeypatch.setattr(FORMATS["tflite"], "limits", lambda options: Limits(mean=0.02, ssim=2.0))
     monkeypatch.setattr("keras_a2i.exporters.tflite.MAX_FLOAT_LAYERS", 1)
     with pytest.raises(ExportError, match=r"an SSIM of at least 2.0. Received: .* on 30 inputs. Nothing was written"):
-        export(run, tmp_path / "model.tflite", quantize="int8")
+        export(run, tmp_path / "model.tflite", quantize="int8", ranges="calibrated")
     assert not list(tmp_path.iterdir())
-    calls = []
+    calls, n_calls = [], 3
     monkeypatch.setattr("keras_a2i.exporters.tflite.MAX_FLOAT_LAYERS", 2)
 
     def compare(model, predict, inputs, limits):
         calls.append(limits.ssim)
-        if len(calls) < 3:
+        if len(calls) < n_calls:
             raise ExportError("too far")
         return None
 
@@ -173,6 +185,10 @@ def test_int8_export_that_differs_too_much_keeps_last_kernels_in_float(run, tmp_
     tensors = Interpreter(str(tmp_path / "model.tflite")).get_tensor_details()
     last = [t for t in tensors if t["name"].startswith("to_image") and len(t["shape"]) == 4]
     assert last and all(t["dtype"] == np.float32 for t in last)
+    calls, n_calls = [], 4
+    done = export(run, tmp_path / "dynamic.tflite", quantize="int8")
+    assert (done.options.ranges, done.options.float_layers) == ("dynamic", None)
+    assert done.notes[0] == "the ranges of activations are measured in every input"
 
 
 def test_onnx_export_agrees_loads_and_refuses_a_fourier_transform(run, tmp_path):
@@ -224,6 +240,14 @@ def test_onnx_without_its_packages_names_them(run, tmp_path, monkeypatch, packag
         ({"format": "tflite", "integer_io": True, "quantize": "float16"}, "with quantize='float16'"),
         ({"format": "tflite", "float_layers": 1}, "float_layers must be left out unless quantize='int8'"),
         ({"format": "tflite", "quantize": "int8", "float_layers": -1}, "float_layers must be 0 or more"),
+        (
+            {"format": "tflite", "ranges": "dynamic"},
+            "ranges must be left out unless quantize='int8'. Received: .*'none'",
+        ),
+        (
+            {"format": "tflite", "quantize": "int8", "ranges": "dynamic", "float_layers": 2},
+            "float_layers must be left out with ranges='dynamic'.* Received: float_layers=2",
+        ),
     ],
 )
 def test_export_with_bad_options_is_refused(run, tmp_path, options, message):

@@ -91,6 +91,15 @@ def test_int8_file_of_a_label_head_agrees_in_styles_and_labels(tmp_path):
     assert np.abs(expected[:, 0] - expected[:, 1]).mean() > 0.02
 
 
+def test_int8_file_with_dynamic_ranges_has_latents_and_needs_no_calibration(model, tmp_path):
+    done = export(model, tmp_path / "model.tflite", quantize="int8", ranges="dynamic", latents=True)
+    assert done.notes[0] == "the ranges of activations are measured in every input"
+    predictor = load(done.path)
+    latents = predictor.encode(FEATURES)
+    assert np.abs(predictor.decode(latents) - predictor.predict_inputs(FEATURES)).mean() <= 0.01
+    assert np.abs(predictor.sample(FEATURES, 2, seed=1) - model.sample(FEATURES, 2, seed=1)).mean() <= 0.02
+
+
 def test_tflite_file_with_latents_encodes_decodes_and_stores_weights_once(path, model, tmp_path):
     done = export(model, tmp_path / "model.tflite", latents=True)
     assert done.agreement.max <= 1e-3 and done.size - path.stat().st_size < 40_000
@@ -110,7 +119,9 @@ def test_tflite_file_with_latents_encodes_decodes_and_stores_weights_once(path, 
 
 
 def test_latents_of_int8_and_of_a_model_without_a_latent_vector_are_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"latents must be left out with quantize='int8'.* Received: latents=True"):
+    with pytest.raises(
+        UsageError, match=r"latents must be left out with calibrated ranges.* latents=True with ranges=None"
+    ):
         make_options(FORMATS["tflite"], {"latents": True, "quantize": "int8"})
     with pytest.raises(UsageError, match=r"latents must be left out with format='web'.* Received: latents=True"):
         make_options(FORMATS["web"], {"latents": True})

@@ -18,7 +18,7 @@ from keras_a2i.errors import ExportError, ModelError, SourceError, UsageError
 from keras_a2i.exporters import FORMATS
 from keras_a2i.exporters.export import export
 from keras_a2i.exporters.formats import Limits
-from keras_a2i.exporters.tflite import operators
+from keras_a2i.exporters.interpreter import operators
 from keras_a2i.features.mfcc import mfcc
 from keras_a2i.models.model_file import ModelMetadata, load_model, read_metadata, save_model
 from keras_a2i.serving.model_inputs import clip_inputs
