@@ -229,8 +229,8 @@ def _calibration_inputs(
         return calibration
     if records is None:
         raise UsageError(
-            "calibration or records must be given with quantize='int8', which takes its ranges from real inputs, unless "
-            "ranges='dynamic'. Received: neither, and no run folder whose records still exist"
+            "calibration or records must be given with quantize='int8', which takes its ranges from real inputs "
+            "unless ranges='dynamic'. Received: neither, and no run folder whose records still exist"
         )
     return read_inputs(pathlib.Path(records), metadata, "train", N_CALIBRATED)
 

@@ -36,7 +36,7 @@ SIMD, and one for browsers without it."""
 CDN = "cdn"
 """In place of a folder: browsers load the runtime from `CDN_ADDRESS`, and run it only if its sha256 is right."""
 CDN_ADDRESS = f"https://cdn.jsdelivr.net/npm/{RUNTIME}@{RUNTIME_VERSION}/wasm/"
-PAGE_FILES = ("index.html", "page.css", "page.js", "audio.js", "resample.js", "capture.js", "worker.js")
+PAGE_FILES = ("index.html", "page.css", "stage.js", "page.js", "audio.js", "resample.js", "capture.js", "worker.js")
 MODEL_FILE, DESCRIPTION = "model.tflite", "model.json"
 CONTENT = (*PAGE_FILES, MODEL_FILE, DESCRIPTION, *(f"runtime/{name}" for name in RUNTIME_FILES))
 """Every file of a page's folder, which lacks the runtime's if that comes from the CDN."""

@@ -19,6 +19,22 @@ MAX_CONNECTIONS = 64
 # A page on the web can resolve its own name to this machine's address; the Host header still holds that name.
 _OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.IGNORECASE)
 _SECONDS_TO_ANSWER = 10
+KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".wasm": "application/wasm",
+    ".tflite": "application/octet-stream",
+}
+# The rest of the policy is in the page itself, so that it holds on any server.
+PAGE_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 class LocalHandler(http.server.BaseHTTPRequestHandler):

@@ -11,25 +11,19 @@ import numpy as np
 
 from keras_a2i.media.image import to_pillow
 from keras_a2i.serving.live_status import LiveStatus
-from keras_a2i.serving.local_server import LocalHandler, LocalServer
+from keras_a2i.serving.local_server import KINDS, PAGE_HEADERS, LocalHandler, LocalServer
 
 # What the system buffers for a viewer that doesn't read would reach it late: a few images at most.
 _SEND_BUFFER = 16_384
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; connect-src 'self'; "
-    "style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
+_JPEG = "image/jpeg"
 
 
 class MjpegServer:
     """Serves live images to browsers of this machine, and to nobody else.
 
-    `/` is a page with the image, the audio's level and the session's numbers; `/stream` the images as
-    multipart/x-mixed-replace; `/image.jpg` the newest one; `/status.json` the numbers. Every viewer receives the newest
-    image when it is ready for one; what it was too slow for is neither sent nor kept.
+    `/` is the page of exports for browsers, with the session's images and numbers in place of those that it generates
+    itself; `/stream` the images as multipart/x-mixed-replace; `/image.jpg` the newest one; `/status.json` the numbers.
+    Every viewer receives the newest image when it is ready for one; what it was too slow for is neither sent nor kept.
 
     Args:
         port: 1 to 65535, or 0 for any free one.
@@ -87,12 +81,28 @@ class _Server(LocalServer):
     def __init__(self, port: int, latest: _Latest):
         super().__init__(port, _Handler)
         self.latest = latest
-        self.page = importlib.resources.files("keras_a2i.serving").joinpath("live.html").read_bytes()
+        self.files = _page_files()
+
+
+def _page_files() -> dict[str, tuple[str, bytes]]:
+    """Returns the kind and the content of the page's files by address."""
+    page = importlib.resources.files("keras_a2i.exporters") / "page"
+    index = (page / "index.html").read_text(encoding="utf-8")
+    for old, new in (("page.js", "live.js"), ("<title>Audio to images", "<title>keras-a2i live")):
+        assert index.count(old) == 1
+        index = index.replace(old, new)
+    live = importlib.resources.files("keras_a2i.serving") / "live.js"
+    return {
+        "/": (KINDS[".html"], index.encode()),
+        "/page.css": (KINDS[".css"], (page / "page.css").read_bytes()),
+        "/stage.js": (KINDS[".js"], (page / "stage.js").read_bytes()),
+        "/live.js": (KINDS[".js"], live.read_bytes()),
+    }
 
 
 class _Handler(LocalHandler):
     server: _Server
-    extra_headers = _HEADERS
+    extra_headers = PAGE_HEADERS
 
     def setup(self) -> None:
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
@@ -100,12 +110,12 @@ class _Handler(LocalHandler):
 
     def answer(self, path: str) -> None:
         latest = self.server.latest
-        if path == "/":
-            self._send("text/html; charset=utf-8", self.server.page)
+        if path in self.server.files:
+            self._send(*self.server.files[path])
         elif path == "/status.json":
-            self._send("application/json", latest.status)
+            self._send(KINDS[".json"], latest.status)
         elif path == "/image.jpg" and latest.jpeg:
-            self._send("image/jpeg", latest.jpeg)
+            self._send(_JPEG, latest.jpeg)
         elif path == "/image.jpg":
             self.send_error(503, explain="There is no image yet.")
         elif path == "/stream":
@@ -127,5 +137,5 @@ class _Handler(LocalHandler):
         while (newest := self.server.latest.after(number)) is not None:
             number, jpeg = newest
             # The boundary follows at once: browsers show an image when they have received its end.
-            header = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg)
+            header = b"Content-Type: %s\r\nContent-Length: %d\r\n\r\n" % (_JPEG.encode(), len(jpeg))
             self.wfile.write(header + jpeg + b"\r\n--image\r\n")

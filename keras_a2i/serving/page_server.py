@@ -13,24 +13,8 @@ from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.exporters import FORMATS
 from keras_a2i.exporters.web import CONTENT, copy_model, missing_files, write_page
 from keras_a2i.models.shipped import describe_shipped, find_model, shipped_models
-from keras_a2i.serving.local_server import LocalHandler, LocalServer
+from keras_a2i.serving.local_server import KINDS, PAGE_HEADERS, LocalHandler, LocalServer
 
-_KINDS = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".json": "application/json",
-    ".png": "image/png",
-    ".wasm": "application/wasm",
-    ".tflite": "application/octet-stream",
-}
-# The rest of the policy is in the page itself, so that it holds on any server.
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
 _CHUNK = 65_536
 _SHEET = "held_out.png"
 
@@ -66,7 +50,7 @@ class PageServer(LocalServer):
 
 class _Handler(LocalHandler):
     server: PageServer
-    extra_headers = _HEADERS
+    extra_headers = PAGE_HEADERS
 
     def answer(self, path: str) -> None:
         # A name that isn't in the table isn't a file: no path can lead out of the folder.
@@ -75,7 +59,7 @@ class _Handler(LocalHandler):
             self.send_error(404, explain="The page has no such file.")
             return
         with file.open("rb") as opened:
-            self.start(_KINDS[file.suffix], os.fstat(opened.fileno()).st_size)
+            self.start(KINDS[file.suffix], os.fstat(opened.fileno()).st_size)
             shutil.copyfileobj(opened, self.wfile, _CHUNK)
 
 

@@ -3,6 +3,7 @@
 import http.client
 import io
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -238,7 +239,10 @@ def test_server_serves_the_page_its_numbers_and_its_images(server):
     _, answer = get(server, "/")
     page = answer.read().decode()
     assert answer.status == 200 and "keras-a2i live" in page and "http" not in page.replace("http-equiv", "")
-    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in page and answer.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+    for name in re.findall(r'(?:src|href)="([\w.]+)"', page):
+        assert get(server, f"/{name}")[1].status == 200
+        assert b"page.js" not in get(server, f"/{name}")[1].read()
     _, answer = get(server, "/status.json")
     assert json.loads(answer.read()) == {**vars(STATUS)}
     _, answer = get(server, "/image.jpg")

@@ -1,14 +1,12 @@
 // Where the audio comes from: a microphone or a decoded file. Both return the newest clip at the model's sample rate.
 
 import { Resampler, storedRate } from "./resample.js";
+import { Problem } from "./stage.js";
 
 const MAX_MEGABYTES = 200;
 const MAX_MINUTES = 15;
 // What every browser decodes to.
 const MIN_RATE = 8000, MAX_RATE = 96000, USUAL_RATE = 48000;
-
-// A sentence for the person at the page.
-export class Problem extends Error {}
 
 // The newest clip of what is added.
 class Clip {

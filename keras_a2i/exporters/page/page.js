@@ -1,44 +1,26 @@
-// The page: buttons, the newest image with a cross-fade, and files to save.
+// The page that generates images: audio, the newest image with a cross-fade, styles and labels.
 
-import { AudioFile, Microphone, Problem, level, toSixteenBits } from "./audio.js";
+import { AudioFile, Microphone, level, toSixteenBits } from "./audio.js";
+import {
+  MILLISECONDS_OF_FADE, Problem, buttons, canRecord, connectButtons, fail, field, film, freeze, isDue, isFrozen, paint, saveImage,
+  say, showLevel,
+} from "./stage.js";
 
 const MILLISECONDS_BETWEEN_IMAGES = 50;
-// 30 a second, with some tolerance for the clock of the screen: more costs a phone its battery and a film its frames.
-const MILLISECONDS_BETWEEN_DRAWINGS = 30;
-const MILLISECONDS_OF_FADE = 160;
-const MILLISECONDS_TO_REST = 2500;
-const MAX_MINUTES_OF_FILM = 10;
-const QUIETEST = -60;
 // A screen reader reads the label at most as often.
 const MILLISECONDS_BETWEEN_LABELS = 1000;
 const MAX_SEED = 9999;
-// VP8 before VP9: it is encoded while images are generated.
-const FILMS = ["video/webm;codecs=vp8,opus", "video/webm", "video/mp4"];
-
-const field = id => document.getElementById(id);
-const buttons = Object.fromEntries(["microphone", "choose", "stop", "freeze", "save", "record", "full", "another"].map(id => [id, field(id)]));
 
 let model = null;
 let worker = null;
 let context = null;
 let source = null;
 let opening = 0;
-let film = null;
 // Milliseconds at which images arrived, of the last two seconds.
 let arrivals = [];
 let asked = false, askedAt = 0, isLast = false;
 // The clip of the newest image: where no audio plays, another style is shown of it.
 let lastClip = null, style = null, hasNewStyle = false, isRestyled = false;
-let drawnAt = 0;
-
-function say(text, isProblem = false) {
-  field("message").textContent = text;
-  field("line").classList.toggle("problem", isProblem);
-}
-
-function fail(error) {
-  say(error instanceof Problem ? error.message : `Something went wrong: ${error.message || error}`, true);
-}
 
 // Images, float in [-1, 1]: the newest one, the one that is shown, and the one that the fade started from.
 const shown = {
@@ -98,27 +80,21 @@ const label = {
   },
 };
 
-const screen = field("image").getContext("2d", { alpha: false });
-screen.imageSmoothingQuality = "high";
-
 function tick(time) {
   requestAnimationFrame(tick);
   const clip = source?.newest();
   if (clip) {
-    const dB = level(clip, model.sample_rate);
-    field("bar").style.clipPath = `inset(0 ${100 * Math.max(0, Math.min(1, dB / QUIETEST))}% 0 0)`;
+    showLevel(level(clip, model.sample_rate));
     ask(clip, time);
   } else if (hasNewStyle && lastClip && !asked && !isFrozen()) {
     send(lastClip, time);
   }
-  if (time - drawnAt < MILLISECONDS_BETWEEN_DRAWINGS) return;
-  drawnAt = time;
-  if (shown.newest && !isFrozen() && (shown.isFading || film)) {
+  if (!isDue(time)) return;
+  if (shown.newest && !isFrozen() && (shown.isFading || film.isRunning)) {
     shown.fade(time);
-    screen.drawImage(shown.draw(shown.now), 0, 0, screen.canvas.width, screen.canvas.height);
-  } else if (film) {
-    // A film of a canvas has a frame for everything that is drawn, and none otherwise.
-    screen.drawImage(screen.canvas, 0, 0);
+    paint(shown.draw(shown.now));
+  } else {
+    paint(null);
   }
 }
 
@@ -181,7 +157,7 @@ async function open(makeSource) {
 }
 
 function stop() {
-  if (film) film.stop();
+  film.stop();
   const hadFocus = document.activeElement === buttons.stop;
   source?.stop();
   source = null;
@@ -195,14 +171,7 @@ function enable() {
   buttons.microphone.disabled = buttons.choose.disabled = false;
   buttons.stop.hidden = !source;
   buttons.freeze.disabled = !source && !isFrozen();
-  buttons.record.disabled = !source || typeof MediaRecorder === "undefined";
-}
-
-const isFrozen = () => buttons.freeze.getAttribute("aria-pressed") === "true";
-
-function freeze() {
-  buttons.freeze.setAttribute("aria-pressed", String(!isFrozen()));
-  enable();
+  buttons.record.disabled = !source || !canRecord;
 }
 
 // Numbers of a normal distribution, the same ones for a seed: mulberry32 and the Box-Muller transform.
@@ -236,88 +205,24 @@ function chooseStyle(seed) {
 
 const anotherStyle = () => chooseStyle((Number(field("seed").value) + 1) % (MAX_SEED + 1));
 
-const openMicrophone = () => open(() => Microphone.open(context, model.sample_rate, model.samples));
-const openFile = file => open(() => AudioFile.open(context, file, model.sample_rate, model.samples));
-
-function download(blob, suffix) {
-  const link = document.createElement("a");
-  const time = new Date().toISOString().slice(0, 19).replaceAll(":", "-");
-  link.href = URL.createObjectURL(blob);
-  link.download = `keras-a2i-${time}.${suffix}`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-}
-
-// The image as the model generated it, in the model's own size.
-function save() {
-  shown.draw(shown.newest).toBlob(blob => download(blob, "png"), "image/png");
-}
-
 function record() {
-  if (film) return film.stop();
+  if (film.isRunning) return film.stop();
   const sound = context.createMediaStreamDestination();
   // An image is complete after its fade: in a film, the audio waits for the middle of it.
   const seconds = (MILLISECONDS_OF_FADE / 2 + MILLISECONDS_BETWEEN_IMAGES) / 1000 + (context.outputLatency || 0);
   const delay = new DelayNode(context, { delayTime: Math.min(seconds, 1) });
   source.connect(delay);
   delay.connect(sound);
-  const tracks = [...screen.canvas.captureStream(30).getVideoTracks(), ...sound.stream.getAudioTracks()];
-  const mimeType = FILMS.find(type => MediaRecorder.isTypeSupported(type));
-  const recorder = new MediaRecorder(new MediaStream(tracks), { mimeType, videoBitsPerSecond: 4_000_000 });
-  const parts = [];
-  recorder.ondataavailable = ({ data }) => parts.push(data);
-  recorder.onstop = () => download(new Blob(parts, { type: recorder.mimeType }), recorder.mimeType.includes("mp4") ? "mp4" : "webm");
-  const limit = setTimeout(() => {
-    film?.stop();
-    say(`The film was saved: it may have at most ${MAX_MINUTES_OF_FILM} minutes.`);
-  }, 60000 * MAX_MINUTES_OF_FILM);
-  film = {
-    stop() {
-      film = null;
-      clearTimeout(limit);
-      recorder.stop();
-      for (const track of tracks) track.stop();
-      delay.disconnect();
-      buttons.record.setAttribute("aria-pressed", "false");
-      buttons.record.textContent = "Record film";
-    },
-  };
-  recorder.start(1000);
-  buttons.record.setAttribute("aria-pressed", "true");
-  buttons.record.textContent = "Save film";
+  film.start(sound.stream.getAudioTracks(), () => delay.disconnect());
 }
 
-function toggleFullScreen() {
-  if (document.fullscreenElement) document.exitFullscreen();
-  else document.documentElement.requestFullscreen().catch(fail);
-}
-
-let resting = 0;
-function wake() {
-  document.body.classList.remove("resting");
-  clearTimeout(resting);
-  resting = setTimeout(() => document.body.classList.add("resting"), MILLISECONDS_TO_REST);
-}
+const openMicrophone = () => open(() => Microphone.open(context, model.sample_rate, model.samples));
+const openFile = file => open(() => AudioFile.open(context, file, model.sample_rate, model.samples));
 
 function connectControls() {
-  const actions = {
+  connectButtons({
     microphone: openMicrophone, choose: () => field("file").click(), stop: () => { opening++; stop(); say("Stopped."); },
-    freeze, save, record, full: toggleFullScreen, another: anotherStyle,
-  };
-  for (const [id, action] of Object.entries(actions)) {
-    buttons[id].addEventListener("click", event => {
-      // After a click of the pointer, the space bar shall freeze the image and not press the button again.
-      if (event.detail) buttons[id].blur();
-      action();
-    });
-  }
-  document.addEventListener("keydown", event => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.type === "number") return;
-    const isSpace = event.key === " " && event.target === document.body;
-    const button = Object.values(buttons).find(each => each.getAttribute("aria-keyshortcuts") === (isSpace ? "Space" : event.key.toLowerCase()));
-    if (!button || button.disabled || button.closest("[hidden]")) return;
-    event.preventDefault();
-    button.click();
+    freeze: () => { freeze(); enable(); }, save: () => saveImage(shown.draw(shown.newest)), record, another: anotherStyle,
   });
   field("temperature").addEventListener("input", restyle);
   field("seed").addEventListener("change", ({ target }) => chooseStyle(Number(target.value)));
@@ -340,8 +245,6 @@ function connectControls() {
     const file = event.dataTransfer.files[0];
     if (file && model && !buttons.choose.disabled) openFile(file);
   });
-  for (const type of ["pointermove", "pointerdown", "keydown", "focusin"]) document.addEventListener(type, wake);
-  buttons.full.hidden = !document.fullscreenEnabled;
 }
 
 async function start() {
