@@ -21,6 +21,7 @@ from keras_a2i.cli.guide_options import GUIDE_FLAGS, Distances, guide_options, l
 from keras_a2i.cli.progress import ProgressLine
 from keras_a2i.cli.terminal import echo
 from keras_a2i.errors import KerasA2IError, SourceError, UsageError
+from keras_a2i.models.shipped import prefer_keras
 
 _MIN_FOR_PROGRESS = 64
 
@@ -86,7 +87,7 @@ def command(model, audio, out, sheet, video, samples, temperature, seed, overwri
             targets = _check_folders(out, names, overwrite, sheet is not False)
 
         distances = Distances()
-        predictor = _load(model, guide, seed, distances)
+        predictor = _load(prefer_keras(model) if film["smooth"] else model, guide, seed, distances)
         if video:
             predictor.metadata.require_audio("--video")
         failed = 0

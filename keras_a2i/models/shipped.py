@@ -22,6 +22,15 @@ def describe_shipped(folder: pathlib.Path) -> str:
     return heading.partition(": ")[2]
 
 
+def prefer_keras(model: str | pathlib.Path) -> str | pathlib.Path:
+    """Returns the `.keras` file of a shipped model's name, which gives latent vectors as its `.tflite` file doesn't.
+
+    Paths, and names of models whose `.keras` file isn't installed, are returned as they are.
+    """
+    file = find_model(model)
+    return file if file.is_file() else model
+
+
 def find_model(model: str | pathlib.Path, file: str = "model.keras") -> pathlib.Path:
     """Returns a path as it is, or, where nothing is there, the file of the shipped model of that name.
 

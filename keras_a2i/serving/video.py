@@ -12,6 +12,7 @@ import numpy as np
 from keras_a2i.errors import UsageError
 from keras_a2i.media.audio import stream_audio
 from keras_a2i.media.conversion import to_uint8
+from keras_a2i.models.shipped import prefer_keras
 from keras_a2i.models.styles import MAX_TEMPERATURE
 from keras_a2i.serving.film_codecs import FilmWriter
 from keras_a2i.serving.film_frames import FilmFrames
@@ -139,6 +140,8 @@ def generate_video(
     audio, path = pathlib.Path(audio), pathlib.Path(path)
     film = check_film(path, {audio.resolve()}, overwrite)
     settings.check_source(audio)
+    if settings.smooth and isinstance(model, str | pathlib.Path):
+        model = prefer_keras(model)
     predictor = as_predictor(model)
     check_model(predictor, audio, settings)
     with film:

@@ -18,6 +18,7 @@ from keras_a2i.cli.generate import command
 from keras_a2i.config import ImageConfig
 from keras_a2i.errors import KerasA2IError, MissingPackageError, SourceError, UsageError
 from keras_a2i.models.model_file import ModelMetadata, save_model
+from keras_a2i.models.shipped import shipped_models
 from keras_a2i.serving import film_codecs, muxing, predictor
 from keras_a2i.serving.film_settings import FilmSettings
 from keras_a2i.serving.sliding import clip_start, frame_start, slide_clips, smooth_frames
@@ -367,6 +368,15 @@ def test_generate_video_smoothing_without_latent_vectors_is_refused(tmp_path):
     ):
         generate_video(model, sound, tmp_path / "a.mp4", smooth=0.1)
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+@pytest.mark.skipif("surf" not in shipped_models(), reason="The shipped models aren't installed")
+def test_shipped_model_is_smoothed_by_its_keras_file(tmp_path):
+    sound = write_clicks(tmp_path / "a.wav", (0.2,))
+    films = [generate_video("surf", sound, tmp_path / f"{smooth}.mp4", fps=5, smooth=smooth) for smooth in (0, 0.5)]
+    assert films[0].frames == films[1].frames > 0 and films[1].flicker < films[0].flicker
+    with pytest.raises(UsageError, match="smooth must be 0"):
+        generate_video(shipped_models()["surf"] / "model.tflite", sound, tmp_path / "b.mp4", smooth=0.5)
 
 
 def test_generate_video_without_encoder_or_package_names_it(generate, tmp_path, monkeypatch):
