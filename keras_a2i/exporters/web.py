@@ -66,7 +66,8 @@ class WebOptions(TFLiteOptions):
 class WebFormat(Format):
     """A folder with index.html that any web server can serve: audio to images within the visitor's browser.
 
-    It holds the model as TFLite with the input "waveform", a description as JSON, the runtime, and the page.
+    It holds the model as TFLite with the input "waveform", a description as JSON, the runtime, and the page. From one
+    image to the next it fades; with the option `latents` in the space of latent vectors.
     """
 
     id = "web"
@@ -79,15 +80,11 @@ class WebFormat(Format):
         self._tflite = TFLiteFormat()
 
     def check(self, options: WebOptions) -> None:
-        """Refuses integer inputs and outputs, latent vectors, and a runtime that isn't the expected one."""
+        """Refuses integer inputs and outputs, and a runtime that isn't the expected one."""
         if options.integer_io:
             raise UsageError(
                 "integer_io must be left out with format='web': the page computes with float32. Received: "
                 "integer_io=True"
-            )
-        if options.latents:
-            raise UsageError(
-                "latents must be left out with format='web': the page uses no latent vectors. Received: latents=True"
             )
         self._tflite.check(options)
         check_runtime(options.runtime)

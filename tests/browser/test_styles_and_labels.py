@@ -96,6 +96,45 @@ def test_style_and_temperature_choose_the_image_and_its_label_is_told(browser, s
     page.context.close()
 
 
+def test_page_of_a_file_with_latents_fades_between_latent_vectors(browser, tmp_path):
+    path, page_path = tmp_path / "a.wav", tmp_path / "page"
+    export(exemplar_model("waveform"), page_path, format="web", runtime=LITERT, latents=True)
+    predictor = load(page_path)
+    soundfile.write(path, make_clip(1.6, RATE) * np.linspace(0.05, 1, round(1.6 * RATE))[:, None], RATE)
+    with contextlib.closing(PageServer(0)) as server:
+        server.show(page_path)
+        context = browser.new_context()
+        context.add_init_script(
+            """window.latents = [];
+            const post = Worker.prototype.postMessage;
+            Worker.prototype.postMessage = function (data, ...rest) {
+                if (data.latent) window.latents.push([...data.latent]);
+                return post.call(this, data, ...rest);
+            };"""
+        )
+        page = open_page(context, server.where)
+        page.set_input_files("#file", path)
+        message(page, "a.wav has ended.")
+        page.wait_for_timeout(800)
+        latents, image = np.asarray(page.evaluate("latents"), np.float32), saved_image(page)
+        samples, _ = soundfile.read(path, dtype="float32")
+        clip = samples[None, -RATE:]
+        np.testing.assert_allclose(latents[-1], predictor.encode(clip)[0], atol=1e-3)
+        assert len(np.unique(latents.round(4), axis=0)) >= 5
+        assert np.abs(image - predictor.predict_inputs(clip)[0]).max() <= TOLERANCE
+        # What is shown, as single pixels, is the image of the last latent vector.
+        page.click("#image")
+        size, canvas = image.shape[0], 512
+        shown = page.evaluate(
+            "[...document.getElementById('image').getContext('2d').getImageData(0, 0, 512, 512).data]"
+        )
+        shown = np.reshape(shown, (canvas, canvas, 4))[canvas // size // 2 :: canvas // size, :, :3]
+        shown = shown[:, canvas // size // 2 :: canvas // size] / 127.5 - 1
+        assert np.abs(shown - predictor.decode(latents[-1:])[0]).max() <= TOLERANCE
+        assert page.problems == []
+        context.close()
+
+
 def test_int8_page_with_dynamic_ranges_draws_what_python_draws(browser, tmp_path):
     model, path = exemplar_model("waveform"), tmp_path / "page"
     export(model, path, format="web", runtime=LITERT, quantize="int8", ranges="dynamic")

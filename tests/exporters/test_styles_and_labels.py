@@ -123,8 +123,6 @@ def test_latents_of_int8_and_of_a_model_without_a_latent_vector_are_refused(tmp_
         UsageError, match=r"latents must be left out with calibrated ranges.* latents=True with ranges=None"
     ):
         make_options(FORMATS["tflite"], {"latents": True, "quantize": "int8"})
-    with pytest.raises(UsageError, match=r"latents must be left out with format='web'.* Received: latents=True"):
-        make_options(FORMATS["web"], {"latents": True})
     inputs = keras.Input((104,), name="features")
     plain = keras.Model(inputs, keras.layers.Reshape((16, 16, 3))(keras.layers.Dense(768)(inputs)))
     with pytest.raises(ExportError, match=r"latents=True needs a model with an encoder .* Received: .* Leave it out"):

@@ -22,9 +22,10 @@ let asked = false, askedAt = 0, isLast = false;
 // The clip of the newest image: where no audio plays, another style is shown of it.
 let lastClip = null, style = null, hasNewStyle = false, isRestyled = false;
 
-// Images, float in [-1, 1]: the newest one, the one that is shown, and the one that the fade started from.
+// Images, float in [-1, 1], or latent vectors where the model gives them: the newest one, the one that is shown, and the one
+// that the fade started from. `image` is the newest image.
 const shown = {
-  newest: null, now: null, from: null, since: 0, isFading: false,
+  newest: null, now: null, from: null, image: null, since: 0, isFading: false, isAsked: false, isBehind: false,
   canvas: document.createElement("canvas"),
 
   start(size) {
@@ -33,12 +34,13 @@ const shown = {
     this.pixels.data.fill(255);
   },
 
-  add(image, time) {
+  add(image, latent, time) {
     // A number that isn't finite would stay in every fade after it.
     if (!image.every(Number.isFinite)) return;
-    this.from = this.now ? this.now.slice() : image;
-    this.newest = image;
-    this.now ??= image.slice();
+    this.image = image;
+    this.newest = latent ?? image;
+    this.from = this.now ? this.now.slice() : this.newest;
+    this.now ??= this.newest.slice();
     this.since = time;
     this.isFading = true;
   },
@@ -47,6 +49,23 @@ const shown = {
     const part = Math.max(0, Math.min(1, (time - this.since) / MILLISECONDS_OF_FADE));
     this.isFading = part < 1;
     for (let i = 0; i < this.now.length; i++) this.now[i] = this.from[i] + part * (this.newest[i] - this.from[i]);
+  },
+
+  // Paints what is between two images: their mean, or the image of the mean of their latent vectors, when it is there.
+  paint() {
+    if (this.newest === this.image) return paint(this.draw(this.now));
+    paint(null);
+    this.isBehind = this.isAsked;
+    if (this.isAsked) return;
+    this.isAsked = true;
+    worker.postMessage({ latent: this.now.slice() });
+  },
+
+  receive(between) {
+    this.isAsked = false;
+    if (isFrozen()) return;
+    paint(this.draw(between));
+    if (this.isBehind) this.paint();
   },
 
   // Draws an image in the model's own size; returns the canvas.
@@ -92,7 +111,7 @@ function tick(time) {
   if (!isDue(time)) return;
   if (shown.newest && !isFrozen() && (shown.isFading || film.isRunning)) {
     shown.fade(time);
-    paint(shown.draw(shown.now));
+    shown.paint();
   } else {
     paint(null);
   }
@@ -114,13 +133,13 @@ function send(clip, time) {
   worker.postMessage({ clip, style });
 }
 
-function receive({ image, logits }) {
+function receive({ image, logits, latent }) {
   const now = performance.now();
   asked = false;
   arrivals = [...arrivals.filter(time => now - time < 2000), now];
   if (!source && !isRestyled) return;
   if (!isFrozen()) {
-    shown.add(image, now);
+    shown.add(image, latent, now);
     if (logits) label.set(logits, now);
   }
   if (!source) return;
@@ -222,7 +241,7 @@ const openFile = file => open(() => AudioFile.open(context, file, model.sample_r
 function connectControls() {
   connectButtons({
     microphone: openMicrophone, choose: () => field("file").click(), stop: () => { opening++; stop(); say("Stopped."); },
-    freeze: () => { freeze(); enable(); }, save: () => saveImage(shown.draw(shown.newest)), record, another: anotherStyle,
+    freeze: () => { freeze(); enable(); }, save: () => saveImage(shown.draw(shown.image)), record, another: anotherStyle,
   });
   field("temperature").addEventListener("input", restyle);
   field("seed").addEventListener("change", ({ target }) => chooseStyle(Number(target.value)));
@@ -264,6 +283,7 @@ async function start() {
         reject(new Error(data.error));
         fail(new Error(data.error));
       } else if (data.ready) resolve(data);
+      else if (data.between) shown.receive(data.between);
       else receive(data);
     };
     worker.postMessage({ base, model });

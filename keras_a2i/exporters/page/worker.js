@@ -1,4 +1,5 @@
-// Runs the model, away from the page's own thread: receives clips and styles, answers with images and the logits of labels.
+// Runs the model, away from the page's own thread: receives clips and styles, or latent vectors, and answers with images, the
+// logits of labels and latent vectors.
 "use strict";
 
 // A module with one instruction of relaxed SIMD: the fast build of the runtime needs it.
@@ -12,8 +13,8 @@ let runtime = null;
 let environment = null;
 let compiled = null;
 let details = null;
-// Names of the model's inputs and outputs, in the order in which it runs them.
-let names = null;
+// Of every signature: its index, and the names of its inputs and outputs in the order in which it runs them.
+let signatures = {};
 
 async function load(base, model) {
   details = model;
@@ -31,9 +32,7 @@ async function load(base, model) {
   compiled = await runtime.compileModel(environment, loaded, options);
   for (let i = 0; i < loaded.getNumSignatures(); i++) {
     const signature = loaded.getSignature(i);
-    if (signature.key() === "serving_default") {
-      names = { index: i, inputs: toArray(signature.inputNames()), outputs: toArray(signature.outputNames()) };
-    }
+    signatures[signature.key()] = { index: i, inputs: toArray(signature.inputNames()), outputs: toArray(signature.outputNames()) };
     signature.delete();
   }
 }
@@ -92,14 +91,26 @@ function readTensor(tensor) {
   return values;
 }
 
-// Returns the outputs by their names. Without a style, the image is the usual one.
-async function generate(clip, style) {
-  const values = { waveform: clip, style: style ?? new Float32Array(details.style_units || 0) };
-  const tensors = names.inputs.map(name => makeTensor(values[name]));
-  const outputs = await compiled.run(names.index, tensors);
-  const found = Object.fromEntries(names.outputs.map((name, i) => [name, readTensor(outputs[i])]));
-  for (const each of [...tensors, ...outputs]) each.delete();
+// Returns the outputs of a signature by their names.
+async function run(signature, values) {
+  const { index, inputs, outputs } = signatures[signature];
+  const tensors = inputs.map(name => makeTensor(values[name]));
+  const results = await compiled.run(index, tensors);
+  const found = Object.fromEntries(outputs.map((name, i) => [name, readTensor(results[i])]));
+  for (const each of [...tensors, ...results]) each.delete();
   return found;
+}
+
+// Returns the image, the logits of labels and the latent vector, where the model gives them. Without a style, the image
+// is the usual one.
+async function generate(waveform, style) {
+  style ??= new Float32Array(details.style_units || 0);
+  const found = await run("serving_default", { waveform, style });
+  if (!signatures.encode || !signatures.generate) return found;
+  const { latent } = await run("encode", { waveform });
+  // A latent vector ends with the style.
+  latent.set(style, latent.length - style.length);
+  return { ...found, latent };
 }
 
 self.onmessage = async ({ data }) => {
@@ -108,11 +119,12 @@ self.onmessage = async ({ data }) => {
       await load(data.base, data.model);
       // The first image takes longer: it isn't shown.
       await generate(new Float32Array(data.model.samples));
-      self.postMessage({ ready: true, ...names });
-      return;
+      self.postMessage({ ready: true, ...signatures.serving_default });
+    } else if (data.latent) {
+      self.postMessage({ between: (await run("generate", { latent: data.latent })).image });
+    } else {
+      self.postMessage(await generate(data.clip, data.style));
     }
-    const { image, logits } = await generate(data.clip, data.style);
-    self.postMessage({ image, logits }, [image.buffer]);
   } catch (error) {
     self.postMessage({ error: String(error.message || error) });
   }
