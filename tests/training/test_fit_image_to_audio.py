@@ -6,6 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
 from support.tone_source import ToneSource, build
@@ -13,7 +14,7 @@ from support.training_runs import assert_same
 
 from keras_a2i.cli import fit_image_to_audio as cli
 from keras_a2i.config import FeatureConfig
-from keras_a2i.errors import KerasA2IError, UsageError
+from keras_a2i.errors import CorruptRecordError, KerasA2IError, TrainingInterrupted, UsageError
 from keras_a2i.evaluation.run_overview import run_overview
 from keras_a2i.exporters.export import export
 from keras_a2i.models import ImageToAudio
@@ -28,7 +29,6 @@ from keras_a2i.training.fit_image_to_audio import (
     fit_image_to_audio,
     training_network,
 )
-from keras_a2i.training.trainer import TrainingInterrupted
 
 SETTINGS = {"epochs": 2, "batch_size": 9, "verbose": 0}
 
@@ -93,6 +93,16 @@ def test_resumed_run_equals_uninterrupted_run(run, records, tmp_path):
         fit_image_to_audio(records, tmp_path / "run", resume=True, learning_rate=0.1)
     with pytest.raises(UsageError, match=r"is resumed by fit_image_to_audio .* recipe 'image-to-audio'"):
         fit(records, tmp_path / "run", resume=True, epochs=9)
+
+
+@pytest.mark.training
+def test_damaged_record_ends_the_training_in_one_sentence(records, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise tf.errors.UnknownError(None, None, "CorruptRecordError: record 5 of train-00000 is damaged\n Traceback")
+
+    monkeypatch.setattr("keras.Model.fit", fail)
+    with pytest.raises(CorruptRecordError, match=r"^record 5 of train-00000 is damaged$"):
+        fit_image_to_audio(records, tmp_path / "run", **SETTINGS)
 
 
 @pytest.mark.training
