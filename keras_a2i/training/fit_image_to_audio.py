@@ -29,7 +29,7 @@ from keras_a2i.training.run_folder import IMAGE_TO_AUDIO, RunConfig, RunFolder
 from keras_a2i.training.trainer import Epoch, count_trainable
 from keras_a2i.version import library_versions
 
-_BATCH_SIZE, _LEARNING_RATE, _STYLE_WEIGHT = 32, 2e-3, 5e-3
+_BATCH_SIZE, _LEARNING_RATE, _STYLE_WEIGHT = 32, 2e-3, 0.03
 _LABEL_WEIGHT = 0.5
 _MIN_EPOCHS, _MIN_STEPS = 20, 1500
 _MAX_SCORED, _N_SAMPLES, _MAX_SHEETS = 128, 8, 20
@@ -66,7 +66,7 @@ def fit_image_to_audio(
         epochs: epochs over the training pairs; None is 20, or more to reach 1,500 steps.
         batch_size: pairs per step; None is 32.
         learning_rate: peak of the learning rate, which then decays to 0; None is 0.002.
-        style_weight: weight of the divergence of the styles from a normal distribution; None is 0.005. A larger one
+        style_weight: weight of the divergence of the styles from a normal distribution; None is 0.03. A larger one
             makes the generated audio blurred, a smaller one leaves more of the content to the style.
         seed: random seed of weights, shuffling and dropout; None is 0.
         shuffle_within_label: pair each clip in every epoch with the image of another training pair of its label, for
