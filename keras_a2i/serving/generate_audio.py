@@ -1,5 +1,6 @@
 """Images into a folder of wav files, by a model of the other direction."""
 
+import collections
 import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
@@ -116,11 +117,11 @@ def find_images(places: Paths) -> list[pathlib.Path]:
 
 def _wav_names(files: Sequence[pathlib.Path]) -> list[str]:
     """Returns a name for each file: its stem, with its suffix too where stems repeat."""
-    stems = [path.stem for path in files]
-    names = [stem if stems.count(stem) == 1 else path.name for stem, path in zip(stems, files, strict=True)]
-    repeated = {name for name in names if names.count(name) > 1}
+    stems = collections.Counter(path.stem for path in files)
+    names = [path.stem if stems[path.stem] == 1 else path.name for path in files]
+    repeated = sorted(name for name, count in collections.Counter(names).items() if count > 1)
     if repeated:
-        raise UsageError(f"images must have different names. Received: {min(repeated)} twice. Use several calls")
+        raise UsageError(f"images must have different names. Received: {repeated[0]} twice. Use several calls")
     return [f"{name}.wav" for name in names]
 
 

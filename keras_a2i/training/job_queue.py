@@ -55,8 +55,12 @@ def run_jobs(
 
 
 @contextlib.contextmanager
-def resumable(folder: pathlib.Path) -> Iterator[None]:
+def resumable(folder: pathlib.Path, *, overwrite: bool = False) -> Iterator[None]:
     """Says of an interruption of several runs that another call completes them, in place of how one is resumed.
+
+    Args:
+        folder: that of the runs.
+        overwrite: whether runs in it are replaced; repeated, such a call would train finished runs anew.
 
     Raises:
         TrainingInterrupted: after Ctrl-C.
@@ -66,7 +70,7 @@ def resumable(folder: pathlib.Path) -> Iterator[None]:
     except (KeyboardInterrupt, TrainingInterrupted):
         raise TrainingInterrupted(
             f"Stopped. Finished runs, and the finished epochs of others, are saved in {folder}: the same command, or "
-            "call, trains the rest"
+            f"call, {'without overwrite (--overwrite) ' if overwrite else ''}trains the rest"
         ) from None
 
 
