@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
 from support.tone_source import ToneSource, build
-from support.training_runs import assert_same
+from support.training_runs import CopyRun, assert_same
 
 from keras_a2i.cli import fit_image_to_audio as cli
 from keras_a2i.config import FeatureConfig
@@ -35,8 +36,13 @@ SETTINGS = {"epochs": 2, "batch_size": 9, "verbose": 0}
 
 @pytest.fixture(scope="module")
 def run(records, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("image-to-audio") / "run"
-    return folder, fit_image_to_audio(records, folder, **SETTINGS)
+    """The folder of a run, its model, and the folder as a process leaves it that is killed in the second epoch."""
+    folder = tmp_path_factory.mktemp("image-to-audio")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_a2i.training.callbacks.SECONDS_BETWEEN_SAVES", 0)
+        copy = CopyRun(folder / "run", folder / "killed", 1)
+        model = fit_image_to_audio(records, folder / "run", **SETTINGS, callbacks=[copy])
+    return folder / "run", model, folder / "killed"
 
 
 class UnevenSource(ToneSource):
@@ -64,7 +70,7 @@ def test_statistics_of_the_bands_count_every_source_alike(tmp_path):
 
 @pytest.mark.training
 def test_run_folder_holds_model_history_and_sheets(run, records):
-    folder, model = run
+    folder, model, _ = run
     config = json.loads((folder / "config.json").read_text())
     assert config["finished"] and config["recipe"]["name"] == "image-to-audio" and config["epochs"] == 2
     columns = (folder / "history.csv").read_text().splitlines()[0].split(",")
@@ -83,10 +89,15 @@ class Stop(keras.callbacks.Callback):
 
 
 @pytest.mark.training
-def test_resumed_run_equals_uninterrupted_run(run, records, tmp_path):
+def test_killed_and_interrupted_run_resumes_to_the_uninterrupted_one(run, records, tmp_path):
+    shutil.copytree(run[2], tmp_path / "run")
     with pytest.raises(TrainingInterrupted, match=r"after epoch 1 of 2.*keras-a2i fit-image-to-audio .* --resume"):
-        fit_image_to_audio(records, tmp_path / "run", **SETTINGS, callbacks=[Stop()])
-    assert_same(fit_image_to_audio(records, tmp_path / "run", resume=True, verbose=0), run[1])
+        fit_image_to_audio(records, tmp_path / "run", resume=True, verbose=0, callbacks=[Stop()])
+    result = CliRunner().invoke(cli.command, [str(records), "--out", str(tmp_path / "run"), "--resume"])
+    assert result.exit_code == 0 and "model.keras: trained in" in result.stdout, result.output
+    assert "recipe image-to-audio" in result.stderr and "epochs, resumed at epoch 2" in result.stderr
+    assert "epoch 2/2" in result.stderr and "val_loss" in result.stderr
+    assert_same(ImageToAudio.from_preset(tmp_path / "run"), run[1])
     with pytest.raises(UsageError, match=r"batch_size of a resumed run must stay 9. Received: batch_size=8"):
         fit_image_to_audio(records, tmp_path / "run", resume=True, batch_size=8)
     with pytest.raises(UsageError, match=r"learning_rate of a resumed run must stay 0.002"):
@@ -163,11 +174,3 @@ def test_clips_that_are_too_short_are_refused(records, tmp_path, monkeypatch):
 def test_recipe_of_that_name_names_the_command():
     with pytest.raises(UsageError, match=r"Received: 'image-to-audio'. .*keras-a2i fit-image-to-audio"):
         get_recipe("image-to-audio")
-
-
-@pytest.mark.training
-def test_command_trains(records, tmp_path):
-    arguments = [str(records), "--out", str(tmp_path / "run"), "--epochs", "1"]
-    result = CliRunner().invoke(cli.command, arguments, catch_exceptions=False)
-    assert result.exit_code == 0 and "model.keras: trained in" in result.stdout
-    assert "recipe image-to-audio" in result.stderr and "epoch 1/1" in result.stderr and "val_loss" in result.stderr
