@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.tone_source import build
-from support.training_runs import SMALL, train, weights
+from support.training_runs import SMALL, tensorboard_logs, train, weights
 
 import keras_a2i as a2i
 from keras_a2i.errors import KerasA2IError, LockedError, ModelError, UsageError
@@ -135,7 +135,8 @@ class Worsen(keras.callbacks.Callback):
 
 def test_restore_best_weights_and_patience(records, tmp_path):
     out = tmp_path / "run"
-    model = train(records, out, epochs=9, restore_best_weights=True, patience=2, callbacks=[Worsen()])
+    with tensorboard_logs():
+        model = train(records, out, epochs=9, restore_best_weights=True, patience=2, callbacks=[Worsen()])
     rows = RunFolder(out).read_history()
     best = min(rows, key=lambda row: row["val_mse"])
     assert len(rows) == best["epoch"] + 2 < 9
