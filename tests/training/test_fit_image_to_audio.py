@@ -11,7 +11,7 @@ import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
 from support.tone_source import ToneSource, build
-from support.training_runs import CopyRun, assert_same
+from support.training_runs import CopyRun
 
 from keras_a2i.cli import fit_image_to_audio as cli
 from keras_a2i.config import FeatureConfig
@@ -97,7 +97,8 @@ def test_killed_and_interrupted_run_resumes_to_the_uninterrupted_one(run, record
     assert result.exit_code == 0 and "model.keras: trained in" in result.stdout, result.output
     assert "recipe image-to-audio" in result.stderr and "epochs, resumed at epoch 2" in result.stderr
     assert "epoch 2/2" in result.stderr and "val_loss" in result.stderr
-    assert_same(ImageToAudio.from_preset(tmp_path / "run"), run[1])
+    for own, whole in zip(ImageToAudio.from_preset(tmp_path / "run").weights, run[1].weights, strict=True):
+        np.testing.assert_array_equal(own, whole)
     with pytest.raises(UsageError, match=r"batch_size of a resumed run must stay 9. Received: batch_size=8"):
         fit_image_to_audio(records, tmp_path / "run", resume=True, batch_size=8)
     with pytest.raises(UsageError, match=r"learning_rate of a resumed run must stay 0.002"):
@@ -136,7 +137,8 @@ def test_network_learns_four_pairs_by_heart():
     )
     network = training_network(model, 1.0, 0, seed=0)
     compile_training(network, keras.optimizers.Adam(5e-3), 8000)
-    network.fit([images, audio], audio, epochs=120, batch_size=4, verbose=0)
+    # As one epoch: the start and the end of one take as long as a step.
+    network.fit(tf.data.Dataset.from_tensors(((images, audio), audio)).repeat(120), verbose=0)
     heard = np.asarray(model.log_mel(model.generate(images)))[:, 4:-4].mean(axis=1)
     true = np.asarray(model.log_mel(audio))[:, 4:-4].mean(axis=1)
     assert (np.abs(heard.argmax(axis=1) - true.argmax(axis=1)) <= 1).all()
