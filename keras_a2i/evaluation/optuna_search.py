@@ -69,7 +69,7 @@ class OptunaSearch:
         search = {"by": by, "seeds": list(seeds), "values": texts}
         if self._study.user_attrs.get("search", search) != search:
             raise UsageError(
-                f"A search that goes on must have the same settings, seeds and score. Received: {folder} with a "
+                f"A resumed search must have the same settings, seeds and score. Received: {folder} with a "
                 "search of others. Choose another folder"
             )
         self._study.set_user_attr("search", search)

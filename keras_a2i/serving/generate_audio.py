@@ -55,7 +55,7 @@ def generate_audio(
         model: an `ImageToAudio`, or the path of a run folder of `fit_image_to_audio` or of a `.keras` file.
         images: a png or jpg file, a folder of them, or several of either.
         folder: where the files go; it is created if it doesn't exist.
-        temperature: standard deviation of the style, which all images share, 0 to 4; 0 is the usual sound of an image.
+        temperature: standard deviation of the style, which all images share, 0 to 4; 0 is the usual audio of an image.
         seed: random seed of the style and of the initial phases of Griffin-Lim.
         overwrite: replace the files that an earlier call wrote; a file in the folder lists them.
         strict: raise an error at the first image that can't be read, in place of skipping it.

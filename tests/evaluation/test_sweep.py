@@ -226,7 +226,9 @@ def test_folders_of_others_are_left_alone(records, tmp_path, trainings):
     with folder_lock(tmp_path / "out"), pytest.raises(LockedError):
         sweep(records, tmp_path / "out")
     build(tmp_path / "rec", split=SplitSpec(kind="block", val_fraction=0))
-    with pytest.raises(UsageError, match=r"compares held-out scores. Received: .*rec, which has no split val"):
+    with pytest.raises(
+        UsageError, match=r"held-out scores. Received: .*rec, which has no split val. Build .*val-fraction"
+    ):
         sweep(tmp_path / "rec", tmp_path / "out")
     assert trainings.names == [] and sorted(path.name for path in tmp_path.iterdir()) == ["note.txt", "rec"]
 
