@@ -1,6 +1,7 @@
 """Fixtures for the tests of all rooms, and a garbage collector that fits them."""
 
 import gc
+import importlib.util
 
 import pytest
 
@@ -12,6 +13,20 @@ gc.set_threshold(200_000, 20, 100)
 def pytest_collection_finish():
     """Leaves out of every later search what the imports of the test modules made."""
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_tensorboard():
+    """Trainings write no logs for TensorBoard, whose histograms take as long as a short training itself.
+
+    `support.training_runs.tensorboard_logs` is for tests of these logs.
+    """
+    find_spec = importlib.util.find_spec
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "importlib.util.find_spec", lambda name, *rest: None if name == "tensorboard" else find_spec(name, *rest)
+        )
+        yield
 
 
 @pytest.fixture

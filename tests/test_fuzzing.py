@@ -13,7 +13,10 @@ def load_tool():
     spec = importlib.util.spec_from_file_location("fuzz", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules["fuzz"] = module
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        # As for a script, whose own folder comes first.
+        patch.syspath_prepend(path.parent)
+        spec.loader.exec_module(module)
     return module
 
 

@@ -1,7 +1,7 @@
 """Audio generated from images, judged by networks that were trained on real audio alone.
 
     python tools/bench_image_to_audio.py OUT --digits pairs.csv --instruments pairs.csv [--only digits] [--seed 0]
-        [--epochs 24] [--style-weight 0.03]
+        [--epochs 24] [--style-weight 0.005]
 
 Digits: handwritten digits, 32 pixels, to spoken ones at 8 kHz, one speaker held out. Instruments: drawings, 64 pixels,
 to sounds at 16 kHz, one sound font held out. Surf: `synthetic:surf:400`, 64 pixels, blocks held out.
@@ -178,7 +178,7 @@ def run(name: str, out: pathlib.Path, table: pathlib.Path | None, seed: int, **s
 @click.option("--only", type=click.Choice(["digits", "instruments", "surf"]), help="One benchmark alone.")
 @click.option("--seed", default=0, show_default=True, help="Random seed.")
 @click.option("--epochs", type=int, help="Epochs of the generator (default: those of fit_image_to_audio).")
-@click.option("--style-weight", type=float, help="Weight of the divergence of the styles (default: 0.005).")
+@click.option("--style-weight", type=float, help="Weight of the divergence of the styles (default: 0.03).")
 def main(out: pathlib.Path, digits: pathlib.Path | None, instruments: pathlib.Path | None, only, **options) -> None:
     """Trains and judges the benchmarks whose data is given, and surf."""
     tables = {"digits": digits, "instruments": instruments, "surf": None}

@@ -17,6 +17,7 @@ from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.sources.grey_images import are_grey
 from keras_a2i.sources.open_sources import UnusedOptionError, all_options, open_sources
+from keras_a2i.sources.pair import Dropped
 from keras_a2i.sources.registry import SOURCE_TYPES, Option
 
 _SKIPPED_SHOWN = 20
@@ -92,7 +93,12 @@ def _help() -> str:
 )
 @click.option("--holdout", multiple=True, metavar="ID", help="Hold this source out (with --split source); repeatable.")
 @click.option("--split-file", metavar="CSV", help="Use the splits of a csv with the columns id,split.")
-@click.option("--val-fraction", default=0.25, show_default=True, help="Fraction that is held out; 0 for none.")
+@click.option(
+    "--val-fraction",
+    type=float,
+    help="Fraction that is held out; 0 for none (default: 0.25). Where the csv or --split-file gives splits without "
+    "val, the fraction of its training sources that become val (default: 0).",
+)
 @click.option("--guard", default=2.0, show_default=True, help="Seconds omitted before a held-out block.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the random split and of rendered data.")
 @_add_source_options
@@ -118,7 +124,7 @@ def command(
     split: str | None,
     holdout: tuple[str, ...],
     split_file: str | None,
-    val_fraction: float,
+    val_fraction: float | None,
     guard: float,
     seed: int,
     **options: Any,
@@ -167,6 +173,8 @@ def _summarise(manifest: Manifest, out: pathlib.Path) -> None:
     echo(f"split: {', '.join(f'{name} {value}' for name, value in manifest.split.items() if value != ())}")
     if manifest.split_warning:
         echo(manifest.split_warning, fg="yellow")
+    if manifest.split["kind"] in ("column", "file") and "val" not in manifest.counts:
+        echo("There is no split val, by which fit compares epochs: --val-fraction 0.05 makes one of training sources")
     if manifest.left_out:
         echo(f"omitted between or beside the splits: {manifest.left_out} pairs")
     _list_troubles("skipped", manifest.dropped, out)
@@ -178,6 +186,6 @@ def _list_troubles(title: str, troubles: list[list[str]], out: pathlib.Path) -> 
         return
     echo(f"{title}: {len(troubles)}")
     for name, reason in troubles[:_SKIPPED_SHOWN]:
-        echo(f"  {name}: {reason}")
+        echo(f"  {Dropped(name, reason).message}")
     if len(troubles) > _SKIPPED_SHOWN:
         echo(f"  ... and {len(troubles) - _SKIPPED_SHOWN} more, all listed in {out / 'records.json'}")

@@ -20,7 +20,7 @@ from keras_a2i.training.run_folder import RunFolder
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs over the training pairs (default: 20 or more).")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Pairs per step (default: 32).")
 @click.option("--learning-rate", type=float, help="Peak of the learning rate (default: 0.002).")
-@click.option("--style-weight", type=float, help="Weight of the divergence of the styles (default: 0.005).")
+@click.option("--style-weight", type=float, help="Weight of the divergence of the styles (default: 0.03).")
 @click.option("--seed", type=int, help="Random seed of weights, shuffling and dropout (default: 0).")
 @click.option(
     "--shuffle-within-label/--no-shuffle-within-label",

@@ -20,7 +20,7 @@ _MIN_FOR_PROGRESS = 16
     type=click.FloatRange(0, 4),
     default=0.0,
     show_default=True,
-    help="How far the sounds are from the usual one; all images share a style.",
+    help="Standard deviation of the style, which all images share; 0 is the usual audio of an image.",
 )
 @click.option(
     "--seed",

@@ -114,6 +114,8 @@ def command(records, out, recipe, settings, seeds, seed, evaluate, jobs, cache, 
 
 
 def _show(found) -> None:
+    from keras_a2i.evaluation.sweep_table import FINISHED
+
     echo(found.render_text())
     echo(f"\n{found.caption}")
     if found.note:
@@ -126,6 +128,6 @@ def _show(found) -> None:
     if best is None:
         echo(f"No run has the score {found.by}, by which the combinations would be ranked", err=True)
         return
-    run = best.runs[0].folder
+    run = next(each.folder for each in best.runs if each.state == FINISHED)
     echo(f"Best: {' '.join(f'--set {name}={as_typed(value)}' for name, value in best.settings.items())}")
     echo(f"Look at {run / 'samples'}, then run: keras-a2i generate {run} FILE --out images")

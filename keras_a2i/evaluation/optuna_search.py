@@ -55,7 +55,7 @@ class OptunaSearch:
     ):
         self._optuna = _import_optuna()
         self._values, self._trials, self._seed, self._at_once = values, trials, seeds[0], at_once
-        self._better, self._is_new, self.total = better, True, trials
+        self._better, self._is_new = better, True
         self._distributions = {name: self._distribution(name, each) for name, each in values.items()}
         self._open: dict[str, list[int]] = {}
         storage = self._optuna.storages.JournalStorage(
@@ -69,10 +69,12 @@ class OptunaSearch:
         search = {"by": by, "seeds": list(seeds), "values": texts}
         if self._study.user_attrs.get("search", search) != search:
             raise UsageError(
-                f"A search that goes on must have the same settings, seeds and score. Received: {folder} with a "
+                f"A resumed search must have the same settings, seeds and score. Received: {folder} with a "
                 "search of others. Choose another folder"
             )
         self._study.set_user_attr("search", search)
+        # A call with fewer trials than an earlier one has all of those.
+        self.total = max(trials, len(self._study.get_trials(deepcopy=False)))
 
     def ask(self) -> list[Combination]:
         """The combinations of earlier calls first, then the next ones, `at_once` at a time."""

@@ -89,7 +89,7 @@ def student_interval(values: Sequence[float], level: float = 0.95) -> tuple[floa
         level: the share of such intervals that hold the mean, between 0 and 1.
 
     Returns:
-        Its ends, (nan, nan) for fewer than two values, which don't tell how they spread.
+        Its ends, (nan, nan) for fewer than two values, from which no spread can be estimated.
 
     Reference:
         Student, "The probable error of a mean", 1908.

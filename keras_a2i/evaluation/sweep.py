@@ -12,7 +12,7 @@ import keras
 
 from keras_a2i.errors import ModelError, RunsFailedError, UsageError
 from keras_a2i.evaluation.report import read_report
-from keras_a2i.evaluation.sweep_book import SweepBook, check_sweep_folder
+from keras_a2i.evaluation.sweep_folder import SweepFolder, check_sweep_folder
 from keras_a2i.evaluation.sweep_plan import CommandOf, Planner, check_score
 from keras_a2i.evaluation.sweep_table import Sweep
 from keras_a2i.media.folder_lock import folder_lock
@@ -50,7 +50,7 @@ class Searcher(Protocol):
         """Accepts the mean over the seeds of a combination of `ask`, None if it failed."""
 
 
-class Listed:
+class ListedCombinations:
     """Combinations that are known before the first is trained.
 
     Args:
@@ -109,7 +109,7 @@ def sweep(
         trials: train this number of combinations, drawn from all by the first seed; None trains all.
         searcher: "grid" for all combinations or those that are drawn; "optuna" has Optuna choose `trials` of them by
             the scores of the earlier ones (its sampler TPE), also from ranges (`a2i.Range`). It needs the
-            extra optuna; the search is stored in `folder`, and goes on if called again with more trials.
+            extra optuna; the search is stored in `folder`, and resumes if called again, also with more trials.
         by: id of the score that ranks the combinations: a column of history.csv such as "val_ssim", or a score of the
             reports such as "ssim" or "gain_over_shuffled"; None is what the recipe monitors.
         evaluate: evaluate each run after its training, see `a2i.evaluate`, and write its report into its folder.
@@ -137,7 +137,10 @@ def sweep(
     check_jobs(jobs)
     check_sweep_folder(folder)
     if SPLIT not in records.counts:
-        raise UsageError(f"A sweep compares held-out scores. Received: {records.path}, which has no split {SPLIT}")
+        raise UsageError(
+            f"A sweep compares held-out scores. Received: {records.path}, which has no split {SPLIT}. Build the "
+            "records with val_fraction above 0 (--val-fraction)"
+        )
     recipe = choose_recipe(records)[0] if recipe is None else recipe
     recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
     values = resolve_values(recipe, settings)
@@ -160,11 +163,11 @@ def sweep(
     about = {"recipe": recipe.name, "records": str(records.path), "evaluated": evaluate}
     about["versions"] = library_versions("keras", keras.backend.backend(), "numpy")
     with folder_lock(folder):
-        book = SweepBook(folder, by, better, is_evaluated=evaluate, about=about)
+        state = SweepFolder(folder, by, better, is_evaluated=evaluate, about=about)
         search = _open_search(planner, values, searcher, trials, by, better, jobs)
         trainings = _Trainings(
             planner=planner,
-            book=book,
+            state=state,
             clock=Clock(search.total * len(numbers), jobs),
             is_evaluated=evaluate,
             is_strict=strict,
@@ -174,8 +177,8 @@ def sweep(
         while combinations := search.ask():
             trainings.run(combinations)
             for combination in combinations:
-                search.tell(combination, book.mean(combination))
-    return book.sweep
+                search.tell(combination, state.mean(combination))
+    return state.sweep
 
 
 def train_and_evaluate(job: Job, records: Records, tell: Tell) -> None:
@@ -229,7 +232,7 @@ def _open_search(
     jobs: int,
 ) -> Searcher:
     if searcher == "grid" or trials is None:
-        return Listed(draw(values, trials, planner.seeds[0]) if trials else list(grid(values)))
+        return ListedCombinations(draw(values, trials, planner.seeds[0]) if trials else list(grid(values)))
     from keras_a2i.evaluation.optuna_search import OptunaSearch
 
     # As many combinations as occupy every process.
@@ -239,10 +242,10 @@ def _open_search(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Trainings:
-    """Trains the runs of combinations that aren't finished, and keeps the book."""
+    """Trains the runs of combinations that aren't finished, and notes the result of each."""
 
     planner: Planner
-    book: SweepBook
+    state: SweepFolder
     clock: Clock
     is_evaluated: bool
     is_strict: bool
@@ -256,8 +259,8 @@ class _Trainings:
             check_same_training(job)
         done = [job.name for job in planned if _is_done(job, self.is_evaluated)]
         for name in done:
-            self.book.finish(name)
-        self.book.write()
+            self.state.finish(name)
+        self.state.write()
         if done:
             self.clock.skip(len(done))
             self.tell(f"{len(done)} of {self.clock.total} runs are finished already")
@@ -266,7 +269,7 @@ class _Trainings:
     def _plan(self, combinations: Sequence[Combination]) -> list[Job]:
         planned: list[Job] = []
         for combination in combinations:
-            names = [self.book.add(combination, seed).name for seed in self.planner.seeds]
+            names = [self.state.add(combination, seed).name for seed in self.planner.seeds]
             try:
                 planned += self.planner.make_jobs(combination)
             except UsageError as error:
@@ -274,7 +277,7 @@ class _Trainings:
                     raise
                 self.clock.total -= len(names)
                 for name in names:
-                    self.book.fail(name, str(error))
+                    self.state.fail(name, str(error))
                     self.tell(f"{name}: failed: {error}")
         return planned
 
@@ -284,10 +287,10 @@ class _Trainings:
         with resumable(self.planner.folder), contextlib.closing(results):
             for job, reason in results:
                 if reason:
-                    self.book.fail(job.name, reason)
+                    self.state.fail(job.name, reason)
                 else:
-                    self.book.finish(job.name)
-                self.book.write()
+                    self.state.finish(job.name)
+                self.state.write()
                 if reason and self.is_strict:
                     raise RunsFailedError(f"{job.name} failed, and strict=True (--strict) stops at it: {reason}")
 

@@ -131,7 +131,7 @@ def _central_part(image: Image.Image) -> Image.Image:
 
 
 def encode_image(image: np.ndarray, config: ImageConfig) -> bytes:
-    """Encodes a uint8 array (size, size, channels) as `config` says: as PNG, as JPEG, or as its pixels row by row."""
+    """Encodes a uint8 array (size, size, channels) as `config` states: as PNG, as JPEG, or as its pixels row by row."""
     if config.raw:
         return image.tobytes()
     buffer = io.BytesIO()

@@ -39,7 +39,7 @@ class ImageToAudio(keras.Model):
         duration: seconds of audio per image, 0.25 to 60.
         latent_dim: length of the vector between encoder and decoder.
         widths: channels of the decoder's five maps, from the smallest.
-        style_units: length of the style: what varies between the sounds of one image, such as pitch, speed and voice.
+        style_units: length of the style: what varies in the audio of one image, such as pitch, speed and voice.
         dropout: share of the vector's values that is dropped in training, 0 up to below 1.
         normalization: mean and standard deviation of every band's log-mel values, each (80,); None is 0 and 1.
         name: name of the model.
@@ -121,7 +121,7 @@ class ImageToAudio(keras.Model):
 
         Args:
             images: (n, size, size, channels), float in [-1, 1].
-            temperature: standard deviation of the style, 0 to 4; 0 is the usual sound of an image.
+            temperature: standard deviation of the style, 0 to 4; 0 is the usual audio of an image.
             seed: seed of the style, which all images share, and of the initial phases. The same seed gives the same
                 audio.
             iterations: iterations of Griffin-Lim.
@@ -179,7 +179,7 @@ class ImageToAudio(keras.Model):
         if not isinstance(model, cls):
             raise ModelError(
                 "A model that generates audio must be one of fit-image-to-audio (keras_a2i.fit_image_to_audio). "
-                f"Received: {preset}, a {type(model).__name__}"
+                f"Received: {preset}, whose class is {type(model).__name__}"
             )
         return model
 

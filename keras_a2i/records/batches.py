@@ -31,7 +31,7 @@ def cached_batches(
 def streamed_batches(
     reader: SplitReader, input: str, order: Order, batch_size: int, repeat: bool, drop_remainder: bool, exact: bool
 ) -> tf.data.Dataset:
-    """The same read from disk in every epoch; `exact` says that no record will be skipped."""
+    """The same read from disk in every epoch; `exact` promises that no record will be skipped."""
     number = reader.number_labels()
     chunks = reader.chunks(order.seed, (input, "image", "label"), order.epoch)
     chunks = chunks.map(lambda chunk: (chunk[input], chunk["image"], number(chunk["label"])))

@@ -103,9 +103,7 @@ def build_records(
     with contextlib.nullcontext() if scheduler is None else open_cluster(scheduler) as cluster:
         plan = _plan(_open(sources, features, image), features, image)
         if strict and plan.dropped:
-            raise RecordsError(
-                f"{plan.dropped[0].id}: {plan.dropped[0].reason}. The build stops at it (strict=True, --strict)"
-            )
+            raise RecordsError(f"{plan.dropped[0].message}. The build stops at it (strict=True, --strict)")
         if not plan.keys:
             raise _no_pairs(plan.dropped)
         by_source = all(getattr(source, "split_by_source", False) for source in plan.sources)
@@ -206,7 +204,7 @@ def _check_ids(keys: PairKeys) -> None:
 
 
 def _no_pairs(dropped: Sequence[Dropped]) -> RecordsError:
-    shown = "; ".join(f"{item.id}: {item.reason}" for item in dropped[:3]) or "the sources are empty"
+    shown = "; ".join(item.message for item in dropped[:3]) or "the sources are empty"
     more = f"; and {len(dropped) - 3} more" if len(dropped) > 3 else ""
     return RecordsError(f"At least one pair is needed. Received none: {shown}{more}")
 

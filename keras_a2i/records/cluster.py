@@ -162,7 +162,7 @@ class Cluster:
                 self._client.cancel(list(running), force=True)
 
     def _finish(self, task: Task, future: Any) -> dict[str, Any] | None:
-        """Finishes a task that was done; returns its result, or None if a worker is lost before it has told it."""
+        """Finishes a task that was done; returns its result, or None if its worker was lost before that arrived."""
         import distributed
 
         try:

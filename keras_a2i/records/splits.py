@@ -16,9 +16,13 @@ from keras_a2i.sources.pair_keys import PairKeys
 SPLITS = ("train", "val", "test")
 LEFT_OUT = -1
 KINDS = ("block", "source", "random", "file", "column")
+VAL_FRACTION = 0.25
+"""Of pairs that are held out by default."""
 
 _PLACES = {split: place for place, split in enumerate(SPLITS)}
 _TRAIN, _VAL, _ = range(3)
+# Kinds whose splits are given by the user or the data.
+_GIVEN = ("file", "column")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,9 @@ class SplitSpec:
             "random" holds out random pairs of every source (the paper's method: neighbours in time fall on both sides);
             "file" follows `file`; "column" follows the split column of the sources; None chooses "column" where there
             is one, "source" where no source has two pairs or all are data sets of clips, else "block".
-        val_fraction: the fraction of held-out pairs, 0 (none) to below 1.
+        val_fraction: the fraction of held-out pairs, 0 (none) to below 1. With "file" and "column", that of the
+            training sources that become the split val, whole, where none is given: published splits are often train
+            and test alone. None is 0.25, and 0 with "file" and "column".
         guard: seconds left out between the two parts of a source, 0 to 3600, for "block".
         holdout: the source ids to hold out, for "source"; empty chooses them by hash.
         file: a csv with the columns id,split, for "file"; pairs that it doesn't name are left out.
@@ -41,7 +47,7 @@ class SplitSpec:
     """
 
     kind: str | None = None
-    val_fraction: float = 0.25
+    val_fraction: float | None = None
     guard: float = 2.0
     holdout: tuple[str, ...] = ()
     file: str | None = None
@@ -50,7 +56,7 @@ class SplitSpec:
     def __post_init__(self) -> None:
         if self.kind is not None and self.kind not in KINDS:
             raise UsageError(f"kind of a split must be one of {', '.join(KINDS)}. Received: {self.kind!r}")
-        if not 0 <= self.val_fraction < 1:
+        if self.val_fraction is not None and not 0 <= self.val_fraction < 1:
             raise UsageError(f"val_fraction must lie in [0, 1). Received: {self.val_fraction}")
         if not 0 <= self.guard <= 3600:
             raise UsageError(f"guard must lie between 0 and 3600 seconds. Received: {self.guard}")
@@ -62,24 +68,26 @@ class SplitSpec:
             raise UsageError("file must be a csv with the columns id,split where kind='file'. Received: None")
 
     def resolve(self, keys: PairKeys, by_source: bool = False) -> "SplitSpec":
-        """The same with `kind` chosen by the pairs where it was None.
+        """The same with `kind` chosen by the pairs, and `val_fraction` by the kind, where they were None.
 
         Args:
             keys: all pairs.
             by_source: whether to prefer whole sources to blocks, where there are two or more.
         """
-        if self.kind is not None:
-            return self
+        kind, val_fraction = self.kind or self._choose_kind(keys, by_source), self.val_fraction
+        if val_fraction is None:
+            val_fraction = 0.0 if kind in _GIVEN else VAL_FRACTION
+        return dataclasses.replace(self, kind=kind, val_fraction=val_fraction)
+
+    def _choose_kind(self, keys: PairKeys, by_source: bool) -> str:
         if self.file:
-            kind = "file"
-        elif self.holdout:
-            kind = "source"
-        elif any(keys.texts("split")):
-            kind = "column"
-        else:
-            _, firsts = keys.number("source_id")
-            kind = "block" if len(firsts) < (2 if by_source else len(keys)) else "source"
-        return dataclasses.replace(self, kind=kind)
+            return "file"
+        if self.holdout:
+            return "source"
+        if any(keys.texts("split")):
+            return "column"
+        _, firsts = keys.number("source_id")
+        return "block" if len(firsts) < (2 if by_source else len(keys)) else "source"
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that matter for this kind, for the manifest."""
@@ -88,7 +96,8 @@ class SplitSpec:
             "source": ("kind", "holdout" if self.holdout else "val_fraction"),
             "random": ("kind", "val_fraction", "seed"),
         }
-        return {name: getattr(self, name) for name in fields.get(self.kind, ("kind",))}
+        given = ("kind", "val_fraction") if self.val_fraction else ("kind",)
+        return {name: getattr(self, name) for name in fields.get(self.kind, given)}
 
 
 def assign_splits(keys: PairKeys, spec: SplitSpec, duration: float) -> np.ndarray:
@@ -104,7 +113,8 @@ def assign_splits(keys: PairKeys, spec: SplitSpec, duration: float) -> np.ndarra
         or not named in the file).
 
     Raises:
-        UsageError: if a source to hold out, an id of the split file or the name of a split doesn't exist.
+        UsageError: if a source to hold out, an id of the split file or the name of a split doesn't exist, or
+            `val_fraction` is set although the given splits hold val.
         RecordsError: if there are no training pairs, or no held-out pairs although `val_fraction` isn't 0.
     """
     if spec.kind == "file":
@@ -113,6 +123,8 @@ def assign_splits(keys: PairKeys, spec: SplitSpec, duration: float) -> np.ndarra
     elif spec.kind == "column":
         named = zip(keys.texts("split"), keys.texts("id"), strict=True)
         splits = np.fromiter((_place(split, id) if split else LEFT_OUT for split, id in named), np.int8, len(keys))
+    if spec.kind in _GIVEN:
+        _hold_out_of_training(splits, keys, spec)
     elif spec.val_fraction == 0 and not spec.holdout:
         return np.zeros(len(keys), np.int8)
     elif spec.kind == "source":
@@ -124,6 +136,20 @@ def assign_splits(keys: PairKeys, spec: SplitSpec, duration: float) -> np.ndarra
         splits = _divide_randomly(keys, spec)
     _check_not_empty(splits, spec)
     return splits
+
+
+def _hold_out_of_training(splits: np.ndarray, keys: PairKeys, spec: SplitSpec) -> None:
+    """Moves whole sources from train to val where `val_fraction` asks for it."""
+    if not spec.val_fraction:
+        return
+    if _VAL in splits:
+        raise UsageError(
+            f"val_fraction must be left out where the given splits hold val. Received: val_fraction={spec.val_fraction}"
+        )
+    rows = np.flatnonzero(splits == _TRAIN)
+    train = keys.select(rows)
+    sources, firsts = train.number("source_id")
+    splits[rows[_held_out_sources(train.select(firsts), spec)[sources]]] = _VAL
 
 
 def _divide_blocks(keys: PairKeys, spec: SplitSpec, duration: float) -> np.ndarray:
@@ -158,7 +184,12 @@ def _count_held_out(sources: np.ndarray, spec: SplitSpec) -> tuple[np.ndarray, n
     Rounding the running total keeps the overall fraction however small the sources are.
     """
     ends = np.cumsum(np.bincount(sources))
-    return ends, np.diff(np.rint(spec.val_fraction * ends).astype(np.intp), prepend=0)
+    return ends, np.diff(np.rint(_fraction(spec) * ends).astype(np.intp), prepend=0)
+
+
+def _fraction(spec: SplitSpec) -> float:
+    assert spec.val_fraction is not None
+    return spec.val_fraction
 
 
 def _hashes(texts: Iterable[str]) -> np.ndarray:
@@ -174,7 +205,7 @@ def _held_out_sources(sources: PairKeys, spec: SplitSpec) -> np.ndarray:
     if not spec.holdout:
         held_out = np.zeros(len(sources), bool)
         order = np.argsort(_hashes(sources.texts("source_id")), kind="stable")
-        held_out[order[: max(1, round(spec.val_fraction * len(sources)))]] = True
+        held_out[order[: max(1, round(_fraction(spec) * len(sources)))]] = True
         return held_out
     names = list(sources.texts("source_id"))
     for name in spec.holdout:

@@ -170,10 +170,9 @@ def _read(
 ) -> Iterator[Pair]:
     for source, unit in task.parts:
         for item in source.read(unit):
-            trouble = item.note if isinstance(item, Pair) else item.reason
-            if trouble and task.strict:
-                name = item.key.id if isinstance(item, Pair) else item.id
-                raise RecordsError(f"{name}: {trouble}. The build stops at it (strict=True, --strict)")
+            trouble = Dropped(item.key.id, item.note) if isinstance(item, Pair) else item
+            if trouble.reason and task.strict:
+                raise RecordsError(f"{trouble.message}. The build stops at it (strict=True, --strict)")
             if isinstance(item, Pair):
                 if item.key.id in splits:
                     yield item

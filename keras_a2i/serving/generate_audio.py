@@ -1,5 +1,6 @@
 """Images into a folder of wav files, by a model of the other direction."""
 
+import collections
 import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
@@ -54,7 +55,7 @@ def generate_audio(
         model: an `ImageToAudio`, or the path of a run folder of `fit_image_to_audio` or of a `.keras` file.
         images: a png or jpg file, a folder of them, or several of either.
         folder: where the files go; it is created if it doesn't exist.
-        temperature: standard deviation of the style, which all images share, 0 to 4; 0 is the usual sound of an image.
+        temperature: standard deviation of the style, which all images share, 0 to 4; 0 is the usual audio of an image.
         seed: random seed of the style and of the initial phases of Griffin-Lim.
         overwrite: replace the files that an earlier call wrote; a file in the folder lists them.
         strict: raise an error at the first image that can't be read, in place of skipping it.
@@ -116,11 +117,11 @@ def find_images(places: Paths) -> list[pathlib.Path]:
 
 def _wav_names(files: Sequence[pathlib.Path]) -> list[str]:
     """Returns a name for each file: its stem, with its suffix too where stems repeat."""
-    stems = [path.stem for path in files]
-    names = [stem if stems.count(stem) == 1 else path.name for stem, path in zip(stems, files, strict=True)]
-    repeated = {name for name in names if names.count(name) > 1}
+    stems = collections.Counter(path.stem for path in files)
+    names = [path.stem if stems[path.stem] == 1 else path.name for path in files]
+    repeated = sorted(name for name, count in collections.Counter(names).items() if count > 1)
     if repeated:
-        raise UsageError(f"images must have different names. Received: {min(repeated)} twice. Use several calls")
+        raise UsageError(f"images must have different names. Received: {repeated[0]} twice. Use several calls")
     return [f"{name}.wav" for name in names]
 
 

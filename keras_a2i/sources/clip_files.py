@@ -43,7 +43,7 @@ class NamedClip(Protocol):
 
 
 class _Name(NamedTuple):
-    """What a file name says: the id, and where the clip starts and ends, NaN where it doesn't say so.
+    """What a file name states: the id, and start and end of the clip in seconds, NaN where it states none.
 
     `step` is the last decimal place of the times: they are rounded to it, or cut off.
     """

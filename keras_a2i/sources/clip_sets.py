@@ -91,7 +91,7 @@ class ClipSource:
         layout: how its rows are written.
         features: duration and sample rate of a pair.
         image: size and channels of the images.
-        options: `id_files` says what a file named `ID.*` is: "whole" for the video, "cut" for the clip. `crop_size` of
+        options: `id_files` is what a file named `ID.*` is: "whole" for the video, "cut" for the clip. `crop_size` of
             AVSpeech is the side of the square that images show, as a share of the frame's shorter side. Its centre is
             that of the face; a square that would leave the frame is moved into it.
 

@@ -59,6 +59,11 @@ class Dropped:
     id: str
     reason: str
 
+    @property
+    def message(self) -> str:
+        """The id and the reason; the reason alone where it begins with the id, such as a file's name."""
+        return self.reason if self.reason.startswith(f"{self.id} ") else f"{self.id}: {self.reason}"
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Unit:

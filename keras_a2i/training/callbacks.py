@@ -115,22 +115,28 @@ class SampleSheets(keras.callbacks.Callback):
         if (epoch + 1) % self._every == 0 or epoch + 1 == self._epochs:
             self.write(epoch + 1)
 
-    def write(self, epoch: int) -> None:
-        """Writes the sheet of the current weights."""
+    def write(self, epoch: int, *, is_kept: bool = False) -> None:
+        """Writes the sheet of the current weights.
+
+        Args:
+            epoch: the epoch of these weights, counted from 1.
+            is_kept: whether they are those of the finished model, whose images TensorBoard shows apart: it has others
+                of the same epoch.
+        """
         generated = self._predict_fn(self._inputs)
         sheet = draw_sheet([self._images, generated], ["real", "generated"])
         save_png(sheet, self._folder.samples / f"epoch_{epoch:04d}.png")
         if self._logs_tensorboard:
-            self._write_summary(sheet, epoch)
+            self._write_summary("kept: real above generated" if is_kept else "real above generated", sheet, epoch)
 
-    def _write_summary(self, sheet: Image.Image, epoch: int) -> None:
+    def _write_summary(self, title: str, sheet: Image.Image, epoch: int) -> None:
         import tensorflow as tf
 
         if self._summaries is None:
             self._summaries = tf.summary.create_file_writer(str(self._folder.tensorboard / "samples"))
         # Keras' own callback counts epochs from 0.
         with self._summaries.as_default(step=epoch - 1):
-            tf.summary.image("real above generated", np.asarray(sheet)[None])
+            tf.summary.image(title, np.asarray(sheet)[None])
         self._summaries.flush()
 
 
@@ -148,7 +154,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def __init__(self, folder: RunFolder, epoch: int, state_of: Callable[[], dict[str, Any]]):
         super().__init__()
-        self._folder, self._state_of = folder, state_of
+        self.folder, self._state_of = folder, state_of
         self._snapshot: tuple[int, list[np.ndarray], dict[str, Any]] = (epoch, [], {})
         self._saved_at = time.monotonic()
 
@@ -172,7 +178,7 @@ class Checkpoint(keras.callbacks.Callback):
         if not values:
             return
         assign_variables(self.model, values)
-        self._folder.write_state({"epoch": epoch} | state, values)
+        self.folder.write_state({"epoch": epoch} | state, values)
         self._saved_at = time.monotonic()
 
     def _take(self, epoch: int) -> None:

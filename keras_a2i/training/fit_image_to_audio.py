@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_a2i.errors import KerasA2IError, ModelError, UsageError
+from keras_a2i.errors import UsageError
 from keras_a2i.layers import LogMel, StyleSampling
 from keras_a2i.losses.log_mel_error import FLOOR, LogMelError
 from keras_a2i.media.conversion import from_uint8
@@ -22,12 +22,14 @@ from keras_a2i.optimizers import make_adam
 from keras_a2i.records.decoded_split import DecodedSplit
 from keras_a2i.records.orders import Shuffled, WithinLabel
 from keras_a2i.records.records import Records, as_records
-from keras_a2i.training.callbacks import Checkpoint, History, assign_variables
+from keras_a2i.training.callbacks import Checkpoint, History
+from keras_a2i.training.early_end import assign_state, check_finite, records_read, save_interrupted
+from keras_a2i.training.fit import check_unchanged
 from keras_a2i.training.run_folder import IMAGE_TO_AUDIO, RunConfig, RunFolder
-from keras_a2i.training.trainer import Epoch, TrainingInterrupted, count_trainable
+from keras_a2i.training.trainer import Epoch, count_trainable
 from keras_a2i.version import library_versions
 
-_BATCH_SIZE, _LEARNING_RATE, _STYLE_WEIGHT = 32, 2e-3, 5e-3
+_BATCH_SIZE, _LEARNING_RATE, _STYLE_WEIGHT = 32, 2e-3, 0.03
 _LABEL_WEIGHT = 0.5
 _MIN_EPOCHS, _MIN_STEPS = 20, 1500
 _MAX_SCORED, _N_SAMPLES, _MAX_SHEETS = 128, 8, 20
@@ -64,7 +66,7 @@ def fit_image_to_audio(
         epochs: epochs over the training pairs; None is 20, or more to reach 1,500 steps.
         batch_size: pairs per step; None is 32.
         learning_rate: peak of the learning rate, which then decays to 0; None is 0.002.
-        style_weight: weight of the divergence of the styles from a normal distribution; None is 0.005. A larger one
+        style_weight: weight of the divergence of the styles from a normal distribution; None is 0.03. A larger one
             makes the generated audio blurred, a smaller one leaves more of the content to the style.
         seed: random seed of weights, shuffling and dropout; None is 0.
         shuffle_within_label: pair each clip in every epoch with the image of another training pair of its label, for
@@ -116,7 +118,7 @@ def fit_image_to_audio(
         if resume:
             before = folder.read_config()
             config = dataclasses.replace(before, **given, recipe=before.recipe | recipe)
-            _check_unchanged(before, config, records)
+            _check_resumed(before, config, records)
         else:
             folder.check_free(overwrite=overwrite, is_locked=True)
             config = _new_config(records, given, recipe, command)
@@ -156,22 +158,12 @@ def _new_config(records: Records, given: dict[str, Any], recipe: dict[str, Any],
     )
 
 
-def _check_unchanged(before: RunConfig, config: RunConfig, records: Records) -> None:
+def _check_resumed(before: RunConfig, config: RunConfig, records: Records) -> None:
     if before.recipe.get("name") != IMAGE_TO_AUDIO:
         raise UsageError(
             f"A run that generates images is resumed by fit. Received: one of the recipe {before.recipe.get('name')!r}"
         )
-    if before.fingerprint != records.fingerprint:
-        raise UsageError(
-            f"A run can only be resumed on the records that it was trained on ({before.records}). Received: "
-            f"{records.path}, which has different contents. Pass the original records, or start a new run"
-        )
-    for name in ("batch_size", "seed"):
-        if getattr(before, name) != getattr(config, name):
-            raise UsageError(
-                f"{name} of a resumed run must stay {getattr(before, name)!r}. "
-                f"Received: {name}={getattr(config, name)!r}"
-            )
+    check_unchanged(before, config, records)
     for name, value in config.recipe.items():
         if before.recipe[name] != value:
             raise UsageError(f"{name} of a resumed run must stay {before.recipe[name]!r}. Received: {name}={value!r}")
@@ -194,8 +186,7 @@ class _Training:
         rate = keras.optimizers.schedules.CosineDecay(config.recipe["learning_rate"], steps)
         compile_training(self.network, make_adam(rate, global_clipnorm=1.0), records.features.sample_rate)
         if variables:
-            self.network.optimizer.build(self.network.trainable_variables)
-            self._assign(variables)
+            assign_state(self.network, variables, folder)
         self.history: list[dict[str, float]] = state.get("history", [])
 
     def run(self, callbacks: Sequence[keras.callbacks.Callback], verbose: str | int) -> ImageToAudio:
@@ -207,19 +198,26 @@ class _Training:
         checkpoint = Checkpoint(self.folder, first, lambda: {"history": list(self.history)})
         try:
             if first < self.config.epochs:
-                self.network.fit(
-                    self._pairs(),
-                    validation_data=self._held_out(),
-                    validation_batch_size=self.config.batch_size,
-                    initial_epoch=first,
-                    epochs=self.config.epochs,
-                    callbacks=[*self._callbacks(checkpoint), *callbacks],
-                    shuffle=False,
-                    verbose=verbose,
-                )
+                with records_read():
+                    self.network.fit(
+                        self._pairs(),
+                        validation_data=self._held_out(),
+                        validation_batch_size=self.config.batch_size,
+                        initial_epoch=first,
+                        epochs=self.config.epochs,
+                        callbacks=[*self._callbacks(checkpoint), *callbacks],
+                        shuffle=False,
+                        verbose=verbose,
+                    )
         except KeyboardInterrupt:
-            raise self._interrupted(checkpoint) from None
-        self._check_finite()
+            raise save_interrupted(
+                checkpoint,
+                self._save,
+                command="fit-image-to-audio",
+                records=self.records,
+                epochs=self.config.epochs,
+            ) from None
+        check_finite(self.history, "Lower learning_rate")
         checkpoint.save()
         self._save()
         self.folder.create(dataclasses.replace(self.config, finished=True))
@@ -258,37 +256,10 @@ class _Training:
             _SpectrogramSheets(self.folder, self.model, self.records, self.config.epochs),
         ]
 
-    def _assign(self, variables: list[np.ndarray]) -> None:
-        try:
-            assign_variables(self.network, variables)
-        except ValueError as error:
-            raise ModelError(
-                f"The state of a run must fit its model. Received: {self.folder.state}, which doesn't ({error}). "
-                "Start the run again with overwrite=True (--overwrite)"
-            ) from error
-
     def _save(self) -> None:
         temporary = self.folder.model.with_name(".model.tmp.keras")
         self.model.save(temporary)
         replace_durably(temporary, self.folder.model)
-
-    def _interrupted(self, checkpoint: Checkpoint) -> TrainingInterrupted:
-        if checkpoint.epoch == 0:
-            return TrainingInterrupted("Training stopped before the first epoch was finished; nothing is saved")
-        checkpoint.save()
-        self._save()
-        return TrainingInterrupted(
-            f"Training stopped after epoch {checkpoint.epoch} of {self.config.epochs}, which is saved in "
-            f"{self.folder.path}. Resume it with resume=True, or with: keras-a2i fit-image-to-audio "
-            f"{self.records.path} --out {self.folder.path} --resume"
-        )
-
-    def _check_finite(self) -> None:
-        last = self.history[-1] if self.history else {"loss": 0.0}
-        if not math.isfinite(last["loss"]):
-            raise KerasA2IError(
-                f"The loss must stay finite. Received: {last['loss']} in epoch {last['epoch']:g}. Lower learning_rate"
-            )
 
 
 def training_network(model: ImageToAudio, style_weight: float, n_labels: int, seed: int) -> keras.Model:

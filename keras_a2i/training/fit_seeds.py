@@ -186,7 +186,7 @@ def _train(planned: Sequence[Job], records: Records, out: pathlib.Path, jobs: in
         clock.skip(len(planned) - len(left))
         tell(f"{len(planned) - len(left)} of {len(planned)} runs are finished already")
     results = run_jobs(left, train_job, records, clock=clock, at_once=jobs, tell=tell)
-    with resumable(out), contextlib.closing(results):
+    with resumable(out, overwrite=any(job.overwrite for job in planned)), contextlib.closing(results):
         failures = {job.name: reason for job, reason in results if reason}
     if failures:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())

@@ -4,6 +4,7 @@ The process ends when its standard input does: so it never outlives the one that
 """
 
 import _thread
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -56,10 +57,12 @@ class JobProcess:
     def wait(self) -> str:
         """Waits for the end; returns why the run failed, "" if it didn't."""
         assert self._process.stdout is not None
-        said = self._process.stdout.read()
+        with self._process.stdout as output:
+            answer = output.read()
         status = self._process.wait()
-        if said:
-            reason = json.loads(said)["reason"]
+        self.interrupt()
+        if answer:
+            reason = json.loads(answer)["reason"]
         elif status == _INTERRUPTED:
             reason = "Its process was interrupted; the finished epochs are saved, from which another call resumes"
         elif status < 0:
@@ -74,13 +77,11 @@ class JobProcess:
         return reason
 
     def interrupt(self) -> None:
-        """Has the process save the finished epochs and end."""
+        """Closes the input of the process, which then saves the finished epochs and ends, if it runs."""
         assert self._process.stdin is not None
-        try:
+        # It may have ended before it read its task.
+        with contextlib.suppress(OSError):
             self._process.stdin.close()
-        except OSError:
-            # It ended before it read its task.
-            return
 
     def join(self, seconds: float) -> None:
         """Waits for the end of an interrupted process, and ends it if that takes longer."""
@@ -96,12 +97,10 @@ class JobProcess:
 
     def _write(self, task: bytes) -> None:
         assert self._process.stdin is not None
-        try:
+        # The exit status tells why a process ended at once.
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(task)
             self._process.stdin.flush()
-        except BrokenPipeError:
-            # Its exit status tells why it ended at once.
-            return
 
 
 def log_of(job: Job) -> pathlib.Path:

@@ -55,8 +55,12 @@ def run_jobs(
 
 
 @contextlib.contextmanager
-def resumable(folder: pathlib.Path) -> Iterator[None]:
-    """Says of an interruption of several runs that another call completes them, in place of how one is resumed.
+def resumable(folder: pathlib.Path, *, overwrite: bool = False) -> Iterator[None]:
+    """Explains an interruption of several runs by the call that completes them, in place of how one is resumed.
+
+    Args:
+        folder: that of the runs.
+        overwrite: whether runs in it are replaced; repeated, such a call would train finished runs anew.
 
     Raises:
         TrainingInterrupted: after Ctrl-C.
@@ -66,7 +70,7 @@ def resumable(folder: pathlib.Path) -> Iterator[None]:
     except (KeyboardInterrupt, TrainingInterrupted):
         raise TrainingInterrupted(
             f"Stopped. Finished runs, and the finished epochs of others, are saved in {folder}: the same command, or "
-            "call, trains the rest"
+            f"call, {'without overwrite (--overwrite) ' if overwrite else ''}trains the rest"
         ) from None
 
 
@@ -147,18 +151,18 @@ class Clock:
         self._left |= {job.name: max(1, job.epochs_left) for job in jobs}
 
     def start(self, job: Job) -> str:
-        """Returns what is told when a run begins."""
+        """Notes the beginning of a run; returns the message of it."""
         self._started[job.name] = time.monotonic()
         self._n_begun += 1
         return f"run {self._n_begun} of {self.total}"
 
     def finish(self, job: Job, reason: str) -> str:
-        """Returns what is told when a run ends."""
+        """Notes the end of a run; returns the message of it, with the time that the others may take."""
         seconds = time.monotonic() - self._started[job.name]
         cost = self._left.pop(job.name)
         self._n_done += 1
         if not reason:
-            # One that failed says little about how long others take.
+            # The duration of a run that failed is no estimate for others.
             self._cost_done, self._seconds_done = self._cost_done + cost, self._seconds_done + seconds
             self._n_trained += 1
         what = f"failed: {reason}" if reason else f"done in {format_seconds(seconds)}"

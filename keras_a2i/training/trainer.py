@@ -1,18 +1,16 @@
 """One training: data, model and callbacks are put together, run, and saved whatever happens."""
 
-import contextlib
 import dataclasses
 import importlib.util
 import math
 import pathlib
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_a2i.errors import CorruptRecordError, KerasA2IError, ModelError, TrainingInterrupted, UsageError
+from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.exemplar_generator import adapt_exemplars, find_exemplars, has_exemplars
@@ -31,8 +29,8 @@ from keras_a2i.training.callbacks import (
     HeldOutScores,
     History,
     SampleSheets,
-    assign_variables,
 )
+from keras_a2i.training.early_end import assign_state, check_finite, records_read, save_interrupted
 from keras_a2i.training.pretrain import read_image_folder, train_autoencoder
 from keras_a2i.training.run_folder import IMAGE_TO_AUDIO, RunConfig, RunFolder
 
@@ -93,8 +91,7 @@ class Trainer:
         self.autoencoder = self._build_autoencoder(objectives)
         self.training_model = self._build_training_model(objectives)
         if variables:
-            self.training_model.optimizer.build(self.training_model.trainable_variables)
-            self._assign(variables)
+            assign_state(self.training_model, variables, folder)
         self.best = BestWeights(folder, config.monitor, config.patience, state.get("best"), state.get("best_epoch", 0))
         self.history: list[dict[str, float]] = state.get("history", [])
 
@@ -117,7 +114,7 @@ class Trainer:
             if self.first_epoch == 0:
                 self._train_autoencoder(verbose, progress)
             if self.first_epoch < config.epochs and not self.best.is_over(self.first_epoch):
-                with _records_read():
+                with records_read():
                     self.training_model.fit(
                         self._training_data(),
                         initial_epoch=self.first_epoch,
@@ -127,16 +124,18 @@ class Trainer:
                         verbose=verbose,
                     )
         except KeyboardInterrupt:
-            raise self._interrupted(checkpoint) from None
-        self._check_finite()
+            raise save_interrupted(
+                checkpoint, self._save, command="fit", records=self.records, epochs=config.epochs
+            ) from None
+        check_finite(self.history, "Lower learning_rate, or look for damaged features with keras-a2i inspect")
         checkpoint.save()
         if config.restore_best_weights:
             self.best.restore(self.training_model)
-            sheets.write(self.best.best_epoch)
+            sheets.write(self.best.best_epoch, is_kept=True)
         elif self.training_model.optimizer.use_ema:
             # Only what is kept is averaged: a resumed training continues from the weights themselves.
             self.training_model.optimizer.finalize_variable_values(self.training_model.trainable_variables)
-            sheets.write(checkpoint.epoch)
+            sheets.write(checkpoint.epoch, is_kept=True)
         if can_calibrate(self.model, self.records):
             self.metadata = self.metadata.with_calibration(calibrate(self.model, self.records, seed=config.seed))
         self._save()
@@ -246,15 +245,6 @@ class Trainer:
     def _state_of_callbacks(self) -> dict[str, Any]:
         return {"best": self.best.best, "best_epoch": self.best.best_epoch, "history": list(self.history)}
 
-    def _assign(self, variables: list[np.ndarray]) -> None:
-        try:
-            assign_variables(self.training_model, variables)
-        except ValueError as error:
-            raise ModelError(
-                f"The state of a run must fit its model. Received: {self.folder.state}, which doesn't ({error}). "
-                "Start the run again with overwrite=True (--overwrite)"
-            ) from error
-
     def _uses_labels(self) -> bool:
         return any(
             objective.needs_labels or (objective.needs_autoencoder and len(self.records.labels) > 1)
@@ -318,25 +308,6 @@ class Trainer:
         padded = np.pad(inputs, [(0, missing)] + [(0, 0)] * (inputs.ndim - 1))
         return predict_batch(self.model, padded)[: len(inputs)]
 
-    def _interrupted(self, checkpoint: Checkpoint) -> TrainingInterrupted:
-        if checkpoint.epoch == 0:
-            return TrainingInterrupted("Training stopped before the first epoch was finished; nothing is saved")
-        checkpoint.save()
-        self._save()
-        return TrainingInterrupted(
-            f"Training stopped after epoch {checkpoint.epoch} of {self.config.epochs}, which is saved in "
-            f"{self.folder.path}. Resume it with resume=True, or with: keras-a2i fit {self.records.path} "
-            f"--out {self.folder.path} --resume"
-        )
-
-    def _check_finite(self) -> None:
-        last = self.history[-1] if self.history else {"loss": 0.0}
-        if not math.isfinite(last["loss"]):
-            raise KerasA2IError(
-                f"The loss must stay finite. Received: {last['loss']} in epoch {last['epoch']:g}. Lower learning_rate, "
-                "or look for damaged features with keras-a2i inspect"
-            )
-
     def _held_out_sample(self) -> tuple[np.ndarray, np.ndarray, Any]:
         """Inputs, images and targets of the held-out pairs that are scored after every epoch."""
         size = min(MAX_SCORED, max(MIN_SCORED, self.records.counts["train"] // 16))
@@ -385,25 +356,6 @@ def read_recipe(config: RunConfig) -> Recipe:
         return Recipe.from_dict(config.recipe)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"recipe in config.json isn't a recipe of this version: {error}") from error
-
-
-@contextlib.contextmanager
-def _records_read() -> Iterator[None]:
-    """Raises a CorruptRecordError where TensorFlow's data set failed to read a record, in place of its traceback."""
-    try:
-        yield
-    except Exception as error:
-        own = re.search(r"\b(?:CorruptRecordError|RecordsError): (.+)", str(error))
-        if own is not None and not isinstance(error, KerasA2IError):
-            raise CorruptRecordError(own[1]) from error
-        if type(error).__module__.startswith("tensorflow") and re.search(
-            r"ParseExample|DecodeImage|DecodeRaw", str(error)
-        ):
-            raise CorruptRecordError(
-                "Every record must hold a pair of the features and images that the manifest states. Received: another "
-                "one. Build the records again"
-            ) from error
-        raise
 
 
 def count_trainable(model: keras.Model) -> int:

@@ -4,8 +4,9 @@ import pytest
 from click.testing import CliRunner
 
 from keras_a2i.cli.build_records import command
-from keras_a2i.errors import UsageError
+from keras_a2i.errors import RecordsError, UsageError
 from keras_a2i.records.manifest import Manifest
+from keras_a2i.records.records import Records
 from keras_a2i.sources.open_sources import all_options
 from keras_a2i.sources.registry import SOURCE_TYPES
 
@@ -47,3 +48,29 @@ def test_build_then_again_rebuilds_nothing(tmp_path):
     assert second.exit_code == 0 and "complete already; nothing was rebuilt" in second.output
     manifest = Manifest.read(tmp_path / "rec")
     assert manifest.sources[0]["seed"] == 5 and manifest.image.size == 16
+
+
+def test_given_splits_without_val_are_named_with_what_makes_one(tmp_path):
+    arguments = ["synthetic:surf:8", "--image-size", 16, "--channels", 3, "--workers", 1]
+    run(*arguments, "--out", tmp_path / "rec", "--val-fraction", 0)
+    ids = [str(id) for id in Records(tmp_path / "rec").table("train").ids]
+    (tmp_path / "split.csv").write_text(
+        "id,split\n" + "".join(f"{id},{'test' if id.endswith('@0') else 'train'}\n" for id in ids)
+    )
+    arguments += ["--split-file", tmp_path / "split.csv", "--out"]
+    sentence = "There is no split val, by which fit compares epochs: --val-fraction 0.05 makes one of training sources"
+    assert sentence in run(*arguments, tmp_path / "two").output
+    three = run(*arguments, tmp_path / "three", "--val-fraction", 0.5).output
+    assert sentence not in three and "split: kind file, val_fraction 0.5" in three
+    assert set(Records(tmp_path / "three").counts) == {"test", "train", "val"}
+
+
+def test_broken_file_is_named_once(tmp_path):
+    pytest.importorskip("av")
+    (tmp_path / "broken.mp4").write_bytes(b"no video" * 99)
+    for options, start in (([], "At least one pair is needed. Received none: "), (["--strict"], "")):
+        error = run(tmp_path / "broken.mp4", "--out", tmp_path / "rec", "--channels", 3, *options).exception
+        assert isinstance(error, RecordsError) and str(error).startswith(
+            f"{start}broken.mp4 can't be opened as a video"
+        )
+        assert str(error).count("broken.mp4") == 1

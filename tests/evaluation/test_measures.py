@@ -51,6 +51,7 @@ def test_thumbnails_of_many_images_are_kept_in_half_precision(monkeypatch):
     np.testing.assert_allclose(evidence.generated_thumbnails, generated, atol=1 / 16 / 127.5)
     for id, value in zip(ids, exact, strict=True):
         assert MEASURES[id].function(evidence).value == pytest.approx(value, abs=1e-4)
+    monkeypatch.setattr(realism_measures, "FEATURE_STEPS", 5)
     assert np.isfinite(realism_measures.features_of(evidence, evidence.real_thumbnails)).all()
 
 

@@ -55,6 +55,9 @@ def test_search_goes_on_with_more_trials_and_refuses_another_search(tmp_path):
     searched(later, RATES, 2, error_of)
     more = searched(later, RATES, 4, error_of)
     assert more == whole
+    # Fewer trials than before: those are all there are.
+    fewer = OptunaSearch(later, RATES, 1, by="val_mse", better="lower")
+    assert fewer.total == 4 and len(fewer.ask()) == 4 and fewer.ask() == []
     for options in ({"by": "val_ssim"}, {"seeds": (0, 1)}, {"values": {"learning_rate": RATES["learning_rate"]}}):
         with pytest.raises(UsageError, match=r"must have the same settings, seeds and score. Received: .*later"):
             OptunaSearch(later, **{"values": RATES, "trials": 5, "by": "val_mse", "better": "lower"} | options)

@@ -14,7 +14,7 @@ from support.training_runs import SMALL
 
 import keras_a2i as a2i
 from keras_a2i.cli.main import cli
-from keras_a2i.errors import LockedError, RunsFailedError, TrainingInterrupted, UsageError
+from keras_a2i.errors import KerasA2IError, LockedError, RunsFailedError, TrainingInterrupted, UsageError
 from keras_a2i.evaluation.compare import compare
 from keras_a2i.evaluation.report import read_report
 from keras_a2i.media.folder_lock import folder_lock
@@ -226,7 +226,9 @@ def test_folders_of_others_are_left_alone(records, tmp_path, trainings):
     with folder_lock(tmp_path / "out"), pytest.raises(LockedError):
         sweep(records, tmp_path / "out")
     build(tmp_path / "rec", split=SplitSpec(kind="block", val_fraction=0))
-    with pytest.raises(UsageError, match=r"compares held-out scores. Received: .*rec, which has no split val"):
+    with pytest.raises(
+        UsageError, match=r"held-out scores. Received: .*rec, which has no split val. Build .*val-fraction"
+    ):
         sweep(tmp_path / "rec", tmp_path / "out")
     assert trainings.names == [] and sorted(path.name for path in tmp_path.iterdir()) == ["note.txt", "rec"]
 
@@ -267,6 +269,19 @@ def test_command_prints_the_table_and_its_status_tells_of_failures(records, tmp_
     ):
         with pytest.raises(UsageError, match=message):
             CliRunner().invoke(cli, [*arguments, *options], catch_exceptions=False)
+
+
+def test_command_points_to_a_finished_run_of_the_best_combination(records, tmp_path, trainings, monkeypatch):
+    def fail_first(job, *arguments):
+        if job.name.endswith("seed-0"):
+            raise KerasA2IError("It broke")
+        trainings(job, *arguments)
+
+    monkeypatch.setattr("keras_a2i.evaluation.sweep.train_job", fail_first)
+    options = ["--recipe", "features", "--no-evaluate", "--set", "learning_rate=1e-3", "--seeds", "2"]
+    result = CliRunner().invoke(cli, ["sweep", str(records), "--out", str(tmp_path / "out"), *options])
+    assert result.exit_code == 1 and "failed learning_rate=0.001/seed-0: It broke" in result.output
+    assert f"keras-a2i generate {tmp_path / 'out' / 'learning_rate=0.001' / 'seed-1'} FILE" in result.output
 
 
 @pytest.mark.training

@@ -205,6 +205,11 @@ def ramp(width, height):
     return np.stack([3 * columns, 3 * rows, np.full_like(rows, 100)], axis=-1).astype(np.uint8)
 
 
+def write_ramp(path, **options):
+    """A second of ten frames of 64 x 48 pixels that are all a `ramp`."""
+    return write_clip(path, at(10, 1), tone(1), pictures=lambda n: ramp(64, 48), **options)
+
+
 def centre_of(image):
     """The middle of what a crop of `ramp` shows, in pixels from the left and the top."""
     return (image[..., :2].reshape(-1, 2).mean(axis=0) / 3 + 0.5).tolist()
@@ -223,15 +228,8 @@ def centre_of(image):
     ],
 )
 def test_crop_is_a_square_round_its_centre_within_the_frame(tmp_path, x, y, size, centre):
-    path = write_clip(
-        tmp_path / "clip.mkv",
-        at(10, 1),
-        tone(1),
-        pictures=lambda n: ramp(64, 48),
-        codec="ffv1",
-        pix_fmt="bgr0",
-        sound_codec="flac",
-        time_base=Fraction(1, 10),
+    path = write_ramp(
+        tmp_path / "clip.mkv", codec="ffv1", pix_fmt="bgr0", sound_codec="flac", time_base=Fraction(1, 10)
     )
     ((_, image),) = cut(path, 0, 1, crop=Crop(x, y, size), image=ImageConfig(size=16))
     assert centre_of(image) == pytest.approx(centre, abs=0.2)
@@ -253,14 +251,7 @@ def test_crop_is_a_square_round_its_centre_within_the_frame(tmp_path, x, y, size
 )
 def test_crop_is_placed_in_the_frame_as_it_is_displayed(tmp_path, matrix, centre):
     """A point of the stored frame, (20, 16), and where the display matrix brings it."""
-    path = write_clip(
-        tmp_path / "clip.mp4",
-        at(10, 1),
-        tone(1),
-        pictures=lambda n: ramp(64, 48),
-        pix_fmt="yuv444p",
-        tags={"bit_rate": 1_000_000},
-    )
+    path = write_ramp(tmp_path / "clip.mp4", pix_fmt="yuv444p", tags={"bit_rate": 1_000_000})
     data = bytearray(path.read_bytes())
     place = data.index(b"tkhd") + 4 + 40
     a, b, c, d = matrix
@@ -273,14 +264,7 @@ def test_crop_is_placed_in_the_frame_as_it_is_displayed(tmp_path, matrix, centre
 
 
 def test_crop_of_wide_pixels_is_square_as_displayed(tmp_path):
-    path = write_clip(
-        tmp_path / "clip.mp4",
-        at(10, 1),
-        tone(1),
-        pictures=lambda n: ramp(64, 48),
-        pix_fmt="yuv444p",
-        tags={"sample_aspect_ratio": Fraction(2)},
-    )
+    path = write_ramp(tmp_path / "clip.mp4", pix_fmt="yuv444p", tags={"sample_aspect_ratio": Fraction(2)})
     ((_, image),) = cut(path, 0, 1, crop=Crop(0.5, 0.5, 0.5), image=ImageConfig(size=16))
     assert centre_of(image) == pytest.approx((32, 24), abs=1)
     assert np.ptp(image[8, :, 0].astype(int)) == pytest.approx(3 * 12 * 15 / 16, abs=6)

@@ -139,7 +139,7 @@ def test_functions_of_the_usual_direction_refuse_it(model, tmp_path):
 
 def test_other_models_are_not_presets(tmp_path):
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
-    with pytest.raises(ModelError, match=r"must be one of fit-image-to-audio .* a Sequential"):
+    with pytest.raises(ModelError, match=r"must be one of fit-image-to-audio .* whose class is Sequential"):
         ImageToAudio.from_preset(tmp_path)
     (tmp_path / "model.keras").write_bytes(b"no model")
     with pytest.raises(ModelError, match=r"model.keras can't be loaded as a Keras model"):

@@ -161,6 +161,7 @@ def test_build_resumes_after_its_workers_and_its_scheduler_are_lost(tmp_path, cl
     source, slow = ToneSource(n_sources=8), ToneSource(n_sources=8, pause=0.02)
     out = tmp_path / "there"
     monkeypatch.setattr(cluster_module, "WORKER_SECONDS", 1.5)
+    monkeypatch.setattr(cluster_module, "_SECONDS_BETWEEN_COUNTS", 0.2)
     other = DaskCluster(tmp_path, n_workers=1)
     try:
         with distributed.Client(other.address, set_as_default=False) as client:

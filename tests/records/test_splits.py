@@ -106,6 +106,24 @@ def test_split_file_is_followed(tmp_path):
     assert assign(keys_of(["a"], 4), file=str(path)) == {"a@0": "train", "a@2": "test"}
 
 
+def test_given_splits_without_val_hold_out_whole_training_sources_on_request(tmp_path):
+    keys = [*keys_of([f"speaker{i}" for i in range(8)], 3, split="train"), *keys_of(["other"], 3, split="test")]
+    assert set(assign(keys).values()) == {"train", "test"}
+    splits = assign(keys, val_fraction=0.25)
+    # The two that sha256sum sorts first, as in a split by sources.
+    assert {name.split("@")[0] for name, split in splits.items() if split == "val"} == {"speaker0", "speaker1"}
+    assert (count(splits, "train"), count(splits, "val"), count(splits, "test")) == (18, 6, 3)
+    path = tmp_path / "split.csv"
+    path.write_text("id,split\n" + "".join(f"{key.id},{key.split}\n" for key in keys))
+    assert assign(keys, file=str(path), val_fraction=0.25) == splits
+    with pytest.raises(
+        UsageError, match=r"val_fraction must be left out where the given splits hold val. Received: val"
+    ):
+        assign([*keys, *keys_of(["more"], 1, split="val")], val_fraction=0.25)
+    with pytest.raises(RecordsError, match="The split 'column' leaves none"):
+        assign(keys[:3], val_fraction=0.25)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

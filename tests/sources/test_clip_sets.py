@@ -1,68 +1,25 @@
-"""AVSpeech, VGGSound and AudioSet over a folder of videos: which rows become pairs, and what becomes of the others."""
+"""AVSpeech, VGGSound and AudioSet over a folder of videos: the pairs of their rows, cut exactly, and their records."""
 
 import collections
 import itertools
 import os
 import pickle
-import re
 import shutil
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from support.clip_tables import AUDIOSET, FEATURES, FPS, IDS, NONE, SECONDS, TIMES, assert_cut, opened, results_of
 from support.video_clips import IMAGE, RATE, at, nearest, number_of, tone, write_clip
 
 from keras_a2i import Records
-from keras_a2i.config import FeatureConfig, ImageConfig
-from keras_a2i.errors import MissingPackageError, RecordsError, SourceError, UsageError
+from keras_a2i.config import ImageConfig
+from keras_a2i.errors import UsageError
 from keras_a2i.records.build import build_records
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.sources.open_sources import open_sources
 from keras_a2i.sources.pair import Dropped, Pair
-
-FPS, SECONDS = 10, 14
-TIMES = at(FPS, SECONDS)
-IDS = [f"video-{i:04d}_" for i in range(10)]
-NONE = [f"absent{i:05d}" for i in range(10)]
-FEATURES = FeatureConfig()
-
-
-@pytest.fixture(scope="session")
-def video(tmp_path_factory):
-    """Fourteen seconds of ten frames a second with a keyframe every two seconds; the colour tells the frame."""
-    path = tmp_path_factory.mktemp("video") / "video.mkv"
-    sound = tone(SECONDS)
-    return write_clip(path, TIMES, sound, sound_codec="flac", time_base=Fraction(1, FPS), tags={"gop_size": 20})
-
-
-@pytest.fixture
-def home(tmp_path, video):
-    """A folder of whole videos; a csv belongs beside `videos`."""
-    (tmp_path / "set" / "videos").mkdir(parents=True)
-    for id in IDS:
-        (tmp_path / "set" / "videos" / f"{id}.mkv").symlink_to(video)
-    return tmp_path / "set"
-
-
-def opened(home, text, name="clips.csv", **options):
-    (home / name).write_text(text)
-    image = options.pop("image", IMAGE)
-    (source,) = open_sources([home / name], features=FEATURES, image=image, **options)
-    return source
-
-
-def results_of(source):
-    return [result for unit in source.plan().units for result in source.read(unit)]
-
-
-def assert_cut(pair, start, k):
-    """The pair is second k of the cut that begins at `start`."""
-    middle = Fraction(str(start)) + k + Fraction(1, 2)
-    assert number_of(pair.image) == nearest(TIMES, middle)
-    first = round(Fraction(str(start)) * RATE) + k * RATE
-    np.testing.assert_allclose(pair.waveform, tone(SECONDS)[first : first + RATE, 0], atol=1e-3)
 
 
 def avspeech_rows():
@@ -220,16 +177,12 @@ def test_vggsound_has_ten_seconds_a_row_and_its_own_split(home, tmp_path):
     assert manifest.split == {"kind": "column"} and manifest.counts == {"test": 10, "train": 20}
     assert manifest.label_counts == {"dog barking, howling": {"train": 10}, "singing": {"test": 10, "train": 10}}
     assert Records(tmp_path / "rec").counts["test"] == 10
+    # A part of its training videos for use while training; its test pairs stay as they are.
+    three = build_records(source, tmp_path / "three", workers=1, split=SplitSpec(val_fraction=0.5))
+    assert three.split == {"kind": "column", "val_fraction": 0.5}
+    assert three.counts == {"test": 10, "train": 10, "val": 10} and three.source_counts[IDS[1]] == {"test": 10}
     other = build_records(source, tmp_path / "other", workers=1, split=SplitSpec(kind="source"))
     assert other.counts == {"train": 20, "val": 10}
-
-
-AUDIOSET = f"""# Segments csv created Sun Mar  5 10:54:25 2017
-# num_ytids=2, num_segs=2, num_unique_labels=3, num_positive_labels=3
-# YTID, start_seconds, end_seconds, positive_labels
-{IDS[0]}, 2.000, 12.000, "/m/09x0r,/t/dd00088"
-{IDS[1]}, 0.500, 3.000, "/m/0cmf2"
-"""
 
 
 def test_audioset_has_the_first_label(home):
@@ -292,89 +245,6 @@ def test_a_cut_file_belongs_to_one_row(tmp_path, video):
     assert [drop.id for drop in plan.dropped] == [f"clips.csv line {n}" for n in (1, 2, 3, 4)]
 
 
-BAD_ROWS = {
-    "aaaaaaaaaaa,5,5,0.5,0.5": "end must be after start. Received: start=5 and end=5",
-    "aaaaaaaaaaa,5,4.25,0.5,0.5": "end must be after start. Received: start=5 and end=4.25",
-    "aaaaaaaaaaa,-1,4,0.5,0.5": "start must be a number of seconds, 0 or more. Received: '-1'",
-    "aaaaaaaaaaa,nan,4,0.5,0.5": "start must be a number of seconds, 0 or more. Received: 'nan'",
-    "aaaaaaaaaaa,1,inf,0.5,0.5": "end must be a number of seconds, 0 or more. Received: 'inf'",
-    "aaaaaaaaaaa,1,four,0.5,0.5": "end must be a number of seconds, 0 or more. Received: 'four'",
-    "aaaaaaaaaaa,1,4,1.2,0.5": "x must be a share of the frame, 0 to 1. Received: '1.2'",
-    "aaaaaaaaaaa,1,4,0.5,-0.1": "y must be a share of the frame, 0 to 1. Received: '-0.1'",
-    "aaaaaaaaaaa,1,4,0.5": "y must be a share of the frame, 0 to 1. Received: ''",
-    "aaaaaaaaaaa,1,4,0.5,0.5,7": "a row must have 5 cells. Received: 6. Put quotes around a cell that contains a comma",
-    "short,1,4,0.5,0.5": "id must be a YouTube id: 11 letters, digits, - or _. Received: 'short'",
-    f"{IDS[0]},1,1.9,0.5,0.5": "the clip lasts 0.90 s; a pair has 1 s",
-    f"{IDS[0]},1.0,4.0,0.5,0.5": "the same clip as line 1",
-}
-
-
-def test_rows_that_cannot_be_used_are_named_by_their_lines(home):
-    good = "".join(f"{id},1,4,0.5,0.5\n" for id in IDS[:2]) * 1
-    text = good + "\n# a comment\n" + "\n".join(BAD_ROWS) + f"\n{IDS[2]},1,4,0.5,0.5\n" + f"{IDS[3]},1,4,0,1\n" * 20
-    plan = opened(home, text).plan()
-    dropped = plan.dropped[: len(BAD_ROWS)]
-    assert [drop.reason for drop in dropped] == list(BAD_ROWS.values())
-    assert [drop.id for drop in dropped] == [f"clips.csv line {5 + n}" for n in range(len(BAD_ROWS))]
-    assert {drop.reason for drop in plan.dropped[len(BAD_ROWS) :]} == {"the same clip as line 19"}
-    assert [key.id for unit in plan.units for key in unit.keys] == [f"{id}_1_4@{k}" for id in IDS[:4] for k in range(3)]
-
-
-@pytest.mark.parametrize(
-    ("row", "reason"),
-    [
-        ("aaaaaaaaaaa,1,singing", "split must be train, val or test. Received: ''"),
-        ("aaaaaaaaaaa,1,singing,dev", "split must be train, val or test. Received: 'dev'"),
-        ("aaaaaaaaaaa,1,dogs, cats,train", "a row must have 4 cells. Received: 5. Put quotes around"),
-        ("aaaaaaaaaaa,x,singing,train", "start must be a number of seconds, 0 or more. Received: 'x'"),
-    ],
-)
-def test_bad_rows_of_vggsound_are_named(home, row, reason):
-    (dropped,) = opened(home, f"{IDS[0]},1,singing,train\n{IDS[1]},1,singing,val\n{row}\n").plan().dropped
-    assert dropped.id == "clips.csv line 3" and dropped.reason.startswith(reason)
-
-
-def test_bad_rows_of_audioset_are_named(home):
-    text = AUDIOSET + f'{IDS[2]}, 1.000, 2.000, "dogs"\n{IDS[3]}, 3.000, 2.000, "/m/0cmf2"\n{IDS[4]}, 3.000\n'
-    dropped = opened(home, text + f"{IDS[5]},0,10,/m/0cmf2,/m/09x0r\n").plan().dropped
-    assert dropped == (
-        Dropped("clips.csv line 6", "labels must begin with the id of a label such as /m/09x0r. Received: 'dogs'"),
-        Dropped("clips.csv line 7", "end must be after start. Received: start=3 and end=2"),
-        Dropped("clips.csv line 8", "labels must begin with the id of a label such as /m/09x0r. Received: ''"),
-    )
-
-
-def test_strict_stops_at_the_first_row_without_a_file_or_with_a_bad_value(home, tmp_path):
-    rows = [f"{id},1,4,0.5,0.5" for id in [*IDS[:4], NONE[0]]]
-    with pytest.raises(
-        RecordsError,
-        match=r"^clips\.csv: 1 of 5 rows without a video in 'set' or below: absent00000_1_4 \(line 5\)\. The",
-    ):
-        build_records(opened(home, "\n".join(rows)), tmp_path / "rec", workers=1, strict=True)
-    with pytest.raises(
-        RecordsError, match=r"^clips\.csv line 5: x must be a share of the frame.*\(strict=True, --strict\)"
-    ):
-        build_records(
-            opened(home, "\n".join([*rows[:4], f"{IDS[4]},1,4,2,0.5"])), tmp_path / "rec", workers=1, strict=True
-        )
-    assert not (tmp_path / "rec").exists()
-    manifest = build_records(opened(home, "\n".join(rows[:4])), tmp_path / "rec", workers=1, strict=True)
-    assert sum(manifest.counts.values()) == 12 and manifest.dropped == []
-
-
-def test_a_csv_of_which_no_row_has_a_file_is_an_error(home, tmp_path):
-    message = (
-        r"^Rows of clips\.csv must have their videos in the folder 'set' or below\. Received: 10 rows "
-        r"\(absent00000_1_4 \(line 1\), .* and 7 more\) and 10 videos named after YouTube ids, none of which is "
-        r"theirs\. "
-        r"Name a whole video ID\.mp4, and a clip that is cut already ID_START_END\.mp4$"
-    )
-    source = opened(home, "".join(f"{id},1,4,0.5,0.5\n" for id in NONE))
-    with pytest.raises(SourceError, match=message):
-        build_records(source, tmp_path / "rec", workers=1)
-    assert not (tmp_path / "rec").exists()
-
-
 def test_a_damaged_file_drops_its_own_pairs(home, tmp_path):
     (home / "videos" / f"{IDS[1]}.mkv").unlink()
     (home / "videos" / f"{IDS[1]}.mkv").write_bytes(b"no video" * 99)
@@ -393,61 +263,6 @@ def test_a_clip_at_the_end_of_its_video_has_the_pairs_that_there_are(home):
     ]
 
 
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [
-        (f"{IDS[0]},1,4,0.5,0.5\n", "avspeech"),
-        (f"{IDS[0]},4,4.5,0.5,0.5\n", "avspeech"),  # two equal cells, which column names can't be
-        (f"{IDS[0]},30,3,train\n", "vggsound"),  # a label that is a number
-        (f'\ufeff{IDS[0]},30,"a, b",Test\r\n', "vggsound"),
-        (AUDIOSET, "audioset"),
-        (f'{IDS[0]}, 1, 4, "/t/dd00088"\n', "audioset"),
-        ("id,start,end,x,y\n" + f"{IDS[0]},1,4,0.5,0.5\n{IDS[1]},1,4,0.5,0.5\n", "avspeech"),
-    ],
-)
-def test_csv_is_recognised_by_its_rows(home, text, kind):
-    assert opened(home, text).describe()["kind"] == kind
-
-
-HINT = (
-    "Line 1 begins with a YouTube id: without column names, rows must be all id,start,end,x,y (AVSpeech), or all "
-    "id,start,label,split (VGGSound), or all id,start,end,labels (AudioSet)"
-)
-
-
-@pytest.mark.parametrize(
-    ("text", "hint"),
-    [
-        (f"{IDS[0]},1,4\n", True),
-        (f"{IDS[0]},1,4,0.5,7\n", True),
-        (f"{IDS[0]},1,4,dogs\n", True),
-        (f"{IDS[0]},1,4,0.3,0.5\n" + f"{IDS[0]},1,dogs,train\n", True),  # neither the one nor the other
-        ("beach,1,4,0.5,0.6\n", False),
-        ("a;b\n", False),
-    ],
-)
-def test_csv_of_other_rows_is_refused(home, text, hint):
-    with pytest.raises(SourceError, match=r"^clips\.csv must have the columns audio,image, or .* Received: ") as error:
-        opened(home, text)
-    assert str(error.value).endswith(HINT) == hint
-
-
-def test_equal_cells_of_rows_that_are_no_clips_are_explained(home):
-    message = r"^The columns of clips\.csv must have different names\. Received twice: \['5'\]\. "
-    with pytest.raises(SourceError, match=message + re.escape(HINT)):
-        opened(home, f"{IDS[0]},5,5,0.5,0.4\n")
-
-
-def test_crop_size_is_of_avspeech_alone_and_a_share(home):
-    with pytest.raises(
-        UsageError, match=r"^crop_size can only be used with AVSpeech's csv \(id,start,end,x,y\)\. No given"
-    ):
-        opened(home, f"{IDS[0]},1,singing,train\n", crop_size=0.5)
-    for size in (0, 1.5, -1, float("nan")):
-        with pytest.raises(UsageError, match=r"^crop_size must be a share above 0 and up to 1\. Received: crop_size="):
-            opened(home, f"{IDS[0]},1,4,0.5,0.5\n", crop_size=size)
-
-
 def test_several_sets_of_one_folder_go_together(home, tmp_path):
     texts = {
         "avspeech.csv": f"{IDS[0]},1,4,0.5,0.5\n",
@@ -461,13 +276,6 @@ def test_several_sets_of_one_folder_go_together(home, tmp_path):
     assert sources[0].describe()["crop_size"] == 0.3
     manifest = build_records(sources, tmp_path / "rec", workers=1, split=SplitSpec(kind="source"))
     assert sum(manifest.counts.values()) == 25 and set(manifest.source_counts) == {IDS[0], IDS[1]}
-
-
-def test_plan_without_pyav_names_the_extra(home, monkeypatch):
-    source = opened(home, f"{IDS[0]},1,4,0.5,0.5\n")
-    monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(MissingPackageError, match=r"keras-a2i\[video\]"):
-        source.plan()
 
 
 def test_one_video_alone_is_split_by_blocks(home, tmp_path):

@@ -96,7 +96,7 @@ def test_bad_rows_are_dropped_and_the_first_readable_vector_sets_the_length(fold
     assert found == {**reasons, **later, "some.npz:x": "gone.png doesn't exist"}
     # Nothing readable at all: no length to write down, and every reason is named.
     nothing = source_of(folder, "embedding,image\nnan.npy,a.png\ngone.npy,b.png\n")
-    with pytest.raises(RecordsError, match=r"Received none: nan.npy: nan.npy holds NaN.*; gone.npy: gone.npy doesn't"):
+    with pytest.raises(RecordsError, match=r"Received none: nan.npy holds NaN.*; gone.npy doesn't"):
         build_records([nothing], folder / "rec", image=IMAGE, workers=1)
     # A length that the caller expects.
     wanted = source_of(folder, "embedding,image\none.npy,a.png\nshort.npy,a.png\n", FeatureConfig(embedding=7))

@@ -1,9 +1,12 @@
 """Short trainings on records of tones, and what the tests of `fit` compare of their runs."""
 
+import contextlib
+import importlib.machinery
 import shutil
 
 import keras
 import numpy as np
+import pytest
 
 from keras_a2i.training.fit import fit
 
@@ -12,6 +15,15 @@ SMALL = {"units": (16, 8), "base_channels": 8, "generator.channels": (8, 8)}
 
 def train(records, out, **options):
     return fit(records, out, **({"recipe": "features", "settings": SMALL, "epochs": 4, "batch_size": 8} | options))
+
+
+@contextlib.contextmanager
+def tensorboard_logs():
+    """Trainings log for TensorBoard where it is installed, which the fixture `without_tensorboard` prevents."""
+    is_installed = importlib.machinery.PathFinder.find_spec("tensorboard") is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_a2i.training.trainer._logs_tensorboard", lambda: is_installed)
+        yield
 
 
 def weights(model):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 from support.tone_source import ToneSource, build
-from support.training_runs import train
+from support.training_runs import tensorboard_logs, train
 
 from keras_a2i.models import AudioToImage
 from keras_a2i.records.splits import SplitSpec
@@ -37,7 +37,7 @@ def whole(records, tmp_path_factory):
             shutil.copytree(folder / "run", folder / "killed", dirs_exist_ok=True)
         save(self)
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, tensorboard_logs():
         patch.setattr("keras_a2i.training.callbacks.SECONDS_BETWEEN_SAVES", 0)
         patch.setattr(Checkpoint, "save", copy_and_save)
         model = train(records, folder / "run")

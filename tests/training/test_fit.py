@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.tone_source import build
-from support.training_runs import SMALL, train, weights
+from support.training_runs import SMALL, tensorboard_logs, train, weights
 
 import keras_a2i as a2i
 from keras_a2i.errors import KerasA2IError, LockedError, ModelError, UsageError
@@ -56,20 +56,19 @@ def test_run_folder_holds_everything(whole, records):
     assert not list(out.glob("**/*.tmp*"))
 
 
-def test_tensorboard_logs_hold_losses_histograms_and_the_sample_sheets(whole):
+def tensorboard_events(run, name):
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    return event_accumulator.EventAccumulator(str(run / "tensorboard" / name), size_guidance={"tensors": 0}).Reload()
 
-    def events(name):
-        found = event_accumulator.EventAccumulator(str(whole[0] / "tensorboard" / name), size_guidance={"tensors": 0})
-        return found.Reload()
 
-    tags = events("train").Tags()["tensors"]
+def test_tensorboard_logs_hold_losses_histograms_and_the_sample_sheets(whole):
+    found = tensorboard_events(whole.run, "train")
+    tags, losses = found.Tags()["tensors"], found.Tensors("epoch_loss")
     assert "epoch_loss" in tags and any(tag.endswith("kernel/histogram") for tag in tags)
-    logged = events("samples").Tensors("real above generated")
-    losses = events("train").Tensors("epoch_loss")
+    logged = tensorboard_events(whole.run, "samples").Tensors("real above generated")
     assert [event.step for event in logged] == [event.step for event in losses] == [0, 1, 2, 3]
     image = Image.open(io.BytesIO(logged[-1].tensor_proto.string_val[2]))
-    np.testing.assert_array_equal(image, Image.open(whole[0] / "samples" / "epoch_0004.png"))
+    np.testing.assert_array_equal(image, Image.open(whole.run / "samples" / "epoch_0004.png"))
 
 
 def test_history_val_scores_equal_those_of_the_model_on_held_out_pairs(whole, records):
@@ -136,11 +135,16 @@ class Worsen(keras.callbacks.Callback):
 
 def test_restore_best_weights_and_patience(records, tmp_path):
     out = tmp_path / "run"
-    model = train(records, out, epochs=9, restore_best_weights=True, patience=2, callbacks=[Worsen()])
+    with tensorboard_logs():
+        model = train(records, out, epochs=9, restore_best_weights=True, patience=2, callbacks=[Worsen()])
     rows = RunFolder(out).read_history()
     best = min(rows, key=lambda row: row["val_mse"])
     assert len(rows) == best["epoch"] + 2 < 9
     assert best["val_mse"] == pytest.approx(held_out_mse(model, records), rel=1e-4)
+    # TensorBoard shows the images of the model that is kept apart, and those of every epoch once.
+    logged = tensorboard_events(out, "samples")
+    assert [event.step for event in logged.Tensors("real above generated")] == list(range(len(rows)))
+    assert [event.step + 1 for event in logged.Tensors("kept: real above generated")] == [best["epoch"]]
 
 
 def test_records_without_held_out_pairs(tmp_path):

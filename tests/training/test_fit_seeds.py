@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from support.training_runs import SMALL, train
 
 from keras_a2i.cli.main import cli
-from keras_a2i.errors import RunsFailedError, UsageError
+from keras_a2i.errors import RunsFailedError, TrainingInterrupted, UsageError
 from keras_a2i.models.model_file import load_model
 from keras_a2i.objectives import MeanSquaredError
 from keras_a2i.training.fit_seeds import fit_seeds
@@ -129,6 +129,19 @@ def test_failed_seed_is_named_after_the_others_are_trained(records, tmp_path, mo
     (tmp_path / "seed-0.log").touch()
     with pytest.raises(RunsFailedError, match=rf"1 of 3 runs failed, the others are in {tmp_path}. seed-1: It broke"):
         fit_seeds(records, tmp_path, seeds=3, jobs=3, objectives=[MeanSquaredError(0.5)], **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("overwrite", "advice"), [(False, "call, trains"), (True, r"call, without overwrite.* trains")]
+)
+def test_interruption_names_the_call_that_trains_the_rest(records, tmp_path, monkeypatch, overwrite, advice):
+    def run_jobs(*_, **__):
+        yield from ()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_a2i.training.fit_seeds.run_jobs", run_jobs)
+    with pytest.raises(TrainingInterrupted, match=rf"are saved in .*: the same command, or {advice} the rest"):
+        fit_seeds(records, tmp_path / "runs", seeds=2, overwrite=overwrite, **OPTIONS)
 
 
 @pytest.mark.training

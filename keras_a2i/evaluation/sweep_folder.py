@@ -33,7 +33,7 @@ def check_sweep_folder(folder: pathlib.Path) -> None:
         )
 
 
-class SweepBook:
+class SweepFolder:
     """Keeps the runs of a sweep, and writes them after every change: sweep.json, the tables, and runs.csv.
 
     Args:
