@@ -22,7 +22,12 @@ SCORES = ("mse", "ssim", "histogram_similarity")
 """Scores of held-out images after every epoch: in the history as val_mse and so on."""
 HIGHER_IS_BETTER = ("val_ssim", "val_histogram_similarity")
 IMAGE_TO_AUDIO = "image-to-audio"
-"""The recipe's name in the runs of `fit_image_to_audio`."""
+AUDIO_TOKEN = "audio-token"
+OTHER_FITS = {
+    IMAGE_TO_AUDIO: "fit_image_to_audio (keras-a2i fit-image-to-audio --resume)",
+    AUDIO_TOKEN: "fit_audio_token (keras-a2i fit-audio-token --resume)",
+}
+"""Names of the recipes in the runs of functions beside `fit`, and what resumes such a run."""
 DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
