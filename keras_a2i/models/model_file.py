@@ -230,6 +230,21 @@ def load_model(
         ModelError: if the file isn't a Keras model, its sizes don't fit its metadata, its weights aren't finite, or it
             would take much more memory than it has bytes.
     """
+    model = read_model(path)
+    metadata = read_metadata(path)
+    if metadata is None or getattr(model, "embeds_tokens", False):
+        metadata = metadata_of(model, input=input, sample_rate=sample_rate)
+    check_fit(path.name, metadata, model.input_shape, model.output_shape)
+    return model, metadata
+
+
+def read_model(path: pathlib.Path) -> "keras.Model":
+    """Reads a `.keras` file of any kind of model, not compiled, with Keras' safe mode on.
+
+    Raises:
+        ModelError: if the file isn't a Keras model, its weights aren't finite, or it would take much more memory than
+            it has bytes.
+    """
     import keras
     import numpy as np
 
@@ -248,9 +263,7 @@ def load_model(
                 f"The weights of a model must be finite. Received: {path.name} with NaN or infinite values in "
                 f"{variable.path}. Train it again with a lower learning_rate"
             )
-    metadata = read_metadata(path) or metadata_of(model, input=input, sample_rate=sample_rate)
-    check_fit(path.name, metadata, model.input_shape, model.output_shape)
-    return model, metadata
+    return model
 
 
 def metadata_of(model: "keras.Model", *, input: str | None = None, sample_rate: int | None = None) -> ModelMetadata:
@@ -258,13 +271,20 @@ def metadata_of(model: "keras.Model", *, input: str | None = None, sample_rate: 
 
     Raises:
         ModelError: if the model doesn't accept vectors or doesn't return square images.
-        UsageError: if it generates audio from images.
+        UsageError: if it generates audio from images, or is only the first part of what generates images.
     """
     if getattr(model, "generates_audio", False):
         raise UsageError(
             f"The model must turn audio into images. Received: {model.name}, which turns images into audio. Its "
             "network ends at a spectrogram, from which Griffin-Lim computes the audio in NumPy, so that no exported "
             "file could hold it. Use it with generate_audio (keras-a2i generate-audio)"
+        )
+    if getattr(model, "embeds_tokens", False):
+        raise UsageError(
+            f"The model must hold all that generates its images. Received: {model.name} of the recipe audio-token, "
+            "which embeds audio as a token for a Stable Diffusion 3 model of several gigabytes: no exported file could "
+            "hold that one, and no phone or page run it. Generate from the run folder (keras-a2i generate, "
+            "AudioToken.from_preset)"
         )
     own = getattr(model, "metadata", None)
     if isinstance(own, ModelMetadata):

@@ -103,7 +103,7 @@ def fit_image_to_audio(
         callbacks=callbacks,
         verbose=verbose,
         command=command,
-    )
+    ).model
 
 
 def _check_records(records: Records) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import keras
 import numpy as np
@@ -89,8 +89,8 @@ class RunTraining:
         """Steps of the whole training."""
         return math.ceil(self.records.counts["train"] / self.config.batch_size) * self.config.epochs
 
-    def run(self, callbacks: Sequence[keras.callbacks.Callback], verbose: str | int) -> keras.Model:
-        """Trains, saves and returns the model."""
+    def run(self, callbacks: Sequence[keras.callbacks.Callback], verbose: str | int) -> Self:
+        """Trains and saves the model; returns the training."""
         first = self.epoch.value
         if not self._resume:
             self.folder.clear()
@@ -114,7 +114,7 @@ class RunTraining:
         checkpoint.save()
         self._save()
         self.folder.create(dataclasses.replace(self.config, finished=True))
-        return self.model
+        return self
 
     def _callbacks(self, checkpoint: Checkpoint) -> list[keras.callbacks.Callback]:
         def set_epoch(epoch: int, logs: Any = None) -> None:
@@ -161,9 +161,12 @@ class RunTraining:
             )
 
 
+T = TypeVar("T", bound=RunTraining)
+
+
 def train_into(
     folder: RunFolder,
-    kind: type[RunTraining],
+    kind: type[T],
     records: Records,
     *,
     options: Mapping[str, Any],
@@ -173,8 +176,8 @@ def train_into(
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: str | int,
     command: str,
-) -> Any:
-    """Starts or resumes a training and returns its model.
+) -> T:
+    """Starts or resumes a training, and returns it when it is over.
 
     Args:
         folder: the run folder.
