@@ -21,7 +21,7 @@ from keras_a2i.cli.guide_options import GUIDE_FLAGS, Distances, guide_options, l
 from keras_a2i.cli.progress import ProgressLine
 from keras_a2i.cli.terminal import echo
 from keras_a2i.errors import KerasA2IError, SourceError, UsageError
-from keras_a2i.serving.audio_token import is_audio_token
+from keras_a2i.models.model_file import is_audio_token
 
 _MIN_FOR_PROGRESS = 64
 

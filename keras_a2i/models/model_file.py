@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 METADATA_NAME = "keras_a2i.json"
 INPUTS = ("features", "waveform")
+AUDIO_TOKEN = "audio-token"
+"""The recipe's name in the files of `fit_audio_token`."""
 _SCHEMA_VERSION = 1
 _MAX_METADATA = 8 << 20
 # Keras itself doesn't compress.
@@ -129,6 +131,25 @@ class ModelMetadata:
             if isinstance(error, KerasA2IError):
                 raise
             raise ModelError(f"{METADATA_NAME} isn't model metadata of this version: {error!r}") from error
+
+
+def is_audio_token(path: str | pathlib.Path) -> bool:
+    """Whether a path is a run of `fit_audio_token` or its `.keras` file, by its metadata, without loading it."""
+    path = pathlib.Path(path)
+    path = path / "model.keras" if path.is_dir() else path
+    if path.suffix != ".keras" or not path.is_file():
+        return False
+    metadata = read_metadata(path)
+    return metadata is not None and metadata.recipe == AUDIO_TOKEN
+
+
+def token_error(name: str) -> UsageError:
+    """Why a model of the recipe audio-token can't stand alone."""
+    return UsageError(
+        f"The model must hold all that generates its images. Received: {name} of the recipe {AUDIO_TOKEN}, which "
+        "embeds audio as a token for a Stable Diffusion 3 model of several gigabytes: no exported file could hold that "
+        "one, and no phone or page run it. Generate from the run folder (keras-a2i generate, AudioToken.from_preset)"
+    )
 
 
 def embed_metadata(path: pathlib.Path, metadata: ModelMetadata) -> None:
@@ -280,12 +301,7 @@ def metadata_of(model: "keras.Model", *, input: str | None = None, sample_rate: 
             "file could hold it. Use it with generate_audio (keras-a2i generate-audio)"
         )
     if getattr(model, "embeds_tokens", False):
-        raise UsageError(
-            f"The model must hold all that generates its images. Received: {model.name} of the recipe audio-token, "
-            "which embeds audio as a token for a Stable Diffusion 3 model of several gigabytes: no exported file could "
-            "hold that one, and no phone or page run it. Generate from the run folder (keras-a2i generate, "
-            "AudioToken.from_preset)"
-        )
+        raise token_error(model.name)
     own = getattr(model, "metadata", None)
     if isinstance(own, ModelMetadata):
         return own

@@ -181,7 +181,7 @@ class TokenDiffusion:
             The mean squared error, a scalar.
         """
         latents = ops.stop_gradient(self.encode_images(images))
-        shift = self.backbone.shift
+        shift, levels = self.backbone.shift, ops.convert_to_tensor(levels)
         sigma = shift * levels / (1 + (shift - 1) * levels)
         mixed = latents + ops.reshape(sigma, (-1, 1, 1, 1)) * (noise - latents)
         context, pooled = self.encode_tokens(tokens)

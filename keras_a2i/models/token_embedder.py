@@ -12,10 +12,9 @@ from keras_a2i.errors import UsageError
 from keras_a2i.layers import AttentivePooling
 from keras_a2i.models.encoder import check_normalization
 from keras_a2i.models.log_mel_convolutions import log_mel
-from keras_a2i.models.model_file import ModelMetadata
+from keras_a2i.models.model_file import AUDIO_TOKEN, ModelMetadata
 from keras_a2i.models.token_diffusion import DiffusionConfig
 
-RECIPE = "audio-token"
 _BANDS, _BAND_LIMIT = 64, 4.0
 _POOLING_UNITS = 128
 
@@ -91,7 +90,7 @@ class TokenEmbedder(keras.Model):
             features=features,
             image=ImageConfig(size=diffusion.image_size, channels=3),
             input=input,
-            recipe=RECIPE,
+            recipe=AUDIO_TOKEN,
             labels=tuple(labels),
         )
         x = inputs = keras.Input((metadata.n_inputs,), name=input)

@@ -8,9 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from keras_a2i.errors import UsageError
-from keras_a2i.models.model_file import ModelMetadata, read_metadata
-
-_RECIPE = "audio-token"
+from keras_a2i.models.model_file import ModelMetadata
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,16 +33,6 @@ class DrawSettings:
                 f"{', '.join(self.values)} must be left out with a model that doesn't generate from noise. "
                 f"Received: {path.name}, which isn't a run of fit_audio_token (keras-a2i fit-audio-token)"
             )
-
-
-def is_audio_token(path: str | pathlib.Path) -> bool:
-    """Whether a path is a run of `fit_audio_token` or its `.keras` file, by its metadata, without loading it."""
-    path = pathlib.Path(path)
-    path = path / "model.keras" if path.is_dir() else path
-    if path.suffix != ".keras" or not path.is_file():
-        return False
-    metadata = read_metadata(path)
-    return metadata is not None and metadata.recipe == _RECIPE
 
 
 def open_audio_token(

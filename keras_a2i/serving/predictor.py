@@ -11,11 +11,11 @@ import numpy as np
 from keras_a2i.errors import MissingPackageError, ModelError, UsageError
 from keras_a2i.exporters.formats import FORMATS, PredictFn, ServedModel
 from keras_a2i.models.label_prediction import LabelPrediction, predict_from_logits
-from keras_a2i.models.model_file import ModelMetadata, check_fit, default_metadata, load_model
+from keras_a2i.models.model_file import ModelMetadata, check_fit, default_metadata, is_audio_token, load_model
 from keras_a2i.models.prediction import predict_batch
 from keras_a2i.models.shipped import find_model, shipped_models
 from keras_a2i.models.styles import check_sampling, draw_styles
-from keras_a2i.serving.audio_token import DrawSettings, is_audio_token, open_audio_token
+from keras_a2i.serving.audio_token import DrawSettings, open_audio_token
 from keras_a2i.serving.model_inputs import BATCH, check_inputs, stream_inputs
 
 if TYPE_CHECKING:

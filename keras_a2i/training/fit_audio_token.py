@@ -12,9 +12,9 @@ from keras_a2i.media.conversion import from_uint8
 from keras_a2i.media.image import save_png
 from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.models.audio_token import GUIDANCE_SCALE, AudioToken
-from keras_a2i.models.model_file import save_model
+from keras_a2i.models.model_file import AUDIO_TOKEN, save_model
 from keras_a2i.models.token_diffusion import DiffusionConfig, import_keras_hub
-from keras_a2i.models.token_embedder import RECIPE, TokenEmbedder
+from keras_a2i.models.token_embedder import TokenEmbedder
 from keras_a2i.records.orders import Shuffled
 from keras_a2i.records.records import Records, as_records
 from keras_a2i.training.flow_training import FlowTraining
@@ -129,7 +129,7 @@ def fit_audio_token(
 class _Training(RunTraining):
     """See `fit_audio_token`."""
 
-    recipe_name = RECIPE
+    recipe_name = AUDIO_TOKEN
     batch_size = 8
     model: TokenEmbedder
 

@@ -45,6 +45,8 @@ class FlowTraining(keras.Model):
         if self._diffusion.has_float16:
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         super().compile(optimizer=optimizer, **kwargs)
+        # TensorFlow traces a step twice that creates variables.
+        self.optimizer.build(self.trainable_variables)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         return self.embedder(inputs, training=training)
