@@ -158,6 +158,6 @@ def test_export_and_other_commands_say_why_they_refuse(run, tmp_path):
 
 
 def test_evaluate_scores_a_run_with_the_steps_of_its_predictor(run, records, untrained):
-    report = a2i.evaluate(a2i.load(run.folder, steps=1), records)
-    assert report.recipe == "audio-token" and report.n_pairs == 3
+    report = a2i.evaluate(a2i.load(run.folder, steps=1), records, samples=2)
+    assert report.n_pairs == 3
     assert report.measure("variety").value > 0
