@@ -12,6 +12,7 @@ from keras_a2i.errors import MissingPackageError, ModelError, UsageError
 
 WORD = "*"
 """The word of a prompt whose place the vector takes."""
+_MULTIPLE = 16
 DTYPES = ("bfloat16", "float32", "float16")
 
 
@@ -28,7 +29,7 @@ class DiffusionConfig(Settings):
 
     Raises:
         ConfigError: if a value is out of range.
-        UsageError: if the word "*" isn't in the prompt exactly once.
+        UsageError: if `image_size` is no such multiple, or the word "*" isn't in the prompt exactly once.
     """
 
     preset: str
@@ -38,6 +39,11 @@ class DiffusionConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.image_size < _MULTIPLE or self.image_size % _MULTIPLE:
+            raise UsageError(
+                f"image_size must be a multiple of {_MULTIPLE}, the pixels of a patch of latents. "
+                f"Received: image_size={self.image_size}"
+            )
         if self.prompt.split().count(WORD) != 1:
             raise UsageError(
                 f'prompt must hold the word "{WORD}" once, set apart by spaces: the audio takes its place. '
@@ -57,7 +63,11 @@ class DiffusionConfig(Settings):
         try:
             backbone = hub.models.StableDiffusion3Backbone.from_preset(self.preset, image_shape=shape, dtype=self.dtype)
             preprocessor = hub.models.StableDiffusion3TextToImagePreprocessor.from_preset(self.preset)
-        except (ValueError, TypeError, KeyError, OSError, ImportError) as error:
+        except Exception as error:
+            # Those of kagglehub have no base class of their own.
+            known = isinstance(error, ValueError | TypeError | KeyError | OSError | ImportError)
+            if not known and not type(error).__module__.startswith("kagglehub"):
+                raise
             raise ModelError(
                 "preset must be a Stable Diffusion 3 model that KerasHub can load: a name such as "
                 "stable_diffusion_3.5_medium, or a folder of its save_to_preset. "

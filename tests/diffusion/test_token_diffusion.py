@@ -161,6 +161,17 @@ def test_presets_of_other_models_are_refused(tmp_path):
         DiffusionConfig(preset=str(tmp_path), image_size=16).load()
 
 
+def test_errors_of_the_download_become_a_sentence(monkeypatch):
+    exceptions = pytest.importorskip("kagglehub.exceptions")
+
+    def refuse(*_, **__):
+        raise exceptions.UnauthenticatedError()
+
+    monkeypatch.setattr(keras_hub.models.StableDiffusion3Backbone, "from_preset", refuse)
+    with pytest.raises(ModelError, match=r"preset must be a Stable Diffusion 3 model .* \(User is not authenticated"):
+        DiffusionConfig(preset="stable_diffusion_3_medium").load()
+
+
 def test_t5_is_refused(monkeypatch):
     model = tiny_text_to_image()
     model.backbone.t5 = keras.layers.Identity()

@@ -116,5 +116,7 @@ def test_arguments_out_of_range_are_refused(arguments, message):
 def test_prompt_holds_the_place_of_the_audio_once(prompt):
     with pytest.raises(UsageError, match=r"prompt must hold the word \"\*\" once, .* Received: prompt="):
         DiffusionConfig(preset="x", prompt=prompt)
+    with pytest.raises(UsageError, match=r"image_size must be a multiple of 16.* Received: image_size=40"):
+        DiffusionConfig(preset="x", image_size=40)
     with pytest.raises(ConfigError, match="dtype must be one of"):
         DiffusionConfig(preset="x", dtype="int8")
