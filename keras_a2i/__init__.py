@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from keras_a2i.evaluation.sweep import sweep
     from keras_a2i.exporters.export import export
     from keras_a2i.models.audio_to_image import AudioToImage
+    from keras_a2i.models.audio_token import AudioToken
     from keras_a2i.models.frontend import with_frontend
     from keras_a2i.models.image_to_audio import ImageToAudio
     from keras_a2i.recipes import get_recipe
@@ -40,11 +41,13 @@ if TYPE_CHECKING:
     from keras_a2i.sources.open_sources import open_sources
     from keras_a2i.training.calibrate import calibrate
     from keras_a2i.training.fit import fit
+    from keras_a2i.training.fit_audio_token import fit_audio_token
     from keras_a2i.training.fit_image_to_audio import fit_image_to_audio
     from keras_a2i.training.fit_seeds import fit_seeds
 
 _MODULES = {
     "AudioToImage": "models.audio_to_image",
+    "AudioToken": "models.audio_token",
     "Augmentation": "records.augmentation",
     "ImageToAudio": "models.image_to_audio",
     "Predictor": "serving.predictor",
@@ -59,6 +62,7 @@ _MODULES = {
     "evaluate": "evaluation.evaluate",
     "export": "exporters.export",
     "fit": "training.fit",
+    "fit_audio_token": "training.fit_audio_token",
     "fit_image_to_audio": "training.fit_image_to_audio",
     "generate_audio": "serving.generate_audio",
     "fit_seeds": "training.fit_seeds",
@@ -79,6 +83,7 @@ _ROOMS = ("layers", "losses", "metrics", "models", "objectives", "optimizers", "
 
 __all__ = [
     "AudioToImage",
+    "AudioToken",
     "Augmentation",
     "FeatureConfig",
     "ImageConfig",
@@ -97,6 +102,7 @@ __all__ = [
     "evaluate",
     "export",
     "fit",
+    "fit_audio_token",
     "fit_image_to_audio",
     "fit_seeds",
     "generate_audio",

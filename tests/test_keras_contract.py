@@ -9,7 +9,7 @@ from support.processes import run_python
 from support.training_states import random_images, small_model
 
 import keras_a2i.serialization
-from keras_a2i import layers, losses, metrics, objectives
+from keras_a2i import layers, losses, metrics, models, objectives
 
 keras_a2i.serialization.register()
 
@@ -24,6 +24,9 @@ INSTANCES = {
     "LatentPad": lambda: layers.LatentPad(2),
     "LossObjective": lambda: objectives.LossObjective(keras.losses.Huber(0.5), 2.0, name="huber"),
     "ImageAutoencoder": lambda: objectives.ImageAutoencoder(_training_model().generator, 2, batch_size=8, seed=3),
+    "TokenEmbedder": lambda: models.TokenEmbedder(
+        models.DiffusionConfig(preset="none", image_size=16), token_dims=(4, 6), token_scales=(0.1, 0.2), channels=(8,)
+    ),
     "TrainingModel": lambda: _training_model(),
 }
 """How to build what can't be built without arguments."""

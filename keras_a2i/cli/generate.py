@@ -21,6 +21,7 @@ from keras_a2i.cli.guide_options import GUIDE_FLAGS, Distances, guide_options, l
 from keras_a2i.cli.progress import ProgressLine
 from keras_a2i.cli.terminal import echo
 from keras_a2i.errors import KerasA2IError, SourceError, UsageError
+from keras_a2i.models.model_file import is_audio_token
 from keras_a2i.models.shipped import prefer_keras
 
 _MIN_FOR_PROGRESS = 64
@@ -46,12 +47,28 @@ _MIN_FOR_PROGRESS = 64
     help="With --samples or --style-walk: how far the images are from the usual one (default: 1).",
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), help="With --samples, --style-walk or --guide: random seed (default: 0)."
+    "--seed",
+    type=click.IntRange(min=0),
+    help="With --samples, --style-walk or --guide, and for a run of fit-audio-token: random seed (default: 0).",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="For a run of fit-audio-token: steps from noise to image (default: 28).",
+)
+@click.option(
+    "--guidance-scale",
+    type=click.FloatRange(0, 100),
+    help="For a run of fit-audio-token: weight of the audio against no words at all; up to 1 takes half the time "
+    "(default: 7).",
 )
 @guide_options
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier call wrote.")
 @click.option("--strict", is_flag=True, help="Stop at the first file that can't be read or is damaged.")
-def command(model, audio, out, sheet, video, samples, temperature, seed, overwrite, strict, **options):
+def command(
+    model, audio, out, sheet, video, samples, temperature, seed, steps, guidance_scale, overwrite, strict, **options
+):
     """Turn AUDIO files (wav, flac, ogg, mp3; any rate and length) into PNG images, one for each clip (a second unless
     configured otherwise). The audio of videos and m4a files can be used too, which needs pip install
     "keras-a2i[video]".
@@ -70,9 +87,16 @@ def command(model, audio, out, sheet, video, samples, temperature, seed, overwri
 
     With --guide 20, each image, sample or frame starts as the model generates it, and 20 gradient steps move its style
     within the norm of its distribution until the drawn image is nearer to the audio, by the embeddings of --guide-by.
+
+    A run of fit-audio-token draws every image from noise in --steps, with the Stable Diffusion 3 model that it was
+    trained for; with --samples 8, each sample starts from its own noise.
     """
     guide, film = split_guide_options(options)
-    _check_together(guide, film, video=video, sheet=sheet, samples=samples, temperature=temperature, seed=seed)
+    drawing = {"steps": steps, "guidance_scale": guidance_scale}
+    if is_audio_token(model):
+        _refuse_guidance(guide)
+        drawing |= {"seed": seed}
+    _check_together(guide, film, drawing, video=video, sheet=sheet, samples=samples, temperature=temperature, seed=seed)
     if out.is_file():
         raise UsageError(f"--out must be a folder. Received: the file {out}")
     names = _folder_names(audio)
@@ -87,7 +111,9 @@ def command(model, audio, out, sheet, video, samples, temperature, seed, overwri
             targets = _check_folders(out, names, overwrite, sheet is not False)
 
         distances = Distances()
-        predictor = _load(prefer_keras(model) if film["smooth"] else model, guide, seed, distances)
+        predictor = _load(
+            pathlib.Path(prefer_keras(model)) if film["smooth"] else model, guide, drawing, seed, distances
+        )
         if video:
             predictor.metadata.require_audio("--video")
         failed = 0
@@ -110,15 +136,37 @@ def command(model, audio, out, sheet, video, samples, temperature, seed, overwri
         raise KerasA2IError(f"None of the {len(audio)} {kind} could be read")
 
 
+def _refuse_guidance(guide: dict[str, Any]) -> None:
+    if guide["guide"] is not None:
+        raise UsageError(
+            "--guide must be left out for a run of fit-audio-token, whose images have no style to move. Received: "
+            f"--guide {guide['guide']}. --guidance-scale weighs the audio"
+        )
+
+
 def _check_together(
-    guide: dict[str, Any], film: dict[str, Any], *, video: bool, sheet: bool | None, samples: int | None, **draws: Any
+    guide: dict[str, Any],
+    film: dict[str, Any],
+    drawing: dict[str, Any],
+    *,
+    video: bool,
+    sheet: bool | None,
+    samples: int | None,
+    **draws: Any,
 ) -> None:
     """Raises a UsageError if options are given without another that they go with, or with one that they don't."""
     check_film_options(video, film)
     styled = samples is not None or film["style_walk"] is not None
     check_options(styled, "--samples or --style-walk", temperature=draws["temperature"])
-    is_random = styled or guide["guide"] is not None
-    check_options(is_random, "--samples, --style-walk or --guide", seed=draws["seed"])
+    draws_from_noise = "seed" in drawing
+    is_random = styled or guide["guide"] is not None or draws_from_noise
+    check_options(is_random, "--samples, --style-walk or --guide, or a run of fit-audio-token", seed=draws["seed"])
+    check_options(
+        draws_from_noise,
+        "a run of fit-audio-token",
+        steps=drawing["steps"],
+        guidance_scale=drawing["guidance_scale"],
+    )
     if styled and guide["guide_starts"] is not None:
         flag = "--samples" if samples is not None else "--style-walk"
         raise UsageError(
@@ -131,12 +179,12 @@ def _check_together(
         raise UsageError("--samples must be left out with --video. Received: both")
 
 
-def _load(model: pathlib.Path, guide: dict[str, Any], seed: int, distances: Distances) -> Any:
+def _load(model: pathlib.Path, guide: dict[str, Any], drawing: dict[str, Any], seed: int, distances: Distances) -> Any:
     if guide["guide"] is not None:
         return load_guided(model, guide, seed, distances)
     from keras_a2i.serving.predictor import load
 
-    return load(model)
+    return load(model, **drawing)
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ _COMMANDS = {
     "runs": "list the runs in a folder, with their curves and newest images",
     "card": "write the model card of an evaluated run",
     "generate": "generate images or videos from audio files",
+    "fit-audio-token": "train audio as a word for a pretrained Stable Diffusion 3 model",
     "fit-image-to-audio": "train the other direction: a network from images to audio",
     "generate-audio": "generate audio from images",
     "search": "find the images that fit a clip, or the clips that fit an image",

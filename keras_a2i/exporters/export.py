@@ -10,7 +10,7 @@ import numpy as np
 from keras_a2i.errors import ExportError, UsageError
 from keras_a2i.exporters.formats import FORMATS, Format, find_format, make_options
 from keras_a2i.exporters.sample_inputs import N_CALIBRATED, N_COMPARED, check_inputs, make_inputs, read_inputs
-from keras_a2i.models.model_file import INPUTS, ModelMetadata, default_metadata, load_model
+from keras_a2i.models.model_file import INPUTS, ModelMetadata, default_metadata, is_audio_token, load_model, token_error
 from keras_a2i.models.shipped import find_model
 
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ def export(
         >>> import keras_a2i as a2i
         >>> done = a2i.export("run", "model.tflite", input="waveform", quantize="int8")  # doctest: +SKIP
     """
+    if isinstance(model, str | pathlib.Path) and is_audio_token(model):
+        raise token_error(str(model))
     path = pathlib.Path(path)
     chosen = find_format(format, path)
     made_options = make_options(chosen, options)

@@ -1,5 +1,6 @@
 """Keras layers for audio features, latent vectors and images, the same in training and in exported files."""
 
+from keras_a2i.layers.attentive_pooling import AttentivePooling
 from keras_a2i.layers.cepstral_normalization import CepstralNormalization
 from keras_a2i.layers.depth_to_space import DepthToSpace, DepthToSpaceInitializer
 from keras_a2i.layers.exemplar_attention import ExemplarAttention
@@ -19,6 +20,7 @@ from keras_a2i.serialization import register
 __all__ = [
     "MFCC",
     "PCEN",
+    "AttentivePooling",
     "CepstralNormalization",
     "DepthToSpace",
     "DepthToSpaceInitializer",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from keras_a2i.models.audio_to_image import AudioToImage
+    from keras_a2i.models.audio_token import AudioToken
     from keras_a2i.models.dense_encoder import DenseEncoder
     from keras_a2i.models.encoder import Encoder
     from keras_a2i.models.exemplar_generator import ExemplarGenerator, adapt_exemplars
@@ -13,19 +14,25 @@ if TYPE_CHECKING:
     from keras_a2i.models.image_to_audio import ImageToAudio
     from keras_a2i.models.residual_generator import ResidualGenerator
     from keras_a2i.models.scene_encoder import SceneEncoder
+    from keras_a2i.models.token_diffusion import DiffusionConfig, TokenDiffusion
+    from keras_a2i.models.token_embedder import TokenEmbedder
     from keras_a2i.models.transposed_generator import TransposedGenerator
     from keras_a2i.models.word_encoder import WordEncoder
 
 _MODULES = {
     "adapt_exemplars": "exemplar_generator",
     "AudioToImage": "audio_to_image",
+    "AudioToken": "audio_token",
     "DenseEncoder": "dense_encoder",
+    "DiffusionConfig": "token_diffusion",
     "Encoder": "encoder",
     "ExemplarGenerator": "exemplar_generator",
     "Generator": "generator",
     "ImageToAudio": "image_to_audio",
     "ResidualGenerator": "residual_generator",
     "SceneEncoder": "scene_encoder",
+    "TokenDiffusion": "token_diffusion",
+    "TokenEmbedder": "token_embedder",
     "TransposedGenerator": "transposed_generator",
     "WordEncoder": "word_encoder",
     "with_frontend": "frontend",
@@ -36,13 +43,17 @@ CLASS_MODULES = sorted({f"keras_a2i.models.{module}" for module in _MODULES.valu
 
 __all__ = [
     "AudioToImage",
+    "AudioToken",
     "DenseEncoder",
+    "DiffusionConfig",
     "Encoder",
     "ExemplarGenerator",
     "Generator",
     "ImageToAudio",
     "ResidualGenerator",
     "SceneEncoder",
+    "TokenDiffusion",
+    "TokenEmbedder",
     "TransposedGenerator",
     "WordEncoder",
     "adapt_exemplars",

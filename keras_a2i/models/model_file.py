@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 METADATA_NAME = "keras_a2i.json"
 INPUTS = ("features", "waveform")
+AUDIO_TOKEN = "audio-token"
+"""The recipe's name in the files of `fit_audio_token`."""
 _SCHEMA_VERSION = 1
 _MAX_METADATA = 8 << 20
 # Keras itself doesn't compress.
@@ -131,6 +133,25 @@ class ModelMetadata:
             raise ModelError(f"{METADATA_NAME} isn't model metadata of this version: {error!r}") from error
 
 
+def is_audio_token(path: str | pathlib.Path) -> bool:
+    """Whether a path is a run of `fit_audio_token` or its `.keras` file, by its metadata, without loading it."""
+    path = pathlib.Path(path)
+    path = path / "model.keras" if path.is_dir() else path
+    if path.suffix != ".keras" or not path.is_file():
+        return False
+    metadata = read_metadata(path)
+    return metadata is not None and metadata.recipe == AUDIO_TOKEN
+
+
+def token_error(name: str) -> UsageError:
+    """Why a model of the recipe audio-token can't stand alone."""
+    return UsageError(
+        f"The model must hold all that generates its images. Received: {name} of the recipe {AUDIO_TOKEN}, which "
+        "embeds audio as a token for a Stable Diffusion 3 model of several gigabytes: no exported file could hold that "
+        "one, and no phone or page run it. Generate from the run folder (keras-a2i generate, AudioToken.from_preset)"
+    )
+
+
 def embed_metadata(path: pathlib.Path, metadata: ModelMetadata) -> None:
     """Adds metadata to a `.keras` or `.tflite` file, or a SavedModel folder, that has none yet."""
     if path.is_dir():
@@ -230,6 +251,21 @@ def load_model(
         ModelError: if the file isn't a Keras model, its sizes don't fit its metadata, its weights aren't finite, or it
             would take much more memory than it has bytes.
     """
+    model = read_model(path)
+    metadata = read_metadata(path)
+    if metadata is None or getattr(model, "embeds_tokens", False):
+        metadata = metadata_of(model, input=input, sample_rate=sample_rate)
+    check_fit(path.name, metadata, model.input_shape, model.output_shape)
+    return model, metadata
+
+
+def read_model(path: pathlib.Path) -> "keras.Model":
+    """Reads a `.keras` file of any kind of model, not compiled, with Keras' safe mode on.
+
+    Raises:
+        ModelError: if the file isn't a Keras model, its weights aren't finite, or it would take much more memory than
+            it has bytes.
+    """
     import keras
     import numpy as np
 
@@ -248,9 +284,7 @@ def load_model(
                 f"The weights of a model must be finite. Received: {path.name} with NaN or infinite values in "
                 f"{variable.path}. Train it again with a lower learning_rate"
             )
-    metadata = read_metadata(path) or metadata_of(model, input=input, sample_rate=sample_rate)
-    check_fit(path.name, metadata, model.input_shape, model.output_shape)
-    return model, metadata
+    return model
 
 
 def metadata_of(model: "keras.Model", *, input: str | None = None, sample_rate: int | None = None) -> ModelMetadata:
@@ -258,7 +292,7 @@ def metadata_of(model: "keras.Model", *, input: str | None = None, sample_rate: 
 
     Raises:
         ModelError: if the model doesn't accept vectors or doesn't return square images.
-        UsageError: if it generates audio from images.
+        UsageError: if it generates audio from images, or is only the first part of what generates images.
     """
     if getattr(model, "generates_audio", False):
         raise UsageError(
@@ -266,6 +300,8 @@ def metadata_of(model: "keras.Model", *, input: str | None = None, sample_rate: 
             "network ends at a spectrogram, from which Griffin-Lim computes the audio in NumPy, so that no exported "
             "file could hold it. Use it with generate_audio (keras-a2i generate-audio)"
         )
+    if getattr(model, "embeds_tokens", False):
+        raise token_error(model.name)
     own = getattr(model, "metadata", None)
     if isinstance(own, ModelMetadata):
         return own

@@ -29,6 +29,7 @@ class TrainState:
         training: False in `evaluate` and validation. An objective must then be deterministic: drawing random
             numbers would change the training that follows.
         encoder_is_frozen: whether the encoder runs in inference mode, see `TrainingModel`.
+        sampled_style: the style of `sampled`, (batch, style_units), or None without the objective `Variational`.
     """
 
     inputs: Any
@@ -41,6 +42,7 @@ class TrainState:
     progress: Any
     training: bool = True
     encoder_is_frozen: bool = False
+    sampled_style: Any = None
 
 
 class Objective(keras.layers.Layer):

@@ -198,15 +198,29 @@ class TrainingModel(keras.Model):
         # One call for both: batch normalisation sees one set of statistics.
         both = ops.concatenate([_with_style(content, inferred), _with_style(content, sampled)], axis=0)
         from_inferred, from_sampled = ops.split(self.generator(both, training=True), 2, axis=0)
-        return TrainState(x, images, labels, content, from_inferred, from_sampled, style, self._progress())
+        return TrainState(
+            x, images, labels, content, from_inferred, from_sampled, style, self._progress(), sampled_style=sampled
+        )
 
     def _evaluation_state(self, x: Any, images: Any, labels: Any, y_pred: Any) -> TrainState:
-        style, generated = None, y_pred
+        style, mean_style, generated = None, None, y_pred
         content = self._content(self.encoder(x, training=False) if self.encoder is not None else None)
         if self._style is not None:
             style = self._style.infer_style(images)
+            mean_style = ops.zeros_like(style[0])
             generated = self.generator(_with_style(content, style[0]), training=False)
-        return TrainState(x, images, labels, content, generated, y_pred, style, self._progress(), training=False)
+        return TrainState(
+            x,
+            images,
+            labels,
+            content,
+            generated,
+            y_pred,
+            style,
+            self._progress(),
+            training=False,
+            sampled_style=mean_style,
+        )
 
     def _content(self, latent: Any) -> Any:
         """Returns a latent vector without the style at its end."""

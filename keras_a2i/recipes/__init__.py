@@ -54,6 +54,11 @@ def get_recipe(name: str, /, **settings: Any) -> "Recipe":
 
 def check_recipe_name(name: str) -> None:
     """Raises a UsageError with the nearest name, unless there is a recipe of this name."""
+    if name == "audio-token":
+        raise UsageError(
+            "The recipe must be one whose networks are all trained here. Received: 'audio-token', which needs a "
+            "preset of Stable Diffusion 3. Train it with fit_audio_token (keras-a2i fit-audio-token)"
+        )
     if name == "image-to-audio":
         raise UsageError(
             "The recipe must be one that generates images. Received: 'image-to-audio'. Train the other direction with "

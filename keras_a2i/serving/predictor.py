@@ -11,10 +11,11 @@ import numpy as np
 from keras_a2i.errors import MissingPackageError, ModelError, UsageError
 from keras_a2i.exporters.formats import FORMATS, PredictFn, ServedModel
 from keras_a2i.models.label_prediction import LabelPrediction, predict_from_logits
-from keras_a2i.models.model_file import ModelMetadata, check_fit, default_metadata, load_model
+from keras_a2i.models.model_file import ModelMetadata, check_fit, default_metadata, is_audio_token, load_model
 from keras_a2i.models.prediction import predict_batch
 from keras_a2i.models.shipped import find_model, shipped_models
 from keras_a2i.models.styles import check_sampling, draw_styles
+from keras_a2i.serving.audio_token import DrawSettings, open_audio_token
 from keras_a2i.serving.model_inputs import BATCH, check_inputs, stream_inputs
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Predictor:
         style_fn: inputs and styles (batch, style_units) to images, of a model with a style that doesn't give latent
             vectors.
         classify_fn: inputs to the logits of labels (batch, n_labels); None if the model doesn't classify.
+        draw_fn: (inputs, n, seed) to images (batch, n, size, size, channels), of a model that generates from noise.
         model: the Keras model behind it, or None.
 
     Attributes:
@@ -48,12 +50,14 @@ class Predictor:
         decode_fn: PredictFn | None = None,
         style_fn: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
         classify_fn: PredictFn | None = None,
+        draw_fn: Callable[[np.ndarray, int, int], np.ndarray] | None = None,
         model: "keras.Model | None" = None,
     ):
         self._predict_fn, self._encode_fn = _finite(predict_fn), encode_fn
         self._decode_fn = None if decode_fn is None else _finite(decode_fn)
         self._style_fn = None if style_fn is None else _finite(style_fn)
         self._classify_fn = classify_fn
+        self._draw_fn = None if draw_fn is None else _finite(draw_fn)
         self.metadata, self.model = metadata, model
 
     def predict(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
@@ -156,13 +160,14 @@ class Predictor:
         *,
         sample_rate: int | None = None,
     ) -> np.ndarray:
-        """Generates several images for each clip of audio or each input, with styles from a normal distribution.
+        """Generates several images for each clip of audio or each input, with styles from a normal distribution, or
+        with different noise by a model that generates from it.
 
         Args:
             audio, sample_rate: as for `predict`.
             n: images for each clip, 1 or more.
             temperature: standard deviation of the style, 0 to 4; 0 returns the image of `predict` every time.
-            seed: random seed; the same styles are used for every clip.
+            seed: random seed; the same styles, or the same noise, are used for every clip.
 
         Returns:
             float32 (n_clips, n, size, size, channels) in [-1, 1].
@@ -173,6 +178,9 @@ class Predictor:
             SourceError: if a file can't be read.
         """
         self.check_sampling(n, temperature)
+        if self._draw_fn is not None:
+            shape = (n, *self.metadata.image.shape)
+            return self._join((self._draw_fn(x, n, seed) for x in self.stream_inputs(audio, sample_rate)), shape)
         styles = draw_styles(self.metadata.style_units, n, temperature, seed)
         if self._style_fn is None:
             latents = self.encode(audio, sample_rate)
@@ -182,11 +190,19 @@ class Predictor:
 
     @property
     def can_sample(self) -> bool:
-        """Whether the model has a style, and accepts others than the usual one."""
-        return self.metadata.style_units > 0 and (self.can_encode or self._style_fn is not None)
+        """Whether the model has a style, and accepts others than the usual one, or generates from noise."""
+        has_style = self.metadata.style_units > 0 and (self.can_encode or self._style_fn is not None)
+        return has_style or self._draw_fn is not None
 
     def check_sampling(self, n: int, temperature: float) -> None:
         """Raises a UsageError unless `sample` accepts these arguments."""
+        if self._draw_fn is not None:
+            if n < 1 or temperature != 1:
+                raise UsageError(
+                    "samples must be 1 or more, and temperature 1 for a model that generates from noise, whose size it "
+                    f"was trained for. Received: samples={n}, {temperature=}"
+                )
+            return
         check_sampling(self.metadata.style_units, n, temperature)
         if not self.can_sample:
             raise UsageError(
@@ -273,7 +289,15 @@ def _finite(predict_fn: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     return predict
 
 
-def load(path: str | pathlib.Path, *, input: str | None = None, sample_rate: int | None = None) -> Predictor:
+def load(
+    path: str | pathlib.Path,
+    *,
+    input: str | None = None,
+    sample_rate: int | None = None,
+    steps: int | None = None,
+    guidance_scale: float | None = None,
+    seed: int | None = None,
+) -> Predictor:
     """Loads a model of any format.
 
     Args:
@@ -282,8 +306,10 @@ def load(path: str | pathlib.Path, *, input: str | None = None, sample_rate: int
             shipped model, whose `.tflite` file serves.
         input: "features" or "waveform", for a `.keras` file of your own that holds no configurations.
         sample_rate: Hz of such a model's waveform; None is 16,000.
+        steps, guidance_scale, seed: of a run of `fit_audio_token`, as for `AudioToken.generate`.
 
     Raises:
+        UsageError: if one of the last three is given with another model, or is out of range.
         ModelError: if it is none of these, or can't be loaded.
         MissingPackageError: if a package that the format needs isn't installed.
 
@@ -294,6 +320,14 @@ def load(path: str | pathlib.Path, *, input: str | None = None, sample_rate: int
     path = find_model(path, "model.tflite")
     if (path / "model.keras").is_file():
         path = path / "model.keras"
+    settings = DrawSettings.given(steps=steps, guidance_scale=guidance_scale, seed=seed)
+    if is_audio_token(path):
+        try:
+            predict_fn, draw_fn, metadata = open_audio_token(path, settings)
+        except ModuleNotFoundError as error:
+            raise _missing_tensorflow(error, path) from error
+        return Predictor(predict_fn, metadata, draw_fn=draw_fn)
+    settings.refuse(path)
     if path.suffix == ".keras" and path.is_file():
         try:
             model, metadata = load_model(path, input=input, sample_rate=sample_rate)

@@ -172,7 +172,7 @@ def check_model(predictor: Predictor, audio: pathlib.Path, settings: FilmSetting
     """
     predictor.metadata.require_audio(str(audio))
     settings.find_codec().check_length(count_inputs(audio, predictor.metadata, 1.0) - 1)
-    if settings.style_walk is not None and not predictor.can_sample:
+    if settings.style_walk is not None and not (predictor.metadata.style_units and predictor.can_sample):
         received, remedy = (
             "a model without one",
             "Train one with the recipe exemplars, words-exemplars or words-adversarial",

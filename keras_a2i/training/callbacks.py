@@ -193,8 +193,11 @@ def _values(logs: dict[str, float] | None) -> dict[str, float]:
 
 
 def all_variables(model: keras.Model) -> list[keras.Variable]:
-    """Returns everything that training changes: weights, states of random numbers, and the optimizer's variables."""
-    return [*model.variables, *model.optimizer.variables]
+    """Returns everything that training changes: weights, states of random numbers, and the optimizer's variables.
+
+    A model around a frozen one of gigabytes leaves that one out by an attribute `changing_variables`.
+    """
+    return [*getattr(model, "changing_variables", model.variables), *model.optimizer.variables]
 
 
 def assign_variables(model: keras.Model, values: Sequence[np.ndarray]) -> None:

@@ -17,7 +17,7 @@ from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.records import Records
 from keras_a2i.training.plan import check_options, plan_run
 from keras_a2i.training.run_folder import RunConfig, RunFolder
-from keras_a2i.training.trainer import Trainer
+from keras_a2i.training.trainer import Trainer, read_recipe
 
 
 def fit(
@@ -119,6 +119,7 @@ def fit(
     with folder_lock(folder.path):
         if resume:
             before = folder.read_config()
+            read_recipe(before)
             config = dataclasses.replace(before, **given)
             check_unchanged(before, config, records)
             check_options(config, records)

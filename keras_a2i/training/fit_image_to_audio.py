@@ -1,6 +1,5 @@
 """`fit_image_to_audio`: from a records folder to a trained network from images to audio, in a run folder."""
 
-import dataclasses
 import math
 import pathlib
 from collections.abc import Sequence
@@ -13,8 +12,6 @@ from keras_a2i.errors import UsageError
 from keras_a2i.layers import LogMel, StyleSampling
 from keras_a2i.losses.log_mel_error import FLOOR, LogMelError
 from keras_a2i.media.conversion import from_uint8
-from keras_a2i.media.durable import replace_durably
-from keras_a2i.media.folder_lock import folder_lock
 from keras_a2i.media.image import save_png
 from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.models.image_to_audio import MIN_DURATION, ImageToAudio, spectrogram_encoder
@@ -22,17 +19,11 @@ from keras_a2i.optimizers import make_adam
 from keras_a2i.records.decoded_split import DecodedSplit
 from keras_a2i.records.orders import Shuffled, WithinLabel
 from keras_a2i.records.records import Records, as_records
-from keras_a2i.training.callbacks import Checkpoint, History
-from keras_a2i.training.early_end import assign_state, check_finite, records_read, save_interrupted
-from keras_a2i.training.fit import check_unchanged
-from keras_a2i.training.run_folder import IMAGE_TO_AUDIO, RunConfig, RunFolder
-from keras_a2i.training.trainer import Epoch, count_trainable
-from keras_a2i.version import library_versions
+from keras_a2i.training.run_folder import IMAGE_TO_AUDIO, RunFolder
+from keras_a2i.training.run_training import MAX_SCORED, MAX_SHEETS, N_SAMPLES, RunTraining, train_into
 
-_BATCH_SIZE, _LEARNING_RATE, _STYLE_WEIGHT = 32, 2e-3, 0.03
+_LEARNING_RATE, _STYLE_WEIGHT = 2e-3, 0.03
 _LABEL_WEIGHT = 0.5
-_MIN_EPOCHS, _MIN_STEPS = 20, 1500
-_MAX_SCORED, _N_SAMPLES, _MAX_SHEETS = 128, 8, 20
 _LEAST_DEVIATION = 0.1
 _LOUDEST_SHOWN = 5.0
 _AT_ONCE = 64
@@ -92,37 +83,27 @@ def fit_image_to_audio(
         >>> import keras_a2i as a2i
         >>> model = a2i.fit_image_to_audio("records", "run", epochs=30)  # doctest: +SKIP
     """
-    records, folder = as_records(records), RunFolder(out)
+    records = as_records(records)
     _check_records(records)
-    if resume and overwrite:
-        raise UsageError(
-            "resume and overwrite are mutually exclusive. Received: resume=True, overwrite=True. Choose one"
-        )
     for name, value in (("learning_rate", learning_rate), ("style_weight", style_weight)):
         if value is not None and not 0 < value <= 1:
             raise UsageError(f"{name} must lie in (0, 1]. Received: {name}={value!r}")
-    given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
-    given = {name: value for name, value in given.items() if value is not None}
-    recipe = {
-        "learning_rate": learning_rate,
-        "style_weight": style_weight,
-        "shuffle_within_label": shuffle_within_label,
-    }
-    recipe = {name: value for name, value in recipe.items() if value is not None}
-    # Before the lock, which creates the folder.
-    if resume:
-        folder.read_config()
-    else:
-        folder.check_free(overwrite=overwrite)
-    with folder_lock(folder.path):
-        if resume:
-            before = folder.read_config()
-            config = dataclasses.replace(before, **given, recipe=before.recipe | recipe)
-            _check_resumed(before, config, records)
-        else:
-            folder.check_free(overwrite=overwrite, is_locked=True)
-            config = _new_config(records, given, recipe, command)
-        return _Training(folder, config, records, resume).run(callbacks, verbose)
+    return train_into(
+        RunFolder(out),
+        _Training,
+        records,
+        options={"epochs": epochs, "batch_size": batch_size, "seed": seed},
+        recipe={
+            "learning_rate": learning_rate,
+            "style_weight": style_weight,
+            "shuffle_within_label": shuffle_within_label,
+        },
+        resume=resume,
+        overwrite=overwrite,
+        callbacks=callbacks,
+        verbose=verbose,
+        command=command,
+    ).model
 
 
 def _check_records(records: Records) -> None:
@@ -137,93 +118,31 @@ def _check_records(records: Records) -> None:
         )
 
 
-def _new_config(records: Records, given: dict[str, Any], recipe: dict[str, Any], command: str) -> RunConfig:
-    batch_size = given.get("batch_size", _BATCH_SIZE)
-    steps = math.ceil(records.counts.get("train", 0) / max(1, batch_size))
-    is_continuous = all(source.get("continuous") for source in records.manifest.sources)
-    return RunConfig(
-        recipe={
-            "name": IMAGE_TO_AUDIO,
+class _Training(RunTraining):
+    """See `fit_image_to_audio`."""
+
+    recipe_name = IMAGE_TO_AUDIO
+    model: ImageToAudio
+
+    @classmethod
+    def default_recipe(cls, records: Records) -> dict[str, Any]:
+        is_continuous = all(source.get("continuous") for source in records.manifest.sources)
+        return {
             "learning_rate": _LEARNING_RATE,
             "style_weight": _STYLE_WEIGHT,
             "shuffle_within_label": bool(records.labels) and not is_continuous,
         }
-        | recipe,
-        records=str(records.path),
-        fingerprint=records.fingerprint,
-        monitor="val_loss",
-        command=command,
-        versions=library_versions("keras", keras.backend.backend(), "numpy"),
-        **{"epochs": max(_MIN_EPOCHS, math.ceil(_MIN_STEPS / max(1, steps))), "batch_size": batch_size} | given,
-    )
 
-
-def _check_resumed(before: RunConfig, config: RunConfig, records: Records) -> None:
-    if before.recipe.get("name") != IMAGE_TO_AUDIO:
-        raise UsageError(
-            f"A run that generates images is resumed by fit. Received: one of the recipe {before.recipe.get('name')!r}"
-        )
-    check_unchanged(before, config, records)
-    for name, value in config.recipe.items():
-        if before.recipe[name] != value:
-            raise UsageError(f"{name} of a resumed run must stay {before.recipe[name]!r}. Received: {name}={value!r}")
-
-
-class _Training:
-    """One training, new or resumed from the state in its folder."""
-
-    def __init__(self, folder: RunFolder, config: RunConfig, records: Records, resume: bool):
-        self.folder, self.records = folder, records
-        keras.utils.set_random_seed(config.seed)
-        state, variables = folder.read_state() if resume else ({}, [])
-        self.epoch, self._resume = Epoch(state.get("epoch", 0)), resume
-        self.model = _build_model(records)
-        self.config = dataclasses.replace(config, n_parameters=count_trainable(self.model), finished=False)
+    def build(self) -> None:
+        config, labels = self.config, self.records.labels
+        self.model = _build_model(self.records)
         # Compiled apart: a compiled model would store its optimizer.
-        self.n_labels = len(records.labels) if len(records.labels) > 1 else 0
+        self.n_labels = len(labels) if len(labels) > 1 else 0
         self.network = training_network(self.model, config.recipe["style_weight"], self.n_labels, config.seed)
-        steps = math.ceil(records.counts["train"] / config.batch_size) * config.epochs
-        rate = keras.optimizers.schedules.CosineDecay(config.recipe["learning_rate"], steps)
-        compile_training(self.network, make_adam(rate, global_clipnorm=1.0), records.features.sample_rate)
-        if variables:
-            assign_state(self.network, variables, folder)
-        self.history: list[dict[str, float]] = state.get("history", [])
+        rate = keras.optimizers.schedules.CosineDecay(config.recipe["learning_rate"], self.total_steps)
+        compile_training(self.network, make_adam(rate, global_clipnorm=1.0), self.records.features.sample_rate)
 
-    def run(self, callbacks: Sequence[keras.callbacks.Callback], verbose: str | int) -> ImageToAudio:
-        """Trains and saves; see `fit_image_to_audio`."""
-        first = self.epoch.value
-        if not self._resume:
-            self.folder.clear()
-        self.folder.create(self.config)
-        checkpoint = Checkpoint(self.folder, first, lambda: {"history": list(self.history)})
-        try:
-            if first < self.config.epochs:
-                with records_read():
-                    self.network.fit(
-                        self._pairs(),
-                        validation_data=self._held_out(),
-                        validation_batch_size=self.config.batch_size,
-                        initial_epoch=first,
-                        epochs=self.config.epochs,
-                        callbacks=[*self._callbacks(checkpoint), *callbacks],
-                        shuffle=False,
-                        verbose=verbose,
-                    )
-        except KeyboardInterrupt:
-            raise save_interrupted(
-                checkpoint,
-                self._save,
-                command="fit-image-to-audio",
-                records=self.records,
-                epochs=self.config.epochs,
-            ) from None
-        check_finite(self.history, "Lower learning_rate")
-        checkpoint.save()
-        self._save()
-        self.folder.create(dataclasses.replace(self.config, finished=True))
-        return self.model
-
-    def _pairs(self) -> Any:
+    def pairs(self) -> Any:
         order = WithinLabel if self.config.recipe["shuffle_within_label"] and self.records.labels else Shuffled
         pairs = self.records.dataset(
             "train",
@@ -237,29 +156,15 @@ class _Training:
             return pairs.map(lambda waveforms, images: ((images, waveforms), waveforms))
         return pairs.map(lambda waveforms, shown: ((shown[0], waveforms), (waveforms, shown[1])))
 
-    def _held_out(self) -> tuple[Any, Any] | None:
+    def held_out(self) -> Any:
         if "val" not in self.records.counts:
             return None
-        sample = self.records.sample_pairs("val", _MAX_SCORED, "waveform")
+        sample = self.records.sample_pairs("val", MAX_SCORED, "waveform")
         targets = (sample.inputs, sample.label_numbers) if self.n_labels else sample.inputs
         return (from_uint8(sample.images), sample.inputs), targets
 
-    def _callbacks(self, checkpoint: Checkpoint) -> list[keras.callbacks.Callback]:
-        def set_epoch(epoch: int, logs: Any = None) -> None:
-            self.epoch.value = epoch
-
-        return [
-            keras.callbacks.LambdaCallback(on_epoch_begin=set_epoch),
-            History(self.folder, self.history),
-            keras.callbacks.TerminateOnNaN(),
-            checkpoint,
-            _SpectrogramSheets(self.folder, self.model, self.records, self.config.epochs),
-        ]
-
-    def _save(self) -> None:
-        temporary = self.folder.model.with_name(".model.tmp.keras")
-        self.model.save(temporary)
-        replace_durably(temporary, self.folder.model)
+    def sheets(self) -> keras.callbacks.Callback:
+        return _SpectrogramSheets(self.folder, self.model, self.records, self.config.epochs)
 
 
 def training_network(model: ImageToAudio, style_weight: float, n_labels: int, seed: int) -> keras.Model:
@@ -296,9 +201,9 @@ class _SpectrogramSheets(keras.callbacks.Callback):
     def __init__(self, folder: RunFolder, network: ImageToAudio, records: Records, epochs: int):
         super().__init__()
         split = "val" if "val" in records.counts else "train"
-        self._sample = records.sample_pairs(split, _N_SAMPLES, "waveform")
+        self._sample = records.sample_pairs(split, N_SAMPLES, "waveform")
         self._folder, self._network, self._epochs = folder, network, epochs
-        self._every = max(1, math.ceil(epochs / _MAX_SHEETS))
+        self._every = max(1, math.ceil(epochs / MAX_SHEETS))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if (epoch + 1) % self._every == 0 or epoch + 1 == self._epochs:

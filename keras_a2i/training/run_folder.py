@@ -14,6 +14,7 @@ from keras_a2i.media.durable import replace_durably
 from keras_a2i.media.folder_lock import LOCK_FILE
 from keras_a2i.media.json_file import write_json
 from keras_a2i.media.value_types import check_types
+from keras_a2i.models.model_file import AUDIO_TOKEN
 
 if TYPE_CHECKING:
     import keras
@@ -22,7 +23,11 @@ SCORES = ("mse", "ssim", "histogram_similarity")
 """Scores of held-out images after every epoch: in the history as val_mse and so on."""
 HIGHER_IS_BETTER = ("val_ssim", "val_histogram_similarity")
 IMAGE_TO_AUDIO = "image-to-audio"
-"""The recipe's name in the runs of `fit_image_to_audio`."""
+OTHER_FITS = {
+    IMAGE_TO_AUDIO: "fit_image_to_audio (keras-a2i fit-image-to-audio --resume)",
+    AUDIO_TOKEN: "fit_audio_token (keras-a2i fit-audio-token --resume)",
+}
+"""Names of the recipes in the runs of functions beside `fit`, and what resumes such a run."""
 DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 
 

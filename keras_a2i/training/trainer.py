@@ -32,7 +32,7 @@ from keras_a2i.training.callbacks import (
 )
 from keras_a2i.training.early_end import assign_state, check_finite, records_read, save_interrupted
 from keras_a2i.training.pretrain import read_image_folder, train_autoencoder
-from keras_a2i.training.run_folder import IMAGE_TO_AUDIO, RunConfig, RunFolder
+from keras_a2i.training.run_folder import OTHER_FITS, RunConfig, RunFolder
 
 N_SAMPLES = 8
 MAX_SHEETS = 20
@@ -345,13 +345,11 @@ def read_recipe(config: RunConfig) -> Recipe:
 
     Raises:
         ModelError: if `config.json` holds none of this version.
-        UsageError: if it is a run of `fit_image_to_audio`.
+        UsageError: if it is a run that another function trains, such as `fit_image_to_audio`.
     """
-    if config.recipe.get("name") == IMAGE_TO_AUDIO:
-        raise UsageError(
-            "A run that generates audio is resumed by fit_image_to_audio (keras-a2i fit-image-to-audio --resume). "
-            f"Received: one of the recipe {IMAGE_TO_AUDIO!r}"
-        )
+    name = config.recipe.get("name")
+    if name in OTHER_FITS:
+        raise UsageError(f"This run is resumed by {OTHER_FITS[name]}. Received: one of the recipe {name!r}")
     try:
         return Recipe.from_dict(config.recipe)
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -51,6 +51,7 @@ CASES = {
         (2, 6, 6, 3),
         {"expected_num_trainable_weights": 8, "expected_num_non_trainable_weights": 3},
     ),
+    layers.AttentivePooling: ({"units": 3}, (2, 6, 5), (2, 5), {"expected_num_trainable_weights": 4}),
     layers.LatentPad: ({"units": 2}, (2, 3), (2, 5), {}),
     layers.SpatialBias: ({}, (2, 4, 4, 3), (2, 4, 4, 3), {"expected_num_trainable_weights": 1}),
     layers.StyleSampling: (

@@ -13,6 +13,7 @@ from keras_a2i.layers import LabelHead
 from keras_a2i.objectives import (
     Adversarial,
     Contrastive,
+    FeatureConsistency,
     ImageAutoencoder,
     LabelCrossentropy,
     Perceptual,
@@ -176,12 +177,30 @@ def test_perceptual_compares_the_features_of_the_frozen_autoencoder(autoencoder)
     assert not objective.trainable_variables
 
 
+def test_consistency_is_the_error_of_what_an_encoder_recovers():
+    objective = attached(FeatureConsistency(), latent_dim=5, style_units=2)
+    images = random_images(size=16, channels=1)
+    rng = np.random.default_rng(1)
+    content, style = rng.normal(size=(4, 3)).astype(np.float32), rng.normal(size=(4, 2)).astype(np.float32)
+    found = np.asarray(objective.encoder(images))
+    expected = np.square(found[:, :3] - content).mean() / content.var(axis=0).mean()
+    expected += np.square(found[:, 3:] - style).mean()
+    state = {"content": content, "sampled": images, "sampled_style": style}
+    assert float(objective.loss(train_state(None, None, training=False, **state))) == pytest.approx(expected, rel=1e-4)
+    # In training, the encoder sees noisy images.
+    noisy = float(objective.loss(train_state(None, None, **state)))
+    assert noisy != pytest.approx(expected, rel=1e-4) and noisy == pytest.approx(expected, rel=0.5)
+    with pytest.raises(UsageError, match="'consistency' needs the objective variational beside it"):
+        objective.loss(train_state(None, None, content=content, sampled=images))
+
+
 @pytest.mark.parametrize(
     ("objective", "model", "message"),
     [
         (LabelCrossentropy(), {"n_labels": 1}, "'labels' needs a model with two labels or more. Received: n_labels=1"),
         (LabelCrossentropy(), {"encoder": None}, "'labels' needs a model with an encoder and a generator"),
         (Variational(), {"style_units": 0}, "'variational' needs a model with style_units above 0"),
+        (FeatureConsistency(), {"style_units": 0}, "'consistency' needs a model with style_units above 0"),
         (Perceptual(), {}, r"'perceptual' needs an image autoencoder. Pass autoencoder=ImageAutoencoder\(...\)"),
         (Contrastive(), {}, "'contrastive' needs an image autoencoder"),
     ],
