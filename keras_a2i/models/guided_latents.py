@@ -102,6 +102,9 @@ class GuidedLatents(keras.Model):
         """
         n, batch = len(vectors), self.best.shape[0]
         given, wanted = (np.concatenate([rows, np.repeat(rows[:1], batch - n, axis=0)]) for rows in (vectors, targets))
+        # Where no loss is finite, nothing of an earlier call remains.
+        self.best.assign(given)
+        self.distances.assign(np.full((batch, 2), np.nan, np.float32))
         self.best_loss.assign(np.full((batch, 1), np.inf, np.float32))
         own = start = given[:, self.n_content :]
         if styles is not None:

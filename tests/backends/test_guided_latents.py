@@ -156,6 +156,16 @@ def test_steps_start_at_the_style_that_is_worth_its_way():
 
 
 @pytest.mark.backend
+def test_vectors_whose_loss_is_not_finite_stay_as_they_are():
+    latents, given, targets = make(prototype_model())
+    latents.move(given[::-1], targets, 2)
+    targets[1] = np.nan
+    vectors, before, after = latents.move(given, targets, 2)
+    np.testing.assert_array_equal(vectors[1], given[1])
+    assert np.isnan([before[1], after[1]]).all() and np.isfinite(np.delete(after, 1)).all()
+
+
+@pytest.mark.backend
 def test_prior_makes_ways_shorter():
     ways = []
     for prior in (0.0, 1.0, 100.0):
