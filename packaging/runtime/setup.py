@@ -27,7 +27,7 @@ setup(
         "keras_a2i": ["py.typed"],
         "keras_a2i.exporters": ["page/*"],
         "keras_a2i.saved_models": ["*/model.tflite", "*/card.md", "*/held_out.png"],
-        "keras_a2i.serving": ["*.html"],
+        "keras_a2i.serving": ["*.html", "*.js"],
     },
     install_requires=[
         "numpy>=1.26",
