@@ -69,10 +69,12 @@ def mean_distance(vectors: np.ndarray) -> float:
 
 
 def draw(predictor: a2i.Predictor, held_out: Pairs, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The usual image and n samples of every held-out clip."""
+    """The usual image and n samples of every held-out clip, each clip with styles of its own."""
     rows = [np.arange(i, min(i + BATCH, len(held_out))) for i in range(0, len(held_out), BATCH)]
     usual = np.concatenate([predictor.predict_inputs(held_out.inputs[part]) for part in rows])
-    return usual, np.concatenate([predictor.sample(held_out.inputs[part], n, seed=seed) for part in rows])
+    # A call draws the same styles for all of its clips.
+    drawn = [predictor.sample(held_out.inputs[[i]], n, seed=seed + i) for i in range(len(held_out))]
+    return usual, np.concatenate(drawn)
 
 
 def images_of_label(train: Pairs, labels: np.ndarray, n: int, seed: int) -> np.ndarray:

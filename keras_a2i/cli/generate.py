@@ -184,7 +184,7 @@ def _load(model: pathlib.Path, guide: dict[str, Any], drawing: dict[str, Any], s
         return load_guided(model, guide, seed, distances)
     from keras_a2i.serving.predictor import load
 
-    return load(model, **drawing)
+    return load(model, **{name: value for name, value in drawing.items() if value is not None})
 
 
 @contextlib.contextmanager

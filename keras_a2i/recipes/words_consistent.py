@@ -1,6 +1,9 @@
 """As words-adversarial, with samples from which their style can be recovered.
 
-Result: TODO.
+Result: 2,000 spoken digits, 32 pixels, one of four speakers held out (nicolas), 20 epochs, seed 0: 85 % of 8 samples
+per clip show the spoken digit and differ by 0.71 of the distance of real ones, as those of words-adversarial do (85 %,
+0.70); 63 % of the real held-out images are the nearest one of some sample (54 %). 8 minutes beside heavy other work.
+Command: keras-a2i fit records --out run --recipe words-consistent --seed 0 --epochs 20
 """
 
 import dataclasses
