@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import keras_a2i.datasets.faces.source
 import keras_a2i.datasets.surf.source
 import keras_a2i.sources.clip_sets
 import keras_a2i.sources.embeddings_csv
