@@ -10,6 +10,7 @@ from keras_a2i.objectives.adversarial import Adversarial
 from keras_a2i.objectives.contrastive import Contrastive
 from keras_a2i.objectives.perceptual import Perceptual
 from keras_a2i.objectives.temporal_difference import TemporalDifference
+from keras_a2i.objectives.identity import Identity
 from keras_a2i.objectives.exemplar_matching import ExemplarMatching
 from keras_a2i.objectives.exemplar_blending import ExemplarBlending
 from keras_a2i.objectives.image_autoencoder import ImageAutoencoder
@@ -30,6 +31,7 @@ __all__ = [
     "Contrastive",
     "ExemplarBlending",
     "ExemplarMatching",
+    "Identity",
     "ImageAutoencoder",
     "ImageObjective",
     "LabelCrossentropy",

@@ -1,0 +1,26 @@
+"""A reference image and speech: the image moves with the audio, and shows whom the reference shows.
+
+Result: TODO
+Command: keras-a2i build-records synthetic:faces --image-size 64 --out records, keras-a2i fit records --out run --recipe
+talking, python tools/bench_talking.py OUT
+"""
+
+from keras_a2i.models import ReferenceGenerator, SpeechEncoder
+from keras_a2i.recipes.recipe import Recipe
+
+RECIPE = Recipe(
+    name="talking",
+    task="any",
+    encoder=SpeechEncoder(),
+    generator=ReferenceGenerator(),
+    objectives={"mse": 1.0, "ssim": 1.0, "temporal": {"weight": 0.5, "singles": 0.5}, "identity": 0.1},
+    learning_rate=2e-3,
+    global_clipnorm=1.0,
+    weight_decay=1e-3,
+    batch_size=32,
+    epochs=30,
+    min_steps=1500,
+    ema_momentum=0.99,
+    monitor="val_mse",
+)
+"""The paper trains on single images first, then on short sequences: so does `singles` of the objective temporal."""
