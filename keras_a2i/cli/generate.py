@@ -47,10 +47,15 @@ _MIN_FOR_PROGRESS = 64
 @click.option(
     "--seed", type=click.IntRange(min=0), help="With --samples, --style-walk or --guide: random seed (default: 0)."
 )
+@click.option(
+    "--reference",
+    type=click.Path(path_type=pathlib.Path),
+    help="The image that moves with the audio, PNG or JPEG, for a model of the recipe talking, which needs one.",
+)
 @guide_options
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier call wrote.")
 @click.option("--strict", is_flag=True, help="Stop at the first file that can't be read or is damaged.")
-def command(model, audio, out, sheet, video, samples, temperature, seed, overwrite, strict, **options):
+def command(model, audio, out, sheet, video, samples, temperature, seed, reference, overwrite, strict, **options):
     """Turn AUDIO files (wav, flac, ogg, mp3; any rate and length) into PNG images, one for each clip (a second unless
     configured otherwise). The audio of videos and m4a files can be used too, which needs pip install
     "keras-a2i[video]".
@@ -67,10 +72,15 @@ def command(model, audio, out, sheet, video, samples, temperature, seed, overwri
 
     With --samples 8, the images of a clip are 0000-1.png to 0000-8.png.
 
+    With --reference face.png, the model of a run of the recipe talking moves that image with each file's audio, for
+    images and for videos.
+
     With --guide 20, each image, sample or frame starts as the model generates it, and 20 gradient steps move its style
     within the norm of its distribution until the drawn image is nearer to the audio, by the embeddings of --guide-by.
     """
     guide, film = split_guide_options(options)
+    if guide["guide"] is not None and reference is not None:
+        raise UsageError("--reference must be left out with --guide, which needs audio alone. Received: both")
     _check_together(guide, film, video=video, sheet=sheet, samples=samples, temperature=temperature, seed=seed)
     if out.is_file():
         raise UsageError(f"--out must be a folder. Received: the file {out}")
@@ -87,6 +97,8 @@ def command(model, audio, out, sheet, video, samples, temperature, seed, overwri
 
         distances = Distances()
         predictor = _load(model, guide, seed, distances)
+        if guide["guide"] is None:
+            predictor = predictor.with_reference(reference)
         if video:
             predictor.metadata.require_audio("--video")
         failed = 0

@@ -300,7 +300,8 @@ def default_metadata(
     Raises:
         ModelError: if the model doesn't accept vectors or doesn't return square images.
     """
-    if len(input_shape) != 2 or len(output_shape) != 4 or output_shape[1] != output_shape[2]:
+    is_vector = not isinstance(input_shape, list) and len(input_shape) == 2
+    if not is_vector or len(output_shape) != 4 or output_shape[1] != output_shape[2]:
         raise ModelError(
             "A model must accept features (batch, n_features) or waveforms (batch, n_samples), and return images "
             f"(batch, size, size, channels). Received: {tuple(input_shape)} and {tuple(output_shape)}"

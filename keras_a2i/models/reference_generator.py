@@ -14,7 +14,6 @@ from keras_a2i.models.initializers import SLOPE
 from keras_a2i.models.network_part import scale_width
 
 _SMALLEST = 4
-_MASK_BIAS = -1.0
 
 
 @keras.saving.register_keras_serializable("keras_a2i")
@@ -24,7 +23,7 @@ class ReferenceGenerator(Generator):
 
     Strided convolutions halve the reference down to 4 pixels per side. The decoder doubles the side again: every stage
     receives the encoder's map of its side and a gain and a shift for every channel from the latent vector. Its output
-    is a colour and a share for every pixel: the image is the reference where the share is 0, the colour where it is 1.
+    is added to the reference, which what the audio doesn't change thereby passes unblurred, and bounded by [-1, 1].
 
     Args:
         channels: outputs of every stage of the decoder; the last entry repeats for larger images.
@@ -37,8 +36,8 @@ class ReferenceGenerator(Generator):
 
     Reference:
         Ronneberger et al., "U-Net", 2015 (skip connections); Kumar et al., "One shot audio to animated video
-        generation", 2021 (an encoder of audio and one of a reference image in front of one decoder); Pumarola et al.,
-        "GANimation", 2018 (a share for every pixel); Perez et al., "FiLM", 2018 (gain and shift).
+        generation", 2021 (an encoder of audio and one of a reference image in front of one decoder); Perez et al.,
+        "FiLM", 2018 (gain and shift).
 
     Example:
         >>> from keras_a2i.models import AudioToImage, SpeechEncoder
@@ -51,7 +50,7 @@ class ReferenceGenerator(Generator):
     encoder_channels: tuple[int, ...] = wholes((24, 48, 64, 96))
     base_channels: int = whole(32)
 
-    output_activation: ClassVar[str] = "linear"
+    output_activation: ClassVar[str] = "hard_tanh"
     needs_reference: ClassVar[bool] = True
 
     def connect_image(
@@ -78,13 +77,11 @@ class ReferenceGenerator(Generator):
         x = layers.Concatenate(name="reference_and_audio")([skips.pop(), base])
         for i, skip in enumerate(reversed(skips)):
             x = _decoder_stage(x, skip, latent, stage_width(self.channels, i), f"generator_{i}")
-        x = layers.Conv2D(
-            4 * (channels + 1), 3, padding="same", kernel_initializer="glorot_uniform", name="to_sub_pixels"
+        # Zero at first: the training starts at the reference itself.
+        change = layers.Conv2D(
+            4 * channels, 3, padding="same", kernel_initializer="zeros", dtype="float32", name="to_sub_pixels"
         )(x)
-        x = DepthToSpace(2, name="to_colour_and_share")(x)
-        colour = layers.Activation("tanh", name="colour")(x[..., :channels])
-        share = layers.Activation("sigmoid", name="share")(x[..., channels:] + _MASK_BIAS)
-        return reference + share * (colour - reference)
+        return layers.Add(dtype="float32", name="changed")([reference, DepthToSpace(2, name="change")(change)])
 
     def _scaled(self, size: str) -> Self:
         return dataclasses.replace(

@@ -71,8 +71,8 @@ def to_model(batches: tf.data.Dataset, labels: bool) -> tf.data.Dataset:
     def convert(inputs: tf.Tensor, images: tf.Tensor, numbers: tf.Tensor, *references: tf.Tensor) -> tuple:
         if inputs.dtype == tf.int16:
             inputs = tf.cast(inputs, tf.float32) / 32768.0
-        images, *references = (tf.cast(values, tf.float32) * (2 / 255) - 1.0 for values in (images, *references))
-        return (inputs, *references) if references else inputs, (images, numbers) if labels else images
+        images, *shown = (tf.cast(values, tf.float32) * (2 / 255) - 1.0 for values in (images, *references))
+        return (inputs, *shown) if shown else inputs, (images, numbers) if labels else images
 
     return batches.map(convert, num_parallel_calls=2)
 

@@ -115,10 +115,26 @@ class FacesSource:
 
 @functools.lru_cache(maxsize=2)
 def _recording(seed: int, face: int, seconds: float, sample_rate: int) -> tuple[Identity, Speech, np.ndarray]:
-    streams = [np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(face, i))) for i in range(3)]
-    identity = draw_identity(streams[_IDENTITY_STREAM])
-    speech = make_speech(seconds, identity.pitch, identity.tract, streams[_SPEECH_STREAM])
-    return identity, speech, render_voice(speech, sample_rate, streams[_BREATH_STREAM])
+    identity = draw_identity(_stream(seed, face, _IDENTITY_STREAM))
+    speech = make_speech(seconds, identity.pitch, identity.tract, _stream(seed, face, _SPEECH_STREAM))
+    return identity, speech, render_voice(speech, sample_rate, _stream(seed, face, _BREATH_STREAM))
+
+
+def face_with_mouth(source_id: str, seed: int, opening: float, width: float, image: ImageConfig) -> np.ndarray:
+    """Renders a face of the data set with a given mouth and open eyes, uint8 (size, size, channels).
+
+    Args:
+        source_id: of its recording, such as "face-0003".
+        seed: of the data set.
+        opening, width: of the mouth.
+        image: size and channels.
+    """
+    identity = draw_identity(_stream(seed, int(source_id.removeprefix("face-")), _IDENTITY_STREAM))
+    return render_face(identity, opening, width, 0.0, image)
+
+
+def _stream(seed: int, face: int, stream: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(face, stream)))
 
 
 def _clip_around(voice: np.ndarray, seconds: float, features: FeatureConfig) -> np.ndarray:
