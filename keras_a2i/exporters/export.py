@@ -122,6 +122,7 @@ def export(
         records = records or _records_of_run(pathlib.Path(model))
     graph, metadata = _prepare(model, metadata, input, sample_rate)
     metadata = dataclasses.replace(metadata, license=metadata.license if license is None else license)
+    chosen.check_model(metadata, made_options)
     if calibration is not None:
         calibration = check_inputs(calibration, metadata)
     inputs, compared_on = _comparison_inputs(records, calibration, metadata)

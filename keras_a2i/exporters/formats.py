@@ -147,6 +147,9 @@ class Format(abc.ABC):
     def check(self, options: Any) -> None:  # noqa: B027  Most formats have nothing to check.
         """Raises a UsageError if options exclude each other."""
 
+    def check_model(self, metadata: ModelMetadata, options: Any) -> None:  # noqa: B027
+        """Raises a UsageError if the format, or an option of it, isn't for models of this kind."""
+
     def needs_calibration(self, options: Any) -> bool:
         """Whether `write` needs real inputs to take ranges from."""
         return False

@@ -52,13 +52,8 @@ def to_halves(model: keras.Model) -> dict[str, keras.Model]:
     The first returns its output as "latent", (batch, latent_dim) with zeros for a style at its end; the second "image".
 
     Raises:
-        ExportError: if the model has no latent vector between them, or a reference image beside it.
+        ExportError: if the model has no latent vector between them.
     """
-    if len(model.inputs) > 1:
-        raise ExportError(
-            "latents=True needs a model that generates from the latent vector alone. Received: a model with a "
-            "reference image. Leave it out"
-        )
     layer = next((each for each in model.layers if each.name == LATENT), None)
     if layer is None:
         raise ExportError(

@@ -97,6 +97,19 @@ class TFLiteFormat(Format):
                 "latents=True. Use quantize='float16'"
             )
 
+    def check_model(self, metadata: ModelMetadata, options: TFLiteOptions) -> None:
+        """Refuses int8 for a model with a reference image, and latent vectors."""
+        if metadata.reference and options.quantize == "int8":
+            raise UsageError(
+                "quantize must be 'none' or 'float16' for a model with a reference image: int8 would change the "
+                "reference. Received: quantize='int8'"
+            )
+        if metadata.reference and options.latents:
+            raise UsageError(
+                "latents must be left out for a model with a reference image, which generates from more than the "
+                "latent vector. Received: latents=True"
+            )
+
     def needs_calibration(self, options: TFLiteOptions) -> bool:
         """With int8."""
         return options.quantize == "int8"
@@ -128,11 +141,6 @@ class TFLiteFormat(Format):
         calibration: np.ndarray | None = None,
     ) -> None:
         """Writes the file, its metadata in an archive behind the model."""
-        if metadata.reference and options.quantize == "int8":
-            raise UsageError(
-                "quantize must be 'none' or 'float16' for a model with a reference image: int8 would take away the "
-                "reference's own grey levels. Received: quantize='int8'"
-            )
         content, metadata = convert(model, metadata, options, calibration)
         path.write_bytes(content)
         embed_metadata(path, metadata)

@@ -92,6 +92,10 @@ class WebFormat(Format):
         self._tflite.check(options)
         check_runtime(options.runtime)
 
+    def check_model(self, metadata: ModelMetadata, options: WebOptions) -> None:
+        """Refuses a model with a reference image."""
+        _refuse_reference(metadata)
+
     def needs_calibration(self, options: WebOptions) -> bool:
         """With int8."""
         return self._tflite.needs_calibration(options)
@@ -113,7 +117,6 @@ class WebFormat(Format):
         calibration: np.ndarray | None = None,
     ) -> None:
         """Writes the folder."""
-        _refuse_reference(metadata)
         path.mkdir()
         self._tflite.write(model, path / MODEL_FILE, metadata, options, calibration)
         write_page(path, metadata, options.runtime)

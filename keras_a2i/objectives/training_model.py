@@ -19,9 +19,9 @@ class TrainingModel(keras.Model):
     """Trains a model from inputs to images on one or several objectives, by plain `compile(optimizer)` and `fit`.
 
     Fit it on (inputs, images), or (inputs, (images, labels)) for objectives that need labels; inputs of a model with a
-    reference image are a tuple of audio and references. The loss is the weighted sum of the objectives' losses; if there
-    are several, each is reported as "<name>_loss". Metrics, `evaluate` and `predict` see the images of the model itself.
-    Validation is deterministic and leaves random states as they are.
+    reference image are a tuple of audio and references. The loss is the weighted sum of the objectives' losses; if
+    there are several, each is reported as "<name>_loss". Metrics, `evaluate` and `predict` see the images of the model
+    itself. Validation is deterministic and leaves random states as they are.
 
     Args:
         model: the `AudioToImage` that is trained in place. Any other functional model from inputs to images will do for

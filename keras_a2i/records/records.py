@@ -315,7 +315,7 @@ class Records:
         order = np.lexsort((table.times, table.sources))
         known, firsts = np.unique(table.sources[order], return_index=True)
         if missing := set(wanted) - set(known):
-            raise UsageError(f"sources must be sources of the split {split!r}. Received: {min(missing)!r}")
+            raise UsageError(f"sources must be sources of the split {split!r}. Received: {str(min(missing))!r}")
         rows = order[firsts[np.searchsorted(known, wanted)]]
         return self.rows(split, rows).images[places]
 

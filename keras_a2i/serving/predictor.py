@@ -66,10 +66,8 @@ class Predictor:
         reference_decode_fn: ReferenceFn | None = None,
         model: "keras.Model | None" = None,
     ):
-        self._predict_fn, self._encode_fn = (
-            refuse_without_reference if predict_fn is None else finite(predict_fn),
-            encode_fn,
-        )
+        self._predict_fn = refuse_without_reference if predict_fn is None else finite(predict_fn)
+        self._encode_fn = encode_fn
         self._reference_fn = None if reference_fn is None else finite(reference_fn)
         self._reference_decode_fn = reference_decode_fn
         self._decode_fn = None if decode_fn is None else finite(decode_fn)

@@ -92,11 +92,10 @@ def _draw_eye(pen: _Pen, who: Identity, x: float, lids: float) -> None:
     pen.ellipse(x, y, size, down, (248, 246, 240))
     pen.ellipse(x, y, 0.55 * size, 0.55 * size, who.eye)
     pen.ellipse(x, y, 0.25 * size, 0.25 * size, (16, 14, 16))
-    if lids > 0:
-        # The lid comes from above; its edge is the lashes.
-        edge = y - down + 2 * down * lids
-        pen.box(x - size, y - down - 0.006, x + size, edge, who.skin)
-        pen.box(x - size, edge - 0.006, x + size, edge + 0.002, (40, 30, 30))
+    # The lid comes from above; its edge is the lashes.
+    edge = y - down + 2 * down * lids
+    pen.box(x - size, y - down - 0.006, x + size, edge, who.skin)
+    pen.box(x - size, edge - 0.006, x + size, edge + 0.002, (40, 30, 30))
     pen.box(x - size, y - down - 0.045, x + size, y - down - 0.045 + who.brows, who.hair, radius=0.005)
     if who.glasses:
         pen.ring(x, y, 1.45 * size, 0.012, (30, 30, 34))
