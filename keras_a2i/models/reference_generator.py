@@ -35,9 +35,9 @@ class ReferenceGenerator(Generator):
         ConfigError: if an argument is out of range.
 
     Reference:
-        Ronneberger et al., "U-Net", 2015 (skip connections); Kumar et al., "One shot audio to animated video
-        generation", 2021 (an encoder of audio and one of a reference image in front of one decoder); Perez et al.,
-        "FiLM", 2018 (gain and shift).
+        Ronneberger et al., "U-Net", 2015 (skip connections); Kumar et al., "Robust one shot audio to video
+        generation", 2020 (audio and a reference image in front of one generator); Perez et al., "FiLM", 2018 (gain and
+        shift).
 
     Example:
         >>> from keras_a2i.models import AudioToImage, SpeechEncoder

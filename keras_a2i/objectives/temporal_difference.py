@@ -23,7 +23,7 @@ class TemporalDifference(Objective):
         **kwargs: as `Objective`.
 
     Reference:
-        The temporal term and the curriculum of OneShotA2V (Kumar et al., 2021), on pixels.
+        The temporal term and the curriculum of OneShotA2V (Kumar et al., 2020), on pixels.
     """
 
     id = "temporal"

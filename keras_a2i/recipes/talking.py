@@ -7,6 +7,7 @@ talking, python tools/bench_talking.py OUT
 
 from keras_a2i.models import ReferenceGenerator, SpeechEncoder
 from keras_a2i.recipes.recipe import Recipe
+from keras_a2i.records.augmentation import Augmentation
 
 RECIPE = Recipe(
     name="talking",
@@ -22,5 +23,6 @@ RECIPE = Recipe(
     min_steps=1500,
     ema_momentum=0.99,
     monitor="val_mse",
+    augmentation=Augmentation(noise_snr_db=15.0),
 )
 """The paper trains on single images first, then on short sequences: so does `singles` of the objective temporal."""
