@@ -10,9 +10,9 @@ from keras_a2i.objectives.adversarial import Adversarial
 from keras_a2i.objectives.contrastive import Contrastive
 from keras_a2i.objectives.perceptual import Perceptual
 from keras_a2i.objectives.temporal_difference import TemporalDifference
-from keras_a2i.objectives.identity import Identity
 from keras_a2i.objectives.exemplar_matching import ExemplarMatching
 from keras_a2i.objectives.exemplar_blending import ExemplarBlending
+from keras_a2i.objectives.identity import Identity
 from keras_a2i.objectives.image_autoencoder import ImageAutoencoder
 from keras_a2i.objectives.objective import (
     OBJECTIVES,
