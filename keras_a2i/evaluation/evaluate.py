@@ -200,11 +200,14 @@ def _findings(evidence: Evidence, tell: ProgressFn) -> dict[str, Any]:
     }
 
 
-def _ranks(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
-    """The rank of each target, and among how many: those of its source where a reference image tells the source."""
+def _ranks(evidence: Evidence) -> tuple[np.ndarray, np.ndarray | None]:
+    """The rank of each target, and among how many: those of its source where a reference image tells the source.
+
+    None is among all.
+    """
     generated, real, sources = evidence.generated_thumbnails, evidence.real_thumbnails, evidence.held_out.sources
     if evidence.held_out.references is None:
-        return target_ranks(generated, real), np.full(len(real), len(real))
+        return target_ranks(generated, real), None
     ranks, sizes = np.empty(len(real)), np.empty(len(real))
     for source in np.unique(sources):
         rows = np.flatnonzero(sources == source)

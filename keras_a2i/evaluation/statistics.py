@@ -157,7 +157,7 @@ def retrieval(ranks: np.ndarray, sizes: np.ndarray | None = None) -> Retrieval:
         ranks: (n,).
         sizes: among how many targets each was found, (n,); None is among all.
     """
-    sizes = np.full(len(ranks), len(ranks)) if sizes is None else sizes
+    sizes = np.array([len(ranks)]) if sizes is None else sizes
     return Retrieval(
         r1=float((ranks < 2).mean()),
         r5=float((ranks < 6).mean()),
