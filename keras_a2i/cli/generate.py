@@ -63,11 +63,29 @@ _MIN_FOR_PROGRESS = 64
     help="For a run of fit-audio-token: weight of the audio against no words at all; up to 1 takes half the time "
     "(default: 7).",
 )
+@click.option(
+    "--reference",
+    type=click.Path(path_type=pathlib.Path),
+    help="The image that moves with the audio, PNG or JPEG, for a model of the recipe talking, which needs one.",
+)
 @guide_options
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier call wrote.")
 @click.option("--strict", is_flag=True, help="Stop at the first file that can't be read or is damaged.")
 def command(
-    model, audio, out, sheet, video, samples, temperature, seed, steps, guidance_scale, overwrite, strict, **options
+    model,
+    audio,
+    out,
+    sheet,
+    video,
+    samples,
+    temperature,
+    seed,
+    steps,
+    guidance_scale,
+    reference,
+    overwrite,
+    strict,
+    **options,
 ):
     """Turn AUDIO files (wav, flac, ogg, mp3; any rate and length) into PNG images, one for each clip (a second unless
     configured otherwise). The audio of videos and m4a files can be used too, which needs pip install
@@ -85,6 +103,9 @@ def command(
 
     With --samples 8, the images of a clip are 0000-1.png to 0000-8.png.
 
+    With --reference face.png, the model of a run of the recipe talking moves that image with each file's audio, for
+    images and for videos.
+
     With --guide 20, each image, sample or frame starts as the model generates it, and 20 gradient steps move its style
     within the norm of its distribution until the drawn image is nearer to the audio, by the embeddings of --guide-by.
 
@@ -96,6 +117,8 @@ def command(
     if is_audio_token(model):
         _refuse_guidance(guide)
         drawing |= {"seed": seed}
+    if guide["guide"] is not None and reference is not None:
+        raise UsageError("--reference must be left out with --guide, which needs audio alone. Received: both")
     _check_together(guide, film, drawing, video=video, sheet=sheet, samples=samples, temperature=temperature, seed=seed)
     if out.is_file():
         raise UsageError(f"--out must be a folder. Received: the file {out}")
@@ -114,6 +137,8 @@ def command(
         predictor = _load(
             pathlib.Path(prefer_keras(model)) if film["smooth"] else model, guide, drawing, seed, distances
         )
+        if guide["guide"] is None:
+            predictor = predictor.with_reference(reference)
         if video:
             predictor.metadata.require_audio("--video")
         failed = 0

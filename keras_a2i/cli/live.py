@@ -38,7 +38,12 @@ _SECONDS_BETWEEN_LOG_LINES = 10.0
 )
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port of the page (default: 8000; 0 picks a free port).")
 @click.option("--seconds", type=float, help="Stop after this many seconds.")
-def command(model, input_, rate, to, port, seconds):
+@click.option(
+    "--reference",
+    type=click.Path(path_type=pathlib.Path),
+    help="The image that moves with the audio, PNG or JPEG, for a model of the recipe talking, which needs one.",
+)
+def command(model, input_, rate, to, port, seconds, reference):
     """Generate RATE images per second of the audio that is captured now, each from its newest clip.
 
     MODEL is a run folder, a .keras file, a SavedModel folder, a .tflite or .onnx file, or the name of a shipped model.
@@ -63,7 +68,7 @@ def command(model, input_, rate, to, port, seconds):
     with flag_names(path="--to", device="--input"), contextlib.closing(_open_output(to, port)) as output:
         from keras_a2i.serving.predictor import load
 
-        predictor = load(model)
+        predictor = load(model).with_reference(reference)
         predictor.metadata.require_audio(input_)
         source = _open_input(input_, predictor.metadata.features.sample_rate)
         session = LiveSession(predictor, source, output, rate)

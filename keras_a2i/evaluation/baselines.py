@@ -87,6 +87,15 @@ def label_mean(train: Pairs, held_out: Pairs) -> Rows | None:
     return _group_means(train, held_out, train.labels, held_out.labels)
 
 
+@baseline("reference", "reference repeated", "baseline", "the reference image itself")
+def reference_repeated(train: Pairs, held_out: Pairs) -> Rows | None:
+    """The reference image of the pair, for a model that receives one."""
+    references = held_out.references
+    if references is None:
+        return None
+    return Generated(lambda rows: scaled(references[rows]), len(held_out), train.images.shape[1:])
+
+
 @baseline("nearest-in-time", "nearest in time", "baseline", "the source's training image nearest in time")
 def nearest_in_time(train: Pairs, held_out: Pairs) -> Rows | None:
     """The training image of the source that is nearest in time; the mean of all, for a source without."""

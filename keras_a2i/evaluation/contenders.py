@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_a2i.evaluation.pairs import MEMORY_BUDGET, Rows, chunks_of
+from keras_a2i.evaluation.pairs import MEMORY_BUDGET, Rows, chunks_of, scaled
 
-PredictFn = Callable[[np.ndarray], np.ndarray]
-"""Inputs (batch, n_inputs) to images (batch, size, size, channels) in [-1, 1]."""
+PredictFn = Callable[..., np.ndarray]
+"""Inputs (batch, n_inputs), and reference images where a model needs them, to images in [-1, 1]."""
 _BATCH = 64
 
 MODEL, SHUFFLED, SILENCE = "model", "shuffled", "silence"
@@ -71,7 +71,12 @@ class Generated:
 
 
 def model_and_controls(
-    predict_fn: PredictFn, inputs: Rows, image_shape: tuple[int, ...], silence: np.ndarray | None, seed: int
+    predict_fn: PredictFn,
+    inputs: Rows,
+    image_shape: tuple[int, ...],
+    silence: np.ndarray | None,
+    donors: np.ndarray,
+    references: Rows | None = None,
 ) -> list[Contender]:
     """The model, the model with other pairs' audio, and the model with silence.
 
@@ -80,10 +85,15 @@ def model_and_controls(
         inputs: its inputs for the held-out pairs.
         image_shape: (size, size, channels).
         silence: the input of silence (n_inputs,), or None where there is none.
-        seed: of the permutation.
+        donors: the row whose audio each row receives, as from `donor_rows`.
+        references: uint8 images of the held-out pairs, for a model that receives them as the second argument.
     """
-    predict_fn, n, donors = in_batches(predict_fn), len(inputs), shuffled_rows(len(inputs), seed)
-    images = Generated(lambda rows: predict_fn(inputs[rows]), n, image_shape, keep=True)
+    n = len(inputs)
+
+    def generate(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return in_batches(predict_fn)(values, *([] if references is None else [scaled(references[rows])]))
+
+    images = Generated(lambda rows: generate(rows, inputs[rows]), n, image_shape, keep=True)
     found = [
         Contender(MODEL, "model", "model", "the model, with the audio of each image", images),
         Contender(
@@ -95,9 +105,30 @@ def model_and_controls(
         ),
     ]
     if silence is not None:
-        quiet = predict_fn(silence[None])[0]
-        found.append(Contender(SILENCE, "silence", "control", "the same model, with silence", constant(quiet, n)))
+        if references is None:
+            quiet = constant(generate(np.arange(1), silence[None])[0], n)
+        else:
+            quiet = Generated(lambda rows: generate(rows, np.tile(silence, (len(rows), 1))), n, image_shape)
+        found.append(Contender(SILENCE, "silence", "control", "the same model, with silence", quiet))
     return found
+
+
+def donor_rows(sources: np.ndarray, seed: int, within: bool) -> np.ndarray:
+    """The row whose audio each held-out pair receives as a control.
+
+    Args:
+        sources: of the pairs, str (n,).
+        seed: of the permutation.
+        within: whether the audio stays in its source, for a model whose reference image tells the source. A pair that
+            is alone in its source then keeps its own.
+    """
+    if not within:
+        return shuffled_rows(len(sources), seed)
+    rows = np.arange(len(sources))
+    for source in np.unique(sources):
+        own = np.flatnonzero(sources == source)
+        rows[own] = own[shuffled_rows(len(own), seed)]
+    return rows
 
 
 def constant(image: np.ndarray, n: int) -> Rows:
@@ -115,6 +146,9 @@ def shuffled_rows(n: int, seed: int) -> np.ndarray:
 
 def in_batches(predict_fn: PredictFn) -> PredictFn:
     """The same function on any number of inputs, at most 64 at a time; images as float32."""
-    return lambda inputs: np.concatenate(
-        [np.asarray(predict_fn(inputs[i : i + _BATCH]), np.float32) for i in range(0, len(inputs), _BATCH)]
+    return lambda *inputs: np.concatenate(
+        [
+            np.asarray(predict_fn(*(values[i : i + _BATCH] for values in inputs)), np.float32)
+            for i in range(0, len(inputs[0]), _BATCH)
+        ]
     )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_a2i.evaluation.contenders import Generated
-from keras_a2i.evaluation.foreign_measures import NO_AUDIO
+from keras_a2i.evaluation.foreign_measures import NO_AUDIO, ONE_REFERENCE
 from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
 from keras_a2i.evaluation.pairs import Rows, thumbnails_of
 from keras_a2i.evaluation.realism_measures import TOO_FEW, features_of, too_few
@@ -57,6 +57,8 @@ def two_sample_halfway(evidence: Evidence) -> Value | str:
 def _missing(evidence: Evidence) -> str:
     if too_few(evidence):
         return TOO_FEW
+    if evidence.held_out.references is not None:
+        return ONE_REFERENCE
     if evidence.held_out.waveforms is None or evidence.to_inputs is None:
         return NO_AUDIO
     return "" if len(_clips_to_fade(evidence)) else "it needs audible held-out clips of two sources or more"

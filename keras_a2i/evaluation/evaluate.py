@@ -11,10 +11,17 @@ import numpy as np
 from keras_a2i.datasets.foreign_audio import N_CLIPS
 from keras_a2i.errors import RecordsError, UsageError
 from keras_a2i.evaluation.baselines import baselines
-from keras_a2i.evaluation.contenders import SHUFFLED, Contender, in_batches, model_and_controls, shuffled_rows
+from keras_a2i.evaluation.contenders import (
+    SHUFFLED,
+    Contender,
+    PredictFn,
+    donor_rows,
+    in_batches,
+    model_and_controls,
+)
 from keras_a2i.evaluation.environment import describe_environment
 from keras_a2i.evaluation.measures import N_SAMPLES, Evidence, compute_measures
-from keras_a2i.evaluation.pairs import Pairs, read_pairs
+from keras_a2i.evaluation.pairs import Pairs, read_pairs, scaled
 from keras_a2i.evaluation.paper import RECIPE, paper_figures, paper_notes
 from keras_a2i.evaluation.probes import factor_probe, factor_recovery, label_accuracy, label_probe
 from keras_a2i.evaluation.report import Report
@@ -38,7 +45,8 @@ import keras_a2i.evaluation.realism_measures  # isort: skip
 import keras_a2i.evaluation.two_sample_measures  # isort: skip
 import keras_a2i.evaluation.foreign_measures  # isort: skip
 import keras_a2i.evaluation.cross_fade_measures  # isort: skip
-import keras_a2i.evaluation.confidence_measures  # noqa: F401  isort: skip
+import keras_a2i.evaluation.confidence_measures  # isort: skip
+import keras_a2i.evaluation.reference_measures  # noqa: F401  isort: skip
 
 EXAMPLES_EACH = 4
 _NO_SILENCE = "the sources state no audio from which the features were computed"
@@ -96,13 +104,14 @@ def evaluate(
     tell = progress or (lambda _: None)
     keras.utils.set_random_seed(seed)
     tell("reading the records")
-    train, held_out = read_pairs(records, "train"), read_pairs(records, split, subject.input)
+    train = read_pairs(records, "train")
+    held_out = read_pairs(records, split, subject.input, references=subject.has_reference)
     if len(held_out) < 2:
         raise RecordsError(f"An evaluation needs two held-out pairs or more. Received: {len(held_out)} in {split!r}")
     silence = _silence(manifest, subject.input)
-    predict_fn = in_batches(subject.predict_fn)
+    predict_fn, donors = in_batches(subject.predict_fn), donor_rows(held_out.sources, seed, subject.has_reference)
     contenders = [
-        *model_and_controls(predict_fn, held_out.inputs, manifest.image.shape, silence, seed),
+        *model_and_controls(predict_fn, held_out.inputs, manifest.image.shape, silence, donors, held_out.references),
         *baselines(train, held_out),
     ]
     scores = score_contenders(
@@ -116,7 +125,8 @@ def evaluate(
         held_out=held_out,
         generated=contenders[0].images,
         shuffled=contenders[1].images,
-        predict_fn=predict_fn,
+        predict_fn=_with_first_reference(predict_fn, held_out),
+        donors=donors,
         seed=seed,
         labels=label_probe(train),
         factors=factor_probe(train),
@@ -155,8 +165,8 @@ def evaluate(
         gains=gains,
         leak=leak,
         paper=paper_figures(scores[0]) if is_paper else None,
-        notes=[*notes, *_note_embeddings(manifest), *_note_foreign(clips), *paper],
-        examples=_examples(held_out, contenders, scores, best_baseline(scores).id, seed),
+        notes=[*notes, *_note_embeddings(manifest), *_note_references(held_out), *_note_foreign(clips), *paper],
+        examples=_examples(held_out, contenders, scores, best_baseline(scores).id, donors),
         command=command,
         configuration=subject.configuration,
         environment=describe_environment(),
@@ -173,13 +183,13 @@ def _findings(evidence: Evidence, tell: ProgressFn) -> dict[str, Any]:
     factors = factor_recovery(of_factors, held_out, generated) if of_factors else []
     tell("measuring how the images respond to the audio")
     measures, skipped = compute_measures(evidence)
-    ranks = target_ranks(evidence.generated_thumbnails, evidence.real_thumbnails)
+    ranks, sizes = _ranks(evidence)
     return {
         "labels": labels,
         "factors": factors,
         "measures": measures,
         "skipped": skipped,
-        "retrieval": retrieval(ranks),
+        "retrieval": retrieval(ranks, sizes),
         "held_out": HeldOut(
             ids=held_out.ids.tolist(),
             labels=held_out.labels.tolist(),
@@ -188,6 +198,29 @@ def _findings(evidence: Evidence, tell: ProgressFn) -> dict[str, Any]:
             ranks=ranks.tolist(),
         ),
     }
+
+
+def _ranks(evidence: Evidence) -> tuple[np.ndarray, np.ndarray | None]:
+    """The rank of each target, and among how many: those of its source where a reference image tells the source.
+
+    None is among all.
+    """
+    generated, real, sources = evidence.generated_thumbnails, evidence.real_thumbnails, evidence.held_out.sources
+    if evidence.held_out.references is None:
+        return target_ranks(generated, real), None
+    ranks, sizes = np.empty(len(real)), np.empty(len(real))
+    for source in np.unique(sources):
+        rows = np.flatnonzero(sources == source)
+        ranks[rows], sizes[rows] = target_ranks(generated[rows], real[rows]), len(rows)
+    return ranks, sizes
+
+
+def _with_first_reference(predict_fn: PredictFn, held_out: Pairs) -> PredictFn:
+    """The model for audio that belongs to no pair: with the reference image of the first one, where it needs one."""
+    if held_out.references is None:
+        return predict_fn
+    first = scaled(held_out.references[[0]])
+    return lambda inputs: predict_fn(inputs, np.repeat(first, len(inputs), axis=0))
 
 
 def best_baseline(scores: Sequence[ContenderScores]) -> ContenderScores:
@@ -255,6 +288,16 @@ def _note_foreign(clips: FolderClips | None) -> list[str]:
     return notes
 
 
+def _note_references(held_out: Pairs) -> list[str]:
+    if held_out.references is None:
+        return []
+    return [
+        "The model receives a reference image: the first image of each source in this split, which is the target of "
+        "one pair itself. Audio is shuffled within the source, and targets are found among those of the source. Audio "
+        "that belongs to no pair goes with the first reference."
+    ]
+
+
 def _note_embeddings(manifest: Manifest) -> list[str]:
     if not manifest.features.embedding:
         return []
@@ -262,7 +305,11 @@ def _note_embeddings(manifest: Manifest) -> list[str]:
 
 
 def _examples(
-    held_out: Pairs, contenders: Sequence[Contender], scores: Sequence[ContenderScores], baseline: str, seed: int
+    held_out: Pairs,
+    contenders: Sequence[Contender],
+    scores: Sequence[ContenderScores],
+    baseline: str,
+    donors: np.ndarray,
 ) -> list[Example]:
     values = np.array(scores[0].values[HEADLINE])
     order = np.argsort(-values, kind="stable")
@@ -280,7 +327,6 @@ def _examples(
             titles = ("real", "generated", other.title)
             images_of = dict(zip(titles, shown, strict=True))
             found.append(Example(id=str(held_out.ids[row]), group=group, score=float(values[row]), images=images_of))
-    donors = shuffled_rows(len(held_out), seed)
     rows = spread_rows(len(held_out), EXAMPLES_EACH)
     generated, swapped = (to_uint8(contender.images[rows]) for contender in contenders[:2])
     for i, row in enumerate(rows):

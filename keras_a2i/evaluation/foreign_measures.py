@@ -21,6 +21,7 @@ from keras_a2i.evaluation.two_sample import draw_patches
 from keras_a2i.evaluation.two_sample_measures import error_of_patches, error_of_real_images
 
 NO_AUDIO = "the records hold no audio"
+ONE_REFERENCE = "images of audio that belongs to no pair all show one reference image"
 
 
 @measure("two-sample-foreign", "equal error on foreign audio")
@@ -64,6 +65,8 @@ def rendered_inputs(evidence: Evidence, seed: int) -> np.ndarray | None:
 def _missing(evidence: Evidence) -> str:
     if too_few(evidence):
         return TOO_FEW
+    if evidence.held_out.references is not None:
+        return ONE_REFERENCE
     return NO_AUDIO if foreign_inputs(evidence) is None else ""
 
 

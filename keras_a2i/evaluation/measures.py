@@ -42,6 +42,7 @@ class Evidence:
         foreign: clips of foreign audio; None for rendered ones.
         classify: inputs to logits of labels, for a model that tells labels apart.
         classes: names of these labels.
+        donors: the row whose audio each pair receives in `shuffled`; None for those of `shuffled_rows`.
         cache: what several measures share, see `shared`.
     """
 
@@ -60,6 +61,7 @@ class Evidence:
     foreign: FolderClips | None = None
     classify: PredictFn | None = None
     classes: tuple[str, ...] = ()
+    donors: np.ndarray | None = None
     cache: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
     @functools.cached_property

@@ -44,6 +44,8 @@ class Pairs:
         factors: hidden factors of rendered pairs, one dictionary per pair (else empty ones).
         inputs: the model's inputs, float32 (n, n_inputs), by row number: features or waveforms.
         waveforms: float32 (n, n_samples) in [-1, 1], by row number; None where the records hold none.
+        references: uint8 images by row number, the first image of the pair's source within the split, for a model
+            with a reference image; else None.
     """
 
     ids: np.ndarray
@@ -55,6 +57,7 @@ class Pairs:
     factors: list[dict[str, float]]
     inputs: Rows
     waveforms: Rows | None = None
+    references: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -76,13 +79,31 @@ class _Stored:
         return found.inputs if self._waveforms else found.images
 
 
-def read_pairs(records: Records | str | os.PathLike[str], split: str, input: str = "features") -> Pairs:
+class _References:
+    """The reference image of every row, each kept once."""
+
+    def __init__(self, records: Records, split: str, sources: np.ndarray):
+        names, self._numbers = np.unique(sources, return_inverse=True)
+        self._images = records.reference_images(split, names)
+        self.shape = (len(sources), *records.image.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        return self._images[self._numbers[rows]]
+
+
+def read_pairs(
+    records: Records | str | os.PathLike[str], split: str, input: str = "features", *, references: bool = False
+) -> Pairs:
     """Reads what identifies the pairs of a split, and their images where they fit `MEMORY_BUDGET`.
 
     Args:
         records: the records, or their folder.
         split: "train", "val" or "test".
         input: "features", or "waveform" for a model whose input is a waveform.
+        references: whether the reference images are read, too.
 
     Raises:
         RecordsError: if the records lack the split, or the waveform where it is the input.
@@ -111,6 +132,7 @@ def read_pairs(records: Records | str | os.PathLike[str], split: str, input: str
         factors=[table.factors[row] for row in order],
         inputs=waveforms if input == "waveform" and waveforms is not None else features,
         waveforms=waveforms,
+        references=_References(records, split, table.sources[order]) if references else None,
     )
 
 

@@ -38,7 +38,11 @@ class LabelProbe:
 
     def read(self, images: Rows) -> np.ndarray:
         """Names (n,) predicted from images (n, size, size, channels), uint8 or float32 in [-1, 1]."""
-        return self.names[_predict(self.model, images).argmax(axis=1)]
+        return self.names[self.logits(images).argmax(axis=1)]
+
+    def logits(self, images: Rows) -> np.ndarray:
+        """The logits (n, number of names) of images as for `read`."""
+        return _predict(self.model, images)
 
 
 class FactorProbe:

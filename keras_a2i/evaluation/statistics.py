@@ -150,9 +150,17 @@ def target_ranks(generated: np.ndarray, real: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def retrieval(ranks: np.ndarray) -> Retrieval:
-    """How often a generated image's own target is nearest, from `target_ranks`."""
-    n = len(ranks)
+def retrieval(ranks: np.ndarray, sizes: np.ndarray | None = None) -> Retrieval:
+    """How often a generated image's own target is nearest, from `target_ranks`.
+
+    Args:
+        ranks: (n,).
+        sizes: among how many targets each was found, (n,); None is among all.
+    """
+    sizes = np.array([len(ranks)]) if sizes is None else sizes
     return Retrieval(
-        r1=float((ranks < 2).mean()), r5=float((ranks < 6).mean()), chance_r1=1 / n, chance_r5=min(1.0, 5 / n)
+        r1=float((ranks < 2).mean()),
+        r5=float((ranks < 6).mean()),
+        chance_r1=float((1 / sizes).mean()),
+        chance_r5=float(np.minimum(1.0, 5 / sizes).mean()),
     )

@@ -34,6 +34,7 @@ class Subject:
         embedders: of inputs and of images into one space, for a run that aligned them.
         classify: inputs (n, n_inputs) to logits of labels (n, n_labels), for a model that tells labels apart.
         classes: names of these labels.
+        has_reference: whether `predict_fn` receives reference images as its second argument.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Subject:
     embedders: tuple[EmbedFn, EmbedFn] | None = None
     classify: PredictFn | None = None
     classes: tuple[str, ...] = ()
+    has_reference: bool = False
 
 
 def open_subject(model: Any, manifest: Manifest, input: str | None = None) -> Subject:
@@ -95,9 +97,13 @@ def _of_predictor(predictor: Predictor, manifest: Manifest, name: str) -> Subjec
         def sample_fn(inputs: np.ndarray, n: int, seed: int) -> np.ndarray:
             return predictor.sample(inputs, n, seed=seed)
 
+    def predict_fn(inputs: np.ndarray, references: np.ndarray | None = None) -> np.ndarray:
+        return predictor.predict_inputs(inputs, references=references)
+
     return Subject(
         name=name,
-        predict_fn=predictor.predict_inputs,
+        predict_fn=predict_fn,
+        has_reference=metadata.reference,
         input=metadata.input,
         recipe=metadata.recipe,
         sample_fn=sample_fn,

@@ -40,20 +40,31 @@ class Agreement:
     latency: float
 
 
-def compare(model: keras.Model, predict: PredictFn, inputs: np.ndarray, limits: Limits) -> Agreement:
+def compare(
+    model: keras.Model,
+    served: ServedModel,
+    inputs: np.ndarray,
+    limits: Limits,
+    references: np.ndarray | None = None,
+) -> Agreement:
     """Compares an export with the model that it was made from.
 
     Args:
         model: the Keras model.
-        predict: the export.
+        served: the export.
         inputs: float32 (n, n_inputs).
         limits: how far the images may be apart.
+        references: reference images (n, size, size, channels) in [-1, 1], for a model that needs them.
 
     Raises:
         ExportError: if they are further apart, or the export has no finite image for an input of zeros, such as
             silence.
     """
-    expected = model.predict(inputs, batch_size=32, verbose=0)
+    expected = model.predict(inputs if references is None else (inputs, references), batch_size=32, verbose=0)
+
+    def predict(inputs: np.ndarray) -> np.ndarray:
+        return served(inputs) if references is None else served(inputs, references=references[: len(inputs)])
+
     images = predict(inputs)
     difference = np.abs(images - expected)
     found = Agreement(
@@ -99,6 +110,8 @@ def compare_styles_and_labels(
         return
     serving, limits, inputs = to_serving(model, len(metadata.labels)), _limits_of(model, limits), inputs[:_N_STYLED]
     values = [inputs]
+    if served.has_reference:
+        values.append(np.zeros((len(inputs), *metadata.image.shape), np.float32))
     if served.has_style:
         values.append(draw_styles(metadata.style_units, len(inputs), 1.0, 0))
     expected = serving([keras.ops.convert_to_tensor(each) for each in values], training=False)

@@ -9,7 +9,15 @@ import numpy as np
 
 from keras_a2i.errors import ExportError, UsageError
 from keras_a2i.exporters.formats import FORMATS, Format, find_format, make_options
-from keras_a2i.exporters.sample_inputs import N_CALIBRATED, N_COMPARED, check_inputs, make_inputs, read_inputs
+from keras_a2i.exporters.sample_inputs import (
+    N_CALIBRATED,
+    N_COMPARED,
+    check_inputs,
+    make_inputs,
+    make_references,
+    read_inputs,
+    read_references,
+)
 from keras_a2i.models.model_file import INPUTS, ModelMetadata, default_metadata, is_audio_token, load_model, token_error
 from keras_a2i.models.shipped import find_model
 
@@ -59,8 +67,9 @@ def export(
     """Writes a model for serving, reads it back and compares it with the Keras model.
 
     Every format has the input "features" or "waveform" and the output "image", and holds the model's configurations. A
-    model with a style has the second input "style", of which zeros give the usual image; one that classifies has the
-    second output "logits", one for each of its labels. Both are compared with the Keras model, too.
+    model with a reference image has the second input "reference", one with a style "style", of which zeros give the
+    usual image; one that classifies has the second output "logits", one for each of its labels. All are compared with
+    the Keras model, too.
 
     A TFLite file accepts one feature vector or one clip of audio at a time, (1, n_inputs); SavedModel and ONNX accept
     any batch. TFLite and ONNX compute transposed convolutions as sub-pixel convolutions.
@@ -115,9 +124,11 @@ def export(
         records = records or _records_of_run(pathlib.Path(model))
     graph, metadata = _prepare(model, metadata, input, sample_rate)
     metadata = dataclasses.replace(metadata, license=metadata.license if license is None else license)
+    chosen.check_model(metadata, made_options)
     if calibration is not None:
         calibration = check_inputs(calibration, metadata)
     inputs, compared_on = _comparison_inputs(records, calibration, metadata)
+    references = _comparison_references(records, metadata, len(inputs)) if metadata.reference else None
     ranges = None
     if chosen.needs_calibration(made_options):
         ranges = _calibration_inputs(records, calibration, metadata)
@@ -126,7 +137,9 @@ def export(
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
     _remove(temporary)
     try:
-        agreement, made_options = _write_agreeing(graph, temporary, chosen, metadata, made_options, ranges, inputs)
+        agreement, made_options = _write_agreeing(
+            graph, temporary, chosen, metadata, made_options, ranges, inputs, references
+        )
         _remove(path)
         temporary.replace(path)
     finally:
@@ -224,6 +237,15 @@ def _comparison_inputs(
     return inputs, f"{len(inputs)} synthetic inputs"
 
 
+def _comparison_references(records: str | pathlib.Path | None, metadata: ModelMetadata, count: int) -> np.ndarray:
+    """Reference images for the inputs that are compared: of the records where there are as many, else made ones."""
+    if records is not None:
+        found = read_references(pathlib.Path(records), metadata, "val", N_COMPARED)
+        if len(found) == count:
+            return found
+    return make_references(metadata, count)
+
+
 def _calibration_inputs(
     records: str | pathlib.Path | None, calibration: np.ndarray | None, metadata: ModelMetadata
 ) -> np.ndarray:
@@ -245,6 +267,7 @@ def _write_agreeing(
     options: Any,
     ranges: np.ndarray | None,
     inputs: np.ndarray,
+    references: np.ndarray | None,
 ) -> "tuple[Agreement, Any]":
     """Writes, reads back and compares, with the first of the format's attempts that agrees."""
     from keras_a2i.exporters import agreement
@@ -256,7 +279,7 @@ def _write_agreeing(
         served, _ = format.load(path)
         limits = format.limits(attempt)
         try:
-            found = agreement.compare(model, served, inputs, limits)
+            found = agreement.compare(model, served, inputs, limits, references)
             agreement.compare_styles_and_labels(model, served, inputs, limits, metadata)
             return found, attempt
         except ExportError as error:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 PredictFn = Callable[[np.ndarray], np.ndarray]
 """A function from float32 inputs (batch, n_inputs) to float32 images (batch, size, size, channels) in [-1, 1]."""
-IMAGE, STYLE, LOGITS = "image", "style", "logits"
-"""Names of an export's output, its second input if it has a style, and its second output if it classifies."""
+IMAGE, STYLE, LOGITS, REFERENCE = "image", "style", "logits", "reference"
+"""Names of an export's output, its second input if it has a style, its second output if it classifies, and its second
+input if it needs a reference image."""
 ENCODE, GENERATE, LATENT = "encode", "generate", "latent"
 """Names of the signatures from an input to a latent vector and from it to an image, and of the vector."""
 
@@ -37,6 +38,7 @@ class ServedModel:
     Attributes:
         has_style: whether it accepts a style, which files of older versions don't.
         has_logits: whether it returns the logits of labels.
+        has_reference: whether it needs a reference image.
 
     Raises:
         ModelError: if the names aren't those of an export.
@@ -55,32 +57,48 @@ class ServedModel:
         self.encode_fn, self.decode_fn = encode_fn, decode_fn
         self._run, self._metadata = run, metadata
         self.has_style, self.has_logits = STYLE in inputs, LOGITS in outputs
-        known = [metadata.input, STYLE] if metadata.style_units else [metadata.input]
-        if not {metadata.input} <= set(inputs) <= set(known) or IMAGE not in outputs:
+        self.has_reference = metadata.reference
+        needed = set(names_of_inputs(metadata))
+        # Files of older versions accept no style.
+        if not needed - {STYLE} <= set(inputs) <= needed or IMAGE not in outputs:
             raise ModelError(
-                f"An export must have the input {metadata.input}, a {STYLE} if its metadata state one, and the output "
-                f"{IMAGE}. Received: {', '.join(inputs)} and {', '.join(outputs)}"
+                f"An export must have the input {metadata.input}, a {STYLE} and a {REFERENCE} if its metadata state "
+                f"one, and the output {IMAGE}. Received: {', '.join(inputs)} and {', '.join(outputs)}"
             )
 
-    def __call__(self, inputs: np.ndarray, styles: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self, inputs: np.ndarray, styles: np.ndarray | None = None, references: np.ndarray | None = None
+    ) -> np.ndarray:
         """Generates images, float32 (batch, size, size, channels) in [-1, 1].
 
         Args:
             inputs: float32 (batch, n_inputs).
             styles: float32 (batch, style_units), for a model with `has_style`; None is zeros, the usual image.
+            references: float32 (batch, size, size, channels) in [-1, 1], for a model with `has_reference`; None is
+                zeros, a grey image.
         """
-        return self._outputs(inputs, styles)[IMAGE]
+        return self._outputs(inputs, styles, references)[IMAGE]
 
     def classify(self, inputs: np.ndarray) -> np.ndarray:
         """Returns the logits of the labels, float32 (batch, n_labels), of a model with `has_logits`."""
         return self._outputs(inputs)[LOGITS]
 
-    def _outputs(self, inputs: np.ndarray, styles: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    def _outputs(
+        self, inputs: np.ndarray, styles: np.ndarray | None = None, references: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
         values = {self._metadata.input: inputs}
+        if self.has_reference:
+            grey = np.zeros((len(inputs), *self._metadata.image.shape), np.float32)
+            values[REFERENCE] = grey if references is None else references
         if self.has_style:
             zeros = np.zeros((len(inputs), self._metadata.style_units), np.float32)
             values[STYLE] = zeros if styles is None else styles
         return self._run(values)
+
+
+def names_of_inputs(metadata: ModelMetadata) -> list[str]:
+    """Names of the inputs of a model as it is exported, in their order."""
+    return [metadata.input, *[REFERENCE] * metadata.reference, *[STYLE] * (metadata.style_units > 0)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,6 +146,9 @@ class Format(abc.ABC):
 
     def check(self, options: Any) -> None:  # noqa: B027  Most formats have nothing to check.
         """Raises a UsageError if options exclude each other."""
+
+    def check_model(self, metadata: ModelMetadata, options: Any) -> None:  # noqa: B027
+        """Raises a UsageError if the format, or an option of it, isn't for models of this kind."""
 
     def needs_calibration(self, options: Any) -> bool:
         """Whether `write` needs real inputs to take ranges from."""

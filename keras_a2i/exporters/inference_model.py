@@ -21,7 +21,8 @@ def to_graph(model: keras.Model) -> keras.Model:
     Cloning a compiled model restores its loss and its metrics, which fails for those that aren't registered.
 
     Args:
-        model: a functional or a built sequential model with one input and one output.
+        model: a functional or a built sequential model with one input, beside which there may be a reference image,
+            and one output.
 
     Raises:
         UsageError: if it is something else.
@@ -31,9 +32,11 @@ def to_graph(model: keras.Model) -> keras.Model:
             f"model must be a functional model, or a sequential one that is built. Received: {type(model).__name__}. "
             "Call it on a keras.Input, and pass keras.Model(inputs, outputs)"
         )
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
+    has_reference = len(model.inputs) == 2 and model.inputs[1].name == "reference"
+    if not (len(model.inputs) == 1 or has_reference) or len(model.outputs) != 1:
         raise UsageError(
-            "model must have one input and one output. "
+            "model must have one input, and a reference image at most beside it, and one output. "
             f"Received: {len(model.inputs)} inputs and {len(model.outputs)} outputs"
         )
-    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    inputs = list(model.inputs) if has_reference else model.inputs[0]
+    return keras.Model(inputs, model.outputs[0], name=model.name)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_a2i.errors import ExportError, MissingPackageError, ModelError
-from keras_a2i.exporters.formats import IMAGE, STYLE, Format, Limits, NoOptions, ServedModel, register
+from keras_a2i.exporters.formats import IMAGE, Format, Limits, NoOptions, ServedModel, names_of_inputs, register
 from keras_a2i.exporters.quiet import quiet
 from keras_a2i.models.model_file import METADATA_NAME, ModelMetadata, default_metadata
 
@@ -52,10 +52,10 @@ class OnnxFormat(Format):
         from keras_a2i.exporters.serving_model import to_serving
 
         light = to_serving(to_depth_to_space(model), len(metadata.labels))
-        names = [metadata.input, STYLE][: len(light.inputs)]
+        names = names_of_inputs(metadata)
         outputs = list(light.output)
         specs = [
-            tf.TensorSpec((None, each.shape[1]), tf.float32, name=name)
+            tf.TensorSpec((None, *each.shape[1:]), tf.float32, name=name)
             for each, name in zip(light.inputs, names, strict=True)
         ]
 

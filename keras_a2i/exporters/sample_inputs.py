@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import UsageError
-from keras_a2i.media.conversion import from_int16
+from keras_a2i.media.conversion import from_int16, from_uint8
 from keras_a2i.models.model_file import ModelMetadata
 
 N_COMPARED = 128
@@ -27,6 +27,23 @@ def read_inputs(records: pathlib.Path, metadata: ModelMetadata, split: str, coun
     metadata.require_records(opened.features, opened.image)
     inputs, _ = opened.sample(split if split in opened.counts else "train", count, metadata.input)
     return inputs
+
+
+def read_references(records: pathlib.Path, metadata: ModelMetadata, split: str, count: int) -> np.ndarray:
+    """Reads the reference images, float32 in [-1, 1], of the inputs that `read_inputs` reads: their sources' first."""
+    from keras_a2i.records.records import as_records
+
+    opened = as_records(records)
+    split = split if split in opened.counts else "train"
+    pairs = opened.sample_pairs(split, count, metadata.input)
+    return from_uint8(opened.reference_images(split, pairs.sources))
+
+
+def make_references(metadata: ModelMetadata, count: int) -> np.ndarray:
+    """Makes smooth images of random colours, float32 (count, size, size, channels) in [-1, 1], always the same ones."""
+    rng, (size, _, channels) = np.random.default_rng(1), metadata.image.shape
+    coarse = rng.uniform(-1, 1, (count, 4, 4, channels))
+    return np.repeat(np.repeat(coarse, size // 4, axis=1), size // 4, axis=2).astype(np.float32)
 
 
 def check_inputs(calibration: np.ndarray, metadata: ModelMetadata) -> np.ndarray:

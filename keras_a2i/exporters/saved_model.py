@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_a2i.errors import ModelError
-from keras_a2i.exporters.formats import IMAGE, STYLE, Format, Limits, NoOptions, ServedModel, register
+from keras_a2i.exporters.formats import IMAGE, Format, Limits, NoOptions, ServedModel, names_of_inputs, register
 from keras_a2i.exporters.quiet import quiet
 from keras_a2i.models.model_file import METADATA_NAME, ModelMetadata, default_metadata, embed_metadata, read_metadata
 
@@ -47,8 +47,10 @@ class SavedModelFormat(Format):
         from keras_a2i.exporters.serving_model import to_serving
 
         serving = to_serving(model, len(metadata.labels))
-        specs = [tf.TensorSpec((None, metadata.n_inputs), tf.float32, name=metadata.input)]
-        specs += [tf.TensorSpec((None, each.shape[1]), tf.float32, name=STYLE) for each in serving.inputs[1:]]
+        specs = [
+            tf.TensorSpec((None, *each.shape[1:]), tf.float32, name=name)
+            for each, name in zip(serving.inputs, names_of_inputs(metadata), strict=True)
+        ]
 
         @tf.function(input_signature=specs, autograph=False)
         def serve(*inputs):

@@ -26,7 +26,7 @@ def to_serving(model: keras.Model, n_labels: int) -> keras.Model:
         n_labels: number of the model's labels; 0 for none.
 
     Returns:
-        A model of a list of inputs: that of `model` and, for a model with a style, the style (batch, style_units), of
+        A model of a list of inputs: those of `model` and, for a model with a style, the style (batch, style_units), of
         which zeros give the images of `model`. It returns its outputs by name: "image" and, for a model that
         classifies, "logits", float32 (batch, n_labels).
     """
@@ -36,7 +36,7 @@ def to_serving(model: keras.Model, n_labels: int) -> keras.Model:
         latent = _node_of(model, classifier[0]).input_tensors[0]
         outputs[LOGITS] = _Logits(*classifier)(latent)
     if pad is None:
-        return keras.Model([model.inputs[0]], outputs)
+        return keras.Model(list(model.inputs), outputs)
     # The two halves, with a style between them in place of the zeros.
     node = _node_of(model, pad)
     inputs = keras.Input(model.input_shape[1:], dtype=model.inputs[0].dtype)

@@ -16,10 +16,10 @@ from keras_a2i.exporters.formats import (
     GENERATE,
     IMAGE,
     LATENT,
-    STYLE,
     Format,
     Limits,
     ServedModel,
+    names_of_inputs,
     option,
     register,
 )
@@ -111,6 +111,19 @@ class TFLiteFormat(Format):
             raise UsageError(
                 "latents must be left out with calibrated ranges, which are those of whole models. Received: "
                 f"latents=True with ranges={options.ranges!r}. Use ranges='dynamic', or quantize='float16'"
+            )
+
+    def check_model(self, metadata: ModelMetadata, options: TFLiteOptions) -> None:
+        """Refuses int8 for a model with a reference image, and latent vectors."""
+        if metadata.reference and options.quantize == "int8":
+            raise UsageError(
+                "quantize must be 'none' or 'float16' for a model with a reference image: int8 would change the "
+                "reference. Received: quantize='int8'"
+            )
+        if metadata.reference and options.latents:
+            raise UsageError(
+                "latents must be left out for a model with a reference image, which generates from more than the "
+                "latent vector. Received: latents=True"
             )
 
     def needs_calibration(self, options: TFLiteOptions) -> bool:
@@ -288,7 +301,7 @@ def _make_converter(
     serving = to_serving(model, len(metadata.labels))
     dtype, module = tf.as_dtype(_input_dtype(metadata, scales)), tf.Module()
     with unrolled(serving) if options.ranges == "calibrated" else contextlib.nullcontext():
-        module.whole = _trace(serving, [metadata.input, STYLE][: len(serving.inputs)], dtype, scales)
+        module.whole = _trace(serving, names_of_inputs(metadata), dtype, scales)
         # Traced while the layers are unrolled.
         whole = module.whole.get_concrete_function()
     if options.latents:
@@ -319,17 +332,20 @@ def _trace(
     # Weights as constants: the converter leaves Keras 3's variables unread otherwise, and images come out as NaN.
     trainable = [variable.numpy() for variable in model.trainable_variables]
     others = [variable.numpy() for variable in model.non_trainable_variables]
-    dtypes = [dtype, tf.float32]
-    specs = [tf.TensorSpec((1, each.shape[1]), dtypes[i], name=names[i]) for i, each in enumerate(model.inputs)]
+    dtypes = [dtype, *[tf.float32] * (len(names) - 1)]
+    specs = [
+        tf.TensorSpec((1, *each.shape[1:]), kind, name=name)
+        for each, kind, name in zip(model.inputs, dtypes, names, strict=True)
+    ]
 
     @tf.function(input_signature=specs, autograph=False)
-    def serve(first, *style):
+    def serve(first, *more):
         if scales:
             first = tf.cast(first, tf.float32) * scales["input"][0]
         outputs, _ = model.stateless_call(
             [tf.constant(value) for value in trainable],
             [tf.constant(value) for value in others],
-            [first, *style],
+            [first, *more],
             training=False,
         )
         outputs = {name: tf.cast(values, tf.float32) for name, values in outputs.items()}

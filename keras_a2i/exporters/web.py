@@ -89,6 +89,10 @@ class WebFormat(Format):
         self._tflite.check(options)
         check_runtime(options.runtime)
 
+    def check_model(self, metadata: ModelMetadata, options: WebOptions) -> None:
+        """Refuses a model with a reference image."""
+        _refuse_reference(metadata)
+
     def needs_calibration(self, options: WebOptions) -> bool:
         """With int8."""
         return self._tflite.needs_calibration(options)
@@ -222,6 +226,7 @@ def copy_model(model: pathlib.Path, folder: pathlib.Path) -> ModelMetadata:
     """
     shutil.copyfile(model, folder / MODEL_FILE)
     _, metadata = FORMATS["tflite"].load(folder / MODEL_FILE)
+    _refuse_reference(metadata)
     known = read_metadata(folder / MODEL_FILE) is not None
     if not known or metadata.input != "waveform" or metadata.quantization:
         received = "integers" if metadata.quantization else metadata.input if known else "no configurations"
@@ -230,6 +235,14 @@ def copy_model(model: pathlib.Path, folder: pathlib.Path) -> ModelMetadata:
             "Export it again with input='waveform'"
         )
     return metadata
+
+
+def _refuse_reference(metadata: ModelMetadata) -> None:
+    if metadata.reference:
+        raise UsageError(
+            "The model of a page must accept audio alone. Received: a model with a reference image, such as the recipe "
+            "talking trains. Export it as tflite or saved-model, or show it with keras-a2i live --reference"
+        )
 
 
 def _allow_cdn(index: pathlib.Path) -> None:

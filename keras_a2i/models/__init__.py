@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from keras_a2i.models.frontend import with_frontend
     from keras_a2i.models.generator import Generator
     from keras_a2i.models.image_to_audio import ImageToAudio
+    from keras_a2i.models.reference_generator import ReferenceGenerator
     from keras_a2i.models.residual_generator import ResidualGenerator
     from keras_a2i.models.scene_encoder import SceneEncoder
+    from keras_a2i.models.speech_encoder import SpeechEncoder
     from keras_a2i.models.token_diffusion import DiffusionConfig, TokenDiffusion
     from keras_a2i.models.token_embedder import TokenEmbedder
     from keras_a2i.models.transposed_generator import TransposedGenerator
@@ -29,8 +31,10 @@ _MODULES = {
     "ExemplarGenerator": "exemplar_generator",
     "Generator": "generator",
     "ImageToAudio": "image_to_audio",
+    "ReferenceGenerator": "reference_generator",
     "ResidualGenerator": "residual_generator",
     "SceneEncoder": "scene_encoder",
+    "SpeechEncoder": "speech_encoder",
     "TokenDiffusion": "token_diffusion",
     "TokenEmbedder": "token_embedder",
     "TransposedGenerator": "transposed_generator",
@@ -50,8 +54,10 @@ __all__ = [
     "ExemplarGenerator",
     "Generator",
     "ImageToAudio",
+    "ReferenceGenerator",
     "ResidualGenerator",
     "SceneEncoder",
+    "SpeechEncoder",
     "TokenDiffusion",
     "TokenEmbedder",
     "TransposedGenerator",

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.config import FeatureConfig, ImageConfig, check_image_size
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.layers import LabelHead, LabelPrototypes, LatentPad
 from keras_a2i.models.classifier import can_classify, classify
@@ -40,6 +40,9 @@ class _Parts:
 class AudioToImage(keras.Model):
     """A functional Keras model from audio, or features of audio, to an image, built from an encoder and a generator.
 
+    With a generator that needs a reference image, such as `ReferenceGenerator`, the model has a second input,
+    "reference" (batch, size, size, channels) in [-1, 1], and so has its generator.
+
     Args:
         encoder: an `Encoder` such as `WordEncoder()`, or an own `keras.Model` from features (batch, n_features) or
             waveforms (batch, n_samples) to a vector (batch, n).
@@ -62,6 +65,7 @@ class AudioToImage(keras.Model):
         generator: `keras.Model` from the latent vector to the image.
         features, image: the configurations of input and output.
         label_head: the layer that classifies, or None.
+        has_reference: whether the second input is a reference image.
         calibration: what `keras_a2i.calibrate` fitted for `predict_labels`, or None.
 
     Raises:
@@ -98,6 +102,11 @@ class AudioToImage(keras.Model):
         n_labels = _count_labels(labels, n_labels)
         if not isinstance(style_units, int) or isinstance(style_units, bool) or style_units < 0:
             raise UsageError(f"style_units must be a whole number from 0. Received: style_units={style_units!r}")
+        has_reference = isinstance(generator, Generator) and generator.needs_reference
+        if has_reference and style_units:
+            raise UsageError(
+                f"style_units must be 0 for a generator with a reference image. Received: style_units={style_units}"
+            )
         kind, length = _input_of(encoder, input, features, n_features)
         x = keras.Input((length,), name=kind)
         ensemble = encoder.ensemble if isinstance(encoder, Encoder) else 1
@@ -105,17 +114,26 @@ class AudioToImage(keras.Model):
             latent = _connect_encoder(encoder, x, features, normalization, "content" if style_units else "latent")
             if style_units:
                 latent = LatentPad(style_units, name="latent")(latent)
+            reference = _reference_input(image_size, channels) if has_reference else None
             image, prototypes = _connect_generator(
-                generator, latent, image_size, channels, n_labels=n_labels, ensemble=ensemble, style_units=style_units
+                generator,
+                latent,
+                image_size,
+                channels,
+                n_labels=n_labels,
+                ensemble=ensemble,
+                style_units=style_units,
+                reference=reference,
             )
-        super().__init__(inputs=x, outputs=image, name=name)
+        super().__init__(inputs=[x, reference] if has_reference else x, outputs=image, name=name)
         self._parts = _Parts(
             keras.Model(x, latent, name="encoder"),
-            keras.Model(latent, image, name="generator"),
+            keras.Model([latent, reference] if has_reference else latent, image, name="generator"),
             prototypes.head if prototypes is not None else None,
         )
         self._arguments = {"encoder": Untracked(encoder), "generator": Untracked(generator)}
-        self.input_kind = kind
+        self.input_kind, self.has_reference = kind, has_reference
+        self._n_inputs = length
         self.features = features if kind == "waveform" or length == features.n_features else _embedding(length)
         self.image = ImageConfig(size=int(image.shape[1]), channels=int(image.shape[3]))
         self.labels = tuple(labels)
@@ -154,6 +172,7 @@ class AudioToImage(keras.Model):
             input=self.input_kind,
             labels=self.labels,
             style_units=self.style_units,
+            reference=self.has_reference,
             feature_mean=tuple(mean),
             feature_std=tuple(np.sqrt(variance).tolist()),
             calibration=self.calibration,
@@ -161,11 +180,24 @@ class AudioToImage(keras.Model):
 
     def encode(self, inputs: Any) -> np.ndarray:
         """Returns the latent vectors (batch, latent_dim) of features or waveforms; the style is zero."""
-        return predict_batch(self.encoder, _batch(inputs, self.input_shape))
+        return predict_batch(self.encoder, _batch(inputs, self._n_inputs))
 
-    def decode(self, latents: Any) -> np.ndarray:
-        """Returns the images (batch, size, size, channels) in [-1, 1] of latent vectors (batch, latent_dim)."""
-        return predict_batch(self.generator, _batch(latents, (None, self.latent_dim)))
+    def decode(self, latents: Any, references: Any = None) -> np.ndarray:
+        """Returns the images (batch, size, size, channels) in [-1, 1] of latent vectors (batch, latent_dim).
+
+        Args:
+            latents: (batch, latent_dim).
+            references: as the images, for a model with `has_reference`.
+
+        Raises:
+            UsageError: if the latent vectors have another shape, or references are missing or given in vain.
+        """
+        latents = _batch(latents, self.latent_dim)
+        if self.has_reference != (references is not None):
+            rule = "be given for a model with" if self.has_reference else "be left out for a model without"
+            raise UsageError(f"references must {rule} a reference image. Received: the opposite")
+        inputs = (latents, np.asarray(references, np.float32)) if self.has_reference else latents
+        return predict_batch(self.generator, inputs)
 
     def sample(self, inputs: Any, n: int, temperature: float = 1.0, seed: int = 0) -> np.ndarray:
         """Generates several images per clip with styles drawn from a normal distribution.
@@ -215,7 +247,7 @@ class AudioToImage(keras.Model):
                 f"Received: {self.name}, which has no classifier and no labelled exemplars"
             )
         labels = self.labels or tuple(str(i) for i in range(self.n_labels))
-        return predict_from_logits(classify(self, _batch(inputs, self.input_shape)), labels, self.calibration)
+        return predict_from_logits(classify(self, _batch(inputs, self._n_inputs)), labels, self.calibration)
 
     @classmethod
     def from_preset(cls, preset: str | pathlib.Path) -> Self:
@@ -255,7 +287,7 @@ class AudioToImage(keras.Model):
             "image_size": self.image.size,
             "channels": self.image.channels,
             "features": self.features.to_dict(),
-            "n_features": self.input_shape[-1] if self.input_kind == "features" else None,
+            "n_features": self._n_inputs if self.input_kind == "features" else None,
             "input": self.input_kind,
             "labels": list(self.labels),
             "n_labels": self.n_labels,
@@ -331,6 +363,12 @@ def _connect_encoder(
     return latent
 
 
+def _reference_input(image_size: int | None, channels: int | None) -> keras.KerasTensor:
+    size = _DEFAULT_SIZE if image_size is None else image_size
+    check_image_size(size)
+    return keras.Input((size, size, 3 if channels is None else channels), name="reference")
+
+
 def _connect_generator(
     generator: Generator | keras.Model,
     latent: keras.KerasTensor,
@@ -362,8 +400,8 @@ def _embedding(length: int) -> FeatureConfig:
     return FeatureConfig(embedding=length)
 
 
-def _batch(values: Any, shape: tuple[int | None, ...]) -> np.ndarray:
+def _batch(values: Any, length: int) -> np.ndarray:
     values = np.asarray(values, np.float32)
-    if values.ndim != 2 or values.shape[1] != shape[1]:
-        raise UsageError(f"The input must have the shape (batch, {shape[1]}). Received: shape {values.shape}")
+    if values.ndim != 2 or values.shape[1] != length:
+        raise UsageError(f"The input must have the shape (batch, {length}). Received: shape {values.shape}")
     return values

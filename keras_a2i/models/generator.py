@@ -27,6 +27,7 @@ class Generator(NetworkPart):
 
     output_activation: ClassVar[str] = "tanh"
     stores_exemplars: ClassVar[bool] = False
+    needs_reference: ClassVar[bool] = False
 
     def connect(
         self,
@@ -37,6 +38,7 @@ class Generator(NetworkPart):
         n_labels: int = 0,
         ensemble: int = 1,
         style_units: int = 0,
+        reference: keras.KerasTensor | None = None,
     ) -> tuple[keras.KerasTensor, LabelPrototypes | None]:
         """Builds the layers and connects them to a latent vector.
 
@@ -47,6 +49,7 @@ class Generator(NetworkPart):
             n_labels: number of labels, for a `label_sharpness` above 0.
             ensemble: number of encoders whose vectors are concatenated in `latent`.
             style_units: length of the style at the end of `latent`.
+            reference: image (batch, size, size, channels) in [-1, 1], for a generator with `needs_reference`.
 
         Returns:
             The image, float32 in [-1, 1], and the layer that classifies, or None.
@@ -70,13 +73,17 @@ class Generator(NetworkPart):
                 name="label_prototypes",
             )
             latent = prototypes(latent)
-        image = self.connect_image(latent, image_size, channels, style_units)
+        more = {} if reference is None else {"reference": reference}
+        image = self.connect_image(latent, image_size, channels, style_units, **more)
         return layers.Activation(self.output_activation, dtype="float32", name="image")(image), prototypes
 
     def connect_image(
         self, latent: keras.KerasTensor, image_size: int, channels: int, style_units: int
     ) -> keras.KerasTensor:
-        """Builds the layers from a vector to the image before `output_activation`; see `connect`."""
+        """Builds the layers from a vector to the image before `output_activation`; see `connect`.
+
+        A generator with `needs_reference` accepts the argument `reference`, too.
+        """
         raise NotImplementedError
 
     def for_pairs(self, n_pairs: int) -> Self:

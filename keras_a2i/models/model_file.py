@@ -43,6 +43,7 @@ class ModelMetadata:
         feature_mean, feature_std: statistics of the training features, one value per feature; () if unknown.
         labels: labels of the training pairs, sorted; () if they had none.
         style_units: length of the style at the end of the latent vector; 0 for none.
+        reference: whether it needs a reference image, of the size and the channels of its images, beside the audio.
         license: licence of the model, "" if unknown.
         quantization: "input" and "output" -> (scale, zero point) of a model of integers, where value = scale x
             (integer - zero point); {} for a model of float32.
@@ -57,6 +58,7 @@ class ModelMetadata:
     feature_std: tuple[float, ...] = ()
     labels: tuple[str, ...] = ()
     style_units: int = 0
+    reference: bool = False
     license: str = ""
     quantization: dict[str, tuple[float, int]] = dataclasses.field(default_factory=dict)
     calibration: LabelCalibration | None = None
@@ -334,7 +336,8 @@ def default_metadata(
     Raises:
         ModelError: if the model doesn't accept vectors or doesn't return square images.
     """
-    if len(input_shape) != 2 or len(output_shape) != 4 or output_shape[1] != output_shape[2]:
+    is_vector = not isinstance(input_shape, list) and len(input_shape) == 2
+    if not is_vector or len(output_shape) != 4 or output_shape[1] != output_shape[2]:
         raise ModelError(
             "A model must accept features (batch, n_features) or waveforms (batch, n_samples), and return images "
             f"(batch, size, size, channels). Received: {tuple(input_shape)} and {tuple(output_shape)}"
@@ -363,7 +366,13 @@ def default_metadata(
 def check_fit(name: str, metadata: ModelMetadata, input_shape: tuple, output_shape: tuple) -> None:
     """Raises a ModelError unless a model of these shapes accepts and returns what its metadata says."""
     wanted = (metadata.n_inputs, metadata.image.shape)
-    received = (input_shape[1] or metadata.n_inputs, tuple(output_shape[1:]))
+    shapes = input_shape if isinstance(input_shape, list) else [input_shape]
+    received = (shapes[0][1] or metadata.n_inputs, tuple(output_shape[1:]))
+    if [tuple(shape[1:]) for shape in shapes[1:]] != [metadata.image.shape] * metadata.reference:
+        raise ModelError(
+            f"The model must have {'a second input for' if metadata.reference else 'no'} reference images, as its "
+            f"configurations state. Received: {name} with inputs of the shapes {shapes}"
+        )
     if wanted != received:
         what = "features" if metadata.input == "features" else "samples"
         raise ModelError(

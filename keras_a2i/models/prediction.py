@@ -13,5 +13,10 @@ def predict_batch(model: "keras.Model", inputs: Any) -> np.ndarray:
 
     `predict_on_batch` of a model that was built under a distribution strategy returns the outputs of every replica
     for the whole batch, one after the other.
+
+    Args:
+        model: the model.
+        inputs: an array, or a tuple of one for each of the model's inputs.
     """
-    return np.asarray(model.predict_on_batch(inputs), np.float32)[: len(inputs)]
+    count = len(inputs[0] if isinstance(inputs, tuple) else inputs)
+    return np.asarray(model.predict_on_batch(inputs), np.float32)[:count]

@@ -13,6 +13,7 @@ from keras_a2i.objectives.temporal_difference import TemporalDifference
 from keras_a2i.objectives.exemplar_matching import ExemplarMatching
 from keras_a2i.objectives.exemplar_blending import ExemplarBlending
 from keras_a2i.objectives.feature_consistency import FeatureConsistency
+from keras_a2i.objectives.identity import Identity
 from keras_a2i.objectives.image_autoencoder import ImageAutoencoder
 from keras_a2i.objectives.objective import (
     OBJECTIVES,
@@ -32,6 +33,7 @@ __all__ = [
     "ExemplarBlending",
     "ExemplarMatching",
     "FeatureConsistency",
+    "Identity",
     "ImageAutoencoder",
     "ImageObjective",
     "LabelCrossentropy",

@@ -30,6 +30,7 @@ class TrainState:
             numbers would change the training that follows.
         encoder_is_frozen: whether the encoder runs in inference mode, see `TrainingModel`.
         sampled_style: the style of `sampled`, (batch, style_units), or None without the objective `Variational`.
+        references: reference images, as `images`, or None if the model has none.
     """
 
     inputs: Any
@@ -43,6 +44,7 @@ class TrainState:
     training: bool = True
     encoder_is_frozen: bool = False
     sampled_style: Any = None
+    references: Any = None
 
 
 class Objective(keras.layers.Layer):
@@ -60,6 +62,7 @@ class Objective(keras.layers.Layer):
         needs_labels: whether the data set must yield labels.
         needs_autoencoder: whether `attach` needs an `ImageAutoencoder`.
         needs_neighbours: whether consecutive pairs of a batch must be neighbours in time.
+        needs_reference: whether the model must have a reference image.
         needs_style: whether the model must have style units, whose distribution this objective learns.
         compares_images: whether the loss depends on generated images, so that it trains the generator.
         aligns_images: whether the encoder's vector of a clip and the autoencoder's of an image share one space.
@@ -80,6 +83,7 @@ class Objective(keras.layers.Layer):
     needs_labels: ClassVar[bool] = False
     needs_autoencoder: ClassVar[bool] = False
     needs_neighbours: ClassVar[bool] = False
+    needs_reference: ClassVar[bool] = False
     needs_style: ClassVar[bool] = False
     compares_images: ClassVar[bool] = False
     aligns_images: ClassVar[bool] = False
@@ -125,6 +129,12 @@ class Objective(keras.layers.Layer):
         self._require(
             getattr(model, "encoder", None) is not None,
             f"a model with an encoder and a generator, such as AudioToImage. Received: {type(model).__name__}",
+        )
+
+    def _require_reference(self, model: keras.Model) -> None:
+        self._require(
+            getattr(model, "has_reference", False),
+            f"a model with a reference image, such as the recipe talking trains. Received: {model.name}",
         )
 
 

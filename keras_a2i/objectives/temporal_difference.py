@@ -4,6 +4,7 @@ from typing import Any
 
 from keras import ops
 
+from keras_a2i.errors import UsageError
 from keras_a2i.objectives.objective import Objective, TrainState, register_objective
 
 
@@ -11,23 +12,28 @@ from keras_a2i.objectives.objective import Objective, TrainState, register_objec
 class TemporalDifference(Objective):
     """Mean squared error of the change from one pair to the next, times the batch size.
 
-    Consecutive pairs of a batch must be neighbours in time: the data set must be in the order `Neighbours`.
+    Consecutive pairs of a batch must be neighbours in time: the data set must be in the order `Neighbours`, at the
+    latest when the objective begins to count.
 
     Args:
         weight: factor of the loss.
+        singles: share of the training, 0 up to below 1, before the objective counts. `fit` shuffles single pairs until
+            then, and pairs of neighbours from there: a curriculum.
         batch_size: the factor of the paper's loss: pairs per step.
         **kwargs: as `Objective`.
 
     Reference:
-        The temporal term of OneShotA2V (Kumar et al., 2020), on pixels.
+        The temporal term and the curriculum of OneShotA2V (Kumar et al., 2020), on pixels.
     """
 
     id = "temporal"
     needs_neighbours = True
 
-    def __init__(self, weight: float = 1.0, batch_size: int = 64, **kwargs: Any):
+    def __init__(self, weight: float = 1.0, batch_size: int = 64, singles: float = 0.0, **kwargs: Any):
         super().__init__(weight, **kwargs)
-        self.batch_size = batch_size
+        if isinstance(singles, bool) or not isinstance(singles, int | float) or not 0 <= singles < 1:
+            raise UsageError(f"singles must be a number in [0, 1). Received: singles={singles!r}")
+        self.batch_size, self.singles = batch_size, singles
 
     def loss(self, state: TrainState) -> Any:
         error = ops.cast(state.generated, "float32") - state.images
@@ -35,5 +41,8 @@ class TemporalDifference(Objective):
         # The difference of the errors is the error of the difference.
         return self.batch_size * ops.mean(ops.square(error[1:count:2] - error[0:count:2]))
 
+    def ramp(self, progress: Any) -> Any:
+        return ops.cast(progress >= self.singles, "float32")
+
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"batch_size": self.batch_size}
+        return super().get_config() | {"batch_size": self.batch_size, "singles": self.singles}

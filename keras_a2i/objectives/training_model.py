@@ -18,9 +18,10 @@ from keras_a2i.objectives.replicas import n_replicas
 class TrainingModel(keras.Model):
     """Trains a model from inputs to images on one or several objectives, by plain `compile(optimizer)` and `fit`.
 
-    Fit it on (inputs, images), or (inputs, (images, labels)) for objectives that need labels. The loss is the weighted
-    sum of the objectives' losses; if there are several, each is reported as "<name>_loss". Metrics, `evaluate` and
-    `predict` see the images of the model itself. Validation is deterministic and leaves random states as they are.
+    Fit it on (inputs, images), or (inputs, (images, labels)) for objectives that need labels; inputs of a model with a
+    reference image are a tuple of audio and references. The loss is the weighted sum of the objectives' losses; if
+    there are several, each is reported as "<name>_loss". Metrics, `evaluate` and `predict` see the images of the model
+    itself. Validation is deterministic and leaves random states as they are.
 
     Args:
         model: the `AudioToImage` that is trained in place. Any other functional model from inputs to images will do for
@@ -155,12 +156,14 @@ class TrainingModel(keras.Model):
             return self.model(inputs, training=False)
         if self.encoder is None:
             return {"images": self.model(inputs, training=True)}
+        audio, references = self._split(inputs)
         if self.encoder_is_frozen:
-            latent = ops.stop_gradient(self.encoder(inputs, training=False))
+            latent = ops.stop_gradient(self.encoder(audio, training=False))
         else:
-            latent = self.encoder(inputs, training=True)
+            latent = self.encoder(audio, training=True)
         if self._style is None:
-            return {"latent": latent, "images": self.generator(latent, training=True)}
+            generator_inputs = latent if references is None else [latent, references]
+            return {"latent": latent, "images": self.generator(generator_inputs, training=True)}
         # The images of the training need the style of the real ones; the metrics see those of the mean style.
         images = {"images": self.generator(latent, training=False)} if self._has_metrics else {}
         return {"latent": latent} | images
@@ -188,8 +191,11 @@ class TrainingModel(keras.Model):
         if self._style is None:
             generated, content = y_pred["images"], self._content(y_pred.get("latent"))
             frozen = self.encoder_is_frozen
+            audio, references = self._split(x)
             return TrainState(
-                x, images, labels, content, generated, generated, None, self._progress(), encoder_is_frozen=frozen
+                *(audio, images, labels, content, generated, generated, None, self._progress()),
+                encoder_is_frozen=frozen,
+                references=references,
             )
         content = self._content(y_pred["latent"])
         style = self._style.infer_style(images)
@@ -204,23 +210,25 @@ class TrainingModel(keras.Model):
 
     def _evaluation_state(self, x: Any, images: Any, labels: Any, y_pred: Any) -> TrainState:
         style, mean_style, generated = None, None, y_pred
-        content = self._content(self.encoder(x, training=False) if self.encoder is not None else None)
+        audio, references = self._split(x)
+        content = self._content(self.encoder(audio, training=False) if self.encoder is not None else None)
         if self._style is not None:
             style = self._style.infer_style(images)
             mean_style = ops.zeros_like(style[0])
             generated = self.generator(_with_style(content, style[0]), training=False)
         return TrainState(
-            x,
-            images,
-            labels,
-            content,
-            generated,
-            y_pred,
-            style,
-            self._progress(),
+            *(audio, images, labels, content, generated, y_pred, style, self._progress()),
             training=False,
             sampled_style=mean_style,
+            references=references,
         )
+
+    def _split(self, inputs: Any) -> tuple[Any, Any]:
+        """Returns the inputs of the encoder and the reference images, None for a model without."""
+        if self.encoder is not None and getattr(self.model, "has_reference", False):
+            audio, references = inputs
+            return audio, references
+        return inputs, None
 
     def _content(self, latent: Any) -> Any:
         """Returns a latent vector without the style at its end."""

@@ -121,6 +121,17 @@ class Recipe(Settings):
                 "autoencoder_epochs must be above 0 for the objectives contrastive and perceptual. "
                 f"Received: autoencoder_epochs={self.autoencoder_epochs}"
             )
+        if any(objective.needs_reference for objective in objectives) and not self.generator.needs_reference:
+            raise ConfigError(
+                "The objective identity needs a generator with a reference image, such as that of the recipe talking. "
+                f"Received: {type(self.generator).__name__}"
+            )
+        if self.generator.needs_reference and (self.autoencoder_epochs or self.shuffle_within_label):
+            raise ConfigError(
+                "autoencoder_epochs must be 0 and shuffle_within_label false for a generator with a reference image, "
+                f"which isn't the decoder of a vector alone. Received: autoencoder_epochs={self.autoencoder_epochs}, "
+                f"shuffle_within_label={self.shuffle_within_label}"
+            )
         if needs["neighbours"] and self.shuffle_within_label:
             raise ConfigError(
                 "shuffle_within_label must be false for the objective temporal, which compares a clip's own image. "

@@ -5,6 +5,7 @@ order is one class here with the decorator `@register`.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -166,10 +167,21 @@ class Neighbours(Shuffled):
     Args:
         seed: of the order, any integer.
         epoch: as in `Shuffled`.
+        from_epoch: the number of the first epoch of this order; the pairs of those before are shuffled singly. 0 if
+            `epoch` is None.
+
+    Raises:
+        UsageError: if `from_epoch` needs an `epoch` and there is none.
     """
 
     id: ClassVar[str] = "neighbours"
     needs_memory: ClassVar[bool] = True
+    from_epoch: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.from_epoch and self.epoch is None:
+            raise UsageError(f"from_epoch must be 0 without an epoch. Received: from_epoch={self.from_epoch}")
 
     def check(self, batch_size: int) -> None:
         """Raises a UsageError unless `batch_size` is even."""
@@ -181,8 +193,17 @@ class Neighbours(Shuffled):
         import tensorflow as tf
 
         following, n_firsts = tf.constant(neighbour_rows(split.sources, split.times), tf.int64), len(split) // 2
-        firsts = self.permutation(len(split)).take(n_firsts)
-        rows = firsts.map(lambda row: tf.stack([row, following[row]])).unbatch()
+        if not self.from_epoch:
+            firsts = self.permutation(len(split)).take(n_firsts)
+            rows = firsts.map(lambda row: tf.stack([row, following[row]])).unbatch()
+        else:
+
+            def choose(order: tf.Tensor) -> tf.data.Dataset:
+                paired = tf.reshape(tf.stack([order[:n_firsts], tf.gather(following, order[:n_firsts])], axis=1), [-1])
+                is_single = epoch_number(self.epoch) < self.from_epoch
+                return tf.data.Dataset.from_tensor_slices(tf.where(is_single, order[: 2 * n_firsts], paired))
+
+            rows = self.permutation(len(split)).batch(len(split)).flat_map(choose)
         return rows.apply(tf.data.experimental.assert_cardinality(2 * n_firsts)).map(lambda row: (row, row))
 
 
@@ -203,6 +224,39 @@ def neighbour_rows(sources: np.ndarray, times: np.ndarray) -> np.ndarray:
     neighbours[order[1:][same]] = order[:-1][same]
     neighbours[order[:-1][same]] = order[1:][same]
     return neighbours
+
+
+def reference_rows(sources: np.ndarray, seed: int) -> "Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]":
+    """A function that draws a reference for rows of a split: another row of the same source, all equally often.
+
+    Args:
+        sources: the source id of every pair, str (n,).
+        seed: of the draws, any integer.
+
+    Returns:
+        A function of the rows, int64 (batch,), the number of the epoch and that of the batch, int64 scalars, which
+        returns rows, int64 (batch,). A pair that is alone in its source is its own reference.
+    """
+    import tensorflow as tf
+
+    order = np.argsort(sources, kind="stable")
+    _, source, counts = np.unique(sources[order], return_inverse=True, return_counts=True)
+    first = (np.cumsum(counts) - counts)[source]
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    by_place = [tf.constant(values, tf.int64) for values in (order, first, counts[source], place)]
+
+    def draw(rows: tf.Tensor, epoch: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
+        ordered, firsts, sizes, places = by_place
+        at = tf.gather(places, rows)
+        start, size = tf.gather(firsts, at), tf.gather(sizes, at)
+        draws = tf.random.experimental.stateless_fold_in(tf.stack([tf.constant(seed, tf.int64), epoch]), batch)
+        share = tf.random.stateless_uniform(tf.shape(rows), draws, dtype=tf.float64)
+        # One to size - 1 places further round, so never the row itself.
+        step = 1 + tf.cast(share * tf.cast(size - 1, tf.float64), tf.int64)
+        return tf.gather(ordered, start + (at - start + step) % size)
+
+    return draw
 
 
 def epoch_number(epoch: Any) -> "tf.Tensor":

@@ -122,6 +122,7 @@ class Records:
         order: Order | None = None,
         seed: int = 0,
         labels: bool = False,
+        references: bool = False,
         augmentation: Augmentation | None = None,
         cache: bool | str | int = "auto",
         repeat: bool = False,
@@ -140,6 +141,8 @@ class Records:
             order: one of `keras_a2i.records.orders`; None means `Shuffled(seed)` for "train", else `InOrder()`.
             seed: of the default order and of the augmentation.
             labels: return (inputs, (images, label numbers)); numbers are positions in the sorted labels.
+            references: return ((inputs, references), ...): for each pair the image of another pair of its source, drawn
+                anew in every epoch, for a model with a reference image. It needs the split in memory.
             augmentation: random changes of the audio, for the input "waveform". They depend on `seed`, the epoch of
                 `order` (without one, every iteration differs) and the number of the batch. The masks of tensorflow-io
                 are the exception: see `keras_a2i.records.spectral_masks.mask`.
@@ -170,11 +173,14 @@ class Records:
         reader = self._reader(split, input, ignore_errors)
         if self._fits(reader.count, input, cache):
             found = batches.cached_batches(
-                self._cached(split, input, ignore_errors), input, order, batch_size, repeat, drop_remainder
+                self._cached(split, input, ignore_errors),
+                *(input, order, batch_size, repeat, drop_remainder),
+                reference_seed=seed if references else None,
             )
-        elif order.needs_memory:
+        elif order.needs_memory or references:
+            what = f"The order {type(order).__name__} needs" if order.needs_memory else "References need"
             raise UsageError(
-                f"The order {type(order).__name__} needs the split in memory: cache must be large enough. "
+                f"{what} the split in memory: cache must be large enough. "
                 f"Received: cache={cache!r} with {reader.count} pairs"
             )
         else:
@@ -289,6 +295,29 @@ class Records:
             raise UsageError(f"n must be 1 or more. Received: {n}")
         count = self._reader(split, input).count
         return self.rows(split, spread_rows(count, n), input)
+
+    def reference_images(self, split: str, sources: "ArrayLike") -> np.ndarray:
+        """The first image in time of each source within a split, as the reference images of an evaluation.
+
+        Args:
+            split: "train", "val" or "test".
+            sources: source ids of the split, str (n,); repeated ones are read once.
+
+        Returns:
+            uint8 (n, size, size, channels).
+
+        Raises:
+            RecordsError, CorruptRecordError: as `dataset`.
+            UsageError: if the split has no such source.
+        """
+        table = self.table(split)
+        wanted, places = np.unique(np.asarray(sources), return_inverse=True)
+        order = np.lexsort((table.times, table.sources))
+        known, firsts = np.unique(table.sources[order], return_index=True)
+        if missing := set(wanted) - set(known):
+            raise UsageError(f"sources must be sources of the split {split!r}. Received: {str(min(missing))!r}")
+        rows = order[firsts[np.searchsorted(known, wanted)]]
+        return self.rows(split, rows).images[places]
 
     def _fits(self, count: int, input: str, cache: bool | str | int) -> bool:
         """Whether a split is to be kept in memory."""

@@ -113,6 +113,11 @@ def _find_searcher(model: Any, by: str | pathlib.Path | Searcher | None) -> Sear
 
 def _find_variables(predictor: Predictor, latent: bool | None) -> tuple[bool, bool]:
     """Returns whether the style and whether the rest of the latent vector moves."""
+    if predictor.metadata.reference:
+        raise UsageError(
+            "model must generate from audio alone to be guided. Received: a model with a reference image, such as the "
+            "recipe talking trains. Leave guidance out"
+        )
     if predictor.model is None or not predictor.can_encode:
         no_file = "a function, or a TFLite, SavedModel or ONNX file"
         raise UsageError(

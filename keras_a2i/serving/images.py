@@ -25,6 +25,7 @@ def generate_images(
     samples: int | None = None,
     temperature: float = 1.0,
     seed: int = 0,
+    reference: np.ndarray | str | pathlib.Path | None = None,
     sheet: bool = True,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -43,6 +44,8 @@ def generate_images(
         samples: images for each clip, by a model with a style; None generates one.
         temperature: with `samples`, how far they are from the usual image: the standard deviation of the style, 0 to 4.
         seed: with `samples`, the random seed of the styles.
+        reference: for a model with a reference image, such as the recipe talking trains, the image that moves: see
+            `Predictor.with_reference`.
         sheet: whether to draw a contact sheet of up to 64 clips beside the folder, named `folder`.png.
         overwrite: replace the images that an earlier call wrote; a file in the folder lists them.
         progress: called with the number of clips done and of all clips, after every batch.
@@ -63,7 +66,7 @@ def generate_images(
     folder = pathlib.Path(folder)
     sheet_name = f"{folder.name}.png"
     files = StagedFolder(folder, overwrite, (sheet_name,) if sheet else ())
-    predictor = as_predictor(model)
+    predictor = as_predictor(model).with_reference(reference)
     if samples is not None:
         predictor.check_sampling(samples, temperature)
     config = predictor.metadata.features

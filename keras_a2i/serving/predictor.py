@@ -1,5 +1,6 @@
 """One interface to a model of any format: audio or features in, images, labels or latent vectors out."""
 
+import dataclasses
 import functools
 import pathlib
 import sys
@@ -8,15 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_a2i.errors import MissingPackageError, ModelError, UsageError
+from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.exporters.formats import FORMATS, PredictFn, ServedModel
 from keras_a2i.models.label_prediction import LabelPrediction, predict_from_logits
-from keras_a2i.models.model_file import ModelMetadata, check_fit, default_metadata, is_audio_token, load_model
-from keras_a2i.models.prediction import predict_batch
+from keras_a2i.models.model_file import ModelMetadata, is_audio_token, load_model
 from keras_a2i.models.shipped import find_model, shipped_models
 from keras_a2i.models.styles import check_sampling, draw_styles
 from keras_a2i.serving.audio_token import DrawSettings, open_audio_token
 from keras_a2i.serving.model_inputs import BATCH, check_inputs, stream_inputs
+from keras_a2i.serving.predict_functions import (
+    ReferenceFn,
+    check_shapes,
+    finite,
+    infer_metadata,
+    keras_predict_fn,
+    keras_reference_fn,
+    missing_tensorflow,
+    read_reference,
+    refuse_without_reference,
+    split_model,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -26,7 +38,8 @@ class Predictor:
     """A model with the configurations of its input and its images.
 
     Args:
-        predict_fn: float32 inputs (batch, n_inputs) to images (batch, size, size, channels) in [-1, 1].
+        predict_fn: float32 inputs (batch, n_inputs) to images (batch, size, size, channels) in [-1, 1]; None for a
+            model that needs a reference image.
         metadata: the model's configurations.
         encode_fn: inputs to latent vectors (batch, latent_dim); None if the model doesn't give them.
         decode_fn: latent vectors to images.
@@ -34,6 +47,8 @@ class Predictor:
             vectors.
         classify_fn: inputs to the logits of labels (batch, n_labels); None if the model doesn't classify.
         draw_fn: (inputs, n, seed) to images (batch, n, size, size, channels), of a model that generates from noise.
+        reference_fn: inputs and reference images to images, in place of `predict_fn`, of a model with a reference.
+        reference_decode_fn: latent vectors and reference images to images, in place of `decode_fn`.
         model: the Keras model behind it, or None.
 
     Attributes:
@@ -43,7 +58,7 @@ class Predictor:
 
     def __init__(
         self,
-        predict_fn: PredictFn,
+        predict_fn: PredictFn | None,
         metadata: ModelMetadata,
         *,
         encode_fn: PredictFn | None = None,
@@ -51,13 +66,18 @@ class Predictor:
         style_fn: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
         classify_fn: PredictFn | None = None,
         draw_fn: Callable[[np.ndarray, int, int], np.ndarray] | None = None,
+        reference_fn: ReferenceFn | None = None,
+        reference_decode_fn: ReferenceFn | None = None,
         model: "keras.Model | None" = None,
     ):
-        self._predict_fn, self._encode_fn = _finite(predict_fn), encode_fn
-        self._decode_fn = None if decode_fn is None else _finite(decode_fn)
-        self._style_fn = None if style_fn is None else _finite(style_fn)
+        self._predict_fn = refuse_without_reference if predict_fn is None else finite(predict_fn)
+        self._encode_fn = encode_fn
+        self._reference_fn = None if reference_fn is None else finite(reference_fn)
+        self._reference_decode_fn = reference_decode_fn
+        self._decode_fn = None if decode_fn is None else finite(decode_fn)
+        self._style_fn = None if style_fn is None else finite(style_fn)
         self._classify_fn = classify_fn
-        self._draw_fn = None if draw_fn is None else _finite(draw_fn)
+        self._draw_fn = None if draw_fn is None else finite(draw_fn)
         self.metadata, self.model = metadata, model
 
     def predict(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
@@ -86,20 +106,63 @@ class Predictor:
         """Yields the model's inputs, float32 (n, n_inputs), up to 32 at a time, for the arguments of `predict`."""
         return stream_inputs(audio, self.metadata, sample_rate)
 
-    def predict_inputs(self, inputs: np.ndarray, styles: np.ndarray | None = None) -> np.ndarray:
+    def with_reference(self, reference: np.ndarray | str | pathlib.Path | None) -> "Predictor":
+        """Returns a predictor whose images show a reference image, such as a face, for a model that needs one.
+
+        Args:
+            reference: a PNG or JPEG file, cropped and scaled to the model's images; or an image of their size, uint8,
+                or float in [-1, 1], (size, size, channels). None, for a model without a reference, returns this one.
+
+        Raises:
+            UsageError: if the model needs a reference and there is none, or it has none and one is given, or an array
+                has another shape.
+            SourceError: if the file can't be read.
+        """
+        if reference is None and self.metadata.reference:
+            return refuse_without_reference(None)
+        if reference is None:
+            return self
+        if self._reference_fn is None:
+            raise UsageError(
+                "reference must be left out for a model that needs none. Received: a reference with a model of audio "
+                "alone. The recipe talking trains one that needs it"
+            )
+        image = read_reference(reference, self.metadata)
+
+        def bound(function: ReferenceFn | None) -> PredictFn | None:
+            if function is None:
+                return None
+            return lambda values: function(values, np.repeat(image[None], len(values), axis=0))
+
+        return Predictor(
+            bound(self._reference_fn),
+            dataclasses.replace(self.metadata, reference=False),
+            encode_fn=self._encode_fn,
+            decode_fn=bound(self._reference_decode_fn),
+            classify_fn=self._classify_fn,
+        )
+
+    def predict_inputs(
+        self, inputs: np.ndarray, styles: np.ndarray | None = None, references: np.ndarray | None = None
+    ) -> np.ndarray:
         """Generates images for the model's inputs as records hold them: features or clips, by `metadata.input`.
 
         Args:
             inputs: float32 (batch, n_inputs).
             styles: (batch, style_units), the style of every image, for a model with a style; None is the usual one.
+            references: float32 (batch, size, size, channels) in [-1, 1], for a model that needs a reference image.
 
         Returns:
             float32 (batch, size, size, channels) in [-1, 1].
 
         Raises:
-            UsageError: if the inputs have another length or aren't finite, or the model accepts no styles.
+            UsageError: if the inputs have another length or aren't finite, the model accepts no styles, or it needs
+                references and there are none.
         """
         inputs, shape = check_inputs(inputs, self.metadata), self.metadata.image.shape
+        if self._reference_fn is not None and references is not None:
+            parts = (slice(i, i + BATCH) for i in range(0, len(inputs), BATCH))
+            return self._join((self._reference_fn(inputs[rows], references[rows]) for rows in parts), shape)
         if styles is None:
             return self._in_batches(self._predict_fn, inputs, shape)
         self.check_sampling(1, 1.0)
@@ -274,21 +337,6 @@ class Predictor:
         return np.concatenate(parts) if parts else np.zeros((0, *shape), np.float32)
 
 
-def _finite(predict_fn: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    """Raises a ModelError where a model generates NaN, which would be drawn as black."""
-
-    def predict(*inputs: np.ndarray) -> np.ndarray:
-        images = predict_fn(*inputs)
-        if not np.isfinite(images).all():
-            raise ModelError(
-                "A model must generate finite images. Received: NaN or infinite pixels. Its weights may not be finite "
-                "either: train it again with a lower learning_rate"
-            )
-        return images
-
-    return predict
-
-
 def load(
     path: str | pathlib.Path,
     *,
@@ -321,25 +369,18 @@ def load(
     if (path / "model.keras").is_file():
         path = path / "model.keras"
     settings = DrawSettings.given(steps=steps, guidance_scale=guidance_scale, seed=seed)
-    if is_audio_token(path):
-        try:
+    try:
+        if is_audio_token(path):
             predict_fn, draw_fn, metadata = open_audio_token(path, settings)
-        except ModuleNotFoundError as error:
-            raise _missing_tensorflow(error, path) from error
-        return Predictor(predict_fn, metadata, draw_fn=draw_fn)
-    settings.refuse(path)
-    if path.suffix == ".keras" and path.is_file():
-        try:
-            model, metadata = load_model(path, input=input, sample_rate=sample_rate)
-        except ModuleNotFoundError as error:
-            raise _missing_tensorflow(error, path) from error
-        return _from_keras(model, metadata)
-    for format in FORMATS.values():
-        if format.can_load(path):
-            try:
+            return Predictor(predict_fn, metadata, draw_fn=draw_fn)
+        settings.refuse(path)
+        if path.suffix == ".keras" and path.is_file():
+            return _from_keras(*load_model(path, input=input, sample_rate=sample_rate))
+        for format in FORMATS.values():
+            if format.can_load(path):
                 return _from_export(*format.load(path))
-            except ModuleNotFoundError as error:
-                raise _missing_tensorflow(error, path) from error
+    except ModuleNotFoundError as error:
+        raise missing_tensorflow(error, path) from error
     if (path / "config.json").is_file():
         raise ModelError(f"The run in {path} has no model.keras yet. Resume its training first")
     what = "doesn't exist" if not path.exists() else "is something else"
@@ -371,7 +412,7 @@ def as_predictor(
         return load(model, input=input, sample_rate=sample_rate)
     # Nobody can have made a Keras model without importing Keras.
     if sys.modules.get("keras") is not None and isinstance(model, sys.modules["keras"].Model):
-        return _from_keras(model, metadata or _infer_metadata(model, input, sample_rate))
+        return _from_keras(model, metadata or infer_metadata(model, input, sample_rate))
     if not callable(model):
         raise UsageError(
             f"model must be a Predictor, a Keras model, a path or a function. Received: {type(model).__name__}"
@@ -384,65 +425,27 @@ def as_predictor(
     return Predictor(lambda inputs: np.asarray(model(inputs), np.float32), metadata)
 
 
-def _infer_metadata(model: "keras.Model", input: str | None, sample_rate: int | None) -> ModelMetadata:
-    known = getattr(model, "metadata", None)
-    if isinstance(known, ModelMetadata):
-        return known
-    try:
-        shapes, name = (model.input_shape, model.output_shape), model.inputs[0].name
-    except (AttributeError, ValueError, TypeError, IndexError):
-        raise UsageError(
-            "metadata must be given with a Keras model whose input isn't defined yet. "
-            f"Received: {type(model).__name__}. Build it, or make it a functional model: keras.Model(inputs, outputs)"
-        ) from None
-    return default_metadata(*shapes, name, input=input, sample_rate=sample_rate)
-
-
 def _from_export(served: ServedModel, metadata: ModelMetadata) -> Predictor:
-    return Predictor(
-        served,
-        metadata,
-        encode_fn=served.encode_fn,
-        decode_fn=served.decode_fn,
-        style_fn=served if served.has_style else None,
-        classify_fn=served.classify if served.has_logits else None,
-    )
+    classify_fn, style_fn = served.classify if served.has_logits else None, served if served.has_style else None
+    if metadata.reference:
+        reference_fn: ReferenceFn = lambda inputs, references: served(inputs, references=references)  # noqa: E731
+        return Predictor(None, metadata, classify_fn=classify_fn, reference_fn=reference_fn)
+    halves: dict[str, Any] = {"encode_fn": served.encode_fn, "decode_fn": served.decode_fn}
+    return Predictor(served, metadata, style_fn=style_fn, classify_fn=classify_fn, **halves)
 
 
 def _from_keras(model: "keras.Model", metadata: ModelMetadata) -> Predictor:
-    try:
-        shapes = model.input_shape, model.output_shape
-    except (AttributeError, ValueError):
-        pass
-    else:
-        check_fit(model.name, metadata, *shapes)
-    encoder, generator = _split(model)
+    check_shapes(model, metadata)
+    encoder, generator = split_model(model)
     from keras_a2i.models.classifier import can_classify, classify
 
-    return Predictor(
-        _predict_fn(model),
-        metadata,
-        encode_fn=_predict_fn(encoder) if encoder is not None else None,
-        decode_fn=_predict_fn(generator) if generator is not None else None,
-        classify_fn=functools.partial(classify, model) if can_classify(model) else None,
-        model=model,
-    )
-
-
-def _split(model: "keras.Model") -> "tuple[keras.Model | None, keras.Model | None]":
-    """Returns the encoder and the generator of a model that has both."""
-    import keras
-
-    encoder, generator = getattr(model, "encoder", None), getattr(model, "generator", None)
-    if isinstance(encoder, keras.Model) and isinstance(generator, keras.Model):
-        return encoder, generator
-    return None, None
-
-
-def _predict_fn(model: "keras.Model") -> PredictFn:
-    return functools.partial(predict_batch, model)
-
-
-def _missing_tensorflow(error: ModuleNotFoundError, path: pathlib.Path) -> Exception:
-    package = (error.name or "").partition(".")[0]
-    return MissingPackageError(package, None, f"Loading {path.name}") if package in ("keras", "tensorflow") else error
+    functions: dict[str, Any] = {
+        "encode_fn": None if encoder is None else keras_predict_fn(encoder),
+        "classify_fn": functools.partial(classify, model) if can_classify(model) else None,
+        "model": model,
+    }
+    if metadata.reference:
+        functions["reference_decode_fn"] = None if generator is None else keras_reference_fn(generator)
+        return Predictor(None, metadata, reference_fn=keras_reference_fn(model), **functions)
+    functions["decode_fn"] = None if generator is None else keras_predict_fn(generator)
+    return Predictor(keras_predict_fn(model), metadata, **functions)

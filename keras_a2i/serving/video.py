@@ -79,6 +79,7 @@ def generate_video(
     temperature: float = 1.0,
     seed: int = 0,
     react: Sequence[str] = (),
+    reference: np.ndarray | str | pathlib.Path | None = None,
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> VideoSummary:
@@ -108,6 +109,8 @@ def generate_video(
         seed: with `style_walk`, its random seed.
         react: what of the audio moves the image: "loudness", "onsets" or both. They zoom into it, and with `style_walk`
             raise the temperature by up to twice (at most to 4): see `reaction.Drive`.
+        reference: for a model with a reference image, such as the recipe talking trains, the image that moves: see
+            `Predictor.with_reference`.
         overwrite: replace a video that an earlier call wrote to `path`; a file in its folder lists them.
         progress: called with the number of frames done, after every batch.
 
@@ -142,7 +145,7 @@ def generate_video(
     settings.check_source(audio)
     if settings.smooth and isinstance(model, str | pathlib.Path):
         model = prefer_keras(model)
-    predictor = as_predictor(model)
+    predictor = as_predictor(model).with_reference(reference)
     check_model(predictor, audio, settings)
     with film:
         return _write_film(predictor, audio, film, settings, progress)

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import keras_a2i.datasets.faces.source
 import keras_a2i.datasets.surf.source
 import keras_a2i.sources.clip_sets
 import keras_a2i.sources.embeddings_csv
@@ -51,12 +52,12 @@ def open_sources(
     Args:
         specs: video files, folders of videos, a csv of AVSpeech, VGGSound or AudioSet, a csv of pairs (of audio or of
             embeddings) or its folder, a `.npz` file of embeddings and images, a folder of the Kaggle scenes,
-            "kaggle:scenes", "synthetic:surf" or "synthetic:surf:N".
+            "kaggle:scenes", "synthetic:surf" or "synthetic:surf:N", "synthetic:faces" or "synthetic:faces:N".
         features: sample rate, duration and MFCC of a clip.
         image: size, channels and encoding of an image.
         **options: options of the sources' types: `id_files` and, for AVSpeech, `crop_size` (see `ClipSource`), `short`,
             `long` (see `PairsCsvSource`), `classes`, `exclude` (see `KaggleScenesSource`), `embedding_name` (see
-            `EmbeddingsCsvSource`) and `seed` (see `SurfSource`).
+            `EmbeddingsCsvSource`) and `seed` (see `SurfSource` and `FacesSource`).
 
     Returns:
         The sources in the given order; all videos together are one source, at the place of the first.

@@ -18,7 +18,7 @@ from keras_a2i.training.val_scores import score_images
 
 SECONDS_BETWEEN_SAVES = 30
 SCORED_AT_ONCE = 32
-PredictFn = Callable[[np.ndarray], np.ndarray]
+PredictFn = Callable[[Any], np.ndarray]
 
 
 class HeldOutScores(keras.callbacks.Callback):
@@ -30,19 +30,21 @@ class HeldOutScores(keras.callbacks.Callback):
 
     Args:
         predict_fn: inputs to images, with the current weights.
-        inputs: model inputs of the sample (n, ...).
+        inputs: model inputs of the sample (n, ...), or a tuple of several.
         images: real images of the sample, float32 in [-1, 1].
         targets: what the model is fitted to: the images, or images and label numbers.
     """
 
-    def __init__(self, predict_fn: PredictFn, inputs: np.ndarray, images: np.ndarray, targets: Any):
+    def __init__(self, predict_fn: PredictFn, inputs: Any, images: np.ndarray, targets: Any):
         super().__init__()
         self._predict_fn, self._inputs, self._images, self._targets = predict_fn, inputs, images, targets
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         at_once = min(SCORED_AT_ONCE, len(self._images))
         parts = [slice(i, i + at_once) for i in range(0, len(self._images), at_once)]
-        scores = [score_images(self._images[part], self._predict_fn(self._inputs[part]), at_once) for part in parts]
+        scores = [
+            score_images(self._images[part], self._predict_fn(_rows_of(self._inputs, part)), at_once) for part in parts
+        ]
         means = np.concatenate(scores, axis=1).mean(axis=1, dtype=np.float64).tolist()
         values = self._losses(parts) | dict(zip(SCORES, means, strict=True))
         _values(logs).update({f"val_{name}": float(value) for name, value in values.items()})
@@ -52,10 +54,15 @@ class HeldOutScores(keras.callbacks.Callback):
         self.model.reset_metrics()
         losses: dict[str, float] = {}
         for part in parts:
-            targets = keras.tree.map_structure(lambda values, rows=part: values[rows], self._targets)
-            losses = self.model.test_on_batch(self._inputs[part], targets, return_dict=True)
+            inputs, targets = _rows_of(self._inputs, part), _rows_of(self._targets, part)
+            losses = self.model.test_on_batch(inputs, targets, return_dict=True)
         self.model.reset_metrics()
         return losses
+
+
+def _rows_of(arrays: Any, rows: slice) -> Any:
+    """The rows of an array, or of every array of a structure."""
+    return keras.tree.map_structure(lambda values: values[rows], arrays)
 
 
 class History(keras.callbacks.Callback):
@@ -88,10 +95,11 @@ class SampleSheets(keras.callbacks.Callback):
     Args:
         folder: the run folder; the sheets are `samples/epoch_*.png`.
         predict_fn: inputs to images, with the current weights.
-        inputs: model inputs (n, ...).
+        inputs: model inputs (n, ...), or a tuple of several.
         images: real images (n, size, size, channels).
         every: epochs between sheets.
         epochs: the last epoch.
+        references: reference images (n, size, size, channels), shown above; None for none.
         logs_tensorboard: whether the sheets are written for TensorBoard, too.
     """
 
@@ -99,17 +107,19 @@ class SampleSheets(keras.callbacks.Callback):
         self,
         folder: RunFolder,
         predict_fn: PredictFn,
-        inputs: np.ndarray,
+        inputs: Any,
         images: np.ndarray,
         every: int,
         epochs: int,
         *,
+        references: np.ndarray | None = None,
         logs_tensorboard: bool = False,
     ):
         super().__init__()
-        self._folder, self._predict_fn, self._inputs, self._images = folder, predict_fn, inputs, images
+        self._folder, self._predict_fn, self._inputs = folder, predict_fn, inputs
         self._every, self._epochs, self._logs_tensorboard = every, epochs, logs_tensorboard
         self._summaries: Any = None
+        self._shown = {"real": images} if references is None else {"reference": references, "real": images}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if (epoch + 1) % self._every == 0 or epoch + 1 == self._epochs:
@@ -124,7 +134,7 @@ class SampleSheets(keras.callbacks.Callback):
                 of the same epoch.
         """
         generated = self._predict_fn(self._inputs)
-        sheet = draw_sheet([self._images, generated], ["real", "generated"])
+        sheet = draw_sheet([*self._shown.values(), generated], [*self._shown, "generated"])
         save_png(sheet, self._folder.samples / f"epoch_{epoch:04d}.png")
         if self._logs_tensorboard:
             self._write_summary("kept: real above generated" if is_kept else "real above generated", sheet, epoch)

@@ -72,6 +72,8 @@ def plan_run(
     chosen = _choose(records, recipe, settings or {}, model)
     if model is None:
         check_labels(chosen, records.labels)
+    if chosen.generator.needs_reference if model is None else model.has_reference:
+        check_references(records)
     batch_size = options.get("batch_size", chosen.batch_size)
     is_fixed = "epochs" in (settings or {})
     epochs = chosen.epochs if is_fixed else chosen.epochs_for(records.counts.get("train", 0), batch_size)
@@ -109,6 +111,17 @@ def check_labels(recipe: Recipe, labels: Sequence[str]) -> None:
         raise UsageError(
             f"The recipe {recipe.name!r} classifies labels: the records must have two or more. "
             f"Received: {list(labels)}. Build them from a pairs.csv with labels, or choose another recipe"
+        )
+
+
+def check_references(records: Records) -> None:
+    """Raises a UsageError unless a source has two pairs, one of which can be the other's reference."""
+    largest = max((sum(labels.values()) for labels in records.labels_per_source.values()), default=0)
+    if largest < 2:
+        raise UsageError(
+            "A model with a reference image needs sources of two pairs or more, such as videos: the reference is "
+            "another image of the source. Received: records with one pair of every source. Give pairs of the same "
+            "person the same source"
         )
 
 

@@ -18,6 +18,7 @@ from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
 from keras_a2i.models.prediction import predict_batch
 from keras_a2i.objectives import ImageAutoencoder, TrainingModel
 from keras_a2i.recipes.recipe import Recipe
+from keras_a2i.records.decoded_split import DecodedSplit
 from keras_a2i.records.orders import Neighbours, Shuffled, WithinLabel
 from keras_a2i.records.records import Records
 from keras_a2i.training.balanced_rows import balanced_rows
@@ -254,8 +255,10 @@ class Trainer:
     def _training_data(self) -> Any:
         recipe, seed = self.recipe, self.config.seed
         order: Any = Shuffled(seed, self.epoch)
-        if any(objective.needs_neighbours for objective in self.training_model.objectives):
-            order = Neighbours(seed, self.epoch)
+        needing = [objective for objective in self.training_model.objectives if objective.needs_neighbours]
+        if needing:
+            singles = min(getattr(objective, "singles", 0.0) for objective in needing)
+            order = Neighbours(seed, self.epoch, int(singles * self.config.epochs))
         elif recipe.shuffle_within_label and self.records.labels:
             order = WithinLabel(seed, self.epoch)
         return self.records.dataset(
@@ -265,6 +268,7 @@ class Trainer:
             order=order,
             seed=seed,
             labels=self._uses_labels(),
+            references=self.model.has_reference,
             augmentation=recipe.augmentation if self.model.input_kind == "waveform" else None,
             cache=self.cache,
         )
@@ -302,13 +306,16 @@ class Trainer:
         ):
             self.folder.write_image_encoder(self.autoencoder.encoder)
 
-    def _predict(self, inputs: np.ndarray) -> np.ndarray:
+    def _predict(self, inputs: Any) -> np.ndarray:
         # Padded to one size: TensorFlow would trace the network again for another.
-        missing = max(0, SCORED_AT_ONCE - len(inputs))
-        padded = np.pad(inputs, [(0, missing)] + [(0, 0)] * (inputs.ndim - 1))
-        return predict_batch(self.model, padded)[: len(inputs)]
+        count = len(keras.tree.flatten(inputs)[0])
+        missing = max(0, SCORED_AT_ONCE - count)
+        padded = keras.tree.map_structure(
+            lambda values: np.pad(values, [(0, missing)] + [(0, 0)] * (values.ndim - 1)), inputs
+        )
+        return predict_batch(self.model, padded)[:count]
 
-    def _held_out_sample(self) -> tuple[np.ndarray, np.ndarray, Any]:
+    def _held_out_sample(self) -> tuple[Any, np.ndarray, Any]:
         """Inputs, images and targets of the held-out pairs that are scored after every epoch."""
         size = min(MAX_SCORED, max(MIN_SCORED, self.records.counts["train"] // 16))
         if self.config.restore_best_weights or self.config.patience:
@@ -316,16 +323,26 @@ class Trainer:
             size = MAX_SCORED
         sample = self.records.sample_pairs("val", size, self.model.input_kind)
         images = from_uint8(sample.images)
-        return sample.inputs, images, (images, sample.label_numbers) if self._uses_labels() else images
+        inputs, _ = self._inputs_of("val", sample)
+        return inputs, images, (images, sample.label_numbers) if self._uses_labels() else images
+
+    def _inputs_of(self, split: str, sample: DecodedSplit) -> tuple[Any, np.ndarray | None]:
+        """The model's inputs of pairs, and their reference images as uint8, None for a model without."""
+        if not self.model.has_reference:
+            return sample.inputs, None
+        references = self.records.reference_images(split, sample.sources)
+        return (sample.inputs, from_uint8(references)), references
 
     def _sample_sheets(self) -> SampleSheets:
         split = "val" if "val" in self.records.counts else "train"
         sample = self.records.sample_pairs(split, N_SAMPLES, self.model.input_kind)
+        inputs, references = self._inputs_of(split, sample)
         return SampleSheets(
             self.folder,
             self._predict,
-            sample.inputs,
+            inputs,
             sample.images,
+            references=references,
             every=_epochs_between_sheets(self.config.epochs),
             epochs=self.config.epochs,
             logs_tensorboard=_logs_tensorboard(),

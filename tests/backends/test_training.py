@@ -4,11 +4,13 @@ import keras
 import numpy as np
 import pytest
 from support.processes import run_python
+from support.reference_models import audio_and_references, reference_model
 from support.training_states import random_images, small_model
 
 from keras_a2i.metrics import SSIM
 from keras_a2i.objectives import (
     Adversarial,
+    Identity,
     ImageAutoencoder,
     LabelCrossentropy,
     MeanSquaredError,
@@ -60,6 +62,17 @@ def test_training_model_with_every_objective_trains_validates_saves_and_loads(tm
     again.run_eagerly = True
     expected = training.evaluate(FEATURES, (IMAGES, LABELS), verbose=0, return_dict=True)
     assert again.evaluate(FEATURES, (IMAGES, LABELS), verbose=0, return_dict=True) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.training
+@pytest.mark.backend
+def test_training_model_with_a_reference_image_trains():
+    model = reference_model()
+    data = audio_and_references(4, model)
+    training = TrainingModel(model, [MeanSquaredError(batch_size=4), Identity()], total_steps=2)
+    training.compile("adam", run_eagerly=keras.backend.backend() == "tensorflow")
+    history = training.fit(data, data[1][:, ::-1], batch_size=4, epochs=2, verbose=0).history
+    assert all(np.isfinite(values).all() for values in history.values()) and "identity_loss" in history
 
 
 @pytest.mark.training

@@ -113,5 +113,8 @@ def test_to_depth_to_space_leaves_a_nested_model_with_code_of_its_own():
 
 def test_to_depth_to_space_refuses_several_inputs():
     inputs = [keras.Input((4,)), keras.Input((4,))]
-    with pytest.raises(UsageError, match=r"model must have one input and one output. Received: 2 inputs and 1 outputs"):
+    message = (
+        r"must have one input, and a reference image at most beside it, and one output. Received: 2 inputs and 1 out"
+    )
+    with pytest.raises(UsageError, match=message):
         to_depth_to_space(keras.Model(inputs, layers.Add()(inputs)))

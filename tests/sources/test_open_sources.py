@@ -191,6 +191,7 @@ def test_every_source_type_has_its_texts_and_options():
         "embeddings-npz",
         "kaggle-scenes",
         "surf",
+        "faces",
     ]
     for source_type in SOURCE_TYPES.values():
         assert source_type.title and source_type.usage and source_type.details

@@ -1,0 +1,102 @@
+"""The functions that a predictor calls: of Keras models and exports, with checks of what they receive and return."""
+
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_a2i.errors import MissingPackageError, ModelError, UsageError
+from keras_a2i.exporters.formats import PredictFn
+from keras_a2i.media.conversion import from_uint8
+from keras_a2i.media.image import read_image
+from keras_a2i.models.model_file import ModelMetadata, check_fit, default_metadata
+from keras_a2i.models.prediction import predict_batch
+
+if TYPE_CHECKING:
+    import keras
+
+ReferenceFn = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""A function from float32 inputs or latent vectors (batch, n) and reference images to images, in [-1, 1]."""
+
+
+def finite(predict_fn: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """Raises a ModelError where a model generates NaN, which would be drawn as black."""
+
+    def predict(*inputs: np.ndarray) -> np.ndarray:
+        images = predict_fn(*inputs)
+        if not np.isfinite(images).all():
+            raise ModelError(
+                "A model must generate finite images. Received: NaN or infinite pixels. Its weights may not be finite "
+                "either: train it again with a lower learning_rate"
+            )
+        return images
+
+    return predict
+
+
+def refuse_without_reference(*_: Any) -> Any:
+    raise UsageError(
+        "reference must be an image for this model, which changes a reference image, such as a face, by the audio. "
+        "Received: none"
+    )
+
+
+def read_reference(reference: np.ndarray | str | pathlib.Path, metadata: ModelMetadata) -> np.ndarray:
+    """A reference image as float32 (size, size, channels) in [-1, 1]."""
+    if isinstance(reference, str | pathlib.Path):
+        return from_uint8(read_image(pathlib.Path(reference), metadata.image))
+    image = np.asarray(reference)
+    if image.shape != metadata.image.shape or not np.isfinite(image).all():
+        raise UsageError(
+            f"reference must be a finite image of the shape {metadata.image.shape}, as the model's. Received: shape "
+            f"{image.shape}. Pass a file to have it cropped and scaled"
+        )
+    return from_uint8(image) if image.dtype == np.uint8 else np.clip(image.astype(np.float32), -1, 1)
+
+
+def keras_predict_fn(model: "keras.Model") -> PredictFn:
+    return functools.partial(predict_batch, model)
+
+
+def keras_reference_fn(model: "keras.Model") -> ReferenceFn:
+    return lambda values, references: predict_batch(model, (values, references))
+
+
+def check_shapes(model: "keras.Model", metadata: ModelMetadata) -> None:
+    """Raises a ModelError if the input or the output of a model doesn't fit its metadata, where both are defined."""
+    try:
+        shapes = model.input_shape, model.output_shape
+    except (AttributeError, ValueError):
+        return
+    check_fit(model.name, metadata, *shapes)
+
+
+def split_model(model: "keras.Model") -> "tuple[keras.Model | None, keras.Model | None]":
+    """Returns the encoder and the generator of a model that has both."""
+    import keras
+
+    encoder, generator = getattr(model, "encoder", None), getattr(model, "generator", None)
+    if isinstance(encoder, keras.Model) and isinstance(generator, keras.Model):
+        return encoder, generator
+    return None, None
+
+
+def infer_metadata(model: "keras.Model", input: str | None, sample_rate: int | None) -> ModelMetadata:
+    known = getattr(model, "metadata", None)
+    if isinstance(known, ModelMetadata):
+        return known
+    try:
+        shapes, name = (model.input_shape, model.output_shape), model.inputs[0].name
+    except (AttributeError, ValueError, TypeError, IndexError):
+        raise UsageError(
+            "metadata must be given with a Keras model whose input isn't defined yet. "
+            f"Received: {type(model).__name__}. Build it, or make it a functional model: keras.Model(inputs, outputs)"
+        ) from None
+    return default_metadata(*shapes, name, input=input, sample_rate=sample_rate)
+
+
+def missing_tensorflow(error: ModuleNotFoundError, path: pathlib.Path) -> Exception:
+    package = (error.name or "").partition(".")[0]
+    return MissingPackageError(package, None, f"Loading {path.name}") if package in ("keras", "tensorflow") else error
