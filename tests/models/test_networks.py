@@ -22,12 +22,15 @@ def _numpy(tensor):
 
 
 def _inputs(model, n=3):
-    """Features, or tones in noise."""
-    rng, length = np.random.default_rng(0), model.input.shape[1]
-    if model.input.name == "features":
+    """Features, or tones in noise, and reference images for a model that has them."""
+    first, *references = model.inputs
+    rng, length = np.random.default_rng(0), first.shape[1]
+    if first.name == "features":
         return rng.normal(0, 20, (n, length)).astype(np.float32)
     tones = np.sin(np.arange(length) * rng.uniform(0.05, 0.5, (n, 1))) * np.hanning(length)
-    return (0.3 * tones + 0.01 * rng.standard_normal((n, length))).astype(np.float32)
+    audio = (0.3 * tones + 0.01 * rng.standard_normal((n, length))).astype(np.float32)
+    images = [rng.uniform(-1, 1, (n, *each.shape[1:])).astype(np.float32) for each in references]
+    return (audio, *images) if images else audio
 
 
 def _count(model):
@@ -97,8 +100,9 @@ def test_network_input_and_output(recipe, size):
     model = encoder_generator(recipe, features=features, image_size=size, channels=1, n_labels=3)
     kind = get_recipe(recipe).encoder.input_kind
     length = features.n_features if kind == "features" else features.n_samples
-    assert (model.input.name, model.input.dtype, model.input_kind) == (kind, "float32", kind)
-    assert model.input.shape == (None, length)
+    audio, *others = model.inputs
+    assert (audio.name, audio.dtype, audio.shape, model.input_kind) == (kind, "float32", (None, length), kind)
+    assert [(each.name, each.shape) for each in others] == [("reference", (None, size, size, 1))] * model.has_reference
     assert (model.output_names, model.output.shape) == (["image"], (None, size, size, 1))
     images = _numpy(model(_inputs(model)))
     assert images.dtype == np.float32
