@@ -160,7 +160,7 @@ def test_int8_export_that_differs_too_much_keeps_last_kernels_in_float(run, tmp_
     calls = []
     monkeypatch.setattr("keras_a2i.exporters.tflite.MAX_FLOAT_LAYERS", 2)
 
-    def compare(model, predict, inputs, limits):
+    def compare(model, predict, inputs, limits, references):
         calls.append(limits.ssim)
         if len(calls) < 3:
             raise ExportError("too far")
