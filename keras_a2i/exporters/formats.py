@@ -79,6 +79,10 @@ class ServedModel:
         """
         return self._outputs(inputs, styles, references)[IMAGE]
 
+    def change_references(self, inputs: np.ndarray, references: np.ndarray) -> np.ndarray:
+        """Generates images from reference images, as a call does."""
+        return self(inputs, references=references)
+
     def classify(self, inputs: np.ndarray) -> np.ndarray:
         """Returns the logits of the labels, float32 (batch, n_labels), of a model with `has_logits`."""
         return self._outputs(inputs)[LOGITS]

@@ -426,12 +426,11 @@ def as_predictor(
 
 
 def _from_export(served: ServedModel, metadata: ModelMetadata) -> Predictor:
-    classify_fn, style_fn = served.classify if served.has_logits else None, served if served.has_style else None
+    functions: dict[str, Any] = {"classify_fn": served.classify if served.has_logits else None}
     if metadata.reference:
-        reference_fn: ReferenceFn = lambda inputs, references: served(inputs, references=references)  # noqa: E731
-        return Predictor(None, metadata, classify_fn=classify_fn, reference_fn=reference_fn)
-    halves: dict[str, Any] = {"encode_fn": served.encode_fn, "decode_fn": served.decode_fn}
-    return Predictor(served, metadata, style_fn=style_fn, classify_fn=classify_fn, **halves)
+        return Predictor(None, metadata, reference_fn=served.change_references, **functions)
+    functions |= {"encode_fn": served.encode_fn, "decode_fn": served.decode_fn}
+    return Predictor(served, metadata, style_fn=served if served.has_style else None, **functions)
 
 
 def _from_keras(model: "keras.Model", metadata: ModelMetadata) -> Predictor:

@@ -139,7 +139,13 @@ def test_model_that_follows_the_audio_has_a_whole_report(reports, tmp_path):
     assert report.measure("memorisation").value > 0.2 and report.measure("density").value > 0
     assert [result.id for result in report.measures][:3] == ["swapped", "gallery", "own-source"]
     of_models_with_more = {"variety", "sample-labels", "audio-to-image", "image-to-audio", "audio-to-label"}
-    assert set(report.skipped) == of_models_with_more | {"calibration", "known-foreign", "unknown-foreign"}
+    assert set(report.skipped) == of_models_with_more | {
+        "identity",
+        "flicker",
+        "calibration",
+        "known-foreign",
+        "unknown-foreign",
+    }
     report.save(tmp_path)
     values = json.loads((tmp_path / "report.json").read_text())
     assert values["schema_version"] == 2 and values["contenders"][0]["means"] == model.means
