@@ -99,16 +99,13 @@ class TFLiteFormat(Format):
 
     def check_model(self, metadata: ModelMetadata, options: TFLiteOptions) -> None:
         """Refuses int8 for a model with a reference image, and latent vectors."""
-        if metadata.reference and options.quantize == "int8":
-            raise UsageError(
-                "quantize must be 'none' or 'float16' for a model with a reference image: int8 would change the "
-                "reference. Received: quantize='int8'"
-            )
-        if metadata.reference and options.latents:
-            raise UsageError(
-                "latents must be left out for a model with a reference image, which generates from more than the "
-                "latent vector. Received: latents=True"
-            )
+        rule = received = ""
+        if options.quantize == "int8":
+            rule, received = "quantize must be 'none' or 'float16'", "quantize='int8'"
+        elif options.latents:
+            rule, received = "latents must be left out", "latents=True"
+        if metadata.reference and rule:
+            raise UsageError(f"{rule} for a model with a reference image. Received: {received}")
 
     def needs_calibration(self, options: TFLiteOptions) -> bool:
         """With int8."""
