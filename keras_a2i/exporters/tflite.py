@@ -99,12 +99,10 @@ class TFLiteFormat(Format):
 
     def check_model(self, metadata: ModelMetadata, options: TFLiteOptions) -> None:
         """Refuses int8 for a model with a reference image, and latent vectors."""
-        rule = received = ""
-        if options.quantize == "int8":
-            rule, received = "quantize must be 'none' or 'float16'", "quantize='int8'"
-        elif options.latents:
-            rule, received = "latents must be left out", "latents=True"
-        if metadata.reference and rule:
+        int8 = options.quantize == "int8"
+        if metadata.reference and (int8 or options.latents):
+            rule = "quantize must be 'none' or 'float16'" if int8 else "latents must be left out"
+            received = "quantize='int8'" if int8 else "latents=True"
             raise UsageError(f"{rule} for a model with a reference image. Received: {received}")
 
     def needs_calibration(self, options: TFLiteOptions) -> bool:
@@ -357,10 +355,7 @@ def _trace(
     trainable = [variable.numpy() for variable in model.trainable_variables]
     others = [variable.numpy() for variable in model.non_trainable_variables]
     dtypes = [dtype, *[tf.float32] * (len(names) - 1)]
-    specs = [
-        tf.TensorSpec((1, *each.shape[1:]), kind, name=name)
-        for each, kind, name in zip(model.inputs, dtypes, names, strict=True)
-    ]
+    specs = [tf.TensorSpec((1, *each.shape[1:]), dtypes[i], name=names[i]) for i, each in enumerate(model.inputs)]
 
     @tf.function(input_signature=specs, autograph=False)
     def serve(first, *more):
