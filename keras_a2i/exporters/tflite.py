@@ -115,16 +115,11 @@ class TFLiteFormat(Format):
 
     def check_model(self, metadata: ModelMetadata, options: TFLiteOptions) -> None:
         """Refuses int8 for a model with a reference image, and latent vectors."""
-        if metadata.reference and options.quantize == "int8":
-            raise UsageError(
-                "quantize must be 'none' or 'float16' for a model with a reference image: int8 would change the "
-                "reference. Received: quantize='int8'"
-            )
-        if metadata.reference and options.latents:
-            raise UsageError(
-                "latents must be left out for a model with a reference image, which generates from more than the "
-                "latent vector. Received: latents=True"
-            )
+        int8 = options.quantize == "int8"
+        if metadata.reference and (int8 or options.latents):
+            rule = "quantize must be 'none' or 'float16'" if int8 else "latents must be left out"
+            received = "quantize='int8'" if int8 else "latents=True"
+            raise UsageError(f"{rule} for a model with a reference image. Received: {received}")
 
     def needs_calibration(self, options: TFLiteOptions) -> bool:
         """With int8, unless its ranges are dynamic and its inputs in float32."""
@@ -333,10 +328,7 @@ def _trace(
     trainable = [variable.numpy() for variable in model.trainable_variables]
     others = [variable.numpy() for variable in model.non_trainable_variables]
     dtypes = [dtype, *[tf.float32] * (len(names) - 1)]
-    specs = [
-        tf.TensorSpec((1, *each.shape[1:]), kind, name=name)
-        for each, kind, name in zip(model.inputs, dtypes, names, strict=True)
-    ]
+    specs = [tf.TensorSpec((1, *each.shape[1:]), dtypes[i], name=names[i]) for i, each in enumerate(model.inputs)]
 
     @tf.function(input_signature=specs, autograph=False)
     def serve(first, *more):
