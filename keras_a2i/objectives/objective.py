@@ -62,6 +62,7 @@ class Objective(keras.layers.Layer):
         needs_labels: whether the data set must yield labels.
         needs_autoencoder: whether `attach` needs an `ImageAutoencoder`.
         needs_neighbours: whether consecutive pairs of a batch must be neighbours in time.
+        start: share of the training before the objective counts; neighbours are needed from there.
         needs_reference: whether the model must have a reference image.
         needs_style: whether the model must have style units, whose distribution this objective learns.
         compares_images: whether the loss depends on generated images, so that it trains the generator.
@@ -82,7 +83,8 @@ class Objective(keras.layers.Layer):
     id: ClassVar[str] = ""
     needs_labels: ClassVar[bool] = False
     needs_autoencoder: ClassVar[bool] = False
-    needs_neighbours: ClassVar[bool] = False
+    needs_neighbours: bool = False
+    start: float = 0.0
     needs_reference: ClassVar[bool] = False
     needs_style: ClassVar[bool] = False
     compares_images: ClassVar[bool] = False

@@ -17,9 +17,9 @@ class TemporalDifference(Objective):
 
     Args:
         weight: factor of the loss.
-        singles: share of the training, 0 up to below 1, before the objective counts. `fit` shuffles single pairs until
-            then, and pairs of neighbours from there: a curriculum.
         batch_size: the factor of the paper's loss: pairs per step.
+        start: share of the training, 0 up to below 1, before the objective counts. `fit` shuffles single pairs until
+            then, and pairs of neighbours from there: a curriculum.
         **kwargs: as `Objective`.
 
     Reference:
@@ -29,11 +29,11 @@ class TemporalDifference(Objective):
     id = "temporal"
     needs_neighbours = True
 
-    def __init__(self, weight: float = 1.0, batch_size: int = 64, singles: float = 0.0, **kwargs: Any):
+    def __init__(self, weight: float = 1.0, batch_size: int = 64, start: float = 0.0, **kwargs: Any):
         super().__init__(weight, **kwargs)
-        if isinstance(singles, bool) or not isinstance(singles, int | float) or not 0 <= singles < 1:
-            raise UsageError(f"singles must be a number in [0, 1). Received: singles={singles!r}")
-        self.batch_size, self.singles = batch_size, singles
+        if isinstance(start, bool) or not isinstance(start, int | float) or not 0 <= start < 1:
+            raise UsageError(f"start must be a number in [0, 1). Received: start={start!r}")
+        self.batch_size, self.start = batch_size, start
 
     def loss(self, state: TrainState) -> Any:
         error = ops.cast(state.generated, "float32") - state.images
@@ -42,7 +42,7 @@ class TemporalDifference(Objective):
         return self.batch_size * ops.mean(ops.square(error[1:count:2] - error[0:count:2]))
 
     def ramp(self, progress: Any) -> Any:
-        return ops.cast(progress >= self.singles, "float32")
+        return ops.cast(progress >= self.start, "float32")
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"batch_size": self.batch_size, "singles": self.singles}
+        return super().get_config() | {"batch_size": self.batch_size, "start": self.start}

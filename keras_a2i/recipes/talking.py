@@ -16,7 +16,7 @@ RECIPE = Recipe(
     task="any",
     encoder=SpeechEncoder(),
     generator=ReferenceGenerator(),
-    objectives={"mse": 1.0, "ssim": 1.0, "temporal": {"weight": 0.5, "singles": 0.5}, "identity": 0.1},
+    objectives={"mse": 1.0, "ssim": 1.0, "temporal": {"weight": 0.5, "start": 0.5}, "identity": 0.1},
     learning_rate=2e-3,
     global_clipnorm=1.0,
     weight_decay=1e-3,
@@ -27,4 +27,4 @@ RECIPE = Recipe(
     monitor="val_mse",
     augmentation=Augmentation(noise_snr_db=15.0),
 )
-"""The paper trains on single images first, then on short sequences: so does `singles` of the objective temporal."""
+"""The paper trains on single images first, then on short sequences: so does `start` of the objective temporal."""

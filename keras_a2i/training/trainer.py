@@ -257,8 +257,8 @@ class Trainer:
         order: Any = Shuffled(seed, self.epoch)
         needing = [objective for objective in self.training_model.objectives if objective.needs_neighbours]
         if needing:
-            singles = min(getattr(objective, "singles", 0.0) for objective in needing)
-            order = Neighbours(seed, self.epoch, int(singles * self.config.epochs))
+            start = min(objective.start for objective in needing)
+            order = Neighbours(seed, self.epoch, int(start * self.config.epochs))
         elif recipe.shuffle_within_label and self.records.labels:
             order = WithinLabel(seed, self.epoch)
         return self.records.dataset(

@@ -112,6 +112,28 @@ def test_adversarial_trains_discriminator_and_generator_each_on_its_own_part():
 
 
 @pytest.mark.training
+def test_discriminator_of_frame_pairs_receives_consecutive_images():
+    objective = attached(Adversarial(smoothness=0.0, frame_pairs=True), latent_dim=4)
+    assert objective.needs_neighbours and not Adversarial().needs_neighbours
+    real, fake = (random_images(n=5, size=16, channels=1, seed=seed) for seed in (0, 1))
+    content = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
+
+    def realism(images):
+        # The fifth image has no partner.
+        pairs = np.concatenate([images[[0, 2]], images[[1, 3]]], axis=-1)
+        contents = np.concatenate([content[[0, 2]], content[[1, 3]]], axis=-1)
+        return objective.discriminator([pairs, contents]).numpy()
+
+    on_real, on_fake = realism(real), realism(fake)
+    expected = np.maximum(0, 1 - on_real).mean() + np.maximum(0, 1 + on_fake).mean() - on_fake.mean()
+    found = float(objective.loss(train_state(real, fake, content=content, training=False)))
+    assert found == pytest.approx(float(expected), rel=1e-5)
+    assert Adversarial.from_config(objective.get_config()).frame_pairs
+    with pytest.raises(UsageError, match=r"frame_pairs must be true or false. Received: frame_pairs=1"):
+        Adversarial(frame_pairs=1)
+
+
+@pytest.mark.training
 def test_adversarial_smoothness_estimates_the_squared_gradient_at_real_images():
     objective, plain = attached(Adversarial(smoothness=2.0)), attached(Adversarial(smoothness=0.0))
     plain.discriminator.set_weights(objective.discriminator.get_weights())

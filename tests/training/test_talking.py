@@ -132,11 +132,11 @@ def test_curriculum_shuffles_singles_before_neighbours(records):
 
 
 def test_temporal_difference_counts_after_the_singles():
-    objective = TemporalDifference(singles=0.5)
+    objective = TemporalDifference(start=0.5)
     assert [float(objective.ramp(progress)) for progress in (0.0, 0.49, 0.5, 1.0)] == [0, 0, 1, 1]
-    assert TemporalDifference.from_config(objective.get_config()).singles == 0.5
-    with pytest.raises(UsageError, match=r"singles must be a number in \[0, 1\). Received: singles=1"):
-        TemporalDifference(singles=1)
+    assert TemporalDifference.from_config(objective.get_config()).start == 0.5
+    with pytest.raises(UsageError, match=r"start must be a number in \[0, 1\). Received: start=1"):
+        TemporalDifference(start=1)
 
 
 def _state(real, reference, generated):
