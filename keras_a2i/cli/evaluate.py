@@ -26,8 +26,8 @@ _COLOURS = {"good": "green", "mixed": "green", "weak": "yellow", "bad": "red"}
 @click.option(
     "--out",
     type=click.Path(path_type=pathlib.Path),
-    help="The folder for report.json, report.html and per_pair.csv (default: MODEL if it is a run folder, else the "
-    "folder that holds the model).",
+    help="The folder for report.json, report.html and per_pair.csv (default: MODEL if it is a run folder, else "
+    "NAME-report beside the model).",
 )
 @click.option(
     "--samples", default=8, show_default=True, type=click.IntRange(min=0), help="Images per audio, if it has a style."
@@ -83,9 +83,15 @@ def command(model, records, split, out, samples, foreign, folds, by, seeds, seed
         command=shlex.join(["keras-a2i", *sys.argv[1:]]),
         progress=tell_step,
     )
-    written = report.save(out or (model if (model / "config.json").is_file() else model.parent))
+    written = report.save(out or _report_folder(model))
     show_report(report)
     echo(f"\n{written}: written in {format_seconds(time.monotonic() - started)}")
+
+
+def _report_folder(model: pathlib.Path) -> pathlib.Path:
+    """The run folder of a model, or one of its own: files beside an exported model may have the report's names."""
+    run = model.parent if model.name == "model.keras" else model
+    return run if (run / "config.json").is_file() else model.with_name(f"{model.stem}-report")
 
 
 def show_report(report: "Report") -> None:

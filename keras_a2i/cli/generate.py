@@ -123,6 +123,8 @@ def command(
     if out.is_file():
         raise UsageError(f"--out must be a folder. Received: the file {out}")
     names = _folder_names(audio)
+    if missing := [str(path) for path in audio if not path.exists()]:
+        raise SourceError(f"Every AUDIO must exist. Received: {', '.join(missing)}, which can't be found")
     seed = seed or 0
     draws = {"temperature": 1.0 if temperature is None else temperature, "seed": seed}
     with flag_names(folder="--out", path="--out", size="--video-size", **GUIDE_FLAGS):

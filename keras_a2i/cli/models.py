@@ -1,5 +1,7 @@
 """`keras-a2i models`: the models that come with the library."""
 
+import difflib
+
 import click
 
 from keras_a2i.cli.terminal import echo
@@ -17,9 +19,11 @@ def command(name):
     models = shipped_models()
     if name is not None:
         if name not in models:
+            near = difflib.get_close_matches(name, models, n=1)
+            hint = f". Did you mean {near[0]!r}?" if near else ""
             raise click.BadParameter(
                 f"It must be one of {', '.join(models) or 'the shipped models, and none is installed'}. "
-                f"Received: {name!r}",
+                f"Received: {name!r}{hint}",
                 param_hint="NAME",
             )
         echo((models[name] / "card.md").read_text(encoding="utf-8").rstrip())

@@ -22,6 +22,7 @@ from keras_a2i.evaluation.verdict import LEVELS
 if TYPE_CHECKING:
     import pandas as pd
 
+_CAPTION = "Means over runs that differ by their seed only, ± their sample standard deviation, no interval of the mean."
 OTHER_SCORES = {
     "gain_over_shuffled": ("SSIM gain over shuffled audio", "higher"),
     "r1": ("R@1", "higher"),
@@ -74,12 +75,11 @@ class Comparison:
             cells = [_with_spread(score.means[i], score.spreads[i]) for score in self.scores]
             verdict = "; ".join(LEVELS[level].heading for level in dict.fromkeys(self.levels[i]))
             rows.append((name, str(len(self.runs[i])), *cells, verdict))
-        caption = "Means over runs that differ by their seed only, ± their sample standard deviation."
-        return table([*columns, Column("Verdict", style="words")], rows, caption)
+        return table([*columns, Column("Verdict", style="words")], rows, _CAPTION)
 
     def render_text(self) -> str:
-        """The table for a terminal."""
-        return render_table(self.to_table())
+        """The table for a terminal, and below it what its figures are."""
+        return f"{render_table(self.to_table())}\n\n{_CAPTION}"
 
     def save(self, path: str | pathlib.Path) -> pathlib.Path:
         """Writes the comparison, whole or not at all.

@@ -51,6 +51,8 @@ def read_report(path: str | pathlib.Path) -> Report:
         ModelError: if there is none, or it isn't a report of this version.
     """
     path = pathlib.Path(path)
+    if not path.exists() and path.suffix != ".json":
+        raise ModelError(f"A run folder or a report.json must exist. Received: {path}, which doesn't")
     path = path / JSON_NAME if path.is_dir() else path
     if not path.is_file():
         raise ModelError(f"There must be a report: evaluate the model first. Received: {path}, which doesn't exist")

@@ -160,7 +160,7 @@ def _labels(report: ReportData) -> tuple[Block, ...]:
     blocks: list[Block] = [accuracy, *_figures([label_figure(report)] if labels.by_label else [])]
     confusion = report.confusion()
     if confusion is not None and len(confusion) <= MAX_CONFUSION_LABELS:
-        columns = [Column("label"), *(Column(str(name), True) for name in confusion.columns)]
+        columns = [Column("true label"), *(Column(str(name), True) for name in confusion.columns)]
         rows: list[Sequence[Cell | str]] = [
             (str(name), *(Cell(str(n), style="diagonal" if name == other else "") for other, n in row.items()))
             for name, row in confusion.iterrows()

@@ -106,7 +106,7 @@ def louder_is_more(evidence: Evidence) -> Value | str:
     most = int((np.abs(readings[-1] - readings[0]) / evidence.factors.deviation).argmax())
     order = _rank_correlation(np.array(GAINS_DB), readings[:, most])
     values = ", ".join(f"{value:.2f}" for value in readings[:, most])
-    return Value(order, 0.0, f"rank correlation; {values}", f"louder is more {evidence.factors.names[most]}")
+    return Value(order, 0.0, f"rank correlation; {values}", f"louder raises the factor {evidence.factors.names[most]}")
 
 
 @measure("variety", "variety of samples", better="one")

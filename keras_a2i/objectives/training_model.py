@@ -92,6 +92,11 @@ class TrainingModel(keras.Model):
         self.built = True
 
     @property
+    def loss_names(self) -> list[str]:
+        """Names under which the losses of the objectives are reported."""
+        return [tracker.name for tracker in self._trackers]
+
+    @property
     def trained_steps(self) -> int:
         """Number of steps that the model has been trained for, read from the weight."""
         return int(ops.convert_to_numpy(self.step))

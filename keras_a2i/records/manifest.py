@@ -178,9 +178,10 @@ class Manifest:
         if not path.is_file():
             if (path.parent / BUILD_FOLDER).is_dir():
                 raise RecordsError(f"The build in {folder} isn't finished. Run the same build again to resume it")
+            absent = "" if path.parent.exists() else ", which doesn't exist"
             raise RecordsError(
-                f"A records folder must hold a {FILE_NAME}. Received: {folder}. Build records with build_records, or "
-                "with the command keras-a2i build-records"
+                f"A records folder must hold a {FILE_NAME}. Received: {folder}{absent}. Build records with "
+                "build_records, or with the command keras-a2i build-records"
             )
         try:
             values = json.loads(path.read_text(encoding="utf-8"))

@@ -186,9 +186,8 @@ def check_model(predictor: Predictor, audio: pathlib.Path, settings: FilmSetting
     if settings.smooth and not predictor.can_encode:
         raise UsageError(
             "smooth must be 0 for a model that gives no latent vectors. Received: "
-            f"smooth={settings.smooth:g} with one, such as a .tflite file or a model of the recipe features. Use the "
-            "run folder or the .keras file of a model with an encoder and a generator, or a .tflite file that was "
-            "exported with latents"
+            f"smooth={settings.smooth:g} with one, such as a .tflite file that was exported without latents. Use the "
+            "run folder or the .keras file of a model with an encoder and a generator, or export it with latents"
         )
 
 

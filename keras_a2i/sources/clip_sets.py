@@ -134,9 +134,9 @@ class ClipSource:
         if table.n_missing and not table.n_found:
             raise SourceError(
                 f"Rows of {self.csv_path.name} must have their videos in the folder '{folder}' or below. Received: "
-                f"{table.n_missing:,} rows ({table.describe_missing()}) and {len(files.paths):,} videos named after "
-                "YouTube ids, none of which is theirs. Name a whole video ID.mp4, and a clip that is cut already "
-                "ID_START_END.mp4"
+                f"{table.n_missing:,} of {table.n_rows:,} rows without a video ({table.describe_missing()}), and "
+                f"{len(files.paths):,} videos named after YouTube ids, none of which belongs to a row. Name a whole "
+                "video ID.mp4, and a clip that is cut already ID_START_END.mp4"
             )
         missing = []
         if table.n_missing:

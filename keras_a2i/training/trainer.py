@@ -1,6 +1,7 @@
 """One training: data, model and callbacks are put together, run, and saved whatever happens."""
 
 import dataclasses
+import difflib
 import importlib.util
 import math
 import pathlib
@@ -25,6 +26,7 @@ from keras_a2i.training.balanced_rows import balanced_rows
 from keras_a2i.training.calibrate import calibrate, can_calibrate
 from keras_a2i.training.callbacks import (
     SCORED_AT_ONCE,
+    SCORES,
     BestWeights,
     Checkpoint,
     HeldOutScores,
@@ -91,6 +93,7 @@ class Trainer:
         )
         self.autoencoder = self._build_autoencoder(objectives)
         self.training_model = self._build_training_model(objectives)
+        check_monitor(config.monitor, self.training_model)
         if variables:
             assign_state(self.training_model, variables, folder)
         self.best = BestWeights(folder, config.monitor, config.patience, state.get("best"), state.get("best_epoch", 0))
@@ -371,6 +374,15 @@ def read_recipe(config: RunConfig) -> Recipe:
         return Recipe.from_dict(config.recipe)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"recipe in config.json isn't a recipe of this version: {error}") from error
+
+
+def check_monitor(monitor: str, model: TrainingModel) -> None:
+    """Raises a UsageError unless a training will have the value that it monitors."""
+    known = ["val_loss", *(f"val_{score}" for score in SCORES), *(f"val_{name}" for name in model.loss_names)]
+    if monitor not in known:
+        near = difflib.get_close_matches(monitor, known, n=1)
+        hint = f". Did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"monitor must be one of {', '.join(known)}. Received: monitor={monitor!r}{hint}")
 
 
 def count_trainable(model: keras.Model) -> int:

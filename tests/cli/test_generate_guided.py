@@ -11,6 +11,7 @@ from support.aligned_runs import aligned_run
 from support.styled_models import exemplar_model, prototype_model
 
 from keras_a2i.cli.main import cli
+from keras_a2i.errors import SourceError
 from keras_a2i.exporters.export import export
 from keras_a2i.models.model_file import save_model
 from keras_a2i.models.shipped import shipped_models
@@ -42,6 +43,13 @@ def generate(folder, tmp_path, monkeypatch):
 
 def images_in(path):
     return np.stack([np.asarray(Image.open(file), int) for file in sorted(path.glob("*.png"))])
+
+
+@pytest.mark.training
+def test_file_that_does_not_exist_ends_the_command_before_anything_is_written(generate, tmp_path):
+    found = generate("run", "a.wav", "nowhere.wav")
+    assert isinstance(found.exception, SourceError) and not (tmp_path / "out").exists()
+    assert str(found.exception) == "Every AUDIO must exist. Received: nowhere.wav, which can't be found"
 
 
 @pytest.mark.training

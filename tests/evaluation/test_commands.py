@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 from support.tone_source import ToneSource, build
 
+from keras_a2i.cli.evaluate import _report_folder
 from keras_a2i.cli.main import cli
 from keras_a2i.errors import UsageError
 from keras_a2i.evaluation.cross_validation import CrossValidation
@@ -51,6 +52,16 @@ def test_evaluate_command_prints_and_writes_the_report(folder, monkeypatch):
     # The recipe is the paper's: its three figures beside the published ones.
     assert "The paper's figures:" in result.output and "0.4630" in result.output and "stand-ins" in result.output
     assert report["paper"]["MSE x 64"][0] == 4.239
+
+
+@pytest.mark.parametrize(
+    ("model", "folder"),
+    [("run", "run"), ("run/model.keras", "run"), ("run/small.tflite", "run/small-report"), ("m.tflite", "m-report")],
+)
+def test_report_of_a_file_has_a_folder_of_its_own(tmp_path, model, folder):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    assert _report_folder(tmp_path / model) == tmp_path / folder
 
 
 @pytest.mark.training

@@ -119,6 +119,7 @@ def test_compare_takes_seeds_as_replicates(runs):
     assert frame.loc[1, ["ssim_low", "ssim_high"]].isna().all() and "hss" not in frame
     text = comparison.render_text()
     assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in text and "words on surf" in text
+    assert "± their sample standard deviation" in text
 
 
 def test_compare_command_writes_html_csv_markdown_and_latex(runs, tmp_path):
@@ -143,7 +144,10 @@ def test_compare_command_writes_html_csv_markdown_and_latex(runs, tmp_path):
 
 @pytest.mark.parametrize(
     ("runs_given", "out", "message"),
-    [([], None, "at least one run folder"), (["nowhere"], None, "evaluate the model first")],
+    [
+        ([], None, "at least one run folder"),
+        (["nowhere"], None, "A run folder or a report.json must exist. Received: .*nowhere"),
+    ],
 )
 def test_compare_names_what_is_wrong(runs_given, out, message, tmp_path):
     with pytest.raises((UsageError, ModelError), match=message):

@@ -154,5 +154,10 @@ def test_network_keeps_its_size_and_exports_with_built_in_operators(name, tmp_pa
     operators = {operator["op_name"] for operator in interpreter._get_ops_details()}
     assert not {name for name in operators if name.startswith("Flex") or name == "CUSTOM"}
     inputs = np.zeros((2, metadata.n_inputs), np.float32)
-    generated = load(tmp_path / "model.tflite").predict_inputs(inputs)
-    np.testing.assert_allclose(generated, model.predict(inputs, verbose=0), atol=1e-4)
+    predictor = load(tmp_path / "model.tflite")
+    if not model.has_reference:
+        np.testing.assert_allclose(predictor.predict_inputs(inputs), model.predict(inputs, verbose=0), atol=1e-4)
+        return
+    references = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 1)).astype(np.float32)
+    generated = predictor.predict_inputs(inputs, references=references)
+    np.testing.assert_allclose(generated, model.predict((inputs, references), verbose=0), atol=1e-4)

@@ -82,9 +82,9 @@ def test_strict_stops_at_the_first_row_without_a_file_or_with_a_bad_value(home, 
 
 def test_a_csv_of_which_no_row_has_a_file_is_an_error(home, tmp_path):
     message = (
-        r"^Rows of clips\.csv must have their videos in the folder 'set' or below\. Received: 10 rows "
-        r"\(absent00000_1_4 \(line 1\), .* and 7 more\) and 10 videos named after YouTube ids, none of which is "
-        r"theirs\. "
+        r"^Rows of clips\.csv must have their videos in the folder 'set' or below\. Received: 10 of 10 rows without a "
+        r"video \(absent00000_1_4 \(line 1\), .* and 7 more\), and 10 videos named after YouTube ids, none of which "
+        r"belongs to a row\. "
         r"Name a whole video ID\.mp4, and a clip that is cut already ID_START_END\.mp4$"
     )
     source = opened(home, "".join(f"{id},1,4,0.5,0.5\n" for id in NONE))

@@ -174,12 +174,14 @@ def test_loss_not_finite_raises(records, tmp_path):
         ({"patience": 0}, "patience must be 1 epoch or more"),
         ({"dtype_policy": "float8"}, "dtype_policy must be one of float32"),
         ({"recipe": "papper"}, "Did you mean 'paper'"),
+        ({"monitor": "val_sim"}, r"Received: monitor='val_sim'. Did you mean 'val_ssim'\?"),
         ({"monitor": "val_beauty", "patience": 1}, r"monitor must be one of val_loss.*Received: monitor='val_beauty'"),
     ],
 )
 def test_options_out_of_range_raise(records, tmp_path, options, message):
     with pytest.raises(UsageError, match=message):
         train(records, tmp_path / "run", **options)
+    assert not (tmp_path / "run" / "config.json").exists() and not (tmp_path / "run" / "history.csv").exists()
 
 
 def test_damaged_config_and_history_are_one_sentence(whole, tmp_path):
