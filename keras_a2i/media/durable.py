@@ -39,15 +39,18 @@ def naming_output(path: pathlib.Path, temporary: pathlib.Path) -> Iterator[None]
     try:
         yield
     except OSError as error:
-        name_output(error, path, temporary)
+        raise_naming(error, path, temporary)
         raise
 
 
-def name_output(error: OSError, path: pathlib.Path, temporary: pathlib.Path) -> None:
-    """Does to one error what `naming_output` does."""
+def raise_naming(error: BaseException | None, path: pathlib.Path, temporary: pathlib.Path) -> None:
+    """Raises an OSError that names `path` if `error` is one that names what is temporary, or nothing."""
     # The system names no file where a write fails, as on a full disk.
-    if error.errno is not None and (error.filename is None or temporary.name in str(error.filename)):
-        error.filename = os.fspath(path)
+    if not isinstance(error, OSError) or error.errno is None:
+        return
+    if error.filename is None or temporary.name in str(error.filename):
+        # A new one: those of PyAV can't be changed.
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def replace_durably(temporary: pathlib.Path, path: pathlib.Path) -> None:

@@ -5,7 +5,7 @@ import pathlib
 from typing import Self
 
 from keras_a2i.errors import UsageError
-from keras_a2i.media.durable import name_output
+from keras_a2i.media.durable import raise_naming
 from keras_a2i.media.json_file import write_json
 
 LIST_FILE = ".keras-a2i-films.json"
@@ -45,12 +45,11 @@ class StagedFilm:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            name_output(error, self.path, self._temporary)
         self._temporary.unlink(missing_ok=True)
         for folder in self._created:
             if not any(folder.iterdir()):
                 folder.rmdir()
+        raise_naming(error, self.path, self._temporary)
 
     def stage(self) -> pathlib.Path:
         """Returns the path to write the film to; its folder exists then."""

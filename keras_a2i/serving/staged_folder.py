@@ -6,7 +6,7 @@ import pathlib
 from typing import Self
 
 from keras_a2i.errors import UsageError
-from keras_a2i.media.durable import name_output
+from keras_a2i.media.durable import raise_naming
 from keras_a2i.media.json_file import write_json
 
 LIST_FILE = ".keras-a2i.json"
@@ -49,9 +49,8 @@ class StagedFolder:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            name_output(error, self._folder, self._staging)
         self._clean()
+        raise_naming(error, self._folder, self._staging)
 
     def stage(self, name: str) -> pathlib.Path:
         """Returns the path to write a file to that shall become `name` in the folder, or "../name" beside it.
