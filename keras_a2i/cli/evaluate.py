@@ -101,8 +101,10 @@ def show_report(report: "Report") -> None:
     from keras_a2i.evaluation.verdict import LEVELS
 
     level = LEVELS[report.level]
-    echo(f"{level.mark} {level.heading}", fg=_COLOURS[level.tone], bold=True)
-    for sentence in report.verdict:
+    # The first sentence states the level.
+    first, *others = report.verdict
+    echo(f"{level.mark} {printable(first)}", fg=_COLOURS[level.tone], bold=True)
+    for sentence in others:
         echo(str(printable(sentence)), fg=_COLOURS[level.tone])
     echo("\n" + render_text(report))
 

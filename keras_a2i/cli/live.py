@@ -64,7 +64,9 @@ def command(model, input_, rate, to, port, seconds, reference):
         raise UsageError(f"--seconds must be more than 0. Received: {seconds:g}")
     if port is not None and to != "mjpeg":
         raise UsageError(f"--port must be left out unless --to is mjpeg. Received: --to {to}")
-    # Opened first: a port or a folder in use shows before the model takes seconds to load.
+    # What can be refused is refused before the model takes seconds to load: the input, then a port or folder in use.
+    with flag_names(device="--input"):
+        _check_input(input_)
     with flag_names(path="--to", device="--input"), contextlib.closing(_open_output(to, port)) as output:
         from keras_a2i.serving.predictor import load
 
@@ -92,15 +94,34 @@ def _open_output(to: str, port: int | None):
     return ImageFolder(pathlib.Path(to))
 
 
+def _check_input(name: str) -> None:
+    if _is_file(name):
+        from keras_a2i.serving.audio_inputs import check_file
+
+        check_file(pathlib.Path(name))
+    else:
+        from keras_a2i.serving.microphone import check_microphone
+
+        check_microphone(_device(name))
+
+
 def _open_input(name: str, sample_rate: int):
-    if name != "mic" and not name.startswith("mic:"):
+    if _is_file(name):
         from keras_a2i.serving.audio_inputs import FileInput
 
         return FileInput(pathlib.Path(name), sample_rate)
     from keras_a2i.serving.microphone import Microphone
 
+    return Microphone(sample_rate, _device(name))
+
+
+def _is_file(name: str) -> bool:
+    return name != "mic" and not name.startswith("mic:")
+
+
+def _device(name: str) -> str | int | None:
     device = name.removeprefix("mic").removeprefix(":")
-    return Microphone(sample_rate, int(device) if device.isdecimal() else device or None)
+    return int(device) if device.isdecimal() else device or None
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import traceback
 
 import click
 
+from keras_a2i.cli.system_errors import describe_system_error
 from keras_a2i.cli.terminal import accept_any_text, echo
 from keras_a2i.errors import KerasA2IError, MissingPackageError
 from keras_a2i.version import __version__
@@ -135,7 +136,7 @@ def main() -> None:
     except OSError as error:
         if debug:
             traceback.print_exc()
-        echo(f"Error: {error}", err=True)
+        echo(f"Error: {describe_system_error(error, sys.argv[1:])}", err=True)
         status = 1
     if received and status in (1, _INTERRUPTED):
         status = 128 + received[0]

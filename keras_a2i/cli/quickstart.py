@@ -1,15 +1,23 @@
 """`keras-a2i quickstart`: all steps on a rendered data set."""
 
+import contextlib
+import json
 import pathlib
+import shlex
 import time
+from collections.abc import Iterator
 
 import click
 
 from keras_a2i.cli.progress import ProgressLine, tell_step
 from keras_a2i.cli.terminal import echo
 from keras_a2i.durations import format_seconds
-from keras_a2i.errors import UsageError
+from keras_a2i.errors import TrainingInterrupted, UsageError
+from keras_a2i.media.folder_lock import folder_lock
+from keras_a2i.media.json_file import write_json
 
+STATE_FILE = "quickstart.json"
+"""In --out: the options of the quickstart, and whether it is finished."""
 N_PAIRS = 720
 IMAGE_SIZE = 64
 EPOCHS = 100
@@ -35,13 +43,65 @@ SETTINGS = {
 def command(out, seed, overwrite):
     """Render a data set of a shore, train a model on it, evaluate it, export it and generate held-out images.
 
-    Requires neither data nor a network connection; it takes some minutes on two cores.
+    Requires neither data nor a network connection; it takes some minutes on two cores. After an interruption the same
+    command continues.
     """
-    if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
+    started = time.monotonic()
+    interrupted = None if overwrite else _interrupted_seed(out)
+    if interrupted is None:
+        _start(out, seed, overwrite)
+    elif interrupted == seed:
+        echo(f"{out}: continues the quickstart that was interrupted here", err=True)
+    else:
+        raise UsageError(
+            f"--seed must be {interrupted} to continue the quickstart that was interrupted in {out}. Received: {seed}. "
+            "Choose another --out, or replace it with --overwrite"
+        )
+    with _continued_by(out, seed):
+        # What is there by now belongs to this quickstart.
+        _run_steps(out, seed, overwrite=overwrite or interrupted is not None)
+    write_json(out / STATE_FILE, {"seed": seed, "finished": True})
+    _list_results(out, time.monotonic() - started)
+
+
+def _interrupted_seed(out: pathlib.Path) -> int | None:
+    """Returns the seed of a quickstart that was interrupted in the folder, or None if there is none."""
+    try:
+        state = json.loads((out / STATE_FILE).read_text(encoding="utf-8"))
+        return None if state["finished"] else int(state["seed"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _start(out: pathlib.Path, seed: int, overwrite: bool) -> None:
+    """Notes that a quickstart has begun, and removes what an earlier training left, which isn't to be resumed."""
+    from keras_a2i.training.run_folder import RunFolder
+
+    if out.is_file() or (out.exists() and not overwrite and any(out.iterdir())):
         raise UsageError(
             f"{out} exists already. Choose another --out, or replace an earlier quickstart with --overwrite"
         )
-    started = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    folder = RunFolder(out / "run")
+    with folder_lock(folder.path) if folder.exists else contextlib.nullcontext():
+        write_json(out / STATE_FILE, {"seed": seed, "finished": False})
+        if folder.exists:
+            folder.clear()
+
+
+@contextlib.contextmanager
+def _continued_by(out: pathlib.Path, seed: int) -> Iterator[None]:
+    """Explains an interruption by the command that continues."""
+    try:
+        yield
+    except (KeyboardInterrupt, TrainingInterrupted):
+        again = shlex.join(["keras-a2i", "quickstart", "--out", str(out), "--seed", str(seed)])
+        raise TrainingInterrupted(
+            f"The quickstart was stopped. What is finished is kept in {out}. Continue with: {again}"
+        ) from None
+
+
+def _run_steps(out: pathlib.Path, seed: int, overwrite: bool) -> None:
     run = out / "run"
     _step(1, f"render {N_PAIRS} seconds of a shore, audio and image, into records")
     records = _build(out / "records", seed, overwrite)
@@ -53,10 +113,14 @@ def command(out, seed, overwrite):
     _export(run, out / "model.tflite")
     _step(5, "generate held-out seconds")
     _write_sheet(model, records, out / "held_out.png")
-    echo(f"\nDone in {format_seconds(time.monotonic() - started)}. The results:")
+
+
+def _list_results(out: pathlib.Path, seconds: float) -> None:
+    run = out / "run"
+    echo(f"\nDone in {format_seconds(seconds)}. The results:")
     for path, what in (
         (out / "held_out.png", "held-out images, real above generated: look at this first"),
-        (records.path, "the records (keras-a2i inspect)"),
+        (out / "records", "the records (keras-a2i inspect)"),
         (run / "report.html", "what the scores mean, with the best and the worst images"),
         (run, "the run: model.keras, history.csv, samples/"),
         (out / "model.tflite", "the model as one file for the edge: audio in, image out"),
@@ -98,23 +162,31 @@ def _fit(records, run: pathlib.Path, seed: int, overwrite: bool):
     import keras
 
     import keras_a2i as a2i
+    from keras_a2i.training.run_folder import RunFolder
 
     def report(epoch, logs):
         if epoch == 0 or (epoch + 1) % 5 == 0:
             values = f"loss {logs['loss']:.2f}  held-out SSIM {logs['val_ssim']:.3f}"
             echo(f"epoch {epoch + 1}/{EPOCHS}  {values}", err=True)
 
+    start = {"recipe": "features", "settings": SETTINGS, "overwrite": overwrite}
     return a2i.fit(
         records,
         run,
-        recipe="features",
-        settings=SETTINGS,
+        **({"resume": True} if _is_begun(RunFolder(run), records, seed) else start),
         epochs=EPOCHS,
         seed=seed,
-        overwrite=overwrite,
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=report)],
         verbose=0,
     )
+
+
+def _is_begun(folder, records, seed: int) -> bool:
+    """Whether the run is a training of these records with this seed, begun before the quickstart was interrupted."""
+    if not (folder.exists and folder.state.is_dir()):
+        return False
+    config = folder.read_config()
+    return (config.fingerprint, config.seed) == (records.fingerprint, seed)
 
 
 def _evaluate(run: pathlib.Path, records, seed: int) -> None:

@@ -7,6 +7,7 @@ from keras_a2i.evaluation.foreign_measures import NO_AUDIO, ONE_REFERENCE
 from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
 from keras_a2i.evaluation.pairs import Rows, thumbnails_of
 from keras_a2i.evaluation.realism_measures import TOO_FEW, features_of, too_few
+from keras_a2i.evaluation.report_format import percent
 from keras_a2i.evaluation.two_sample import draw_patches
 from keras_a2i.evaluation.two_sample_measures import error_of_patches, error_of_real_images
 from keras_a2i.spread import spread_rows
@@ -36,8 +37,8 @@ def largest_step(evidence: Evidence) -> Value | str:
         return "the model generates one image for all of these clips"
     shares = steps[whole > 0] / whole[whole > 0]
     words = (
-        f"share of the way between two clips, {len(shares)} pairs, {(shares <= LARGE_STEP).mean():.0%} of them "
-        f"without a step above {LARGE_STEP:.0%}; beside it an even change"
+        f"share of the way between two clips, {len(shares)} pairs, {percent((shares <= LARGE_STEP).mean(), 0)} of them "
+        f"without a step above {percent(LARGE_STEP, 0)}; beside it an even change"
     )
     return Value(np.median(shares), 1 / (FADE_STEPS - 1), words)
 

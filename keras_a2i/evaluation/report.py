@@ -6,6 +6,7 @@ import pathlib
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.evaluation.report_data import ReportData
 from keras_a2i.evaluation.report_html import render_html
+from keras_a2i.media.durable import written_whole
 from keras_a2i.media.json_file import write_json
 
 JSON_NAME, HTML_NAME, CSV_NAME = "report.json", "report.html", "per_pair.csv"
@@ -65,6 +66,5 @@ def read_report(path: str | pathlib.Path) -> Report:
 
 def replace_file(path: pathlib.Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)
+    with written_whole(path, durable=False) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from keras_a2i.errors import ModelError
+from keras_a2i.evaluation.report_format import percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,8 +124,8 @@ class Leak:
     def sentence(self) -> str:
         """The figures in words."""
         return (
-            f"leak: {self.count:,} of {self.total:,} held-out pairs ({self.share:.0%}) have a training pair of the "
-            f"same source within {self.within:g} s"
+            f"leak: {self.count:,} of {self.total:,} held-out pairs ({percent(self.share, 0)}) have a training pair of "
+            f"the same source within {self.within:g} s"
         )
 
 

@@ -46,9 +46,9 @@ def mean_and_interval(mean: float, interval: tuple[float, float], decimals: int 
     return number(mean, decimals) + (f" [{low}, {high}]" if math.isfinite(interval[0]) else "")
 
 
-def percent(share: float) -> str:
+def percent(share: float, decimals: int = 1) -> str:
     """A share of 1 in percent; a dash where it isn't finite."""
-    return f"{share * 100:.1f} %" if math.isfinite(share) else "–"
+    return f"{share * 100:.{decimals}f} %" if math.isfinite(share) else "–"
 
 
 def printable(value: object) -> object:

@@ -9,6 +9,7 @@ from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
 from keras_a2i.evaluation.pairs import MEMORY_BUDGET, chunks_of, rows_that_fit, scaled, to_vectors
 from keras_a2i.evaluation.pairs import thumbnails as thumbnails_in
 from keras_a2i.evaluation.probes import SOURCE_STEPS, LabelProbe
+from keras_a2i.evaluation.report_format import percent
 from keras_a2i.spread import spread_rows
 
 GAINS_DB = (-18.0, -12.0, -6.0, 0.0, 6.0)
@@ -80,7 +81,8 @@ def own_source(evidence: Evidence) -> Value | str:
         float((probe.read(images) == held_out.sources).mean())
         for images in (evidence.generated, evidence.shuffled, held_out.images)
     )
-    return Value(right, wrong, f"by a probe that is right for {real:.0%} of real images; beside it shuffled audio")
+    explanation = f"by a probe that is right for {percent(real, 0)} of real images; beside it shuffled audio"
+    return Value(right, wrong, explanation)
 
 
 @measure("quieter", "changes more the quieter")

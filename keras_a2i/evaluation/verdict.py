@@ -19,6 +19,7 @@ from keras_a2i.evaluation.report_data import (
     MeasureResult,
     Retrieval,
 )
+from keras_a2i.evaluation.report_format import percent
 
 SIGNIFICANT = 0.05
 LEAK_SHARE = 0.05
@@ -127,8 +128,8 @@ def judge(
         level = "leak"
         sentences.insert(
             0,
-            f"These scores can't be trusted to hold for new audio: {leak.share:.0%} of the held-out pairs have a "
-            f"training pair of the same source within {leak.within:g} s, so that remembering is enough. Build the "
+            f"These scores can't be trusted to hold for new audio: {percent(leak.share, 0)} of the held-out pairs have "
+            f"a training pair of the same source within {leak.within:g} s, so that remembering is enough. Build the "
             "records with the split 'block' or 'source'.",
         )
     return level, sentences
@@ -143,9 +144,9 @@ def _labels(labels: LabelAccuracy | None, n: int) -> list[Finding]:
             "labels",
             _share(labels.generated, chance, labels.real),
             _above(labels.generated, chance, n),
-            f"A probe of real images predicts the right label for {labels.generated:.0%} of the generated images "
-            f"({labels.real:.0%} of real ones; {labels.shuffled:.0%} with shuffled audio; "
-            f"{labels.most_frequent:.0%} by always predicting the most frequent label).",
+            f"A probe of real images predicts the right label for {percent(labels.generated, 0)} of the generated "
+            f"images ({percent(labels.real, 0)} of real ones; {percent(labels.shuffled, 0)} with shuffled audio; "
+            f"{percent(labels.most_frequent, 0)} by always predicting the most frequent label).",
         )
     ]
 
@@ -158,8 +159,8 @@ def _sources(result: MeasureResult | None, n: int) -> list[Finding]:
             "sources",
             _share(result.value, result.reference, 1.0),
             _above(result.value, result.reference, n),
-            f"{result.value:.0%} of the generated images show the source of their audio, {result.explanation} "
-            f"({result.reference:.0%}).",
+            f"{percent(result.value, 0)} of the generated images show the source of their audio, {result.explanation} "
+            f"({percent(result.reference, 0)}).",
         )
     ]
 
@@ -173,8 +174,8 @@ def _retrieval(found: Retrieval | None, n: int) -> list[Finding]:
             # On a scale of ratios: among many images ten times chance is much, though few are found.
             math.log(max(found.r1, found.chance_r1) / found.chance_r1) / math.log(max(2.0, 1 / found.chance_r1)),
             _above(found.r1, found.chance_r1, n),
-            f"{found.r1:.1%} of the generated images are nearest to their own target among all held-out ones "
-            f"(chance {found.chance_r1:.1%}).",
+            f"{percent(found.r1, 1)} of the generated images are nearest to their own target among all held-out ones "
+            f"(chance {percent(found.chance_r1, 1)}).",
         )
     ]
 
@@ -191,8 +192,8 @@ def _similarity(contenders: Sequence[ContenderScores], gains: Sequence[Gain]) ->
             "similarity",
             share,
             gain.mean > 0 and gain.widest.p_value < SIGNIFICANT,
-            f"Over shuffled audio the model gains {_figures(gain)}: {max(share, 0):.0%} of what a ceiling that knows "
-            "the target gains.",
+            f"Over shuffled audio the model gains {_figures(gain)}: {percent(max(share, 0), 0)} of what a ceiling "
+            "that knows the target gains.",
         )
     ]
 

@@ -18,6 +18,7 @@ from keras_a2i.exporters.sample_inputs import (
     read_inputs,
     read_references,
 )
+from keras_a2i.media.durable import naming_output
 from keras_a2i.models.model_file import INPUTS, ModelMetadata, default_metadata, is_audio_token, load_model, token_error
 from keras_a2i.models.shipped import find_model
 
@@ -137,11 +138,12 @@ def export(
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
     _remove(temporary)
     try:
-        agreement, made_options = _write_agreeing(
-            graph, temporary, chosen, metadata, made_options, ranges, inputs, references
-        )
-        _remove(path)
-        temporary.replace(path)
+        with naming_output(path, temporary):
+            agreement, made_options = _write_agreeing(
+                graph, temporary, chosen, metadata, made_options, ranges, inputs, references
+            )
+            _remove(path)
+            temporary.replace(path)
     finally:
         _remove(temporary)
     return Exported(

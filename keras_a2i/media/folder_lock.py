@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from keras_a2i.errors import LockedError, UsageError
+from keras_a2i.media.durable import naming_output
 
 LOCK_FILE = ".lock"
 
@@ -31,7 +32,7 @@ def folder_lock(folder: pathlib.Path) -> Iterator[None]:
     created = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_FILE
-    with _open_locked(path) as file:
+    with naming_output(folder, path), _open_locked(path) as file:
         try:
             file.truncate(0)
             file.write(str(os.getpid()))

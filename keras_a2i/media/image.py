@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from keras_a2i.config import ImageConfig
 from keras_a2i.errors import SourceError
 from keras_a2i.media.conversion import to_uint8
+from keras_a2i.media.durable import written_whole
 
 MAX_PIXELS = 64_000_000
 MAX_SIDE = 200_000
@@ -151,9 +152,8 @@ def to_pillow(image: np.ndarray) -> Image.Image:
 def save_png(image: Image.Image, path: pathlib.Path) -> None:
     """Writes a PNG file, whole or not at all; its folder is created if it doesn't exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    image.save(temporary, "PNG")
-    temporary.replace(path)
+    with written_whole(path, durable=False) as temporary:
+        image.save(temporary, "PNG")
 
 
 def _read_bytes(path: pathlib.Path) -> bytes:

@@ -4,13 +4,12 @@ import json
 import pathlib
 from typing import Any
 
-from keras_a2i.media.durable import replace_durably
+from keras_a2i.media.durable import written_whole
 
 
 def write_json(path: pathlib.Path, values: Any) -> None:
     """Writes a JSON file, whole or not at all, durably."""
-    temporary = path.with_name(path.name + ".tmp")
     # A file name that isn't UTF-8 becomes an escape, which is JSON too.
     text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
-    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-    replace_durably(temporary, path)
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -11,6 +11,7 @@ import numpy as np
 from keras_a2i.errors import MissingPackageError, SourceError
 from keras_a2i.media.audio_content import Stream, believable_samples, find_streams, wav_samples
 from keras_a2i.media.conversion import to_int16
+from keras_a2i.media.durable import written_whole
 from keras_a2i.media.resampling import Resampler, to_mono
 
 # Float files may exceed full scale; beyond 24 dB their values have another unit, such as 16-bit counts.
@@ -26,9 +27,11 @@ def save_wav(path: pathlib.Path, waveform: np.ndarray, sample_rate: int) -> None
     """Writes a mono waveform, float (n,) in [-1, 1], as a wav file with 16 bits, whole or not at all."""
     import soundfile
 
-    temporary = path.with_name(path.name + ".tmp")
-    soundfile.write(temporary, to_int16(waveform), sample_rate, subtype="PCM_16", format="WAV")
-    temporary.replace(path)
+    # libsndfile doesn't tell why it can't write a file.
+    content = io.BytesIO()
+    soundfile.write(content, to_int16(waveform), sample_rate, subtype="PCM_16", format="WAV")
+    with written_whole(path, durable=False) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 class SoundFileAudio:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_a2i.config import MAX_EMBEDDING, FeatureConfig, ImageConfig
 from keras_a2i.errors import KerasA2IError, ModelError, UsageError
+from keras_a2i.media.durable import written_whole
 from keras_a2i.models.half_precision import round_weights
 from keras_a2i.models.label_calibration import LabelCalibration
 from keras_a2i.serialization import register
@@ -217,12 +218,11 @@ def save_model(
         metadata: its input and output.
         half_precision: store large weights as float16, in half the bytes; see `keras_a2i.models.half_precision`.
     """
-    temporary = path.with_name(f".{path.stem}.tmp.keras")
-    _without_compilation(model).save(temporary)
-    if half_precision:
-        round_weights(temporary)
-    embed_metadata(temporary, metadata)
-    temporary.replace(path)
+    with written_whole(path, temporary=f".{path.stem}.tmp.keras", durable=False) as temporary:
+        _without_compilation(model).save(temporary)
+        if half_precision:
+            round_weights(temporary)
+        embed_metadata(temporary, metadata)
 
 
 def _without_compilation(model: "keras.Model") -> "keras.Model":

@@ -17,6 +17,7 @@ import numpy as np
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import RecordsError, UsageError
+from keras_a2i.media.durable import naming_output
 from keras_a2i.media.folder_lock import LOCK_FILE, folder_lock
 from keras_a2i.media.json_file import write_json
 from keras_a2i.records.cluster import open_cluster
@@ -120,7 +121,8 @@ def build_records(
             folder = _open_build_folder(out, fingerprint, overwrite)
             tasks = _make_tasks(plan, splits, folder=folder.absolute(), waveform=waveform, strict=strict)
             try:
-                results = run_tasks(tasks, workers, executor, cluster, Tally(progress, n_pairs, len(plan.dropped)))
+                with naming_output(out, folder):
+                    results = run_tasks(tasks, workers, executor, cluster, Tally(progress, n_pairs, len(plan.dropped)))
             except BaseException:
                 _remove_half_written(folder)
                 raise

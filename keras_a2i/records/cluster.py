@@ -97,6 +97,9 @@ class Cluster:
             self._client.wait_for_workers(1, timeout=WORKER_SECONDS)
         except TimeoutError:
             raise self._no_worker() from None
+        except OSError as error:
+            # While this process waits, the client connects again and again.
+            raise self._lost() from error
         here = compared_versions()
         found = {f"the worker {name}": versions for name, versions in self._ask(compared_versions).items()}
         found[f"the scheduler {self._address}"] = self._ask_scheduler(compared_versions)

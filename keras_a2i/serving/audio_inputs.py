@@ -14,6 +14,14 @@ from keras_a2i.serving.ring_buffer import RingBuffer
 BLOCK_SECONDS = 0.02
 
 
+_CHECK_RATE = 16_000
+
+
+def check_file(path: pathlib.Path) -> None:
+    """Raises a SourceError if the beginning of a file can't be read as audio."""
+    next(stream_audio(path, _CHECK_RATE), None)
+
+
 class AudioInput(Protocol):
     """A source of audio for a live session.
 

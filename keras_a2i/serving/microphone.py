@@ -15,6 +15,11 @@ from keras_a2i.serving.ring_buffer import RingBuffer
 MAX_SECONDS_WITHOUT_AUDIO = 5.0
 
 
+def check_microphone(device: str | int | None) -> None:
+    """Raises what `Microphone` raises if it can't find one; opens none."""
+    _find_microphone(_import_sounddevice(), device)
+
+
 class Microphone:
     """The default microphone, or one chosen by name or number, resampled where it can't record at the wanted rate.
 

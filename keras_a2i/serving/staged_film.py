@@ -5,6 +5,7 @@ import pathlib
 from typing import Self
 
 from keras_a2i.errors import UsageError
+from keras_a2i.media.durable import raise_naming
 from keras_a2i.media.json_file import write_json
 
 LIST_FILE = ".keras-a2i-films.json"
@@ -43,11 +44,12 @@ class StagedFilm:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._temporary.unlink(missing_ok=True)
         for folder in self._created:
             if not any(folder.iterdir()):
                 folder.rmdir()
+        raise_naming(error, self.path, self._temporary)
 
     def stage(self) -> pathlib.Path:
         """Returns the path to write the film to; its folder exists then."""

@@ -6,6 +6,7 @@ import pathlib
 from typing import Self
 
 from keras_a2i.errors import UsageError
+from keras_a2i.media.durable import raise_naming
 from keras_a2i.media.json_file import write_json
 
 LIST_FILE = ".keras-a2i.json"
@@ -47,8 +48,9 @@ class StagedFolder:
         self._clean()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._clean()
+        raise_naming(error, self._folder, self._staging)
 
     def stage(self, name: str) -> pathlib.Path:
         """Returns the path to write a file to that shall become `name` in the folder, or "../name" beside it.

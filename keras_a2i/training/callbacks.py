@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from keras_a2i.errors import ModelError, UsageError
-from keras_a2i.media.durable import replace_durably
+from keras_a2i.media.durable import written_whole
 from keras_a2i.media.image import save_png
 from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.training.run_folder import HIGHER_IS_BETTER, SCORES, RunFolder
@@ -250,9 +250,9 @@ class BestWeights(keras.callbacks.Callback):
         value = float(logs[self._monitor])
         if math.isfinite(value) and (self.best is None or self._sign * value < self._sign * self.best):
             self.best, self.best_epoch = value, epoch + 1
-            temporary = self._folder.state / "best.tmp.weights.h5"
-            self.model.save_weights(temporary)
-            replace_durably(temporary, self._folder.state / "best.weights.h5")
+            path = self._folder.state / "best.weights.h5"
+            with written_whole(path, temporary="best.tmp.weights.h5") as temporary:
+                self.model.save_weights(temporary)
         elif self.is_over(epoch + 1):
             self.model.stop_training = True
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_a2i.errors import ModelError, UsageError
-from keras_a2i.media.durable import replace_durably
+from keras_a2i.media.durable import written_whole
 from keras_a2i.media.folder_lock import LOCK_FILE
 from keras_a2i.media.json_file import write_json
 from keras_a2i.media.value_types import check_types
@@ -150,10 +150,11 @@ class RunFolder:
             path.unlink(missing_ok=True)
 
     def create(self, config: RunConfig) -> None:
-        """Creates the folders and writes `config.json`."""
-        for folder in (self.path, self.samples, self.state):
-            folder.mkdir(parents=True, exist_ok=True)
+        """Creates the folders and writes `config.json`, first: other folders alone would be taken for other files."""
+        self.path.mkdir(parents=True, exist_ok=True)
         write_json(self._config, dataclasses.asdict(config))
+        for folder in (self.samples, self.state):
+            folder.mkdir(exist_ok=True)
 
     def read_config(self) -> RunConfig:
         """Reads `config.json`.
@@ -175,9 +176,8 @@ class RunFolder:
 
     def write_image_encoder(self, encoder: "keras.Model") -> None:
         """Writes `image_encoder.keras`, whole or not at all."""
-        temporary = self.image_encoder.with_name(".image_encoder.tmp.keras")
-        encoder.save(temporary)
-        replace_durably(temporary, self.image_encoder)
+        with written_whole(self.image_encoder, temporary=".image_encoder.tmp.keras") as temporary:
+            encoder.save(temporary)
 
     def read_state(self) -> tuple[dict[str, Any], list[np.ndarray]]:
         """Returns the values and variables that `write_state` wrote last, both empty if there is nothing to resume.
@@ -207,11 +207,10 @@ class RunFolder:
 
     def write_state(self, values: dict[str, Any], variables: list[np.ndarray]) -> None:
         """Writes the state of the training, whole or not at all, and keeps the one before it."""
-        temporary = self._variables.with_suffix(".tmp.npz")
-        np.savez(temporary, *variables, values=np.array(json.dumps(values)))
-        if self._variables.is_file():
-            self._variables.replace(self._previous)
-        replace_durably(temporary, self._variables)
+        with written_whole(self._variables, temporary="variables.tmp.npz") as temporary:
+            np.savez(temporary, *variables, values=np.array(json.dumps(values)))
+            if self._variables.is_file():
+                self._variables.replace(self._previous)
 
     def read_history(self) -> list[dict[str, float]]:
         """Returns the rows of `history.csv`, one per epoch; [] if there is none.
@@ -235,9 +234,10 @@ class RunFolder:
         if not rows:
             self.history.unlink(missing_ok=True)
             return
-        temporary = self.history.with_suffix(".csv.tmp")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
+        with (
+            written_whole(self.history) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, rows[0].keys())
             writer.writeheader()
             writer.writerows(rows)
-        replace_durably(temporary, self.history)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import keras
 
 from keras_a2i.errors import UsageError
-from keras_a2i.media.durable import replace_durably
+from keras_a2i.media.durable import written_whole
 from keras_a2i.media.folder_lock import folder_lock
 from keras_a2i.records.records import Records
 from keras_a2i.training.callbacks import Checkpoint, History
@@ -136,9 +136,8 @@ class RunTraining:
         ]
 
     def _save(self) -> None:
-        temporary = self.folder.model.with_name(".model.tmp.keras")
-        self.save_model(temporary)
-        replace_durably(temporary, self.folder.model)
+        with written_whole(self.folder.model, temporary=".model.tmp.keras") as temporary:
+            self.save_model(temporary)
 
 
 T = TypeVar("T", bound=RunTraining)

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import pathlib
 import re
 import shutil
 import signal
@@ -305,26 +304,6 @@ def test_parse_settings_types():
     assert settings == {"a": 1, "b": 0.5, "c": True, "d": "cosine", "e": (8, 4)}
     with pytest.raises(UsageError, match=r"--set must be given NAME=VALUE. Received: 'a'"):
         parse_settings(("a",))
-
-
-@pytest.mark.usefixtures("untrained")
-@pytest.mark.training
-def test_quickstart_runs_every_step(tmp_path, monkeypatch):
-    from click.testing import CliRunner
-
-    from keras_a2i.cli import quickstart
-
-    monkeypatch.setattr(quickstart, "N_PAIRS", 48)
-    monkeypatch.setattr(quickstart, "IMAGE_SIZE", 16)
-    monkeypatch.setattr(quickstart, "EPOCHS", 2)
-    out = tmp_path / "quickstart"
-    result = CliRunner().invoke(quickstart.command, ["--out", str(out)], catch_exceptions=False)
-    assert result.exit_code == 0
-    for text in ("[5/5]", "training mean", "shuffled", "Next, with your own videos"):
-        assert text in result.output
-    for name in ("held_out.png", "records/records.json", "run/model.keras", "run/report.html", "model.tflite"):
-        assert (out / name).is_file(), name
-    assert pathlib.Path(out / "held_out.png").stat().st_size > 5_000
 
 
 def test_progress_line_shows_rate_and_remaining_time(capsys, monkeypatch):

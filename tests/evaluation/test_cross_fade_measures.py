@@ -38,16 +38,16 @@ def faded(monkeypatch):
 @pytest.mark.parametrize(
     ("grey_of", "expected", "without"),
     [
-        (lambda share: share, 0.1, "100%"),
-        (lambda share: np.float64(share > 0.55), 1.0, "0%"),
-        (lambda share: np.clip(share, 0.25, 0.75), 0.2, "100%"),
-        (lambda share: share + 5 * np.exp(-np.square(share - 0.5) * 1e4), 5.1, "0%"),
+        (lambda share: share, 0.1, "100 %"),
+        (lambda share: np.float64(share > 0.55), 1.0, "0 %"),
+        (lambda share: np.clip(share, 0.25, 0.75), 0.2, "100 %"),
+        (lambda share: share + 5 * np.exp(-np.square(share - 0.5) * 1e4), 5.1, "0 %"),
     ],
 )
 def test_largest_step_tells_an_even_change_from_a_switch_whatever_the_loudness(faded, grey_of, expected, without):
     found = faded("cross-fade", grey_of)
     assert (found.value, found.reference) == (pytest.approx(expected, abs=1e-3), 0.1)
-    assert f"24 pairs, {without} of them without a step above 35%" in found.explanation
+    assert f"24 pairs, {without} of them without a step above 35 %" in found.explanation
 
 
 def test_images_halfway_through_a_cross_fade_are_judged_by_the_classifier(faded, monkeypatch):

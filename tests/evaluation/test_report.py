@@ -13,6 +13,7 @@ from scipy import stats
 from sklearn.metrics import confusion_matrix
 from support.made_up_report import LABELS, N_PAIRS, make_report
 
+from keras_a2i.cli.evaluate import show_report
 from keras_a2i.cli.main import cli
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.evaluation.card import model_card
@@ -228,3 +229,11 @@ def test_card_command_writes_beside_the_run(runs, tmp_path):
     assert (runs / "b0" / "card.md").read_text() == model_card(runs / "b0")
     with pytest.raises(ModelError, match=r"run must be a run folder, as made by fit. Received: "):
         model_card(tmp_path)
+
+
+def test_verdict_is_printed_once(runs, capsys):
+    report = read_report(runs / "a0")
+    show_report(report)
+    out = capsys.readouterr().out
+    assert out.splitlines()[0] == f"✓ {report.verdict[0]}"
+    assert all(out.count(sentence) == 1 for sentence in report.verdict)

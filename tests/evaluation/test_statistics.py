@@ -101,7 +101,7 @@ def test_leaks_are_pairs_of_one_source_close_in_time():
     held_out = make_pairs(5, sources=("a",), times=[3, 3.5, 12, 13, 40])
     leak = find_leak(train, held_out)
     assert (leak.count, leak.total, leak.share) == (3, 5, 0.6)
-    assert "3 of 5 held-out pairs (60%)" in leak.sentence
+    assert "3 of 5 held-out pairs (60 %)" in leak.sentence
     assert find_leak(train, dataclasses.replace(held_out, sources=np.array(["b"] * 5))).count == 0
 
 

@@ -81,7 +81,7 @@ def test_retrieval_far_above_chance_is_evidence_whatever_ssim():
     level, words = verdict(over_shuffled=0.0, r1=0.196)
     assert level == "follows"
     assert (
-        "19.6% of the generated images are nearest to their own target among all held-out ones (chance 2.2%)" in words
+        "19.6 % of the generated images are nearest to their own target among all held-out ones (chance 2.2 %)" in words
     )
 
 
@@ -119,9 +119,9 @@ def test_sentences_give_the_reasons():
     assert "'source-mean', a prediction without any audio" in verdict(labels=0.8, over_baseline=-0.1)[1]
     assert "no more than which source it is" in verdict(labels=0.8, over_baseline=-0.1)[1]
     assert "copies of training images (memorisation ratio 0.01" in verdict(labels=0.8, memorisation=0.01)[1]
-    assert "80% of the generated images (95% of real ones; 10% with shuffled audio" in verdict(labels=0.8)[1]
+    assert "80 % of the generated images (95 % of real ones; 10 % with shuffled audio" in verdict(labels=0.8)[1]
     words = verdict(over_shuffled=0.1)[1]
-    assert "SSIM +0.100 [+0.090, +0.110], p < 0.001: 25% of what a ceiling" in words
+    assert "SSIM +0.100 [+0.090, +0.110], p < 0.001: 25 % of what a ceiling" in words
     leak = verdict(leak=40)[1]
     assert leak.startswith("These scores can't be trusted") and "'block' or 'source'" in leak
 

@@ -172,11 +172,12 @@ class TestFinishing:
 class _Client:
     """A client of a cluster of one worker that answers what a test wants."""
 
-    def __init__(self, answer, scheduler=None):
-        self.answer, self.scheduler = answer, scheduler
+    def __init__(self, answer, scheduler=None, waiting=None):
+        self.answer, self.scheduler, self.waiting = answer, scheduler, waiting
 
     def wait_for_workers(self, n_workers, timeout):
-        pass
+        if self.waiting is not None:
+            raise self.waiting
 
     def run(self, function, *arguments, **options):
         if isinstance(self.answer, TimeoutError):
@@ -209,6 +210,14 @@ class TestChecking:
             ),
             (_Client(TimeoutError()), r"Every worker of tcp://host:8786 must answer within 60 s. Received: no answer"),
             (_Client(compared_versions(), OSError()), r"The Dask scheduler tcp://host:8786 was lost"),
+            (
+                _Client(None, waiting=OSError("Timed out trying to connect to tcp://host:8786 after 10 s")),
+                r"The Dask scheduler tcp://host:8786 was lost. Finished shards are kept: run the same build again",
+            ),
+            (
+                _Client(None, waiting=TimeoutError()),
+                r"must have a worker. Received: none for 60 s. .*Finished shards are kept",
+            ),
         ],
     )
     def test_cluster_that_doesn_t_fit_is_refused(self, client, message):

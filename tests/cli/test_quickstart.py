@@ -1,0 +1,76 @@
+"""`keras-a2i quickstart`: every step, continued by the same command after an interruption."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from keras_a2i.cli import quickstart
+from keras_a2i.errors import TrainingInterrupted, UsageError
+
+
+def _run(*arguments):
+    return CliRunner().invoke(quickstart.command, [str(each) for each in arguments])
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(quickstart, "N_PAIRS", 48)
+    monkeypatch.setattr(quickstart, "IMAGE_SIZE", 16)
+    monkeypatch.setattr(quickstart, "EPOCHS", 2)
+
+
+def _interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("untrained", "small")
+@pytest.mark.training
+def test_quickstart_runs_every_step_and_continues_after_interruptions(tmp_path, monkeypatch):
+    out = tmp_path / "quickstart"
+
+    def echo(text, **options):
+        if text.startswith("epoch 1/2"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(quickstart, "echo", echo)
+        stopped = _run("--out", out).exception
+    assert isinstance(stopped, TrainingInterrupted)
+    assert str(stopped).endswith(f"kept in {out}. Continue with: keras-a2i quickstart --out {out} --seed 0")
+    before = {path: path.stat().st_mtime_ns for path in (out / "records").iterdir()}
+    config = json.loads((out / "run" / "config.json").read_text())
+    assert not config["finished"] and len((out / "run" / "history.csv").read_text().splitlines()) == 2
+
+    result = _run("--out", out)
+    assert result.exit_code == 0, result.output
+    assert "continues the quickstart that was interrupted here" in result.output and "epoch 1/2" not in result.output
+    for text in ("[5/5]", "training mean", "shuffled", "Next, with your own videos"):
+        assert text in result.output
+    for name in ("held_out.png", "records/records.json", "run/model.keras", "run/report.html", "model.tflite"):
+        assert (out / name).is_file(), name
+    assert (out / "held_out.png").stat().st_size > 5_000
+    assert len((out / "run" / "history.csv").read_text().splitlines()) == 3
+    assert {path: path.stat().st_mtime_ns for path in (out / "records").iterdir()} == before
+
+    finished = _run("--out", out).exception
+    assert isinstance(finished, UsageError) and "exists already" in str(finished)
+
+
+@pytest.mark.usefixtures("small")
+def test_quickstart_continues_only_what_it_began(tmp_path, monkeypatch):
+    out = tmp_path / "quickstart"
+    monkeypatch.setattr(quickstart, "_build", _interrupt)
+    assert isinstance(_run("--out", out, "--seed", 1).exception, TrainingInterrupted)
+    refused = _run("--out", out).exception
+    assert isinstance(refused, UsageError) and "--seed must be 1 to continue the quickstart" in str(refused)
+    assert isinstance(_run("--out", out, "--seed", 1).exception, TrainingInterrupted)
+    # What --overwrite begins anew is continued without it.
+    (out / "run" / "state").mkdir(parents=True)
+    (out / "run" / "config.json").write_text("{}")
+    assert isinstance(_run("--out", out, "--overwrite").exception, TrainingInterrupted)
+    assert not (out / "run" / "state").exists()
+    assert isinstance(_run("--out", out).exception, TrainingInterrupted)
+    (out / quickstart.STATE_FILE).unlink()
+    foreign = _run("--out", out).exception
+    assert isinstance(foreign, UsageError) and "exists already" in str(foreign)
