@@ -125,7 +125,7 @@ def test_louder_audio_changes_images_in_order(striped_probes):
         return [MEASURES[id].function(evidence) for id in ("quieter", "louder")]
 
     quieter, louder = values_of(bright)
-    assert quieter.value == pytest.approx(1) and louder.title == "louder is more shade"
+    assert quieter.value == pytest.approx(1) and louder.title == "louder raises the factor shade"
     assert louder.value == pytest.approx(1)
     ignoring = values_of(lambda x: np.zeros((len(x), 32, 32, 3), np.float32))
     assert [found.value for found in ignoring] == [0, 0]
