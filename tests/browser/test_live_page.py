@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support.browser_page import NEEDS_CHROMIUM, message, saved_image
 
+from keras_a2i.errors import UsageError
 from keras_a2i.serving.live_status import LiveStatus
 from keras_a2i.serving.mjpeg import MjpegServer
 
@@ -116,7 +117,7 @@ def test_live_page_tells_the_end_and_goes_on_with_another_session(live_page):
         try:
             again = MjpegServer(port)
             break
-        except Exception:
+        except UsageError:
             assert time.monotonic() < deadline
             live_page.wait_for_timeout(200)
     with contextlib.closing(again):

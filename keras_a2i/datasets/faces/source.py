@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ from keras_a2i.datasets.faces.identity import Identity, draw_identity
 from keras_a2i.datasets.faces.image import render_face
 from keras_a2i.datasets.faces.speech import Speech, make_speech
 from keras_a2i.datasets.faces.voice import render_voice
-from keras_a2i.errors import SourceError, UsageError
-from keras_a2i.sources.pair import Pair, PairKey, Plan, Source, Unit
-from keras_a2i.sources.registry import SourceOptions, SourceType, Spec, option, register_source
+from keras_a2i.datasets.rendered import RenderedType
+from keras_a2i.errors import UsageError
+from keras_a2i.sources.pair import Pair, PairKey, Plan, Unit
+from keras_a2i.sources.registry import SourceOptions, option, register_source
 
 NAME = "synthetic:faces"
 DEFAULT_PAIRS = 3_200
@@ -145,7 +146,7 @@ def _clip_around(voice: np.ndarray, seconds: float, features: FeatureConfig) -> 
 
 
 @register_source
-class Faces(SourceType):
+class Faces(RenderedType):
     """The names of the embedded data set: `synthetic:faces` and `synthetic:faces:N`."""
 
     id = "faces"
@@ -155,22 +156,5 @@ class Faces(SourceType):
     names = (NAME,)
     options = FacesOptions
     position = 61
-
-    def recognises(self, spec: Spec) -> bool:
-        """Returns whether the spec is "synthetic:faces", with or without a number."""
-        exists = spec.is_file or spec.is_folder
-        return not exists and (spec.text == NAME or spec.text.startswith(f"{NAME}:"))
-
-    def open(
-        self, specs: Sequence[Spec], options: FacesOptions, *, features: FeatureConfig, image: ImageConfig
-    ) -> Source:
-        """Creates the source.
-
-        Raises:
-            SourceError: if N isn't a number.
-        """
-        text = specs[0].text
-        number = text.removeprefix(NAME).removeprefix(":") if text != NAME else str(DEFAULT_PAIRS)
-        if not (number.isascii() and number.isdigit() and len(number) < 10):
-            raise SourceError(f"N of {NAME}:N must be a whole number of pairs. Received: {text!r}")
-        return FacesSource(int(number), features=features, image=image, **dataclasses.asdict(options))
+    default_pairs = DEFAULT_PAIRS
+    make_source = FacesSource

@@ -3,16 +3,17 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.datasets.rendered import RenderedType
 from keras_a2i.datasets.surf.audio import render_audio
 from keras_a2i.datasets.surf.factors import AUDIO_STREAM, factors_at, random_stream
 from keras_a2i.datasets.surf.image import render_image
-from keras_a2i.errors import SourceError, UsageError
-from keras_a2i.sources.pair import Pair, PairKey, Plan, Source, Unit
-from keras_a2i.sources.registry import SourceOptions, SourceType, Spec, option, register_source
+from keras_a2i.errors import UsageError
+from keras_a2i.sources.pair import Pair, PairKey, Plan, Unit
+from keras_a2i.sources.registry import SourceOptions, option, register_source
 
 NAME = "synthetic:surf"
 DEFAULT_PAIRS = 480
@@ -110,7 +111,7 @@ def _numbers(pair_id: str) -> tuple[int, int]:
 
 
 @register_source
-class Surf(SourceType):
+class Surf(RenderedType):
     """The names of the embedded data set: `synthetic:surf` and `synthetic:surf:N`."""
 
     id = "surf"
@@ -120,22 +121,5 @@ class Surf(SourceType):
     names = (NAME,)
     options = SurfOptions
     position = 60
-
-    def recognises(self, spec: Spec) -> bool:
-        """Returns whether the spec is "synthetic:surf", with or without a number."""
-        exists = spec.is_file or spec.is_folder
-        return not exists and (spec.text == NAME or spec.text.startswith(f"{NAME}:"))
-
-    def open(
-        self, specs: Sequence[Spec], options: SurfOptions, *, features: FeatureConfig, image: ImageConfig
-    ) -> Source:
-        """Creates the source.
-
-        Raises:
-            SourceError: if N isn't a number.
-        """
-        text = specs[0].text
-        number = text.removeprefix(NAME).removeprefix(":") if text != NAME else str(DEFAULT_PAIRS)
-        if not (number.isascii() and number.isdigit() and len(number) < 10):
-            raise SourceError(f"N of {NAME}:N must be a whole number of pairs. Received: {text!r}")
-        return SurfSource(int(number), features=features, image=image, **dataclasses.asdict(options))
+    default_pairs = DEFAULT_PAIRS
+    make_source = SurfSource
