@@ -102,20 +102,12 @@ def fit(
         "image_folder": None if image_folder is None else str(image_folder),
     }
     given = {name: value for name, value in given.items() if value is not None}
-    if resume and overwrite:
-        raise UsageError(
-            "resume and overwrite are mutually exclusive. Received: resume=True, overwrite=True. Choose one"
-        )
     if resume and (recipe is not None or settings or model is not None or objectives is not None):
         raise UsageError(
             "A resumed run keeps its recipe, settings, model and objectives. Received: one of them with "
             "resume=True. Leave them out"
         )
-    # Before the lock, which creates the folder.
-    if resume:
-        folder.read_config()
-    else:
-        folder.check_free(overwrite=overwrite)
+    folder.check_start(resume=resume, overwrite=overwrite)
     with folder_lock(folder.path):
         if resume:
             before = folder.read_config()

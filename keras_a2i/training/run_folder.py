@@ -118,6 +118,21 @@ class RunFolder:
         """Whether the folder holds a run, finished or not."""
         return self._config.is_file()
 
+    def check_start(self, *, resume: bool, overwrite: bool) -> None:
+        """Checks that a run may be started or resumed here, before the lock, which creates the folder.
+
+        Raises:
+            UsageError: if both are asked for, there is no run to resume, or a new one may not be written here.
+        """
+        if resume and overwrite:
+            raise UsageError(
+                "resume and overwrite are mutually exclusive. Received: resume=True, overwrite=True. Choose one"
+            )
+        if resume:
+            self.read_config()
+        else:
+            self.check_free(overwrite=overwrite)
+
     def check_free(self, *, overwrite: bool, is_locked: bool = False) -> None:
         """Checks that a new run may be written here.
 

@@ -171,17 +171,9 @@ def train_into(
             another kind, of other records or of other settings.
         LockedError, TrainingInterrupted, KerasA2IError: as `fit`.
     """
-    if resume and overwrite:
-        raise UsageError(
-            "resume and overwrite are mutually exclusive. Received: resume=True, overwrite=True. Choose one"
-        )
     options = {name: value for name, value in options.items() if value is not None}
     recipe = {name: value for name, value in recipe.items() if value is not None}
-    # Before the lock, which creates the folder.
-    if resume:
-        folder.read_config()
-    else:
-        folder.check_free(overwrite=overwrite)
+    folder.check_start(resume=resume, overwrite=overwrite)
     with folder_lock(folder.path):
         if resume:
             before = folder.read_config()
