@@ -20,6 +20,22 @@ def log_mel(rate: int, frame: float, hop: float, n_mels: int, f_min: float, f_ma
     )
 
 
+def standardise(x: keras.KerasTensor, clip: float, noise: float) -> keras.KerasTensor:
+    """Bands by the statistics of the training set, so that loudness counts; bounded, and with noise in training.
+
+    Args:
+        x: log-mel frames (batch, frames, bands).
+        clip: the bound; 0 is none.
+        noise: standard deviation of the noise; 0 is none.
+    """
+    x = layers.BatchNormalization(momentum=0.95, center=False, scale=False, name="standardised")(x)
+    if clip:
+        x = layers.Rescaling(1 / clip, name="in_clips")(x)
+        x = layers.Activation("hard_tanh", name="clip")(x)
+        x = layers.Rescaling(clip, name="unit_variance")(x)
+    return layers.GaussianNoise(noise, name="feature_noise")(x) if noise else x
+
+
 def convolve(
     x: keras.KerasTensor, channels: tuple[int, ...], dropout: float, prefix: str = "encoder"
 ) -> list[keras.KerasTensor]:

@@ -9,7 +9,7 @@ from keras import layers
 
 from keras_a2i.config import FeatureConfig, number, whole, wholes
 from keras_a2i.models.encoder import Encoder
-from keras_a2i.models.log_mel_convolutions import convolve, log_mel, to_latent
+from keras_a2i.models.log_mel_convolutions import convolve, log_mel, standardise, to_latent
 from keras_a2i.models.network_part import scale_width
 
 _BANDS = 64
@@ -49,12 +49,7 @@ class SceneEncoder(Encoder):
         name: str = "latent",
     ) -> keras.KerasTensor:
         mel = log_mel(features.sample_rate, 0.050, 0.025, _BANDS, 40.0, features.sample_rate / 2)
-        x = layers.BatchNormalization(momentum=0.95, center=False, scale=False, name="standardised")(mel(x))
-        if self.feature_clip:
-            x = layers.Rescaling(1 / self.feature_clip, name="in_clips")(x)
-            x = layers.Activation("hard_tanh", name="clip")(x)
-            x = layers.Rescaling(self.feature_clip, name="unit_variance")(x)
-        x = layers.GaussianNoise(self.feature_noise, name="feature_noise")(x) if self.feature_noise else x
+        x = standardise(mel(x), self.feature_clip, self.feature_noise)
         spectrum = layers.GlobalAveragePooling1D(name="encoder_spectrum")(x)
         x = layers.Reshape((*x.shape[1:], 1), name="encoder_map")(x)
         pooled = [*convolve(x, self.channels, self.dropout), spectrum]

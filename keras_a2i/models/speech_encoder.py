@@ -9,7 +9,7 @@ from keras import layers
 
 from keras_a2i.config import FeatureConfig, number, whole, wholes
 from keras_a2i.models.encoder import Encoder
-from keras_a2i.models.log_mel_convolutions import log_mel
+from keras_a2i.models.log_mel_convolutions import log_mel, standardise
 from keras_a2i.models.network_part import scale_width
 
 _BANDS = 48
@@ -54,10 +54,7 @@ class SpeechEncoder(Encoder):
         beside = max(0, x.shape[1] - max(1, round(self.context / _HOP)))
         if beside:
             x = layers.Cropping1D((beside // 2, beside - beside // 2), name="middle")(x)
-        x = layers.BatchNormalization(momentum=0.95, center=False, scale=False, name="standardised")(x)
-        x = layers.Rescaling(1 / _CLIP, name="in_clips")(x)
-        x = layers.Rescaling(_CLIP, name="unit_variance")(layers.Activation("hard_tanh", name="clip")(x))
-        x = layers.GaussianNoise(self.feature_noise, name="feature_noise")(x) if self.feature_noise else x
+        x = standardise(x, _CLIP, self.feature_noise)
         x = layers.Reshape((*x.shape[1:], 1), name="encoder_map")(x)
         for i, (width, strides) in enumerate(zip(self.channels, ((1, 2), (2, 2), (2, 2)), strict=True)):
             x = layers.Conv2D(width, 3, strides, "same", use_bias=False, name=f"encoder_{i}")(x)
