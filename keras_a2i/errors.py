@@ -36,6 +36,10 @@ class ClusterError(KerasA2IError):
     """The machines of a cluster can't be reached, don't fit together, or were lost."""
 
 
+class ProcessesError(KerasA2IError):
+    """The processes of a training can't reach each other, or one of them was lost."""
+
+
 class LockedError(KerasA2IError):
     """Another process is writing into a folder."""
 

@@ -266,8 +266,7 @@ def _run(name: str) -> Callable[[pathlib.Path], pathlib.Path]:
 
 
 def _read_config(path: pathlib.Path) -> None:
-    from keras_a2i.training.run_folder import RunFolder
-    from keras_a2i.training.trainer import read_recipe
+    from keras_a2i.training.run_folder import RunFolder, read_recipe
 
     read_recipe(RunFolder(path.parent).read_config())
 

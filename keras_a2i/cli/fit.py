@@ -4,9 +4,12 @@ import pathlib
 import shlex
 import sys
 import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import click
 
+from keras_a2i.cli.device_options import device_options, join_group, take_place
 from keras_a2i.cli.settings import parse_settings
 from keras_a2i.cli.terminal import echo
 from keras_a2i.cli.training_options import CACHE, fit_command, leave_gpu_memory, training_options
@@ -16,6 +19,9 @@ from keras_a2i.recipes import check_recipe_name, recipe_names
 from keras_a2i.recipes.default_recipe import choose_recipe
 from keras_a2i.records.records import Records
 from keras_a2i.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from keras_a2i.training.process_group import ProcessGroup
 
 
 @click.command("fit", epilog=f"Recipes: {', '.join(recipe_names())}. 'keras-a2i recipes' describes them.")
@@ -53,12 +59,16 @@ from keras_a2i.training.run_folder import RunFolder
 @click.option("--resume", is_flag=True, help="Resume the run in --out; options that are not given keep their values.")
 @click.option("--overwrite", is_flag=True, help="Replace a run in --out.")
 @training_options
+@device_options
 def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs, **options):
     """Train a model on RECORDS.
 
     Writes config.json, model.keras, history.csv and samples/epoch_*.png (held-out pairs, real above generated) to
     --out. Ctrl-C saves the last complete epoch, from which --resume continues. With --seeds the same command continues:
     finished runs are skipped.
+
+    With --devices all, or --coordinator, --num-processes and --process-id, the same command started on several machines
+    trains one model; the first process writes --out.
     """
     # What can be refused without TensorFlow is refused before it loads.
     values = parse_settings(settings)
@@ -66,17 +76,24 @@ def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs
         check_recipe_name(options["recipe"])
     if jobs is not None and seeds is None:
         raise UsageError("--jobs needs --seeds: one training is one process. Received: --jobs alone")
+    place = take_place(options, has_seeds=seeds is not None)
     opened = Records(records)
-    if not options["resume"]:
-        if seeds is None:
-            RunFolder(out).check_free(overwrite=options["overwrite"])
-        if options["recipe"] is None:
-            options["recipe"], reason = choose_recipe(opened)
-            echo(f"The recipe is {options['recipe']}: {reason}", err=True)
-    changed = _all_settings(values, size, input_, no_augment)
-    if seeds is None:
-        _fit(opened, out, settings=changed, cache=CACHE[cache], **options)
+    group = join_group(place)
+    together = {} if place is None else {"devices": "all", "step_timeout": place.step_timeout}
+    if group is not None and not group.is_first:
+        _train_along(opened, out, group, cache=CACHE[cache], **together)
         return
+    with nullcontext() if group is None else group.failures_sent():
+        if not options["resume"]:
+            if seeds is None:
+                RunFolder(out).check_free(overwrite=options["overwrite"])
+            if options["recipe"] is None:
+                options["recipe"], reason = choose_recipe(opened)
+                echo(f"The recipe is {options['recipe']}: {reason}", err=True)
+        changed = _all_settings(values, size, input_, no_augment)
+        if seeds is None:
+            _fit(opened, out, settings=changed, cache=CACHE[cache], **together, **options)
+            return
     typed = {"settings": settings, "size": size, "input_": input_, "no_augment": no_augment, "cache": cache}
     _fit_seeds(opened, out, seeds, jobs or 1, typed | options, settings=changed, cache=CACHE[cache], **options)
 
@@ -114,6 +131,14 @@ def _fit(records: Records, out: pathlib.Path, **options) -> None:
     else:
         echo("All epochs were done already: nothing was trained. --epochs N trains longer", err=True)
     echo(f"Look at {out / 'samples'}, then run: keras-a2i generate {out} FILE --out images")
+
+
+def _train_along(records: Records, out: pathlib.Path, group: "ProcessGroup", **options) -> None:
+    from keras_a2i.training.fit import fit
+
+    echo(f"Process {group.process_id} of {group.n_processes} trains along; the first one reports", err=True)
+    fit(records, out, **options)
+    echo(f"Process {group.process_id} of {group.n_processes} is done", err=True)
 
 
 def _fit_seeds(records: Records, out: pathlib.Path, n: int, jobs: int, typed: dict, *, seed, **options) -> None:

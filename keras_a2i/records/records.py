@@ -13,6 +13,7 @@ from keras_a2i.records.augmentation import Augmentation
 from keras_a2i.records.decoded_split import INPUTS, DecodedSplit, PairTable
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.orders import InOrder, Order, Shuffled
+from keras_a2i.records.parts import Part
 from keras_a2i.spread import spread_rows
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Records:
         self.path = pathlib.Path(path)
         self.manifest = Manifest.read(self.path)
         self.damaged: list[str] = []
-        self._caches: dict[str, SplitCache] = {}
+        self._caches: dict[tuple[str, Part | None], SplitCache] = {}
         self._tables: dict[str, PairTable] = {}
         self._statistics: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -127,6 +128,7 @@ class Records:
         cache: bool | str | int = "auto",
         repeat: bool = False,
         drop_remainder: bool = False,
+        part: Part | None = None,
         ignore_errors: bool = False,
     ) -> "tf.data.Dataset":
         """Batches of (inputs, images) for `model.fit`.
@@ -150,6 +152,7 @@ class Records:
                 never; a number is a budget in bytes.
             repeat: repeat without end.
             drop_remainder: leave out a last batch that is smaller.
+            part: read the shards of one part of the split only, as a process of several does; None reads all.
             ignore_errors: skip damaged records and list them in `damaged`.
 
         Returns:
@@ -170,10 +173,10 @@ class Records:
         if order is None:
             order = Shuffled(seed) if split == "train" else InOrder()
         order.check(batch_size)
-        reader = self._reader(split, input, ignore_errors)
+        reader = self._reader(split, input, ignore_errors, part)
         if self._fits(reader.count, input, cache):
             found = batches.cached_batches(
-                self._cached(split, input, ignore_errors),
+                self._cached(split, input, ignore_errors, part),
                 *(input, order, batch_size, repeat, drop_remainder),
                 reference_seed=seed if references else None,
             )
@@ -331,31 +334,35 @@ class Records:
         pair_bytes = int(np.prod(self.image.shape)) + input_bytes
         return count * pair_bytes <= cache
 
-    def _cached(self, split: str, input: str, ignore_errors: bool) -> "SplitCache":
+    def _cached(self, split: str, input: str, ignore_errors: bool, part: Part | None = None) -> "SplitCache":
         from keras_a2i.records.split_cache import SplitCache
 
-        reader = self._reader(split, input, ignore_errors)
-        cache = self._caches.get(split)
+        reader = self._reader(split, input, ignore_errors, part)
+        cache = self._caches.get((split, part))
         if cache is None or (cache.skipped and not ignore_errors):
-            cache = self._caches[split] = SplitCache(reader)
+            cache = self._caches[split, part] = SplitCache(reader)
         elif input == "waveform":
             cache.add_waveforms(reader)
         return cache
 
     def _in_memory(self, split: str, input: str, ignore_errors: bool = False) -> DecodedSplit | None:
         """The decoded split where it has been read with this input, and without skipping damaged records."""
-        cache = self._caches.get(split)
+        cache = self._caches.get((split, None))
         if cache is None or not cache.has(input) or (cache.skipped and not ignore_errors):
             return None
         return cache.decoded(input)
 
-    def _reader(self, split: str, input: str = "features", ignore_errors: bool = False) -> "SplitReader":
+    def _reader(
+        self, split: str, input: str = "features", ignore_errors: bool = False, part: Part | None = None
+    ) -> "SplitReader":
         from keras_a2i.records.split_reader import SplitReader
 
         if input not in INPUTS:
             raise UsageError(f"input must be 'features' or 'waveform'. Received: {input!r}")
         on_damage = self._note_damage if ignore_errors else None
-        return SplitReader(self.path, self.manifest, split, waveform=input == "waveform", on_damage=on_damage)
+        return SplitReader(
+            self.path, self.manifest, split, waveform=input == "waveform", on_damage=on_damage, part=part
+        )
 
     def _note_damage(self, sentence: str) -> None:
         if sentence not in self.damaged:

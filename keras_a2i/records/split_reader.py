@@ -15,6 +15,7 @@ from keras_a2i.records.decoded_split import DecodedSplit, PairTable
 from keras_a2i.records.example import decode_factors, decode_images, example_decoder, parse_examples
 from keras_a2i.records.manifest import Manifest, Shard
 from keras_a2i.records.orders import epoch_value
+from keras_a2i.records.parts import Part
 from keras_a2i.records.tfrecord import read_records
 
 SHUFFLE_BUFFER = 2048
@@ -32,12 +33,14 @@ class SplitReader:
         split: "train", "val" or "test".
         waveform: whether waveforms are read.
         on_damage: called with a sentence for every damaged record, which is then skipped; None raises the error.
+        part: the part of the split whose shards are read; None reads all.
 
     Attributes:
-        count: the number of pairs in the split.
+        count: the number of pairs in the split, or the part of it.
 
     Raises:
         RecordsError: if the records hold no such split or no waveform, or a shard is missing.
+        UsageError: if the split has no such part.
     """
 
     def __init__(
@@ -48,11 +51,13 @@ class SplitReader:
         *,
         waveform: bool = False,
         on_damage: Callable[[str], None] | None = None,
+        part: Part | None = None,
     ):
         if waveform:
             manifest.require_waveform(path)
         self.manifest = manifest
-        self._shards = manifest.shards_of(split)
+        shards = manifest.shards_of(split)
+        self._shards = shards if part is None else part.select(shards)
         self._paths = [path / shard.file for shard in self._shards]
         for shard_path in self._paths:
             if not shard_path.is_file():

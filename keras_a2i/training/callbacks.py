@@ -1,6 +1,7 @@
 """Callbacks of `fit`: held-out scores, history, sample sheets, the state from which a run is resumed, best weights."""
 
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -167,6 +168,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.folder, self._state_of = folder, state_of
         self._snapshot: tuple[int, list[np.ndarray], dict[str, Any]] = (epoch, [], {})
         self._saved_at = time.monotonic()
+        self._lock = threading.Lock()
 
     @property
     def epoch(self) -> int:
@@ -188,8 +190,18 @@ class Checkpoint(keras.callbacks.Callback):
         if not values:
             return
         assign_variables(self.model, values)
-        self.folder.write_state({"epoch": epoch} | state, values)
+        with self._lock:
+            self.folder.write_state({"epoch": epoch} | state, values)
         self._saved_at = time.monotonic()
+
+    def write(self) -> str:
+        """Writes the state of the last complete epoch, from any thread; returns a sentence that says which, or ""."""
+        epoch, values, state = self._snapshot
+        if not values:
+            return ""
+        with self._lock:
+            self.folder.write_state({"epoch": epoch} | state, values)
+        return f"Epoch {epoch} is saved in {self.folder.path}. Start all processes again, with --resume"
 
     def _take(self, epoch: int) -> None:
         # One assignment: an interruption leaves the old snapshot or the new one, never a mixture.

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,9 +15,12 @@ from keras_a2i.models.model_file import load_model
 from keras_a2i.objectives import Objective
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.records import Records
+from keras_a2i.training.networks import dtype_policy as dtype_policy_scope
 from keras_a2i.training.plan import check_options, plan_run
-from keras_a2i.training.run_folder import RunConfig, RunFolder
-from keras_a2i.training.trainer import Trainer, read_recipe
+from keras_a2i.training.process_group import ProcessGroup, current_group
+from keras_a2i.training.run_folder import RunConfig, RunFolder, read_recipe
+from keras_a2i.training.shared_fit import STEP_TIMEOUT, send_finished, train_along
+from keras_a2i.training.trainer import Trainer
 
 
 def fit(
@@ -40,6 +43,9 @@ def fit(
     dtype_policy: str | None = None,
     cache: bool | str | int = "auto",
     image_folder: str | pathlib.Path | None = None,
+    devices: str | None = None,
+    data_parts: int | None = None,
+    step_timeout: float = STEP_TIMEOUT,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
     progress: Callable[[str, int, int], None] | None = None,
@@ -73,7 +79,14 @@ def fit(
         dtype_policy: "float32", "mixed_float16" or "mixed_bfloat16"; None is "float32".
         cache: as for `Records.dataset`.
         image_folder: a folder of images without audio, for a recipe that trains an image autoencoder first.
-        callbacks: additional Keras callbacks.
+        devices: "all" trains on all devices of this process, or of all processes that `join_processes` connected; they
+            all call `fit` with the same arguments. It needs Keras' JAX backend. None trains on one device.
+        data_parts: parts that the shards of the training pairs are divided into. Every batch has as many pairs of each
+            part, and every process reads its own parts. It decides the order of the pairs, so that a run may be resumed
+            by another number of processes, which must divide it. None is the number of processes.
+        step_timeout: seconds without a step after which a process that trains with others ends with one sentence.
+        callbacks: additional Keras callbacks. With several processes they run in the first one, on a copy of the model
+            that is updated at the end of every epoch.
         verbose: as for `keras.Model.fit`.
         progress: called as progress(stage, done, total) for the epochs of the image autoencoder.
         command: stored in `config.json`.
@@ -86,10 +99,14 @@ def fit(
         UsageError: if `out` holds a run and neither `resume` nor `overwrite` is set, the recipe requires audio and the
             records hold embeddings, or an argument is out of range.
         TrainingInterrupted: after Ctrl-C; the last complete epoch is saved.
+        ProcessesError: if another process of the training stops or is lost; the last complete epoch is saved.
         KerasA2IError: if the loss is no longer finite.
     """
     records = records if isinstance(records, Records) else Records(records)
     folder = RunFolder(out)
+    group = _find_group(devices)
+    if group is not None and not group.is_first:
+        return train_along(group, folder, records, cache, model, objectives, step_timeout)
     given: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -100,6 +117,7 @@ def fit(
         "jit_compile": jit_compile,
         "dtype_policy": dtype_policy,
         "image_folder": None if image_folder is None else str(image_folder),
+        "data_parts": data_parts,
     }
     given = {name: value for name, value in given.items() if value is not None}
     if resume and (recipe is not None or settings or model is not None or objectives is not None):
@@ -107,30 +125,42 @@ def fit(
             "A resumed run keeps its recipe, settings, model and objectives. Received: one of them with "
             "resume=True. Leave them out"
         )
-    folder.check_start(resume=resume, overwrite=overwrite)
-    with folder_lock(folder.path):
-        if resume:
-            before = folder.read_config()
-            read_recipe(before)
-            config = dataclasses.replace(before, **given)
-            check_unchanged(before, config, records)
-            check_options(config, records)
-            if config.finished and config == before and folder.model.is_file():
-                return load_model(folder.model)[0]
-        else:
-            folder.check_free(overwrite=overwrite, is_locked=True)
-            config = plan_run(
-                records,
-                recipe=recipe,
-                settings=settings,
-                model=model,
-                objectives=objectives,
-                command=command,
-                options=given,
-            )
-        with _dtype_policy(config.dtype_policy):
-            trainer = Trainer(folder, config, records, cache, model, objectives, resume=resume)
-            return trainer.run(callbacks, verbose, progress)
+    with _failures_sent(group):
+        folder.check_start(resume=resume, overwrite=overwrite)
+        with folder_lock(folder.path):
+            if resume:
+                before = folder.read_config()
+                read_recipe(before)
+                config = dataclasses.replace(before, **given)
+                check_unchanged(before, config, records)
+                check_options(config, records, group)
+                if config.finished and config == before and folder.model.is_file():
+                    finished = load_model(folder.model)[0]
+                    if group is not None:
+                        send_finished(group, config, finished, records)
+                    return finished
+            else:
+                folder.check_free(overwrite=overwrite, is_locked=True)
+                if group is not None:
+                    given.setdefault("data_parts", group.n_processes)
+                config = plan_run(
+                    records,
+                    recipe=recipe,
+                    settings=settings,
+                    model=model,
+                    objectives=objectives,
+                    command=command,
+                    options=given,
+                )
+                check_options(config, records, group)
+            with dtype_policy_scope(config.dtype_policy):
+                trainer = Trainer(
+                    *(folder, config, records, cache, model, objectives),
+                    resume=resume,
+                    group=group,
+                    step_timeout=step_timeout,
+                )
+                return trainer.run(callbacks, verbose, progress)
 
 
 def check_unchanged(before: RunConfig, config: RunConfig, records: Records) -> None:
@@ -140,7 +170,7 @@ def check_unchanged(before: RunConfig, config: RunConfig, records: Records) -> N
             f"A run can only be resumed on the records that it was trained on ({before.records}). Received: "
             f"{records.path}, which has different contents. Pass the original records, or start a new run"
         )
-    for name in ("batch_size", "seed", "dtype_policy", "image_folder"):
+    for name in ("batch_size", "seed", "dtype_policy", "image_folder", "data_parts"):
         if getattr(before, name) != getattr(config, name):
             raise UsageError(
                 f"{name} of a resumed run must stay {getattr(before, name)!r}. "
@@ -148,11 +178,13 @@ def check_unchanged(before: RunConfig, config: RunConfig, records: Records) -> N
             )
 
 
-@contextlib.contextmanager
-def _dtype_policy(policy: str) -> Iterator[None]:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
+def _find_group(devices: str | None) -> ProcessGroup | None:
+    if devices is None:
+        return None
+    if devices != "all":
+        raise UsageError(f"devices must be 'all' or None. Received: devices={devices!r}")
+    return current_group()
+
+
+def _failures_sent(group: ProcessGroup | None) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if group is None else group.failures_sent()

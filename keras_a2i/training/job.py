@@ -94,7 +94,7 @@ def train_job(job: Job, records: Records, tell: Tell) -> None:
     from keras_a2i.training.epoch_lines import EpochLines
     from keras_a2i.training.fit import fit
     from keras_a2i.training.plan import TRAINING_OPTIONS
-    from keras_a2i.training.trainer import read_recipe
+    from keras_a2i.training.run_folder import read_recipe
 
     config, run = RunConfig(**job.config), RunFolder(job.folder)
     new: dict[str, Any] = {"resume": True}

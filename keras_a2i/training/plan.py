@@ -12,7 +12,9 @@ from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.recipes import get_recipe
 from keras_a2i.recipes.default_recipe import choose_recipe
 from keras_a2i.recipes.recipe import Recipe
+from keras_a2i.records.parts import Part
 from keras_a2i.records.records import Records
+from keras_a2i.training.process_group import ProcessGroup
 from keras_a2i.training.run_folder import RunConfig
 from keras_a2i.version import library_versions
 
@@ -31,6 +33,7 @@ class TrainingOptions(TypedDict, total=False):
     jit_compile: bool | None
     dtype_policy: str | None
     image_folder: str | pathlib.Path | None
+    data_parts: int | None
 
 
 TRAINING_OPTIONS = tuple(TrainingOptions.__annotations__)
@@ -92,8 +95,23 @@ def plan_run(
     return config
 
 
-def check_options(config: RunConfig, records: Records) -> None:
-    """Raises a UsageError if options of a run, new or resumed, don't fit its recipe or its records."""
+def check_options(config: RunConfig, records: Records, group: ProcessGroup | None = None) -> None:
+    """Raises a UsageError if options of a run, new or resumed, don't fit its recipe, its records or its processes."""
+    if config.data_parts is not None:
+        Part(0, config.data_parts).select(records.manifest.shards_of("train"))
+        if config.batch_size % config.data_parts:
+            raise UsageError(
+                "batch_size must be a multiple of data_parts. "
+                f"Received: batch_size={config.batch_size}, data_parts={config.data_parts}"
+            )
+    if group is not None:
+        if config.data_parts is None:
+            raise UsageError(
+                "A run that was started on one device must be resumed on one: it has other batches. Received: "
+                "devices='all'. Leave it out"
+            )
+        group.parts_of(config.data_parts)
+        group.check_batch_size(config.batch_size)
     if config.image_folder and not config.recipe["autoencoder_epochs"]:
         raise UsageError(
             "image_folder requires a recipe with an image autoencoder (autoencoder_epochs above 0). "

@@ -19,6 +19,8 @@ from keras_a2i.models.model_file import AUDIO_TOKEN
 if TYPE_CHECKING:
     import keras
 
+    from keras_a2i.recipes.recipe import Recipe
+
 SCORES = ("mse", "ssim", "histogram_similarity")
 """Scores of held-out images after every epoch: in the history as val_mse and so on."""
 HIGHER_IS_BETTER = ("val_ssim", "val_histogram_similarity")
@@ -52,6 +54,8 @@ class RunConfig:
         n_parameters: trainable parameters of the model.
         command: the command line.
         versions: versions of the libraries.
+        data_parts: parts that the training pairs are divided into, one or several for each of the processes that train
+            together; None for a training that may end an epoch with a smaller batch.
         finished: whether the training reached its end and `model.keras` is its result.
     """
 
@@ -69,6 +73,7 @@ class RunConfig:
     jit_compile: bool = False
     dtype_policy: str = "float32"
     image_folder: str | None = None
+    data_parts: int | None = None
     n_parameters: int = 0
     command: str = ""
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -88,6 +93,8 @@ class RunConfig:
                 raise UsageError(f"{name} must be 1 or more. Received: {name}={getattr(self, name)}")
         if self.patience is not None and self.patience < 1:
             raise UsageError(f"patience must be 1 epoch or more. Received: patience={self.patience}")
+        if self.data_parts is not None and self.data_parts < 1:
+            raise UsageError(f"data_parts must be 1 or more. Received: data_parts={self.data_parts}")
         if self.dtype_policy not in DTYPE_POLICIES:
             raise UsageError(
                 f"dtype_policy must be one of {', '.join(DTYPE_POLICIES)}. Received: dtype_policy={self.dtype_policy!r}"
@@ -256,3 +263,21 @@ class RunFolder:
             writer = csv.DictWriter(file, rows[0].keys())
             writer.writeheader()
             writer.writerows(rows)
+
+
+def read_recipe(config: RunConfig) -> "Recipe":
+    """Returns the recipe of a run.
+
+    Raises:
+        ModelError: if `config.json` holds none of this version.
+        UsageError: if it is a run that another function trains, such as `fit_image_to_audio`.
+    """
+    from keras_a2i.recipes.recipe import Recipe
+
+    name = config.recipe.get("name")
+    if name in OTHER_FITS:
+        raise UsageError(f"This run is resumed by {OTHER_FITS[name]}. Received: one of the recipe {name!r}")
+    try:
+        return Recipe.from_dict(config.recipe)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(f"recipe in config.json isn't a recipe of this version: {error}") from error

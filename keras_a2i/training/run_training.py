@@ -15,8 +15,9 @@ from keras_a2i.records.records import Records
 from keras_a2i.training.callbacks import Checkpoint, History
 from keras_a2i.training.early_end import assign_state, check_finite, records_read, save_interrupted
 from keras_a2i.training.fit import check_unchanged
+from keras_a2i.training.networks import Epoch
 from keras_a2i.training.run_folder import OTHER_FITS, RunConfig, RunFolder
-from keras_a2i.training.trainer import Epoch, count_trainable
+from keras_a2i.training.trainer import count_trainable
 from keras_a2i.version import library_versions
 
 MAX_SHEETS = 20

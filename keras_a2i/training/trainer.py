@@ -17,10 +17,9 @@ from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.exemplar_generator import adapt_exemplars, find_exemplars, has_exemplars
 from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
 from keras_a2i.models.prediction import predict_batch
-from keras_a2i.objectives import ImageAutoencoder, TrainingModel
-from keras_a2i.recipes.recipe import Recipe
+from keras_a2i.objectives import TrainingModel
 from keras_a2i.records.decoded_split import DecodedSplit
-from keras_a2i.records.orders import Neighbours, Shuffled, WithinLabel
+from keras_a2i.records.orders import Shuffled
 from keras_a2i.records.records import Records
 from keras_a2i.training.balanced_rows import balanced_rows
 from keras_a2i.training.calibrate import calibrate, can_calibrate
@@ -34,21 +33,24 @@ from keras_a2i.training.callbacks import (
     SampleSheets,
 )
 from keras_a2i.training.early_end import assign_state, check_finite, records_read, save_interrupted
+from keras_a2i.training.networks import (
+    Epoch,
+    build_autoencoder,
+    build_network,
+    build_training_model,
+    training_data,
+    uses_labels,
+)
 from keras_a2i.training.pretrain import read_image_folder, train_autoencoder
-from keras_a2i.training.run_folder import OTHER_FITS, RunConfig, RunFolder
+from keras_a2i.training.process_group import ProcessGroup
+from keras_a2i.training.run_folder import RunConfig, RunFolder, read_recipe
+from keras_a2i.training.shared_fit import STEP_TIMEOUT, SharedFit, send_finished, send_result, send_start
 
 N_SAMPLES = 8
 MAX_SHEETS = 20
 _CANDIDATES = 4
 MIN_SCORED, MAX_SCORED = 32, 256
 """Held-out pairs scored after every epoch: a sixteenth of the training pairs, within these bounds."""
-
-
-@dataclasses.dataclass
-class Epoch:
-    """Number of the current epoch, from which the data set derives its order and its augmentation."""
-
-    value: int = 0
 
 
 class Trainer:
@@ -62,6 +64,8 @@ class Trainer:
         model: an own model instead of the recipe's network, or None.
         objectives: own objectives instead of the recipe's, or None.
         resume: whether to continue from the state in the folder; otherwise `run` clears it first.
+        group: the processes that train together, of which this is the first; None trains in this process alone.
+        step_timeout: seconds without a step after which a process of the group ends.
     """
 
     def __init__(
@@ -74,7 +78,10 @@ class Trainer:
         objectives: Sequence[Any] | None = None,
         *,
         resume: bool = False,
+        group: ProcessGroup | None = None,
+        step_timeout: float = STEP_TIMEOUT,
     ):
+        self.group, self._step_timeout = group, step_timeout
         self.folder, self.config, self.records, self.cache = folder, config, records, cache
         keras.utils.set_random_seed(config.seed)
         self._resume = resume
@@ -91,8 +98,10 @@ class Trainer:
         self.extra_images = (
             read_image_folder(pathlib.Path(config.image_folder), records.image) if config.image_folder else None
         )
-        self.autoencoder = self._build_autoencoder(objectives)
-        self.training_model = self._build_training_model(objectives)
+        self.autoencoder = build_autoencoder(self.model, self.recipe, config, records.labels, objectives)
+        self.training_model = build_training_model(
+            self.model, self.autoencoder, self.recipe, config, records.counts["train"], objectives
+        )
         check_monitor(config.monitor, self.training_model)
         if variables:
             assign_state(self.training_model, variables, folder)
@@ -117,16 +126,9 @@ class Trainer:
         try:
             if self.first_epoch == 0:
                 self._train_autoencoder(verbose, progress)
-            if self.first_epoch < config.epochs and not self.best.is_over(self.first_epoch):
-                with records_read():
-                    self.training_model.fit(
-                        self._training_data(),
-                        initial_epoch=self.first_epoch,
-                        epochs=config.epochs,
-                        callbacks=self._callbacks(checkpoint, sheets, callbacks),
-                        shuffle=False,
-                        verbose=verbose,
-                    )
+            is_over = self.first_epoch >= config.epochs or self.best.is_over(self.first_epoch)
+            if not is_over:
+                self._fit(self._callbacks(checkpoint, sheets, callbacks), checkpoint, verbose)
         except KeyboardInterrupt:
             raise save_interrupted(
                 checkpoint, self._save, command="fit", records=self.records, epochs=config.epochs
@@ -144,7 +146,36 @@ class Trainer:
             self.metadata = self.metadata.with_calibration(calibrate(self.model, self.records, seed=config.seed))
         self._save()
         self.folder.create(dataclasses.replace(config, finished=True))
+        if self.group is not None:
+            if is_over:
+                send_finished(self.group, config, self.model, self.records)
+            else:
+                send_result(self.group, self.model)
         return self.model
+
+    def _fit(self, callbacks: Sequence[keras.callbacks.Callback], checkpoint: Checkpoint, verbose: str | int) -> None:
+        """Trains in this process alone, or in all processes of the group."""
+        config, group = self.config, self.group
+        if group is None:
+            parts = range(config.data_parts or 0)
+            data = training_data(
+                self.training_model, self.recipe, config, self.records, self.epoch, self.cache, parts=parts
+            )
+            with records_read():
+                self.training_model.fit(
+                    data,
+                    initial_epoch=self.first_epoch,
+                    epochs=config.epochs,
+                    callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=self._set_epoch), *callbacks],
+                    shuffle=False,
+                    verbose=verbose,
+                )
+            return
+        send_start(group, config, self.first_epoch, self.training_model, self.records)
+        shared = SharedFit(group, self.training_model, config, self.records, self.cache, self._step_timeout)
+        group.on_end = checkpoint.write
+        shared.fit(self.epoch, callbacks, verbose)
+        group.wait_for_start()
 
     def _build_model(self, model: AudioToImage | None, adapt: bool) -> AudioToImage:
         records = self.records
@@ -158,15 +189,7 @@ class Trainer:
             )
             self._adapt(model, adapt and not has_exemplars(model))
             return model
-        mean, std = records.feature_statistics()
-        recipe = dataclasses.replace(self.recipe, generator=self.recipe.generator.for_pairs(records.counts["train"]))
-        built = recipe.build(
-            records.features,
-            image_size=records.image.size,
-            channels=records.image.channels,
-            labels=records.labels,
-            normalization=(mean, std**2),
-        )
+        built = build_network(self.recipe, records, records.feature_statistics())
         self._adapt(built, adapt)
         return built
 
@@ -195,42 +218,10 @@ class Trainer:
             feature_std=tuple(std.tolist()),
         )
 
-    def _build_autoencoder(self, objectives: Sequence[Any] | None) -> ImageAutoencoder | None:
-        needed = self.recipe.autoencoder_epochs > 0
-        if objectives is not None:
-            needed = any(getattr(objective, "needs_autoencoder", False) for objective in objectives)
-        if not needed:
-            return None
-        n_labels = len(self.records.labels)
-        return ImageAutoencoder(
-            self.model.generator,
-            n_labels if n_labels > 1 else 0,
-            batch_size=self.config.batch_size,
-            seed=self.config.seed,
-        )
-
-    def _build_training_model(self, objectives: Sequence[Any] | None) -> TrainingModel:
-        config, recipe = self.config, self.recipe
-        if objectives is None:
-            objectives = config.make_objectives()
-        if objectives is None:
-            objectives = recipe.make_objectives(batch_size=config.batch_size, seed=config.seed)
-        steps = math.ceil(self.records.counts["train"] / config.batch_size) * config.epochs
-        model = TrainingModel(
-            self.model,
-            objectives,
-            total_steps=steps,
-            freeze_encoder_after=recipe.freeze_encoder_after,
-            autoencoder=self.autoencoder,
-        )
-        model.compile(optimizer=recipe.make_optimizer(steps), jit_compile=config.jit_compile)
-        return model
-
     def _callbacks(
         self, checkpoint: Checkpoint, sheets: SampleSheets, callbacks: Sequence[keras.callbacks.Callback]
     ) -> list[keras.callbacks.Callback]:
         config, found = self.config, []
-        found.append(keras.callbacks.LambdaCallback(on_epoch_begin=self._set_epoch))
         if "val" in self.records.counts:
             found.append(HeldOutScores(self._predict, *self._held_out_sample()))
         found += [History(self.folder, self.history), keras.callbacks.TerminateOnNaN()]
@@ -248,33 +239,6 @@ class Trainer:
 
     def _state_of_callbacks(self) -> dict[str, Any]:
         return {"best": self.best.best, "best_epoch": self.best.best_epoch, "history": list(self.history)}
-
-    def _uses_labels(self) -> bool:
-        return any(
-            objective.needs_labels or (objective.needs_autoencoder and len(self.records.labels) > 1)
-            for objective in self.training_model.objectives
-        )
-
-    def _training_data(self) -> Any:
-        recipe, seed = self.recipe, self.config.seed
-        order: Any = Shuffled(seed, self.epoch)
-        needing = [objective for objective in self.training_model.objectives if objective.needs_neighbours]
-        if needing:
-            start = min(objective.start for objective in needing)
-            order = Neighbours(seed, self.epoch, int(start * self.config.epochs))
-        elif recipe.shuffle_within_label and self.records.labels:
-            order = WithinLabel(seed, self.epoch)
-        return self.records.dataset(
-            "train",
-            self.config.batch_size,
-            input=self.model.input_kind,
-            order=order,
-            seed=seed,
-            labels=self._uses_labels(),
-            references=self.model.has_reference,
-            augmentation=recipe.augmentation if self.model.input_kind == "waveform" else None,
-            cache=self.cache,
-        )
 
     def _train_autoencoder(self, verbose: str | int, progress: Callable[[str, int, int], None] | None) -> None:
         if self.autoencoder is None:
@@ -327,7 +291,11 @@ class Trainer:
         sample = self.records.sample_pairs("val", size, self.model.input_kind)
         images = from_uint8(sample.images)
         inputs, _ = self._inputs_of("val", sample)
-        return inputs, images, (images, sample.label_numbers) if self._uses_labels() else images
+        return (
+            inputs,
+            images,
+            (images, sample.label_numbers) if uses_labels(self.training_model, self.records.labels) else images,
+        )
 
     def _inputs_of(self, split: str, sample: DecodedSplit) -> tuple[Any, np.ndarray | None]:
         """The model's inputs of pairs, and their reference images as uint8, None for a model without."""
@@ -358,22 +326,6 @@ def _epochs_between_sheets(epochs: int) -> int:
 
 def _logs_tensorboard() -> bool:
     return importlib.util.find_spec("tensorboard") is not None and keras.backend.backend() == "tensorflow"
-
-
-def read_recipe(config: RunConfig) -> Recipe:
-    """Returns the recipe of a run.
-
-    Raises:
-        ModelError: if `config.json` holds none of this version.
-        UsageError: if it is a run that another function trains, such as `fit_image_to_audio`.
-    """
-    name = config.recipe.get("name")
-    if name in OTHER_FITS:
-        raise UsageError(f"This run is resumed by {OTHER_FITS[name]}. Received: one of the recipe {name!r}")
-    try:
-        return Recipe.from_dict(config.recipe)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(f"recipe in config.json isn't a recipe of this version: {error}") from error
 
 
 def check_monitor(monitor: str, model: TrainingModel) -> None:

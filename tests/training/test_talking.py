@@ -29,8 +29,8 @@ from keras_a2i.recipes import get_recipe
 from keras_a2i.records.orders import Neighbours, Shuffled, reference_rows
 from keras_a2i.records.split_cache import SplitCache
 from keras_a2i.training.fit import fit
+from keras_a2i.training.networks import Epoch
 from keras_a2i.training.run_folder import RunFolder
-from keras_a2i.training.trainer import Epoch
 
 IMAGE = ImageConfig(size=16)
 

@@ -1,0 +1,92 @@
+"""Options of a training on all devices of one machine or several, and the group of processes that they describe."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from keras_a2i.errors import UsageError
+
+if TYPE_CHECKING:
+    from keras_a2i.training.process_group import ProcessGroup
+
+_OPTIONS = (
+    click.option(
+        "--devices",
+        type=click.Choice(["all"]),
+        help="all: train on all GPUs of this machine, or of all processes of a SLURM step or of JAX's environment "
+        "variables; needs KERAS_BACKEND=jax (default: one device).",
+    ),
+    click.option(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="Address of the first of several processes, given to all of them.",
+    ),
+    click.option("--num-processes", type=click.IntRange(min=1), metavar="N", help="Number of processes."),
+    click.option("--process-id", type=click.IntRange(min=0), metavar="I", help="Number of this process, from 0."),
+    click.option(
+        "--data-parts",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Divide the shards of the training pairs into N parts, of which every process reads its own, and every "
+        "batch has as many pairs of each (default: the number of processes).",
+    ),
+    click.option(
+        "--step-timeout",
+        type=click.FloatRange(min=1),
+        metavar="SECONDS",
+        help="With several processes: end when no step ends within this time, since another one hangs (default: 300).",
+    ),
+)
+
+
+def device_options(command: Callable) -> Callable:
+    """Adds the options of a training on several devices."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """The place of this process among those that train one model, as the options state it; all None for one device."""
+
+    devices: str | None
+    coordinator: str | None
+    num_processes: int | None
+    process_id: int | None
+    step_timeout: float
+
+
+def take_place(options: dict[str, Any], *, has_seeds: bool) -> Place | None:
+    """Removes the place of this process from the options of a command; None for a training on one device.
+
+    Raises:
+        UsageError: if a training on several devices is one of several seeds, or an option needs several devices.
+    """
+    given = {name: options.pop(name) for name in ("devices", "coordinator", "num_processes", "process_id")}
+    step_timeout = options.pop("step_timeout")
+    named = next((f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None), None)
+    if named is None and step_timeout is not None:
+        raise UsageError("--step-timeout needs --devices all or --coordinator. Received: --step-timeout alone")
+    if named is None:
+        return None
+    if has_seeds:
+        raise UsageError(
+            f"--seeds trains every run in one process on one device. Received: {named}, too. Leave one of them out"
+        )
+    return Place(**given, step_timeout=step_timeout or 300.0)
+
+
+def join_group(place: Place | None) -> "ProcessGroup | None":
+    """Joins the processes that the options describe; None for a training on one device.
+
+    Raises:
+        UsageError, ProcessesError: as `join_processes`.
+    """
+    if place is None:
+        return None
+    from keras_a2i.training.process_group import join_processes
+
+    return join_processes(place.coordinator, place.num_processes, place.process_id)

@@ -1,0 +1,332 @@
+"""The processes that train one model together, on one machine or several.
+
+Keras distributes a training on its JAX backend alone, so everything that names JAX is in this module: how the processes
+find each other, which devices they have, and the two messages that they exchange, an object from the first process to
+all others and a decision of the first. The PyTorch backend's data parallelism, which Keras announces, needs a second
+implementation of `ProcessGroup` and nothing else.
+"""
+
+import atexit
+import contextlib
+import functools
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_a2i.errors import KerasA2IError, ProcessesError, UsageError
+
+CONNECT_SECONDS = 300
+"""How long a process waits for the others at the start."""
+_SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
+_LOST = re.compile(r"gloo|nccl|coordination service|distributed service|connection (closed|reset)|socket closed", re.I)
+
+
+class ProcessGroup:
+    """The processes of one training, this one among them.
+
+    Args:
+        process_id: number of this process, from 0.
+        n_processes: number of processes.
+
+    Attributes:
+        process_id, n_processes: as given.
+        on_end: called before `end` ends this process, to save what it can.
+    """
+
+    def __init__(self, process_id: int = 0, n_processes: int = 1):
+        self.process_id, self.n_processes = process_id, n_processes
+        self.on_end: Callable[[], str] = lambda: ""
+        self._is_waiting_for_start = n_processes > 1
+        self._is_broken = False
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process plans the training, scores it and writes the run folder."""
+        return self.process_id == 0
+
+    @property
+    def n_devices(self) -> int:
+        """Number of devices of all processes."""
+        return len(keras.distribution.list_devices())
+
+    def distribution(self) -> keras.distribution.DataParallel:
+        """Returns the distribution of batches, which every process reads its own share of, over all devices."""
+        return keras.distribution.DataParallel(devices=keras.distribution.list_devices(), auto_shard_dataset=False)
+
+    def parts_of(self, n_parts: int) -> range:
+        """Returns the numbers of the parts of the training pairs that this process reads.
+
+        Raises:
+            UsageError: if the processes can't have as many parts each.
+        """
+        share, rest = divmod(n_parts, self.n_processes)
+        if rest or not share:
+            raise UsageError(
+                "data_parts must be a multiple of the number of processes. "
+                f"Received: data_parts={n_parts} with {self.n_processes} processes"
+            )
+        return range(self.process_id * share, (self.process_id + 1) * share)
+
+    def check_batch_size(self, batch_size: int) -> None:
+        """Raises a UsageError unless batches of that size can be divided among the devices."""
+        if batch_size % self.n_devices:
+            smaller = max(self.n_devices, batch_size - batch_size % self.n_devices)
+            raise UsageError(
+                f"batch_size must be a multiple of the number of devices, here {self.n_devices}. Received: "
+                f"batch_size={batch_size}. Choose {smaller}, for example"
+            )
+
+    def send(self, header: dict[str, Any], arrays: Sequence[np.ndarray] = ()) -> None:
+        """Sends a JSON object and arrays from the first process to all others, each of which waits in `receive`."""
+        self._is_waiting_for_start = False
+        if self.n_processes > 1:
+            buffer = io.BytesIO()
+            np.savez(buffer, *arrays, header=np.array(json.dumps(header)))
+            self._exchange(buffer.getvalue())
+
+    def receive(self) -> tuple[dict[str, Any], list[np.ndarray]]:
+        """Returns what the first process sends.
+
+        Raises:
+            ProcessesError: if the first process sends the reason why it stops, or is lost.
+        """
+        with np.load(io.BytesIO(self._exchange(b"")), allow_pickle=False) as loaded:
+            header = json.loads(str(loaded["header"]))
+            arrays = [loaded[f"arr_{i}"] for i in range(len(loaded) - 1)]
+        if "error" in header:
+            raise ProcessesError(f"The first process stopped: {header['error']}")
+        return header, arrays
+
+    def agree(self, decision: bool) -> bool:
+        """Returns the decision of the first process in all processes."""
+        if self.n_processes == 1:
+            return decision
+        return bool(self._broadcast(np.array(decision)))
+
+    @contextlib.contextmanager
+    def failures_sent(self) -> Iterator[None]:
+        """In the first process, tells the others, which wait in `receive`, why it stops."""
+        try:
+            yield
+        except (KerasA2IError, KeyboardInterrupt) as error:
+            if self.is_first and self._is_waiting_for_start and not self._is_broken:
+                self.send({"error": str(error) or "it was interrupted"})
+            raise
+
+    def wait_for_start(self) -> None:
+        """Notes that the other processes wait in `receive` again."""
+        self._is_waiting_for_start = self.n_processes > 1
+
+    @contextlib.contextmanager
+    def losses_named(self) -> Iterator[None]:
+        """Raises a ProcessesError where a step fails because another process was lost."""
+        try:
+            yield
+        except KerasA2IError:
+            raise
+        except Exception as error:
+            if self.n_processes == 1 or not _LOST.search(str(error)):
+                raise
+            self._is_broken = True
+            raise ProcessesError(self.lost(f"another process ended ({_first_line(error)})")) from error
+
+    def lost(self, what: str) -> str:
+        """Returns the sentence about a training that can't continue, and how it is resumed."""
+        saved = self.on_end()
+        return (
+            f"All {self.n_processes} processes must take part in every step. Received: process {self.process_id}, "
+            f"where {what}. {saved or 'Start all processes again, with --resume where the first has saved an epoch'}"
+        )
+
+    def end(self, what: str) -> None:
+        """Ends this process at once, with one sentence and exit status 1, from any thread.
+
+        JAX waits without end for a process that is lost, in code that no exception of Python reaches.
+        """
+        self._is_broken = True
+        print(f"Error: {self.lost(what)}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+    def leave(self) -> None:
+        """Before Python ends: a group that lost a process would wait for it in vain."""
+        if self._is_broken:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1)
+
+    def _exchange(self, data: bytes) -> bytes:
+        """Returns the bytes of the first process in all processes."""
+        with self.losses_named():
+            size = int(self._broadcast(np.array(len(data), np.int32)))
+            values = np.frombuffer(data, np.uint8) if self.is_first else np.zeros(size, np.uint8)
+            return self._broadcast(values).tobytes()
+
+    def _broadcast(self, values: np.ndarray) -> np.ndarray:
+        from jax.experimental import multihost_utils
+
+        return np.asarray(multihost_utils.broadcast_one_to_all(values))
+
+
+_group: list[ProcessGroup] = []
+
+
+def current_group() -> ProcessGroup:
+    """Returns the group that `join_processes` joined, or one of this process alone.
+
+    Raises:
+        UsageError: if Keras doesn't run on JAX.
+    """
+    return _group[0] if _group else _keep(ProcessGroup())
+
+
+def join_processes(
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    *,
+    timeout: int = CONNECT_SECONDS,
+) -> ProcessGroup:
+    """Connects this process with the others that train the same model, before Keras computes anything.
+
+    All processes call it with the same coordinator. Without arguments, they come from the environment: JAX's own
+    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, which Kubeflow's JAX runtime sets, or those of a
+    SLURM step of several tasks (`srun`). Where there is nothing of the kind, the group is this process alone.
+
+    Args:
+        coordinator: HOST:PORT of the first process, which must be free there.
+        num_processes: number of processes.
+        process_id: number of this process, from 0; 0 is the first.
+        timeout: seconds to wait for the others.
+
+    Returns:
+        The group, also that of an earlier call.
+
+    Raises:
+        UsageError: if Keras doesn't run on JAX, or an argument is missing or out of range.
+        ProcessesError: if the others can't be reached in time.
+    """
+    _require_jax()
+    if _group:
+        return _group[0]
+    address = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    count = _number(num_processes, "num_processes", "JAX_NUM_PROCESSES")
+    number = _number(process_id, "process_id", "JAX_PROCESS_ID")
+    from_slurm = address is None and all(name in os.environ for name in _SLURM) and os.environ["SLURM_NTASKS"] != "1"
+    if not from_slurm:
+        if address is None and count is None and number is None:
+            return _keep(ProcessGroup())
+        _check_place(address, count, number)
+        if count == 1:
+            return _keep(ProcessGroup())
+    return _keep(_connect(address, count, number, timeout))
+
+
+def _keep(group: ProcessGroup) -> ProcessGroup:
+    _require_jax()
+    _hide_gpus_from_tensorflow()
+    _group.append(group)
+    return group
+
+
+def _connect(address: str | None, count: int | None, number: int | None, timeout: int) -> ProcessGroup:
+    import jax
+
+    # Its handler would take SIGTERM from the command.
+    jax.config.update("jax_enable_preemption_service", False)
+    found: list[ProcessGroup] = []
+
+    def on_lost(status: Any) -> None:
+        if found:
+            found[0].end("the first process was lost")
+
+    try:
+        with _told_of_losses(on_lost):
+            jax.distributed.initialize(
+                coordinator_address=address, num_processes=count, process_id=number, initialization_timeout=timeout
+            )
+    except (RuntimeError, ValueError) as error:
+        where = address or "those of the SLURM step"
+        raise ProcessesError(
+            f"The processes of a training must reach each other within {timeout} seconds. Received: {where}, without "
+            f"an answer from all of {count or os.environ['SLURM_NTASKS']} processes ({_first_line(error)})"
+        ) from error
+    group = ProcessGroup(jax.process_index(), jax.process_count())
+    found.append(group)
+    # Called before JAX's own, which waits for all processes.
+    atexit.register(group.leave)
+    return group
+
+
+@contextlib.contextmanager
+def _told_of_losses(callback: Callable[[Any], None]) -> Iterator[None]:
+    """Has JAX call a function when the first process is lost, instead of aborting with a C++ stack trace.
+
+    JAX's public function doesn't pass the callback of its own client on.
+    """
+    try:
+        from jax._src import distributed
+
+        library = distributed._jax
+        original = library.get_distributed_runtime_client
+    except (ImportError, AttributeError):
+        yield
+        return
+    library.get_distributed_runtime_client = functools.partial(original, missed_heartbeat_callback=callback)
+    try:
+        yield
+    finally:
+        library.get_distributed_runtime_client = original
+
+
+def _check_place(address: str | None, count: int | None, number: int | None) -> None:
+    if address is None or count is None or number is None:
+        raise UsageError(
+            "coordinator, num_processes and process_id must be given together (--coordinator, --num-processes, "
+            "--process-id, or the environment variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID). "
+            f"Received: {address!r}, {count!r}, {number!r}"
+        )
+    if not re.fullmatch(r"\S+:\d{1,5}", address):
+        raise UsageError(f"coordinator must be HOST:PORT, such as 10.0.0.1:1234. Received: {address!r}")
+    if count < 1 or not 0 <= number < count:
+        raise UsageError(
+            "process_id must be one of 0 to num_processes - 1. "
+            f"Received: process_id={number} with num_processes={count}"
+        )
+
+
+def _number(value: int | None, name: str, variable: str) -> int | None:
+    """Returns an argument, or that of the environment."""
+    text = os.environ.get(variable)
+    if value is not None or text is None:
+        return value
+    if not text.isdecimal():
+        raise UsageError(f"{variable} must be a number. Received: {text!r} instead of {name}")
+    return int(text)
+
+
+def _require_jax() -> None:
+    backend = keras.backend.backend()
+    if backend != "jax":
+        raise UsageError(
+            "Training on several devices needs Keras' JAX backend, the only one on which Keras distributes a training. "
+            f"Received: {backend}. Install JAX (pip install jax, for GPUs jax[cuda13]) and set KERAS_BACKEND=jax"
+        )
+
+
+def _hide_gpus_from_tensorflow() -> None:
+    """Leaves the memory of the GPUs to JAX; TensorFlow only reads the records."""
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_visible_devices([], "GPU")
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))[:200]

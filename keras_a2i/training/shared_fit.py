@@ -1,0 +1,245 @@
+"""A training on all devices of a `ProcessGroup`: one model replicated on every device, each with its share of a batch.
+
+The first process plans the training, sends its configuration and weights to the others, and has a copy of the model on
+one of its own devices: the values of every epoch, sample sheets and checkpoints are made from that copy, which is
+updated at the end of an epoch. The others only train. The loss is that of the whole batch, so that the number of
+processes and devices changes nothing but the order of summation.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_a2i.errors import UsageError
+from keras_a2i.models.audio_to_image import AudioToImage
+from keras_a2i.models.model_file import load_model
+from keras_a2i.objectives import TrainingModel
+from keras_a2i.records.records import Records
+from keras_a2i.training.callbacks import all_variables, assign_variables
+from keras_a2i.training.early_end import records_read
+from keras_a2i.training.networks import (
+    Epoch,
+    build_autoencoder,
+    build_network,
+    build_training_model,
+    compile_training,
+    dtype_policy,
+    training_data,
+)
+from keras_a2i.training.process_group import ProcessGroup
+from keras_a2i.training.run_folder import RunConfig, RunFolder, read_recipe
+from keras_a2i.training.watchdog import Watchdog
+
+STEP_TIMEOUT = 300.0
+"""Seconds without a step after which a process ends."""
+
+
+class SharedFit:
+    """Trains a copy of a model on all devices of a group.
+
+    Args:
+        group: the processes.
+        local: the compiled model of this process; it has the same weights in all of them.
+        config: the configuration of the run.
+        records: the records, of which this process reads its own parts.
+        cache: as for `Records.dataset`.
+        step_timeout: seconds without a step after which the process ends.
+
+    Raises:
+        UsageError: if the batches can't be divided among the devices, or the parts among the processes.
+    """
+
+    def __init__(
+        self,
+        group: ProcessGroup,
+        local: TrainingModel,
+        config: RunConfig,
+        records: Records,
+        cache: bool | str | int,
+        step_timeout: float,
+    ):
+        self.group, self.local, self.config, self.records = group, local, config, records
+        self._cache, self._step_timeout = cache, step_timeout
+        self.distribution = group.distribution()
+        recipe = read_recipe(config)
+        with self.distribution.scope():
+            self.model = TrainingModel.from_config(local.get_config())
+            compile_training(self.model, recipe, config)
+            assign_variables(self.model, _values(local))
+        self._recipe = recipe
+
+    def fit(self, epoch: Epoch, callbacks: Sequence[keras.callbacks.Callback] = (), verbose: str | int = 0) -> None:
+        """Trains from `epoch.value` to the last epoch.
+
+        Args:
+            epoch: the number of the current epoch, which is kept up to date.
+            callbacks: run in the first process, on its own copy of the model; the others are given none.
+            verbose: as for `keras.Model.fit`.
+
+        Raises:
+            ProcessesError: if another process is lost.
+        """
+        group, first_epoch = self.group, epoch.value
+        assert self.config.data_parts is not None
+        data = training_data(
+            *(self.local, self._recipe, self.config, self.records, epoch, self._cache),
+            parts=group.parts_of(self.config.data_parts),
+        )
+        watchdog = Watchdog(self._step_timeout, group.end)
+        with self.distribution.scope(), group.losses_named(), records_read(), watchdog.watching():
+            self.model.fit(
+                data,
+                initial_epoch=first_epoch,
+                epochs=self.config.epochs,
+                callbacks=[
+                    keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: set_value(epoch, number)),
+                    watchdog,
+                    keras.callbacks.TerminateOnNaN(),
+                    _OnCopy(group, self.local, callbacks),
+                ],
+                shuffle=False,
+                verbose=verbose if group.is_first else 0,
+            )
+
+
+class _OnCopy(keras.callbacks.Callback):
+    """Runs callbacks on the copy of the model in the first process; all processes stop where one of them says so."""
+
+    def __init__(self, group: ProcessGroup, local: TrainingModel, callbacks: Sequence[keras.callbacks.Callback]):
+        super().__init__()
+        self._group, self._local = group, local
+        self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=local)
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        super().set_params(params)
+        self._callbacks.set_params(params)
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._local.stop_training = False
+        self._run("on_train_begin", logs)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._run("on_epoch_begin", epoch, logs)
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._run("on_train_batch_begin", batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._run("on_train_batch_end", batch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if self._group.is_first:
+            with alone():
+                assign_variables(self._local, _values(self.model))
+            self._run("on_epoch_end", epoch, logs)
+        if self._group.agree(bool(self._local.stop_training)):
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        self._run("on_train_end", logs)
+
+    def _run(self, event: str, *args: Any) -> None:
+        if self._callbacks.callbacks:
+            with alone():
+                getattr(self._callbacks, event)(*args)
+
+
+def send_start(group: ProcessGroup, config: RunConfig, epoch: int, trained: TrainingModel, records: Records) -> None:
+    """Sends what the other processes need to train along; they are in `train_along`."""
+    group.send(_header(config, records, epoch=epoch), [*records.feature_statistics(), *_values(trained)])
+
+
+def send_result(group: ProcessGroup, model: AudioToImage) -> None:
+    """Sends the weights that are kept to the other processes, which return the same model."""
+    group.send({}, _weights(model))
+
+
+def send_finished(group: ProcessGroup, config: RunConfig, model: AudioToImage, records: Records) -> None:
+    """Sends a model to the other processes, in `train_along`, where no epoch is left to train."""
+    group.send(_header(config, records, epoch=None), [*records.feature_statistics(), *_weights(model)])
+
+
+def train_along(
+    group: ProcessGroup,
+    folder: RunFolder,
+    records: Records,
+    cache: bool | str | int,
+    model: AudioToImage | None,
+    objectives: Sequence[Any] | None,
+    step_timeout: float,
+) -> AudioToImage:
+    """Trains as the first process says, and writes nothing.
+
+    Args:
+        group: the processes; this one isn't the first.
+        folder: the run folder, which is read only where an own model is resumed that the caller didn't pass.
+        records: the records, equal to those of the first process.
+        cache: as for `Records.dataset`.
+        model, objectives: own ones, as passed to `fit` in the first process.
+        step_timeout: as for `SharedFit`.
+
+    Returns:
+        The model with the weights that the first process keeps.
+
+    Raises:
+        ProcessesError: if the first process stops before the training, or a process is lost.
+        UsageError: if the records differ from those of the first process.
+    """
+    header, (mean, std, *values) = group.receive()
+    if header["fingerprint"] != records.fingerprint:
+        raise UsageError(
+            "All processes must read the same records. Received: "
+            f"{records.path}, which differs from the records of the first process"
+        )
+    config = RunConfig(**header["config"])
+    recipe = read_recipe(config)
+    keras.utils.set_random_seed(config.seed)
+    with dtype_policy(config.dtype_policy):
+        if model is None and config.own_model:
+            model, _ = load_model(folder.model)
+        network = build_network(recipe, records, (mean, std)) if model is None else model
+        if header["epoch"] is None:
+            return _with_weights(network, values)
+        autoencoder = build_autoencoder(network, recipe, config, records.labels, objectives)
+        local = build_training_model(network, autoencoder, recipe, config, records.counts["train"], objectives)
+        assign_variables(local, values)
+        SharedFit(group, local, config, records, cache, step_timeout).fit(Epoch(header["epoch"]))
+    return _with_weights(network, group.receive()[1])
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Undoes the distribution for a while: what is computed concerns this process alone."""
+    before = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(before)
+
+
+def set_value(epoch: Epoch, number: int) -> None:
+    """Sets the number of the current epoch."""
+    epoch.value = number
+
+
+def _header(config: RunConfig, records: Records, *, epoch: int | None) -> dict[str, Any]:
+    return {"config": dataclasses.asdict(config), "fingerprint": records.fingerprint, "epoch": epoch}
+
+
+def _weights(model: AudioToImage) -> list[np.ndarray]:
+    return [np.array(variable.numpy()) for variable in model.variables]
+
+
+def _with_weights(model: AudioToImage, values: Sequence[np.ndarray]) -> AudioToImage:
+    for variable, value in zip(model.variables, values, strict=True):
+        variable.assign(value)
+    return model
+
+
+def _values(model: Any) -> list[np.ndarray]:
+    return [np.array(variable.numpy()) for variable in all_variables(model)]
