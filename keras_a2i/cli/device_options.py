@@ -1,16 +1,23 @@
 """Options of a training on all devices of one machine or several, and the group of processes that they describe."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from keras_a2i.cli.supervisor import continue_in_child
 from keras_a2i.errors import UsageError
 
 if TYPE_CHECKING:
     from keras_a2i.training.process_group import ProcessGroup
 
+_LOST = (
+    "All processes must take part in every step. Received: a process that a library ended ({signal}), as JAX does "
+    "where another process was lost, the first one above all. Start all processes again, with --resume where the first "
+    "has saved an epoch"
+)
 _OPTIONS = (
     click.option(
         "--devices",
@@ -87,6 +94,8 @@ def join_group(place: Place | None) -> "ProcessGroup | None":
     """
     if place is None:
         return None
+    if place.coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS") or "SLURM_PROCID" in os.environ:
+        continue_in_child(_LOST)
     from keras_a2i.training.process_group import join_processes
 
     return join_processes(place.coordinator, place.num_processes, place.process_id)

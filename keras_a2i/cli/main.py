@@ -140,7 +140,10 @@ def main() -> None:
         status = 1
     if received and status in (1, _INTERRUPTED):
         status = 128 + received[0]
-    sys.exit(status if isinstance(status, int) else 0)
+    status = status if isinstance(status, int) else 0
+    if processes := sys.modules.get("keras_a2i.training.process_group"):
+        processes.leave_broken(status)
+    sys.exit(status)
 
 
 def _end_on_sigterm() -> list[int]:

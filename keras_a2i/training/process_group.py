@@ -8,12 +8,12 @@ implementation of `ProcessGroup` and nothing else.
 
 import atexit
 import contextlib
-import functools
 import io
 import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -129,12 +129,11 @@ class ProcessGroup:
         """Raises a ProcessesError where a step fails because another process was lost."""
         try:
             yield
-        except KerasA2IError:
-            raise
-        except Exception as error:
-            if self.n_processes == 1 or not _LOST.search(str(error)):
+        except BaseException as error:
+            self._is_broken = self.n_processes > 1
+            is_own = isinstance(error, KerasA2IError) or not isinstance(error, Exception)
+            if self.n_processes == 1 or is_own or not _LOST.search(str(error)):
                 raise
-            self._is_broken = True
             raise ProcessesError(self.lost(f"another process ended ({_first_line(error)})")) from error
 
     def lost(self, what: str) -> str:
@@ -154,12 +153,12 @@ class ProcessGroup:
         print(f"Error: {self.lost(what)}", file=sys.stderr, flush=True)
         os._exit(1)
 
-    def leave(self) -> None:
-        """Before Python ends: a group that lost a process would wait for it in vain."""
+    def leave(self, status: int = 1) -> None:
+        """Ends this process with a status where the training was broken off, since JAX would wait for the others."""
         if self._is_broken:
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(1)
+            os._exit(status)
 
     def _exchange(self, data: bytes) -> bytes:
         """Returns the bytes of the first process in all processes."""
@@ -175,10 +174,11 @@ class ProcessGroup:
 
 
 _group: list[ProcessGroup] = []
+_is_connecting = threading.Event()
 
 
 def current_group() -> ProcessGroup:
-    """Returns the group that `join_processes` joined, or one of this process alone.
+    """Returns the group that this process joined, or one of this process alone.
 
     Raises:
         UsageError: if Keras doesn't run on JAX.
@@ -228,6 +228,14 @@ def join_processes(
     return _keep(_connect(address, count, number, timeout))
 
 
+def leave_broken(status: int) -> None:
+    """Ends this process with a status where its group was broken off; the last thing that a command does."""
+    if _is_connecting.is_set():
+        os._exit(status)
+    for group in _group:
+        group.leave(status)
+
+
 def _keep(group: ProcessGroup) -> ProcessGroup:
     _require_jax()
     _hide_gpus_from_tensorflow()
@@ -240,49 +248,43 @@ def _connect(address: str | None, count: int | None, number: int | None, timeout
 
     # Its handler would take SIGTERM from the command.
     jax.config.update("jax_enable_preemption_service", False)
-    found: list[ProcessGroup] = []
-
-    def on_lost(status: Any) -> None:
-        if found:
-            found[0].end("the first process was lost")
-
+    _is_connecting.set()
     try:
-        with _told_of_losses(on_lost):
-            jax.distributed.initialize(
+        _call_in_thread(
+            lambda: jax.distributed.initialize(
                 coordinator_address=address, num_processes=count, process_id=number, initialization_timeout=timeout
             )
+        )
     except (RuntimeError, ValueError) as error:
         where = address or "those of the SLURM step"
         raise ProcessesError(
             f"The processes of a training must reach each other within {timeout} seconds. Received: {where}, without "
             f"an answer from all of {count or os.environ['SLURM_NTASKS']} processes ({_first_line(error)})"
         ) from error
+    _is_connecting.clear()
     group = ProcessGroup(jax.process_index(), jax.process_count())
-    found.append(group)
     # Called before JAX's own, which waits for all processes.
     atexit.register(group.leave)
     return group
 
 
-@contextlib.contextmanager
-def _told_of_losses(callback: Callable[[Any], None]) -> Iterator[None]:
-    """Has JAX call a function when the first process is lost, instead of aborting with a C++ stack trace.
+def _call_in_thread(function: Callable[[], None]) -> None:
+    """Calls a function that waits outside Python, so that Ctrl-C interrupts this thread nevertheless."""
+    errors: list[Exception] = []
 
-    JAX's public function doesn't pass the callback of its own client on.
-    """
-    try:
-        from jax._src import distributed
+    def call() -> None:
+        try:
+            function()
+        # Raised again in the thread that waits.
+        except Exception as error:
+            errors.append(error)
 
-        library = distributed._jax
-        original = library.get_distributed_runtime_client
-    except (ImportError, AttributeError):
-        yield
-        return
-    library.get_distributed_runtime_client = functools.partial(original, missed_heartbeat_callback=callback)
-    try:
-        yield
-    finally:
-        library.get_distributed_runtime_client = original
+    thread = threading.Thread(target=call, daemon=True, name="connect")
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.1)
+    if errors:
+        raise errors[0]
 
 
 def _check_place(address: str | None, count: int | None, number: int | None) -> None:
@@ -328,5 +330,5 @@ def _hide_gpus_from_tensorflow() -> None:
         tf.config.set_visible_devices([], "GPU")
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))[:200]

@@ -15,6 +15,7 @@ from keras_a2i.records.records import Records
 from keras_a2i.training.callbacks import Checkpoint, History
 from keras_a2i.training.early_end import assign_state, check_finite, records_read, save_interrupted
 from keras_a2i.training.fit import check_unchanged
+from keras_a2i.training.interruption import Interruption
 from keras_a2i.training.networks import Epoch
 from keras_a2i.training.run_folder import OTHER_FITS, RunConfig, RunFolder
 from keras_a2i.training.trainer import count_trainable
@@ -96,17 +97,18 @@ class RunTraining:
         if not self._resume:
             self.folder.clear()
         self.folder.create(self.config)
+        interruption = Interruption()
         checkpoint = Checkpoint(self.folder, first, lambda: {"history": list(self.history)})
         try:
             if first < self.config.epochs:
-                with records_read():
+                with records_read(), interruption.noted():
                     self.network.fit(
                         self.pairs(),
                         validation_data=self.held_out(),
                         validation_batch_size=self.config.batch_size,
                         initial_epoch=first,
                         epochs=self.config.epochs,
-                        callbacks=[*self._callbacks(checkpoint), *callbacks],
+                        callbacks=[*self._callbacks(checkpoint), interruption, *callbacks],
                         shuffle=False,
                         verbose=verbose,
                     )

@@ -21,6 +21,7 @@ from keras_a2i.objectives import TrainingModel
 from keras_a2i.records.records import Records
 from keras_a2i.training.callbacks import all_variables, assign_variables
 from keras_a2i.training.early_end import records_read
+from keras_a2i.training.interruption import Interruption
 from keras_a2i.training.networks import (
     Epoch,
     build_autoencoder,
@@ -89,15 +90,21 @@ class SharedFit:
             *(self.local, self._recipe, self.config, self.records, epoch, self._cache),
             parts=group.parts_of(self.config.data_parts),
         )
-        watchdog = Watchdog(self._step_timeout, group.end)
-        with self.distribution.scope(), group.losses_named(), records_read(), watchdog.watching():
+        watchdog, interruption = Watchdog(self._step_timeout, group.end), Interruption()
+        with (
+            self.distribution.scope(),
+            group.losses_named(),
+            records_read(),
+            watchdog.watching(),
+            interruption.noted(),
+        ):
             self.model.fit(
                 data,
                 initial_epoch=first_epoch,
                 epochs=self.config.epochs,
                 callbacks=[
                     keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: set_value(epoch, number)),
-                    watchdog,
+                    *(watchdog, interruption),
                     keras.callbacks.TerminateOnNaN(),
                     _OnCopy(group, self.local, callbacks),
                 ],

@@ -33,6 +33,7 @@ from keras_a2i.training.callbacks import (
     SampleSheets,
 )
 from keras_a2i.training.early_end import assign_state, check_finite, records_read, save_interrupted
+from keras_a2i.training.interruption import Interruption
 from keras_a2i.training.networks import (
     Epoch,
     build_autoencoder,
@@ -161,12 +162,16 @@ class Trainer:
             data = training_data(
                 self.training_model, self.recipe, config, self.records, self.epoch, self.cache, parts=parts
             )
-            with records_read():
+            interruption = Interruption()
+            with records_read(), interruption.noted():
                 self.training_model.fit(
                     data,
                     initial_epoch=self.first_epoch,
                     epochs=config.epochs,
-                    callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=self._set_epoch), *callbacks],
+                    callbacks=[
+                        keras.callbacks.LambdaCallback(on_epoch_begin=self._set_epoch),
+                        *(interruption, *callbacks),
+                    ],
                     shuffle=False,
                     verbose=verbose,
                 )
