@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _LOST = (
     "All processes must take part in every step. Received: a process that a library ended ({signal}), as JAX does "
-    "where another process was lost, the first one above all. Start all processes again, with --resume where the first "
-    "has saved an epoch"
+    "where the others can't be reached within 300 seconds or one of them is lost. Start all processes again, with "
+    "--resume where the first has saved an epoch"
 )
 _OPTIONS = (
     click.option(

@@ -12,8 +12,10 @@ import io
 import json
 import os
 import re
+import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -246,6 +248,8 @@ def _keep(group: ProcessGroup) -> ProcessGroup:
 def _connect(address: str | None, count: int | None, number: int | None, timeout: int) -> ProcessGroup:
     import jax
 
+    if address is not None and number != 0:
+        _wait_for_port(address, timeout)
     # Its handler would take SIGTERM from the command.
     jax.config.update("jax_enable_preemption_service", False)
     _is_connecting.set()
@@ -265,7 +269,27 @@ def _connect(address: str | None, count: int | None, number: int | None, timeout
     group = ProcessGroup(jax.process_index(), jax.process_count())
     # Called before JAX's own, which waits for all processes.
     atexit.register(group.leave)
+    # Connects the devices now, while all processes are here: later, they wait half a minute for the slowest.
+    with group.losses_named():
+        group._broadcast(np.array(0))
     return group
+
+
+def _wait_for_port(address: str, timeout: float) -> None:
+    """Waits until the first process listens: JAX aborts a process that can't reach it."""
+    host, _, port = address.rpartition(":")
+    until = time.monotonic() + timeout
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+            return
+        except (OSError, OverflowError) as error:
+            if time.monotonic() > until:
+                raise ProcessesError(
+                    f"The first process must be reachable within {timeout:g} seconds. Received: {address} ({error}). "
+                    "Start it with --process-id 0, and check address, port and firewall"
+                ) from error
+        time.sleep(0.5)
 
 
 def _call_in_thread(function: Callable[[], None]) -> None:
