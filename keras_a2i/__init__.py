@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from keras_a2i.training.fit_audio_token import fit_audio_token
     from keras_a2i.training.fit_image_to_audio import fit_image_to_audio
     from keras_a2i.training.fit_seeds import fit_seeds
+    from keras_a2i.training.process_group import join_processes
 
 _MODULES = {
     "AudioToImage": "models.audio_to_image",
@@ -62,6 +63,7 @@ _MODULES = {
     "evaluate": "evaluation.evaluate",
     "export": "exporters.export",
     "fit": "training.fit",
+    "join_processes": "training.process_group",
     "fit_audio_token": "training.fit_audio_token",
     "fit_image_to_audio": "training.fit_image_to_audio",
     "generate_audio": "serving.generate_audio",
@@ -111,6 +113,7 @@ __all__ = [
     "get_recipe",
     "guide",
     "inspect",
+    "join_processes",
     "layers",
     "load",
     "losses",
