@@ -29,7 +29,11 @@ _OPTIONS = (
         default=None,
         help="Keep the weights of the best epoch, not of the last.",
     ),
-    click.option("--jit-compile/--no-jit-compile", default=None, help="Compile the steps with XLA (default: no)."),
+    click.option(
+        "--jit-compile/--no-jit-compile",
+        default=None,
+        help="Compile the steps with XLA (default: no; JAX always does).",
+    ),
     click.option(
         "--dtype-policy",
         type=click.Choice(["float32", "mixed_float16", "mixed_bfloat16"]),

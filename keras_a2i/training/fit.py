@@ -75,7 +75,7 @@ def fit(
             "val_mse", "val_ssim" or "val_loss"; None is the recipe's.
         patience: stop after this number of epochs without a better `monitor`; None never stops.
         restore_best_weights: keep the weights of the best `monitor` instead of the last.
-        jit_compile: compile the steps with XLA.
+        jit_compile: compile the steps with XLA, as JAX always does.
         dtype_policy: "float32", "mixed_float16" or "mixed_bfloat16"; None is "float32".
         cache: as for `Records.dataset`.
         image_folder: a folder of images without audio, for a recipe that trains an image autoencoder first.
