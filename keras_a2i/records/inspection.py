@@ -121,7 +121,7 @@ def inspect(records: Records | str | os.PathLike[str], *, n_sheet: int = 40) -> 
     """
     records = as_records(records)
     manifest = records.manifest
-    damaged = manifest.verify(records.path)
+    damaged = manifest.verify(lambda shard: records.local_folder(shard.split))
     total = sum(records.counts.values())
     wanted = set(spread_rows(total, n_sheet).tolist())
     counts = dict.fromkeys(records.counts, 0)

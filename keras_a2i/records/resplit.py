@@ -11,6 +11,7 @@ from keras_a2i.records.example import parse_examples
 from keras_a2i.records.manifest import FILE_NAME, Manifest, PairCounts, Shard, count_pair
 from keras_a2i.records.records import Records, as_records
 from keras_a2i.records.tfrecord import RecordWriter, read_records
+from keras_a2i.remote.address import local_path
 from keras_a2i.sources.pair import PairKey
 
 
@@ -25,7 +26,7 @@ def read_keys(records: Records | str | os.PathLike[str]) -> Iterator[tuple[PairK
     """
     records = as_records(records)
     for shard in records.manifest.shards:
-        for data in read_records(records.path / shard.file):
+        for data in read_records(records.local_folder(shard.split) / shard.file):
             found = parse_examples([data], 0, None, ("id", "source_id", "time", "label"))
             id, source_id, label = (found[name][0].numpy().decode() for name in ("id", "source_id", "label"))
             yield PairKey(id, source_id, float(found["time"][0]), label, shard.split), data
@@ -49,7 +50,7 @@ def resplit(
         UsageError: if `out` holds records.
         LockedError: if another process is writing into `out`.
     """
-    records, out = as_records(records), pathlib.Path(out)
+    records, out = as_records(records), local_path(out, "out")
     if (out / FILE_NAME).exists():
         raise UsageError(f"out must not hold records. Received: {out}, which holds records. Choose another folder")
     with folder_lock(out):

@@ -10,6 +10,9 @@ from typing import Any, ClassVar, Literal
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError, UsageError
+from keras_a2i.remote.address import Address, Location, as_location
+from keras_a2i.remote.copies import local_copy
+from keras_a2i.remote.store import find_kind, list_names
 from keras_a2i.sources.csv_table import read_header, read_unnamed_rows
 from keras_a2i.sources.pair import Source
 
@@ -96,23 +99,40 @@ class Spec:
     """What a user named as a source.
 
     Args:
-        text: a path, or the name of a source such as "synthetic:surf".
+        text: a path, an address in an object store, or the name of a source such as "synthetic:surf".
 
     Attributes:
-        path: the text as a path.
+        path: the text as a path or an address.
         is_folder, is_file: whether there is a folder or a file at the path.
         table: the csv file that it denotes: itself, or in a folder the one with a name that a source type has; or None.
+            Of one in an object store, a local copy.
+
+    Raises:
+        RemoteError: if an object store can't be read.
     """
 
     def __init__(self, text: str):
-        self.text, self.path = text, pathlib.Path(text)
-        self.is_folder, self.is_file = self.path.is_dir(), self.path.is_file()
+        self.text, self.path = text, as_location(text)
         self.table: pathlib.Path | None = None
+        self._table_location: Location | None = None
+        if isinstance(self.path, Address):
+            kind = find_kind(self.path)
+            self.is_folder, self.is_file = kind == "folder", kind == "file"
+            names = list_names(self.path) if self.is_folder else set()
+        else:
+            self.is_folder, self.is_file = self.path.is_dir(), self.path.is_file()
+            names = set()
         if self.is_file and self.suffix == ".csv":
-            self.table = self.path
+            self._table_location = self.path
         if self.is_folder:
-            tables = (self.path / type_.table_name for type_ in SOURCE_TYPES.values() if type_.table_name)
-            self.table = next((table for table in tables if table.is_file()), None)
+            tables = [self.path / type_.table_name for type_ in SOURCE_TYPES.values() if type_.table_name]
+            self._table_location = next(
+                (table for table in tables if (table.name in names if isinstance(table, Address) else table.is_file())),
+                None,
+            )
+        if self._table_location is not None:
+            location = self._table_location
+            self.table = local_copy(location) if isinstance(location, Address) else location
 
     @property
     def suffix(self) -> str:
@@ -120,9 +140,14 @@ class Spec:
         return self.path.suffix.lower() if self.is_file else ""
 
     @property
-    def table_path(self) -> pathlib.Path:
+    def table_path(self) -> Location:
         """The table, if there is one; else the path."""
-        return self.table or self.path
+        return self._table_location or self.path
+
+    @property
+    def store(self) -> str:
+        """The bucket of an address, such as "s3://bucket"; "" for a path."""
+        return self.path.bucket if isinstance(self.path, Address) else ""
 
     @functools.cached_property
     def columns(self) -> list[str]:
@@ -158,6 +183,7 @@ class SourceType:
         options: the options it has.
         uses_audio_settings: whether `features.sample_rate` and `features.n_mfcc` apply.
         merges: whether all specs of this type become one source.
+        reads_stores: whether a spec may be an address in an object store.
         position: where it comes among the types when a spec is recognised, and in texts that list them.
     """
 
@@ -171,6 +197,7 @@ class SourceType:
     options: ClassVar[type[SourceOptions]] = SourceOptions
     uses_audio_settings: ClassVar[bool] = True
     merges: ClassVar[bool] = False
+    reads_stores: ClassVar[bool] = False
     position: ClassVar[int] = 100
 
     def recognises(self, spec: Spec) -> bool:
