@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from keras_a2i.cli.flag_names import flag_names
+from keras_a2i.cli.locations import LocationType
 from keras_a2i.cli.progress import ProgressLine
 from keras_a2i.cli.terminal import echo
 from keras_a2i.config import FeatureConfig, ImageConfig
@@ -66,7 +67,7 @@ def _help() -> str:
 
 @click.command("build-records", help=_help())
 @click.argument("source", nargs=-1, required=True)
-@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="The records folder to create.")
+@click.option("--out", required=True, type=LocationType(), help="The records folder to create.")
 @click.option("--image-size", default=256, show_default=True, help="Pixels per side: a power of two from 16 to 512.")
 @click.option(
     "--channels",

@@ -7,6 +7,7 @@ import time
 
 import click
 
+from keras_a2i.cli.locations import LocationType
 from keras_a2i.cli.settings import parse_settings
 from keras_a2i.cli.terminal import echo
 from keras_a2i.cli.training_options import CACHE, fit_command, leave_gpu_memory, training_options
@@ -19,8 +20,8 @@ from keras_a2i.training.run_folder import RunFolder
 
 
 @click.command("fit", epilog=f"Recipes: {', '.join(recipe_names())}. 'keras-a2i recipes' describes them.")
-@click.argument("records", type=click.Path(path_type=pathlib.Path))
-@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="Run folder to create.")
+@click.argument("records", type=LocationType())
+@click.option("--out", required=True, type=LocationType(), help="Run folder to create.")
 @click.option("--recipe", help="Network and training, see below (default: one that suits the records).")
 @click.option(
     "--size", type=click.Choice(["tiny", "base", "large"]), help="Number of channels per layer (default: base)."

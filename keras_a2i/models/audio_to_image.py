@@ -23,6 +23,7 @@ from keras_a2i.models.prediction import predict_batch
 from keras_a2i.models.preset_path import find_preset
 from keras_a2i.models.styles import draw_styles
 from keras_a2i.models.untracked import Untracked
+from keras_a2i.remote.address import local_path
 
 _DEFAULT_SIZE = 256
 
@@ -277,7 +278,7 @@ class AudioToImage(keras.Model):
             half_precision: store large weights as float16, in half the bytes. Read back, they are float32 again, each
                 rounded to 11 significant bits.
         """
-        folder = pathlib.Path(folder)
+        folder = local_path(folder, "folder")
         folder.mkdir(parents=True, exist_ok=True)
         save_model(self, folder / "model.keras", self.metadata, half_precision=half_precision)
 

@@ -38,7 +38,7 @@ _Config = TypeVar("_Config", FeatureConfig, ImageConfig)
 
 def build_records(
     sources: SourceOrSpec | Sequence[SourceOrSpec],
-    out: str | os.PathLike[str],
+    out: str | os.PathLike[str] | Address,
     *,
     features: FeatureConfig | None = None,
     image: ImageConfig | None = None,

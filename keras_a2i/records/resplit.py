@@ -11,11 +11,11 @@ from keras_a2i.records.example import parse_examples
 from keras_a2i.records.manifest import FILE_NAME, Manifest, PairCounts, Shard, count_pair
 from keras_a2i.records.records import Records, as_records
 from keras_a2i.records.tfrecord import RecordWriter, read_records
-from keras_a2i.remote.address import local_path
+from keras_a2i.remote.address import Address, local_path
 from keras_a2i.sources.pair import PairKey
 
 
-def read_keys(records: Records | str | os.PathLike[str]) -> Iterator[tuple[PairKey, bytes]]:
+def read_keys(records: Records | str | os.PathLike[str] | Address) -> Iterator[tuple[PairKey, bytes]]:
     """Yields the key of every pair and its serialised form, split by split.
 
     Args:
@@ -33,7 +33,10 @@ def read_keys(records: Records | str | os.PathLike[str]) -> Iterator[tuple[PairK
 
 
 def resplit(
-    records: Records | str | os.PathLike[str], out: str | os.PathLike[str], splits: Mapping[str, str], kind: str
+    records: Records | str | os.PathLike[str] | Address,
+    out: str | os.PathLike[str],
+    splits: Mapping[str, str],
+    kind: str,
 ) -> Manifest:
     """Writes a records folder with the same pairs in other splits, one shard per split.
 

@@ -36,6 +36,7 @@ _FAILURES = (
     ("botocore.exceptions", "ClientError"),
     ("aiohttp", "ClientError"),
     ("httpx", "HTTPError"),
+    ("httpx2", "HTTPError"),
     ("gcsfs.retry", "HttpError"),
     ("google.auth.exceptions", "GoogleAuthError"),
 )

@@ -14,15 +14,15 @@ from keras_a2i.models.model_file import load_model
 from keras_a2i.objectives import Objective
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.records import Records
-from keras_a2i.remote.address import local_path
+from keras_a2i.remote.address import Location, local_path
 from keras_a2i.training.plan import check_options, plan_run
 from keras_a2i.training.run_folder import RunConfig, RunFolder
 from keras_a2i.training.trainer import Trainer, read_recipe
 
 
 def fit(
-    records: str | pathlib.Path | Records,
-    out: str | pathlib.Path,
+    records: str | Location | Records,
+    out: str | Location,
     *,
     recipe: str | Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
