@@ -5,6 +5,7 @@ import time
 
 from keras_a2i.cli.terminal import echo
 from keras_a2i.durations import format_seconds
+from keras_a2i.remote.address import Address
 
 _SECONDS_BETWEEN_LOG_LINES = 5.0
 _SECONDS_BETWEEN_UPDATES = 0.1
@@ -14,6 +15,23 @@ _WIDTH = 24
 def tell_step(step: str) -> None:
     """Prints a step to stderr."""
     echo(f"{step} ...", err=True)
+
+
+class TransferLines:
+    """Prints now and then how much of a file is fetched from an object store or uploaded, where that takes long."""
+
+    def __init__(self) -> None:
+        self._current: tuple[str, Address] | None = None
+        self._shown_at = 0.0
+
+    def __call__(self, verb: str, address: Address, done: int, total: int) -> None:
+        """Prints a line if the last is a few seconds ago; the first a few seconds after a file's beginning."""
+        now = time.monotonic()
+        if self._current != (verb, address):
+            self._current, self._shown_at = (verb, address), now
+        elif now - self._shown_at >= _SECONDS_BETWEEN_LOG_LINES:
+            self._shown_at = now
+            echo(f"{verb} {address}: {done / 1e6:.0f} of {total / 1e6:.0f} MB", err=True)
 
 
 class ProgressLine:

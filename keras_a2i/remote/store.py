@@ -204,6 +204,9 @@ def create(address: Address, data: bytes) -> bool:
             files.pipe_file(path, data, mode="create")
         except FileExistsError:
             return False
+        except (NotImplementedError, TypeError):
+            # A store that can't create an object in one step.
+            files.pipe_file(path, data)
     return True
 
 
