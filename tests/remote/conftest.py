@@ -1,5 +1,6 @@
 """A server of the S3 protocol on this machine, a store in memory, and a folder of copies of each test's own."""
 
+import logging
 import uuid
 from typing import Any, NamedTuple
 
@@ -58,6 +59,8 @@ def server():
     pytest.importorskip("s3fs", reason=MISSING)
     moto = pytest.importorskip("moto.server", reason=MISSING)
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    # One line for every request.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server.start()
     _, port = server.get_host_and_port()
     environment = {

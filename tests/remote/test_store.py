@@ -1,5 +1,6 @@
 """What is done with an address, and every error of a store as one sentence."""
 
+import contextlib
 import errno
 import sys
 
@@ -125,9 +126,7 @@ def test_failing_network_says_what_to_do(folder, monkeypatch):
 def test_errors_of_the_packages_of_stores_are_translated(folder, monkeypatch):
     exceptions = pytest.importorskip("botocore.exceptions")
     fail_memory(monkeypatch, "pipe_file", exceptions.EndpointConnectionError(endpoint_url="http://host"))
-    message = (
-        r'The store must take what is written\. Received: an error of .*Could not connect to the endpoint URL: "http'
-    )
+    message = r"The store must take what is written\. Received: an error of .*Could not connect to the endpoint"
     with pytest.raises(RemoteError, match=message):
         store.write_bytes(folder / "a", b"")
     fail_memory(monkeypatch, "cat_file", exceptions.NoCredentialsError())
@@ -154,11 +153,9 @@ def test_reader_that_hides_a_failing_store_doesn_t_end_as_a_damaged_file(folder,
             file.read(2)
         except RemoteError:
             raise ValueError("damaged file") from None
-    with pytest.raises(RemoteError, match="reset"), store.opened(folder / "a") as file:
-        try:
-            file.read(2)
-        except RemoteError:
-            pass
+    hidden = contextlib.suppress(RemoteError)
+    with pytest.raises(RemoteError, match="reset"), store.opened(folder / "a") as file, hidden:
+        file.read(2)
 
 
 @pytest.mark.parametrize(
