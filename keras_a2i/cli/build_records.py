@@ -51,6 +51,9 @@ _HELP = """Build training records from SOURCEs: a folder of TFRecord files with 
 A SOURCE is one of
 {details}
 
+Videos, a pairs.csv and a .npz file may be in an object store, such as s3://bucket/videos, and so may --out (extra
+remote).
+
 Run the same command again to resume an interrupted build.
 
 \b

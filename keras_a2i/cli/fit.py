@@ -58,8 +58,9 @@ def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs
     """Train a model on RECORDS.
 
     Writes config.json, model.keras, history.csv and samples/epoch_*.png (held-out pairs, real above generated) to
-    --out. Ctrl-C saves the last complete epoch, from which --resume continues. With --seeds the same command continues:
-    finished runs are skipped.
+    --out. RECORDS and --out may be addresses in an object store, such as s3://bucket/records (extra remote). Ctrl-C
+    saves the last complete epoch, from which --resume continues. With --seeds the same command continues: finished runs
+    are skipped.
     """
     # What can be refused without TensorFlow is refused before it loads.
     values = parse_settings(settings)

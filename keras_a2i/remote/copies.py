@@ -8,6 +8,8 @@ import contextlib
 import hashlib
 import os
 import pathlib
+import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -115,11 +117,33 @@ def fetched(address: Address) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[pathlib.Path]:
-    """Makes a folder beside the copies, which is deleted afterwards."""
+    """Makes a folder beside the copies, which is deleted afterwards; those of processes that were killed are, too."""
     place = cache_folder() / "temporary"
     place.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as folder:
+    for left in place.glob(f"{_owner('*')}-*"):
+        number = left.name.removeprefix(_owner("")).partition("-")[0]
+        if number.isdecimal() and not _is_running(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{_owner(os.getpid())}-", dir=place, ignore_cleanup_errors=True) as folder:
         yield pathlib.Path(folder)
+
+
+def _owner(process: int | str) -> str:
+    """How the name of a temporary folder begins: several machines may share the cache."""
+    return f"{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}-{process}"
+
+
+def _is_running(process: int) -> bool:
+    """Whether there is a process of that number on this machine, as far as the system tells without a signal."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _read(path: pathlib.Path) -> str:

@@ -1,5 +1,7 @@
 """Local copies: fetched once, again when the object changes, whole or not at all, and the user's to delete."""
 
+import multiprocessing
+import os
 import pathlib
 import shutil
 
@@ -88,6 +90,21 @@ def test_temporary_copy_is_deleted_after_use(folder, cache):
     with copies.fetched(folder / "parts/a.bin") as path:
         assert path.name == "a.bin" and path.read_bytes() == b"parts/a.bin"
     assert not path.exists() and not list((cache / "temporary").iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems don't tell without a signal whether a process runs")
+def test_temporary_copies_of_killed_processes_are_deleted_and_others_kept(folder, cache):
+    with copies.temporary_folder() as own:
+        dead = multiprocessing.get_context("spawn").Process(target=int)
+        dead.start()
+        dead.join()
+        left = own.with_name(own.name.replace(f"-{os.getpid()}-", f"-{dead.pid}-"))
+        other = own.with_name(f"of-another-machine-{dead.pid}-x")
+        for path in (left, other):
+            path.mkdir()
+            (path / "a.mp4").write_bytes(b"1")
+        with copies.temporary_folder():
+            assert own.is_dir() and other.is_dir() and not left.exists()
 
 
 def test_cache_folder_is_the_variable_s_or_the_user_s(cache, monkeypatch, tmp_path):
