@@ -15,6 +15,7 @@ from keras_a2i.cli.locations import LocalPath, ModelPath
 from keras_a2i.cli.terminal import echo
 from keras_a2i.durations import format_seconds
 from keras_a2i.errors import UsageError
+from keras_a2i.remote.address import local_path
 
 _SECONDS_BETWEEN_LOG_LINES = 10.0
 
@@ -92,7 +93,7 @@ def _open_output(to: str, port: int | None):
         return MjpegServer(8000 if port is None else port)
     from keras_a2i.serving.outputs import ImageFolder
 
-    return ImageFolder(pathlib.Path(to))
+    return ImageFolder(local_path(to, "path"))
 
 
 def _check_input(name: str) -> None:

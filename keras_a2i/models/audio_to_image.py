@@ -255,12 +255,14 @@ class AudioToImage(keras.Model):
         """Loads a trained model.
 
         Args:
-            preset: a run folder or a folder of `save_to_preset`, a `.keras` file, the name of a shipped model such as
-                "digits", or "hf://USER/REPOSITORY" for a folder on the Hugging Face hub.
+            preset: a run folder or a folder of `save_to_preset`, a `.keras` file, the address of one of these in an
+                object store, the name of a shipped model such as "digits", or "hf://USER/REPOSITORY" for a folder on
+                the Hugging Face hub.
 
         Raises:
             ModelError: if there is no such model, or it isn't an `AudioToImage`; `keras_a2i.load` opens any model.
             MissingPackageError: if an hf:// address is given and huggingface_hub isn't installed.
+            RemoteError: if an object store can't be read.
         """
         model, _ = load_model(find_preset(preset))
         if not isinstance(model, cls):

@@ -23,7 +23,7 @@ def find_preset(preset: str | pathlib.Path) -> pathlib.Path:
     if folder.is_dir():
         raise ModelError(f"A preset folder must hold a model.keras. Received: {preset}, which holds none")
     raise ModelError(
-        f"A preset must be a run folder, a .keras file, an hf://USER/REPOSITORY address or one of the shipped models "
+        f"A preset must be a run folder, a .keras file, their address, hf://USER/REPOSITORY or one of the shipped models "
         f"({', '.join(shipped_models()) or 'none is installed'}). Received: {str(preset)!r}"
     )
 

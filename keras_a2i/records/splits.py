@@ -41,7 +41,8 @@ class SplitSpec:
             and test alone. None is 0.25, and 0 with "file" and "column".
         guard: seconds left out between the two parts of a source, 0 to 3600, for "block".
         holdout: the source ids to hold out, for "source"; empty chooses them by hash.
-        file: a csv with the columns id,split, for "file"; pairs that it doesn't name are left out.
+        file: a csv with the columns id,split, or its address in an object store, for "file"; pairs that it doesn't name
+            are left out.
         seed: of the kind "random".
 
     Raises:

@@ -87,7 +87,9 @@ def as_location(path: str | os.PathLike[str] | Address) -> Location:
         return pathlib.Path(path)
     scheme, rest = match[1].lower(), match[2]
     if scheme == "file":
-        return pathlib.Path("/" + rest)
+        import urllib.request
+
+        return pathlib.Path(urllib.request.url2pathname("/" + rest))
     parts = rest.rstrip("/").split("/")
     if not parts[0] or {".", ".."} & set(parts):
         raise UsageError(

@@ -7,7 +7,7 @@ import uuid
 import warnings
 from collections.abc import Iterable, Iterator
 
-from keras_a2i.errors import RemoteError
+from keras_a2i.errors import RemoteError, TrainingInterrupted
 from keras_a2i.media.folder_lock import LOCK_FILE
 from keras_a2i.remote.address import Address
 from keras_a2i.remote.copies import cache_folder
@@ -44,20 +44,29 @@ class Mirror:
         Raises:
             LockedError: if another process is writing into it.
             RemoteError: if the last upload fails; the message names the local folder, which is kept.
+            TrainingInterrupted: if Ctrl-C stops the last upload; likewise.
         """
         with store_lock(self.address):
             self.folder.mkdir(parents=True)
             try:
                 yield
             finally:
-                try:
-                    self.push()
-                except RemoteError as error:
-                    raise RemoteError(
-                        f"{error}. What couldn't be uploaded is kept in {self.folder}, from which it can be copied; "
-                        "otherwise the work continues from what was uploaded before"
-                    ) from error
-                shutil.rmtree(self.folder, ignore_errors=True)
+                self._finish()
+
+    def _finish(self) -> None:
+        kept = (
+            f"is kept in {self.folder}, from which it can be copied; otherwise the work continues from what was "
+            "uploaded before"
+        )
+        try:
+            self.push()
+        except RemoteError as error:
+            raise RemoteError(f"{error}. What couldn't be uploaded {kept}") from error
+        except KeyboardInterrupt:
+            raise TrainingInterrupted(
+                f"The upload to {self.address} was stopped. What wasn't uploaded {kept}"
+            ) from None
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def pull(self) -> None:
         """Fetches everything that the store has.

@@ -35,7 +35,7 @@ def test_everything_else_is_a_path(given):
 
 
 def test_file_address_is_a_path():
-    assert as_location("file:///data/a") == pathlib.Path("/data/a")
+    assert as_location("file:///data/a%20b") == pathlib.Path("/data/a b")
 
 
 @pytest.mark.parametrize("given", ["s3://", "s3:///", "s3://bucket/../other", "s3://bucket/./a"])

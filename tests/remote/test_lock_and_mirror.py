@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from keras_a2i.errors import LockedError, RemoteError
+from keras_a2i.errors import LockedError, RemoteError, TrainingInterrupted
 from keras_a2i.remote import mirror, store
 from keras_a2i.remote.address import as_location
 from keras_a2i.remote.lock import store_lock
@@ -140,3 +140,15 @@ def test_what_can_t_be_uploaded_at_the_end_is_kept_and_named(folder, uploads):
     assert (copy.folder / "model").read_text() == "2"
     # The lock is gone, and what was finished before is there.
     assert set(store.list_objects(folder)) == {"a"}
+
+
+def test_last_upload_that_ctrl_c_stops_says_where_the_rest_is(folder, monkeypatch):
+    def interrupt(file, address):
+        raise KeyboardInterrupt
+
+    copy = Mirror(folder)
+    monkeypatch.setattr(mirror, "upload", interrupt)
+    message = rf"The upload to {folder} was stopped\. What wasn't uploaded is kept in {copy.folder}, from which"
+    with pytest.raises(TrainingInterrupted, match=message), copy.opened():
+        (copy.folder / "model").write_text("2")
+    assert (copy.folder / "model").read_text() == "2" and store.list_objects(folder) == {}

@@ -1,0 +1,27 @@
+"""Lines about transfers from and to object stores."""
+
+import pytest
+
+from keras_a2i.cli import progress
+from keras_a2i.remote.address import Address
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    class Clock:
+        now = 100.0
+
+    monkeypatch.setattr(progress.time, "monotonic", lambda: Clock.now)
+    return Clock
+
+
+def test_long_transfer_is_told_every_few_seconds_and_a_short_one_isn_t(clock, capsys):
+    lines, file = progress.TransferLines(), Address("s3", "bucket/a.mp4")
+    for seconds, done in ((0, 0), (3, 20), (6, 40), (7, 45), (12, 80)):
+        clock.now = 100.0 + seconds
+        lines("fetching", file, done * 1_000_000, 100_000_000)
+    clock.now = 120.0
+    lines("fetching", Address("s3", "bucket/b.mp4"), 0, 5)
+    assert capsys.readouterr().err == (
+        "fetching s3://bucket/a.mp4: 40 of 100 MB\nfetching s3://bucket/a.mp4: 80 of 100 MB\n"
+    )
