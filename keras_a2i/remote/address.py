@@ -81,7 +81,7 @@ def as_location(path: str | os.PathLike[str] | Address) -> Location:
     """
     if isinstance(path, Address):
         return path
-    text = os.fspath(path)
+    text = path.as_posix() if isinstance(path, pathlib.PurePath) else os.fspath(path)
     match = _PATTERN.fullmatch(text)
     if match is None or match[1].lower() in _NO_STORES:
         return pathlib.Path(path)

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import itertools
-import pathlib
 import typing
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
@@ -113,26 +112,25 @@ class Spec:
 
     def __init__(self, text: str):
         self.text, self.path = text, as_location(text)
-        self.table: pathlib.Path | None = None
-        self._table_location: Location | None = None
         if isinstance(self.path, Address):
             kind = find_kind(self.path)
             self.is_folder, self.is_file = kind == "folder", kind == "file"
-            names = list_names(self.path) if self.is_folder else set()
         else:
             self.is_folder, self.is_file = self.path.is_dir(), self.path.is_file()
-            names = set()
+        self._table = self._find_table()
+        self.table = local_copy(self._table) if isinstance(self._table, Address) else self._table
+
+    def _find_table(self) -> Location | None:
         if self.is_file and self.suffix == ".csv":
-            self._table_location = self.path
-        if self.is_folder:
-            tables = [self.path / type_.table_name for type_ in SOURCE_TYPES.values() if type_.table_name]
-            self._table_location = next(
-                (table for table in tables if (table.name in names if isinstance(table, Address) else table.is_file())),
-                None,
-            )
-        if self._table_location is not None:
-            location = self._table_location
-            self.table = local_copy(location) if isinstance(location, Address) else location
+            return self.path
+        if not self.is_folder:
+            return None
+        names = [type_.table_name for type_ in SOURCE_TYPES.values() if type_.table_name]
+        if isinstance(self.path, Address):
+            present = list_names(self.path)
+        else:
+            present = {name for name in names if (self.path / name).is_file()}
+        return next((self.path / name for name in names if name in present), None)
 
     @property
     def suffix(self) -> str:
@@ -142,7 +140,7 @@ class Spec:
     @property
     def table_path(self) -> Location:
         """The table, if there is one; else the path."""
-        return self._table_location or self.path
+        return self._table or self.path
 
     @property
     def store(self) -> str:

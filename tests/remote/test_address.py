@@ -18,6 +18,7 @@ from keras_a2i.remote.address import Address, as_location, common_folder, local_
         ("gs://bucket/a b/ü.mp4", "gs://bucket/a b/ü.mp4"),
         ("hf://datasets/user/name/a.csv", "hf://datasets/user/name/a.csv"),
         (pathlib.PurePosixPath("s3://bucket/runs/a"), "s3://bucket/runs/a"),
+        (pathlib.PureWindowsPath("s3://bucket/runs/a"), "s3://bucket/runs/a"),
         (Address("s3", "bucket/a"), "s3://bucket/a"),
     ],
 )
