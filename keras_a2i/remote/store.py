@@ -140,13 +140,14 @@ def fetch(address: Address, target: pathlib.Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
+        callback = _callback("fetching", address)
         with _store_errors(address):
-            size = _stored(files.info(path)).size
-            files.get_file(path, str(part), callback=_callback("fetching", address, size))
-        if part.stat().st_size != size:
+            files.get_file(path, str(part), callback=callback)
+        arrived, size = part.stat().st_size, callback.size
+        if size is not None and arrived != size:
             raise RemoteError(
-                f"An object must arrive whole. Received: {part.stat().st_size:,} of {size:,} bytes of {address}. "
-                "Run the same command again"
+                f"An object must arrive whole. Received: {arrived:,} of {size:,} bytes of {address}. Run the same "
+                "command again"
             )
         part.replace(target)
     finally:
@@ -161,7 +162,7 @@ def upload(file: pathlib.Path, address: Address) -> None:
     """
     files, path = _open(address)
     with _store_errors(address, writing=True):
-        files.put_file(str(file), path, callback=_callback("uploading", address, file.stat().st_size))
+        files.put_file(str(file), path, callback=_callback("uploading", address))
 
 
 def read_bytes(address: Address) -> bytes:
@@ -318,12 +319,13 @@ def _stored(info: dict[str, Any]) -> Stored:
     return Stored(int(info.get("size") or 0), version.strip('"'))
 
 
-def _callback(verb: str, address: Address, size: int) -> Any:
+def _callback(verb: str, address: Address) -> Any:
+    """An object that tells the listeners; its `size` is that of the file as soon as the store has said it."""
     import fsspec.callbacks
 
-    def tell(_: object, done: int, **__: object) -> None:
+    def tell(size: int | None, done: int, **_: object) -> None:
         for listener in _listeners:
-            listener(verb, address, done, size)
+            listener(verb, address, done, size or 0)
 
     return fsspec.callbacks.Callback(hooks={"tell": tell})
 

@@ -74,7 +74,8 @@ def test_fetched_file_appears_when_it_is_whole(folder, tmp_path, monkeypatch):
     store.fetch(folder / "a", tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == b"12345"
 
-    def break_off(self, path, target, **_):
+    def break_off(self, path, target, callback):
+        callback.set_size(5)
         with open(target, "wb") as file:  # noqa: PTH123
             file.write(b"12")
 
