@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from keras_a2i.errors import AddressNotFoundError, MissingPackageError, RemoteError, UsageError
+from keras_a2i.media.durable import naming_output
 from keras_a2i.remote.address import Address
 
 Transfer = Callable[[str, Address, int, int], None]
@@ -134,14 +135,14 @@ def fetch(address: Address, target: pathlib.Path) -> None:
     Raises:
         AddressNotFoundError: if there is no object.
         RemoteError: if the store can't be read, or the connection breaks off.
-        OSError: if the disk is full.
+        OSError: if the disk is full; it names `target`.
     """
     files, path = _open(address)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
         callback = _callback("fetching", address)
-        with _store_errors(address):
+        with naming_output(target, part), _store_errors(address):
             files.get_file(path, str(part), callback=callback)
         arrived, size = part.stat().st_size, callback.size
         if size is not None and arrived != size:

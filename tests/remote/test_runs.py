@@ -11,11 +11,13 @@ import pandas
 import pytest
 from click.testing import CliRunner
 from support.tone_source import build
-from support.training_runs import assert_same, train
+from support.training_runs import train
 
 import keras_a2i as a2i
 from keras_a2i.cli.evaluate import _report_folder
+from keras_a2i.cli.fit import command as fit
 from keras_a2i.cli.generate import command as generate
+from keras_a2i.cli.inspect import command as inspect
 from keras_a2i.errors import AddressNotFoundError, LockedError, ModelError, RemoteError, TrainingInterrupted, UsageError
 from keras_a2i.evaluation.report import Report
 from keras_a2i.exporters.export import _records_of_run
@@ -197,7 +199,11 @@ def test_run_on_a_server_of_s3_from_training_to_an_image(bucket, tmp_path, cache
         train(records, run, epochs=2, callbacks=[Interrupted()])
     assert {"runs/a/config.json", "runs/a/state/variables.npz"} <= set(bucket.keys("runs/"))
     assert not list((cache / "outgoing").iterdir())
-    assert_same(a2i.fit(records, run, resume=True), whole)
+    result = CliRunner().invoke(inspect, [records])
+    assert result.exit_code == 0 and "21 train, 9 val" in result.output, result.output
+    result = CliRunner().invoke(fit, [records, "--out", run, "--resume"])
+    assert result.exit_code == 0 and f"{run}/model.keras: trained in" in result.output, result.output
+    assert "2 epochs, resumed at epoch 2" in result.output
     assert RunFolder(run).read_config().records == records and RunFolder(run).read_config().finished
     local = {path.relative_to(tmp_path / "run").as_posix() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert set(bucket.keys("runs/")) == {f"runs/a/{name}" for name in local - {"state/variables.previous.npz"}}
