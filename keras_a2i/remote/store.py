@@ -343,7 +343,7 @@ def _store_errors(address: Address, *, writing: bool = False) -> Iterator[None]:
         action = "write to" if writing else "read"
         raise RemoteError(
             f"Your account must be allowed to {action} an address. Received: {address} ({_reason(error)}). Check the "
-            "credentials, such as AWS_PROFILE, and the rights of the account"
+            "credentials, such as AWS_PROFILE for s3://, and the rights of the account"
         ) from error
     except _failures() as error:
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:

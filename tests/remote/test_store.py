@@ -105,7 +105,7 @@ def test_refused_access_names_the_credentials(folder, monkeypatch):
     fail_memory(monkeypatch, "cat_file", PermissionError("Access Denied."))
     message = (
         rf"Your account must be allowed to read an address\. Received: {folder}/a \(Access Denied\)\. Check the "
-        "credentials, such as AWS_PROFILE, and the rights of the account"
+        "credentials, such as AWS_PROFILE for s3://, and the rights of the account"
     )
     with pytest.raises(RemoteError, match=message):
         store.read_bytes(folder / "a")
