@@ -54,10 +54,7 @@ class Mirror:
                 self._finish()
 
     def _finish(self) -> None:
-        kept = (
-            f"is kept in {self.folder}, from which it can be copied; otherwise the work continues from what was "
-            "uploaded before"
-        )
+        kept = f"is kept in {self.folder}: copy it to the store, or resume from what was uploaded before"
         try:
             self.push()
         except RemoteError as error:

@@ -351,7 +351,7 @@ def _store_errors(address: Address, *, writing: bool = False) -> Iterator[None]:
         action = "take what is written" if writing else "answer"
         raise RemoteError(
             f"The store must {action}. Received: an error of {address} ({_reason(error)}). Check network, credentials "
-            "and endpoint, then run the same command again"
+            "and endpoint before you try again"
         ) from error
 
 

@@ -136,7 +136,7 @@ def test_what_can_t_be_uploaded_at_the_end_is_kept_and_named(folder, uploads):
     with pytest.raises(RemoteError) as raised, copy.opened():
         (copy.folder / "a").write_text("1")
         (copy.folder / "model").write_text("2")
-    assert f"What couldn't be uploaded is kept in {copy.folder}, from which it can be copied" in str(raised.value)
+    assert f"What couldn't be uploaded is kept in {copy.folder}: copy it to the store" in str(raised.value)
     assert (copy.folder / "model").read_text() == "2"
     # The lock is gone, and what was finished before is there.
     assert set(store.list_objects(folder)) == {"a"}
@@ -148,7 +148,7 @@ def test_last_upload_that_ctrl_c_stops_says_where_the_rest_is(folder, monkeypatc
 
     copy = Mirror(folder)
     monkeypatch.setattr(mirror, "upload", interrupt)
-    message = rf"The upload to {folder} was stopped\. What wasn't uploaded is kept in {copy.folder}, from which"
+    message = rf"The upload to {folder} was stopped\. What wasn't uploaded is kept in {copy.folder}: copy it"
     with pytest.raises(TrainingInterrupted, match=message), copy.opened():
         (copy.folder / "model").write_text("2")
     assert (copy.folder / "model").read_text() == "2" and store.list_objects(folder) == {}

@@ -124,7 +124,7 @@ def test_state_that_can_t_be_uploaded_is_uploaded_with_the_next_one(run, monkeyp
 def test_model_that_can_t_be_uploaded_is_kept(run, monkeypatch):
     folder = RunFolder(str(run))
     with (
-        pytest.raises(RemoteError, match=rf"is kept in {folder.path}, from which it can be copied"),
+        pytest.raises(RemoteError, match=rf"is kept in {folder.path}: copy it to the store"),
         folder.opened(resume=False),
     ):
         folder.create(CONFIG)

@@ -118,7 +118,7 @@ def test_failing_network_says_what_to_do(folder, monkeypatch):
     fail_memory(monkeypatch, "cat_file", ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"))
     message = (
         rf"The store must answer\. Received: an error of {folder}/a \(.*Connection reset by peer\)\. Check network, "
-        "credentials and endpoint, then run the same command again"
+        "credentials and endpoint before you try again"
     )
     with pytest.raises(RemoteError, match=message):
         store.read_bytes(folder / "a")
