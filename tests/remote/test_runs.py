@@ -20,10 +20,12 @@ from keras_a2i.cli.generate import command as generate
 from keras_a2i.cli.inspect import command as inspect
 from keras_a2i.errors import AddressNotFoundError, LockedError, ModelError, RemoteError, TrainingInterrupted, UsageError
 from keras_a2i.evaluation.report import Report
+from keras_a2i.evaluation.subject import open_subject
 from keras_a2i.exporters.export import _records_of_run
 from keras_a2i.media.sound_file import save_wav
 from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.shipped import find_model
+from keras_a2i.records.manifest import Manifest
 from keras_a2i.remote import mirror, store
 from keras_a2i.remote.address import as_location
 from keras_a2i.remote.lock import store_lock
@@ -212,6 +214,11 @@ def test_run_on_a_server_of_s3_from_training_to_an_image(bucket, tmp_path, cache
         for loaded, trained in zip(AudioToImage.from_preset(address).get_weights(), whole.get_weights(), strict=True):
             # The states of random numbers aren't saved.
             assert loaded.dtype.kind == "u" or (loaded == trained).all()
+    subject = open_subject(run, Manifest.read(records))
+    assert (
+        subject.name == run
+        and subject.configuration == open_subject(tmp_path / "run", Manifest.read(records)).configuration
+    )
     copied = find_model(run)
     assert not (copied / "state").exists() and _records_of_run(copied) == as_location(records)
     save_wav(tmp_path / "a.wav", np.sin(np.arange(16_000) / 20), 16_000)
