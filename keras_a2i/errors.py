@@ -44,6 +44,14 @@ class LockedError(KerasA2IError):
     """Another process is writing into a folder."""
 
 
+class RemoteError(KerasA2IError):
+    """An object store can't be reached, refuses access, or breaks off; the message names the address."""
+
+
+class AddressNotFoundError(RemoteError):
+    """Nothing is stored at an address."""
+
+
 class ModelError(KerasA2IError):
     """A model file or run folder can't be loaded, or doesn't fit the data."""
 
@@ -84,10 +92,12 @@ class MissingPackageError(KerasA2IError):
         package: name of the package.
         extra: of this library, which installs it; None for a package of the full installation, such as TensorFlow.
         purpose: what the package is needed for, the beginning of the sentence.
+        command: what installs a package that no extra has.
     """
 
-    def __init__(self, package: str, extra: str | None, purpose: str):
-        command = "pip install keras-a2i" if extra is None else f'pip install "{_distribution(extra)}[{extra}]"'
+    def __init__(self, package: str, extra: str | None, purpose: str, *, command: str = ""):
+        if not command:
+            command = "pip install keras-a2i" if extra is None else f'pip install "{_distribution(extra)}[{extra}]"'
         super().__init__(f"{purpose} needs the package {package}, which isn't installed. Install it with: {command}")
 
 

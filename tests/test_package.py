@@ -15,6 +15,7 @@ PACKAGE = pathlib.Path(keras_a2i.__file__).parent
 FREE = {"config", "durations", "errors", "serialization", "spread", "version"}
 ROOMS = [
     {"media"},
+    {"remote"},
     {"features"},
     {"sources", "datasets"},
     {"records"},

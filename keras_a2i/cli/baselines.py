@@ -1,14 +1,13 @@
 """`keras-a2i baselines`: what contenders without a model score on records."""
 
-import pathlib
-
 import click
 
+from keras_a2i.cli.locations import LocationType
 from keras_a2i.cli.terminal import echo
 
 
 @click.command("baselines")
-@click.argument("records", type=click.Path(path_type=pathlib.Path))
+@click.argument("records", type=LocationType())
 @click.option("--split", default="val", show_default=True, help="The held-out split.")
 def command(records, split):
     """Score contenders that need no model on RECORDS: what a model must beat before its scores mean anything."""

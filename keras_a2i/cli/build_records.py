@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from keras_a2i.cli.flag_names import flag_names
+from keras_a2i.cli.locations import LocationType
 from keras_a2i.cli.progress import ProgressLine
 from keras_a2i.cli.terminal import echo
 from keras_a2i.config import FeatureConfig, ImageConfig
@@ -50,6 +51,9 @@ _HELP = """Build training records from SOURCEs: a folder of TFRecord files with 
 A SOURCE is one of
 {details}
 
+Videos, a pairs.csv and a .npz file may be in an object store, such as s3://bucket/videos, and so may --out (extra
+remote).
+
 Run the same command again to resume an interrupted build.
 
 \b
@@ -66,7 +70,7 @@ def _help() -> str:
 
 @click.command("build-records", help=_help())
 @click.argument("source", nargs=-1, required=True)
-@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="The records folder to create.")
+@click.option("--out", required=True, type=LocationType(), help="The records folder to create.")
 @click.option("--image-size", default=256, show_default=True, help="Pixels per side: a power of two from 16 to 512.")
 @click.option(
     "--channels",

@@ -1,15 +1,14 @@
 """`keras-a2i card`: a model card of a run."""
 
-import pathlib
-
 import click
 
+from keras_a2i.cli.locations import LocalPath
 from keras_a2i.cli.terminal import echo
 
 
 @click.command("card")
-@click.argument("run", type=click.Path(path_type=pathlib.Path))
-@click.option("--out", type=click.Path(path_type=pathlib.Path), help="The Markdown file (default: RUN/card.md).")
+@click.argument("run", type=LocalPath())
+@click.option("--out", type=LocalPath(), help="The Markdown file (default: RUN/card.md).")
 def command(run, out):
     """Write a model card of RUN: command, data, scores beside baselines, confusion matrix and limits.
 

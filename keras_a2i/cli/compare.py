@@ -1,17 +1,16 @@
 """`keras-a2i compare`: several runs side by side."""
 
-import pathlib
-
 import click
 
+from keras_a2i.cli.locations import LocalPath
 from keras_a2i.cli.terminal import echo
 
 
 @click.command("compare")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=pathlib.Path), metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, type=LocalPath(), metavar="RUN...")
 @click.option(
     "--out",
-    type=click.Path(path_type=pathlib.Path),
+    type=LocalPath(),
     help="A .html, .csv, .md (Markdown) or .tex (LaTeX) file for the table.",
 )
 def command(runs, out):

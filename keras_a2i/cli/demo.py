@@ -1,23 +1,23 @@
 """`keras-a2i demo`: a model on a page in the browser of this machine."""
 
 import contextlib
-import pathlib
 import time
 import webbrowser
 
 import click
 
 from keras_a2i.cli.flag_names import flag_names
+from keras_a2i.cli.locations import LocalPath, ModelPath
 from keras_a2i.cli.terminal import echo
 
 _SECONDS_BETWEEN_CHECKS = 0.5
 
 
 @click.command("demo")
-@click.argument("model", required=False, type=click.Path(path_type=pathlib.Path))
+@click.argument("model", required=False, type=ModelPath())
 @click.option(
     "--runtime",
-    type=click.Path(path_type=pathlib.Path),
+    type=LocalPath(),
     help="Folder of the npm package @litertjs/core 2.5.3, or cdn: the browser loads it from cdn.jsdelivr.net. Exported "
     "pages need none.",
 )

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keras_a2i.cli.locations import LocalPath, LocationType, ModelPath
 from keras_a2i.cli.progress import tell_step
 from keras_a2i.cli.terminal import echo
 from keras_a2i.durations import format_seconds
 from keras_a2i.models.shipped import find_model
+from keras_a2i.remote.address import Location, as_location
+from keras_a2i.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from keras_a2i.evaluation.report import Report
@@ -20,12 +23,12 @@ _COLOURS = {"good": "green", "mixed": "green", "weak": "yellow", "bad": "red"}
 
 
 @click.command("evaluate")
-@click.argument("model", type=click.Path(path_type=pathlib.Path))
-@click.argument("records", type=click.Path(path_type=pathlib.Path))
+@click.argument("model", type=ModelPath())
+@click.argument("records", type=LocationType())
 @click.option("--split", default="val", show_default=True, help="The held-out split.")
 @click.option(
     "--out",
-    type=click.Path(path_type=pathlib.Path),
+    type=LocationType(),
     help="The folder for report.json, report.html and per_pair.csv (default: MODEL if it is a run folder, else "
     "NAME-report beside the model).",
 )
@@ -34,7 +37,7 @@ _COLOURS = {"good": "green", "mixed": "green", "weak": "yellow", "bad": "red"}
 )
 @click.option(
     "--foreign",
-    type=click.Path(path_type=pathlib.Path),
+    type=LocalPath(),
     metavar="FOLDER",
     help="A folder of audio files or videos as foreign audio (default: rendered tones, noise, clicks, sweeps and "
     "speech).",
@@ -64,12 +67,12 @@ def command(model, records, split, out, samples, foreign, folds, by, seeds, seed
     import keras_a2i.evaluation.evaluate as evaluation
 
     started = time.monotonic()
-    if out is None and find_model(model) != model:
+    if out is None and isinstance(model, pathlib.Path) and find_model(model) != model:
         raise click.UsageError("--out must be given with a shipped model, whose folder isn't written to")
     if folds is not None:
         if foreign is not None:
             raise click.UsageError("--foreign must be left out with --folds. Received: both")
-        _cross_validate(model, records, out or model / "folds", folds=folds, by=by, seeds=seeds, seed=seed)
+        _cross_validate(model, records, out or as_location(model) / "folds", folds=folds, by=by, seeds=seeds, seed=seed)
         return
     if seeds != 1:
         raise click.UsageError("--seeds needs --folds: several trainings of one run are compared by keras-a2i compare")
@@ -83,15 +86,15 @@ def command(model, records, split, out, samples, foreign, folds, by, seeds, seed
         command=shlex.join(["keras-a2i", *sys.argv[1:]]),
         progress=tell_step,
     )
-    written = report.save(out or _report_folder(model))
+    written = report.save(out or _report_folder(as_location(model)))
     show_report(report)
     echo(f"\n{written}: written in {format_seconds(time.monotonic() - started)}")
 
 
-def _report_folder(model: pathlib.Path) -> pathlib.Path:
+def _report_folder(model: Location) -> Location:
     """The run folder of a model, or one of its own: files beside an exported model may have the report's names."""
     run = model.parent if model.name == "model.keras" else model
-    return run if (run / "config.json").is_file() else model.with_name(f"{model.stem}-report")
+    return run if RunFolder(run).exists else model.with_name(f"{model.stem}-report")
 
 
 def show_report(report: "Report") -> None:
@@ -109,7 +112,7 @@ def show_report(report: "Report") -> None:
     echo("\n" + render_text(report))
 
 
-def _cross_validate(run: pathlib.Path, records: pathlib.Path, out: pathlib.Path, **options) -> None:
+def _cross_validate(run: pathlib.Path | str, records: Location, out: Location, **options) -> None:
     from keras_a2i.evaluation.cross_validation import cross_validate
     from keras_a2i.evaluation.report_sections import gains_table
     from keras_a2i.evaluation.report_text import render_table

@@ -1,11 +1,11 @@
 """`keras-a2i export`: writes a trained model for serving. The options of the formats are read from their registry."""
 
 import dataclasses
-import pathlib
 
 import click
 
 from keras_a2i.cli.flag_names import flag_names
+from keras_a2i.cli.locations import LocalPath, LocationType, ModelPath
 from keras_a2i.cli.terminal import echo
 from keras_a2i.exporters.formats import FORMATS
 
@@ -32,8 +32,8 @@ def _with_format_options(command: click.Command) -> click.Command:
 
 @_with_format_options
 @click.command("export")
-@click.argument("model", metavar="RUN", type=click.Path(path_type=pathlib.Path))
-@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="The file or folder to write.")
+@click.argument("model", metavar="RUN", type=ModelPath())
+@click.option("--out", required=True, type=LocalPath(), help="The file or folder to write.")
 @click.option(
     "--format",
     "format_",
@@ -55,7 +55,7 @@ def _with_format_options(command: click.Command) -> click.Command:
 )
 @click.option(
     "--records",
-    type=click.Path(path_type=pathlib.Path),
+    type=LocationType(),
     help="Records to compare and calibrate on (default: the run's own).",
 )
 @click.option("--license", "license_", metavar="TEXT", help="A licence to write into the file, such as CC-BY-4.0.")

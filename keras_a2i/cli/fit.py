@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keras_a2i.cli.device_options import device_options, join_group, take_place
+from keras_a2i.cli.locations import LocationType
 from keras_a2i.cli.settings import parse_settings
 from keras_a2i.cli.terminal import echo
 from keras_a2i.cli.training_options import CACHE, fit_command, leave_gpu_memory, training_options
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 
 @click.command("fit", epilog=f"Recipes: {', '.join(recipe_names())}. 'keras-a2i recipes' describes them.")
-@click.argument("records", type=click.Path(path_type=pathlib.Path))
-@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="Run folder to create.")
+@click.argument("records", type=LocationType())
+@click.option("--out", required=True, type=LocationType(), help="Run folder to create.")
 @click.option("--recipe", help="Network and training, see below (default: one that suits the records).")
 @click.option(
     "--size", type=click.Choice(["tiny", "base", "large"]), help="Number of channels per layer (default: base)."
@@ -64,8 +65,9 @@ def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs
     """Train a model on RECORDS.
 
     Writes config.json, model.keras, history.csv and samples/epoch_*.png (held-out pairs, real above generated) to
-    --out. Ctrl-C saves the last complete epoch, from which --resume continues. With --seeds the same command continues:
-    finished runs are skipped.
+    --out. RECORDS and --out may be addresses in an object store, such as s3://bucket/records (extra remote). Ctrl-C
+    saves the last complete epoch, from which --resume continues. With --seeds the same command continues: finished runs
+    are skipped.
 
     With --devices all, or --coordinator, --num-processes and --process-id, the same command started on several machines
     trains one model; the first process writes --out.

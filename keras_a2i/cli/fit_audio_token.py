@@ -1,6 +1,5 @@
 """`keras-a2i fit-audio-token`: records into an embedder of audio for a Stable Diffusion 3 model, in a run folder."""
 
-import pathlib
 import shlex
 import sys
 import time
@@ -8,6 +7,7 @@ import time
 import click
 
 from keras_a2i.cli.flag_names import flag_names
+from keras_a2i.cli.locations import LocationType
 from keras_a2i.cli.terminal import echo
 from keras_a2i.durations import format_seconds
 from keras_a2i.records.records import Records
@@ -15,8 +15,8 @@ from keras_a2i.training.run_folder import RunFolder
 
 
 @click.command("fit-audio-token")
-@click.argument("records", type=click.Path(path_type=pathlib.Path))
-@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="Run folder to create.")
+@click.argument("records", type=LocationType())
+@click.option("--out", required=True, type=LocationType(), help="Run folder to create.")
 @click.option(
     "--preset",
     metavar="NAME|FOLDER",

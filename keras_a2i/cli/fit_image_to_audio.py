@@ -1,6 +1,5 @@
 """`keras-a2i fit-image-to-audio`: records into a trained network from images to audio, in a run folder."""
 
-import pathlib
 import shlex
 import sys
 import time
@@ -8,6 +7,7 @@ import time
 import click
 
 from keras_a2i.cli.flag_names import flag_names
+from keras_a2i.cli.locations import LocationType
 from keras_a2i.cli.terminal import echo
 from keras_a2i.durations import format_seconds
 from keras_a2i.records.records import Records
@@ -15,8 +15,8 @@ from keras_a2i.training.run_folder import RunFolder
 
 
 @click.command("fit-image-to-audio")
-@click.argument("records", type=click.Path(path_type=pathlib.Path))
-@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="Run folder to create.")
+@click.argument("records", type=LocationType())
+@click.option("--out", required=True, type=LocationType(), help="Run folder to create.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs over the training pairs (default: 20 or more).")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Pairs per step (default: 32).")
 @click.option("--learning-rate", type=float, help="Peak of the learning rate (default: 0.002).")

@@ -18,6 +18,7 @@ from keras_a2i.cli.film_options import (
 )
 from keras_a2i.cli.flag_names import flag_names
 from keras_a2i.cli.guide_options import GUIDE_FLAGS, Distances, guide_options, load_guided, split_guide_options
+from keras_a2i.cli.locations import LocalPath, ModelPath
 from keras_a2i.cli.progress import ProgressLine
 from keras_a2i.cli.terminal import echo
 from keras_a2i.errors import KerasA2IError, SourceError, UsageError
@@ -28,11 +29,9 @@ _MIN_FOR_PROGRESS = 64
 
 
 @click.command("generate")
-@click.argument("model", type=click.Path(path_type=pathlib.Path))
-@click.argument("audio", nargs=-1, required=True, type=click.Path(path_type=pathlib.Path))
-@click.option(
-    "--out", required=True, type=click.Path(path_type=pathlib.Path), help="The folder for the images or videos."
-)
+@click.argument("model", type=ModelPath())
+@click.argument("audio", nargs=-1, required=True, type=LocalPath())
+@click.option("--out", required=True, type=LocalPath(), help="The folder for the images or videos.")
 @click.option("--sheet/--no-sheet", default=None, help="Write a contact sheet of a file's images too (default: yes).")
 @film_options
 @click.option(
@@ -65,7 +64,7 @@ _MIN_FOR_PROGRESS = 64
 )
 @click.option(
     "--reference",
-    type=click.Path(path_type=pathlib.Path),
+    type=LocalPath(),
     help="The image that moves with the audio, PNG or JPEG, for a model of the recipe talking, which needs one.",
 )
 @guide_options

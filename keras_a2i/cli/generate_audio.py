@@ -1,10 +1,9 @@
 """`keras-a2i generate-audio`: images into wav files."""
 
-import pathlib
-
 import click
 
 from keras_a2i.cli.flag_names import flag_names
+from keras_a2i.cli.locations import LocalPath, ModelPath
 from keras_a2i.cli.progress import ProgressLine
 from keras_a2i.cli.terminal import echo
 
@@ -12,9 +11,9 @@ _MIN_FOR_PROGRESS = 16
 
 
 @click.command("generate-audio")
-@click.argument("run", type=click.Path(path_type=pathlib.Path))
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=pathlib.Path))
-@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="The folder for the wav files.")
+@click.argument("run", type=ModelPath())
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=LocalPath())
+@click.option("--out", required=True, type=LocalPath(), help="The folder for the wav files.")
 @click.option(
     "--temperature",
     type=click.FloatRange(0, 4),

@@ -8,6 +8,7 @@ import click
 import numpy as np
 
 from keras_a2i.cli.film_options import check_options
+from keras_a2i.cli.locations import LocalPath
 from keras_a2i.errors import UsageError
 
 GUIDE_FLAGS = {"by": "--guide-by", "latent": "--guide-latent", "starts": "--guide-starts"}
@@ -22,7 +23,7 @@ _OPTIONS = (
     ),
     click.option(
         "--guide-by",
-        type=click.Path(path_type=pathlib.Path),
+        type=LocalPath(),
         metavar="RUN",
         help="The run that aligned audio and images, such as one of the recipe words-aligned on the same records "
         "(default: the model's own run, if it did).",
@@ -41,7 +42,7 @@ _OPTIONS = (
     ),
     click.option(
         "--towards",
-        type=click.Path(path_type=pathlib.Path),
+        type=LocalPath(),
         metavar="IMAGE",
         help="Move towards this png or jpg file instead of the audio. Without --guide-by and a run of its own that "
         "aligned images, thumbnails of 8 x 8 pixels are compared.",

@@ -4,12 +4,13 @@ import pathlib
 
 import click
 
+from keras_a2i.cli.locations import LocalPath, LocationType
 from keras_a2i.cli.terminal import echo
 
 
 @click.command("inspect")
-@click.argument("records", type=click.Path(path_type=pathlib.Path))
-@click.option("--sheet", type=click.Path(path_type=pathlib.Path), help="Write a contact sheet to this PNG file.")
+@click.argument("records", type=LocationType())
+@click.option("--sheet", type=LocalPath(), help="Write a contact sheet to this PNG file.")
 @click.option("--top", default=20, show_default=True, help="Number of sources and labels to list.")
 def command(records: pathlib.Path, sheet: pathlib.Path | None, top: int) -> None:
     """Show the counts, statistics, leaks, duplicates and silent clips of RECORDS, and write a contact sheet."""

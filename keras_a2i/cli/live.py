@@ -11,15 +11,17 @@ from collections.abc import Iterator
 import click
 
 from keras_a2i.cli.flag_names import flag_names
+from keras_a2i.cli.locations import LocalPath, ModelPath
 from keras_a2i.cli.terminal import echo
 from keras_a2i.durations import format_seconds
 from keras_a2i.errors import UsageError
+from keras_a2i.remote.address import local_path
 
 _SECONDS_BETWEEN_LOG_LINES = 10.0
 
 
 @click.command("live")
-@click.argument("model", type=click.Path(path_type=pathlib.Path))
+@click.argument("model", type=ModelPath())
 @click.option(
     "--input",
     "input_",
@@ -40,7 +42,7 @@ _SECONDS_BETWEEN_LOG_LINES = 10.0
 @click.option("--seconds", type=float, help="Stop after this many seconds.")
 @click.option(
     "--reference",
-    type=click.Path(path_type=pathlib.Path),
+    type=LocalPath(),
     help="The image that moves with the audio, PNG or JPEG, for a model of the recipe talking, which needs one.",
 )
 def command(model, input_, rate, to, port, seconds, reference):
@@ -91,7 +93,7 @@ def _open_output(to: str, port: int | None):
         return MjpegServer(8000 if port is None else port)
     from keras_a2i.serving.outputs import ImageFolder
 
-    return ImageFolder(pathlib.Path(to))
+    return ImageFolder(local_path(to, "path"))
 
 
 def _check_input(name: str) -> None:

@@ -10,6 +10,7 @@ import traceback
 
 import click
 
+from keras_a2i.cli.progress import transfers_shown
 from keras_a2i.cli.system_errors import describe_system_error
 from keras_a2i.cli.terminal import accept_any_text, echo
 from keras_a2i.errors import KerasA2IError, MissingPackageError
@@ -85,6 +86,7 @@ def cli(debug: bool) -> None:
       keras-a2i generate run audio.wav --out images
       keras-a2i export run --out model.tflite
     """
+    click.get_current_context().with_resource(transfers_shown())
 
 
 def _silence_native_logs() -> None:

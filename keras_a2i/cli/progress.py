@@ -1,10 +1,17 @@
 """Progress of long work on stderr: a line that rewrites itself on a terminal, a line now and then in a log."""
 
+import contextlib
 import sys
 import time
+import warnings
+from collections.abc import Iterator
+from typing import Any
 
 from keras_a2i.cli.terminal import echo
 from keras_a2i.durations import format_seconds
+from keras_a2i.remote.address import Address
+from keras_a2i.remote.mirror import UploadWarning
+from keras_a2i.remote.store import transfers_told
 
 _SECONDS_BETWEEN_LOG_LINES = 5.0
 _SECONDS_BETWEEN_UPDATES = 0.1
@@ -14,6 +21,40 @@ _WIDTH = 24
 def tell_step(step: str) -> None:
     """Prints a step to stderr."""
     echo(f"{step} ...", err=True)
+
+
+class TransferLines:
+    """Prints now and then how much of a file is fetched from an object store or uploaded, where that takes long."""
+
+    def __init__(self) -> None:
+        self._current: tuple[str, Address] | None = None
+        self._shown_at = 0.0
+
+    def __call__(self, verb: str, address: Address, done: int, total: int) -> None:
+        """Prints a line if the last is a few seconds ago; the first a few seconds after a file's beginning."""
+        now = time.monotonic()
+        if self._current != (verb, address):
+            self._current, self._shown_at = (verb, address), now
+        elif total and now - self._shown_at >= _SECONDS_BETWEEN_LOG_LINES:
+            self._shown_at = now
+            echo(f"{verb} {address}: {done / 1e6:.0f} of {total / 1e6:.0f} MB", err=True)
+
+
+@contextlib.contextmanager
+def transfers_shown() -> Iterator[None]:
+    """Prints lines about long transfers, and a sentence where an upload fails that is tried again."""
+    with transfers_told(TransferLines()), warnings.catch_warnings():
+        warnings.simplefilter("always", UploadWarning)
+        usual = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *rest: Any, **others: Any) -> None:
+            if issubclass(category, UploadWarning):
+                echo(f"Warning: {message}", err=True)
+            else:
+                usual(message, category, *rest, **others)
+
+        warnings.showwarning = show
+        yield
 
 
 class ProgressLine:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import click
 
+from keras_a2i.cli.locations import LocalPath
 from keras_a2i.cli.progress import ProgressLine, tell_step
 from keras_a2i.cli.terminal import echo
 from keras_a2i.durations import format_seconds
@@ -35,9 +36,7 @@ SETTINGS = {
 
 
 @click.command("quickstart")
-@click.option(
-    "--out", default="quickstart", show_default=True, type=click.Path(path_type=pathlib.Path), help="Output folder."
-)
+@click.option("--out", default="quickstart", show_default=True, type=LocalPath(), help="Output folder.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the data and the training.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier quickstart in --out.")
 def command(out, seed, overwrite):

@@ -4,14 +4,15 @@ import pathlib
 
 import click
 
+from keras_a2i.cli.locations import LocalPath
 from keras_a2i.cli.terminal import echo
 
 
 @click.command("runs")
-@click.argument("paths", nargs=-1, type=click.Path(path_type=pathlib.Path), metavar="[PATH]...")
+@click.argument("paths", nargs=-1, type=LocalPath(), metavar="[PATH]...")
 @click.option(
     "--out",
-    type=click.Path(path_type=pathlib.Path),
+    type=LocalPath(),
     help="An .html file for a page with the curves and the newest sample sheets.",
 )
 def command(paths, out):

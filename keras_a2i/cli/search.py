@@ -1,21 +1,18 @@
 """`keras-a2i search`: finds the images that go with audio, or the audio that goes with an image."""
 
-import pathlib
-
 import click
 
 from keras_a2i.cli.flag_names import flag_names
+from keras_a2i.cli.locations import LocalPath, ModelPath
 from keras_a2i.cli.terminal import echo
 
 
 @click.command("search")
-@click.argument("run", type=click.Path(path_type=pathlib.Path))
-@click.argument("query", type=click.Path(path_type=pathlib.Path))
-@click.argument("among", nargs=-1, required=True, type=click.Path(exists=True, path_type=pathlib.Path))
+@click.argument("run", type=ModelPath())
+@click.argument("query", type=LocalPath())
+@click.argument("among", nargs=-1, required=True, type=LocalPath(exists=True))
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Number of matches to show.")
-@click.option(
-    "--sheet", type=click.Path(path_type=pathlib.Path), help="Write the images found to this PNG file, as a sheet."
-)
+@click.option("--sheet", type=LocalPath(), help="Write the images found to this PNG file, as a sheet.")
 def command(run, query, among, top, sheet):
     """Find the nearest images to the audio file QUERY, or the nearest audio files to the image QUERY, AMONG files and
     folders.

@@ -6,6 +6,7 @@ import click
 
 from keras_a2i.cli import fit
 from keras_a2i.cli.flag_names import flag_names
+from keras_a2i.cli.locations import LocalPath, LocationType
 from keras_a2i.cli.settings import as_typed, parse_grid, parse_settings
 from keras_a2i.cli.terminal import echo
 from keras_a2i.cli.training_options import CACHE, fit_command, leave_gpu_memory, training_options
@@ -15,8 +16,8 @@ from keras_a2i.records.records import Records
 
 
 @click.command("sweep", epilog=f"Recipes: {', '.join(recipe_names())}. 'keras-a2i recipes NAME' lists settings.")
-@click.argument("records", type=click.Path(path_type=pathlib.Path))
-@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path), help="Folder to create.")
+@click.argument("records", type=LocationType())
+@click.option("--out", required=True, type=LocalPath(), help="Folder to create.")
 @click.option("--recipe", help="Network and training, see below (default: one that suits the records).")
 @click.option(
     "--set",

@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+from keras_a2i.cli.locations import LocalPath
+from keras_a2i.remote.address import Location
+
 CACHE: dict[str, str | bool] = {"auto": "auto", "always": True, "never": False}
 
 _OPTIONS = (
@@ -32,7 +35,7 @@ _OPTIONS = (
     click.option(
         "--jit-compile/--no-jit-compile",
         default=None,
-        help="Compile the steps with XLA (default: no; JAX always does).",
+        help="Compile the steps with XLA (default: no; on JAX: yes).",
     ),
     click.option(
         "--dtype-policy",
@@ -41,7 +44,7 @@ _OPTIONS = (
     ),
     click.option(
         "--image-folder",
-        type=click.Path(path_type=pathlib.Path),
+        type=LocalPath(),
         help="Folder of images without audio, for recipes that train an image autoencoder first.",
     ),
     click.option(
@@ -68,7 +71,7 @@ def leave_gpu_memory(jobs: int) -> None:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
-def fit_command(fit: click.Command, records: pathlib.Path, out: pathlib.Path, values: Mapping[str, Any]) -> str:
+def fit_command(fit: click.Command, records: Location, out: pathlib.Path, values: Mapping[str, Any]) -> str:
     """The command line of fit that repeats one of several runs.
 
     Args:

@@ -11,6 +11,7 @@ from keras_a2i.evaluation.report_format import number, percent, signed
 from keras_a2i.evaluation.report_markdown import markdown_table, markdown_text
 from keras_a2i.evaluation.verdict import LEVELS
 from keras_a2i.models.model_file import ModelMetadata, read_metadata
+from keras_a2i.remote.address import local_path
 
 CARD_NAME = "card.md"
 
@@ -28,7 +29,7 @@ def write_card(run: str | pathlib.Path, path: str | pathlib.Path | None = None) 
     Raises:
         ModelError: as `model_card`.
     """
-    path = pathlib.Path(run) / CARD_NAME if path is None else pathlib.Path(path)
+    path = local_path(run, "run") / CARD_NAME if path is None else local_path(path, "path")
     replace_file(path, model_card(run))
     return path
 
@@ -42,7 +43,7 @@ def model_card(run: str | pathlib.Path) -> str:
     Raises:
         ModelError: if it is no run folder or wasn't evaluated.
     """
-    run = pathlib.Path(run)
+    run = local_path(run, "run")
     config = read_config(run)
     if config is None:
         raise ModelError(f"run must be a run folder, as made by fit. Received: {run}")

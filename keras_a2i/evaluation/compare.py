@@ -18,6 +18,7 @@ from keras_a2i.evaluation.report_sections import table
 from keras_a2i.evaluation.report_text import render_table
 from keras_a2i.evaluation.table_files import save_table
 from keras_a2i.evaluation.verdict import LEVELS
+from keras_a2i.remote.address import local_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +109,7 @@ def compare(runs: Iterable[str | pathlib.Path]) -> Comparison:
         ModelError: if a run has no report.
         UsageError: if no run is given.
     """
-    folders = [pathlib.Path(run) for run in runs]
+    folders = [local_path(run, "runs") for run in runs]
     if not folders:
         raise UsageError("runs must hold at least one run folder. Received: none")
     return compare_reports((folder, read_report(folder)) for folder in folders)

@@ -20,6 +20,7 @@ from keras_a2i.metrics import METRICS
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.resplit import read_keys, resplit
+from keras_a2i.remote.address import Location, local_path
 from keras_a2i.sources.pair import PairKey
 from keras_a2i.training.fit import fit
 from keras_a2i.training.run_folder import RunConfig, RunFolder
@@ -60,8 +61,8 @@ class CrossValidation:
 
 def cross_validate(
     run: str | pathlib.Path,
-    records: str | pathlib.Path,
-    out: str | pathlib.Path,
+    records: str | Location,
+    out: str | Location,
     *,
     folds: int,
     by: str = "block",
@@ -90,6 +91,7 @@ def cross_validate(
             raise UsageError(f"{name} must lie between {low} and 20. Received: {value}")
     if by not in BY:
         raise UsageError(f"by must be one of {', '.join(BY)}. Received: {by!r}")
+    out = local_path(out, "out")
     config, manifest = RunFolder(run).read_config(), Manifest.read(records)
     if config.own_model:
         raise UsageError(
@@ -99,7 +101,7 @@ def cross_validate(
     keys = [key for key, _ in read_keys(records)]
     reports = []
     for fold in range(folds):
-        folder = pathlib.Path(out) / f"{by}-{fold + 1}-of-{folds}"
+        folder = out / f"{by}-{fold + 1}-of-{folds}"
         if not (folder / "records" / "records.json").is_file():
             if by == "block":
                 splits = fold_splits(keys, folds, fold, manifest.features.duration)

@@ -1,7 +1,6 @@
 """`evaluate`: what a model's images are worth, beside contenders that need no audio or no model."""
 
 import os
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,6 +35,7 @@ from keras_a2i.media.conversion import to_uint8
 from keras_a2i.metrics import METRICS
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.records import as_records
+from keras_a2i.remote.address import local_path
 from keras_a2i.spread import spread_rows
 from keras_a2i.version import library_versions
 
@@ -275,7 +275,7 @@ def _read_foreign(folder: str | os.PathLike[str] | None, manifest: Manifest) -> 
             f"foreign must be None for a model of embeddings, which can't be computed from audio here. Received: "
             f"{folder}"
         )
-    return read_folder_clips(pathlib.Path(folder), manifest.features, N_CLIPS)
+    return read_folder_clips(local_path(folder, "foreign"), manifest.features, N_CLIPS)
 
 
 def _note_foreign(clips: FolderClips | None) -> list[str]:

@@ -8,6 +8,9 @@ from keras_a2i.evaluation.report_data import ReportData
 from keras_a2i.evaluation.report_html import render_html
 from keras_a2i.media.durable import written_whole
 from keras_a2i.media.json_file import write_json
+from keras_a2i.remote.address import Address, Location, as_location, local_path
+from keras_a2i.remote.copies import temporary_folder
+from keras_a2i.remote.store import find_kind, upload
 
 JSON_NAME, HTML_NAME, CSV_NAME = "report.json", "report.html", "per_pair.csv"
 
@@ -15,20 +18,23 @@ JSON_NAME, HTML_NAME, CSV_NAME = "report.json", "report.html", "per_pair.csv"
 class Report(ReportData):
     """Everything that `evaluate` found. The attributes are those of `ReportData`."""
 
-    def save(self, path: str | pathlib.Path) -> pathlib.Path:
+    def save(self, path: str | Location) -> Location:
         """Writes the report, whole or not at all.
 
         Args:
             path: a file that ends in .html, .json or .csv (one row per pair); or a folder, which is made, for
-                report.json, report.html and per_pair.csv.
+                report.json, report.html and per_pair.csv; or the address of either in an object store.
 
         Returns:
             What was written: the file, or report.html in the folder.
 
         Raises:
             UsageError: if the path has another suffix.
+            RemoteError: if an object store can't be written to.
         """
-        path = pathlib.Path(path)
+        path = as_location(path)
+        if isinstance(path, Address):
+            return self._upload(path)
         if path.is_dir() or not path.suffix:
             path.mkdir(parents=True, exist_ok=True)
             for name in (JSON_NAME, CSV_NAME, HTML_NAME):
@@ -44,6 +50,18 @@ class Report(ReportData):
             raise UsageError(f"path must be a folder or end in .html, .json or .csv. Received: {path}")
         return path
 
+    def _upload(self, address: Address) -> Address:
+        is_folder = not address.suffix or find_kind(address) == "folder"
+        with temporary_folder() as temporary:
+            if not is_folder:
+                self.save(temporary / address.name)
+                upload(temporary / address.name, address)
+                return address
+            self.save(temporary)
+            for name in (JSON_NAME, CSV_NAME, HTML_NAME):
+                upload(temporary / name, address / name)
+            return address / HTML_NAME
+
 
 def read_report(path: str | pathlib.Path) -> Report:
     """Reads a report.json, or the one in a folder; it comes without its examples.
@@ -51,7 +69,7 @@ def read_report(path: str | pathlib.Path) -> Report:
     Raises:
         ModelError: if there is none, or it isn't a report of this version.
     """
-    path = pathlib.Path(path)
+    path = local_path(path, "path")
     if not path.exists() and path.suffix != ".json":
         raise ModelError(f"A run folder or a report.json must exist. Received: {path}, which doesn't")
     path = path / JSON_NAME if path.is_dir() else path

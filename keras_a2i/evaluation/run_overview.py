@@ -19,6 +19,7 @@ from keras_a2i.evaluation.report_text import render_table
 from keras_a2i.evaluation.table_files import check_suffix
 from keras_a2i.evaluation.verdict import LEVELS
 from keras_a2i.media.image import read_thumbnail
+from keras_a2i.remote.address import local_path
 from keras_a2i.training.run_folder import HIGHER_IS_BETTER, SCORES, RunConfig, RunFolder
 
 SUFFIXES = (".html",)
@@ -101,7 +102,7 @@ class RunOverview:
         """
         from keras_a2i.evaluation.report_html import render_template
 
-        path = pathlib.Path(path)
+        path = local_path(path, "path")
         check_suffix(path, SUFFIXES)
         replace_file(path, render_template("sections.html.j2", title="Runs", sections=self._sections()))
         return path
@@ -145,7 +146,7 @@ def run_overview(paths: Iterable[str | os.PathLike[str]]) -> RunOverview:
         UsageError: if a path is no folder, or no run is found.
     """
     found, skipped = [], []
-    folders = _run_folders([pathlib.Path(path) for path in paths])
+    folders = _run_folders([local_path(path, "paths") for path in paths])
     for folder, name in zip(folders, _short_names(folders), strict=True):
         try:
             found.append(_read(folder, name))

@@ -13,7 +13,9 @@ from keras_a2i.evaluation.contenders import PredictFn
 from keras_a2i.evaluation.environment import configuration_hash, read_config
 from keras_a2i.evaluation.measures import EmbedFn, SampleFn
 from keras_a2i.models.prediction import predict_batch
+from keras_a2i.models.stored_model import local_model
 from keras_a2i.records.manifest import Manifest
+from keras_a2i.remote.address import as_location
 from keras_a2i.serving.predictor import Predictor, as_predictor, load
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def open_subject(model: Any, manifest: Manifest, input: str | None = None) -> Su
     if input not in (None, "features", "waveform"):
         raise UsageError(f"input must be 'features' or 'waveform'. Received: {input!r}")
     if isinstance(model, str | pathlib.Path):
-        return _of_path(pathlib.Path(model), manifest)
+        return _of_path(local_model(model), str(as_location(model)), manifest)
     if isinstance(model, Predictor):
         return _of_predictor(model, manifest, "")
     if hasattr(model, "predict_on_batch"):
@@ -77,8 +79,8 @@ def open_subject(model: Any, manifest: Manifest, input: str | None = None) -> Su
     return Subject(name=getattr(model, "__name__", ""), predict_fn=model, input=input or "features")
 
 
-def _of_path(path: pathlib.Path, manifest: Manifest) -> Subject:
-    subject = _of_predictor(load(path), manifest, str(path))
+def _of_path(path: pathlib.Path, name: str, manifest: Manifest) -> Subject:
+    subject = _of_predictor(load(path), manifest, name)
     config = read_config(path)
     embedders = None
     if (path / "image_encoder.keras").is_file():

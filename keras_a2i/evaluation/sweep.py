@@ -23,6 +23,7 @@ from keras_a2i.recipes.grid import MAX_COMBINATIONS, Combination, count_combinat
 from keras_a2i.recipes.ranges import Range
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.records import Records, as_records
+from keras_a2i.remote.address import local_path
 from keras_a2i.training.fit_seeds import check_jobs, check_registered, read_seeds
 from keras_a2i.training.job import Job, Tell, check_same_training, is_trained, train_job
 from keras_a2i.training.job_queue import Clock, resumable, run_jobs
@@ -132,7 +133,7 @@ def sweep(
         TrainingInterrupted: after Ctrl-C; finished runs and finished epochs are saved.
         RunsFailedError: if a run failed and `strict` is set.
     """
-    records, folder = as_records(records), pathlib.Path(folder)
+    records, folder = as_records(records), local_path(folder, "folder")
     numbers, given = read_seeds(seeds), select_options(options)
     check_jobs(jobs)
     check_sweep_folder(folder)

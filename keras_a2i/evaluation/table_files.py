@@ -9,6 +9,7 @@ from keras_a2i.errors import UsageError
 from keras_a2i.evaluation.report import replace_file
 from keras_a2i.evaluation.report_blocks import Section, Table
 from keras_a2i.evaluation.report_markdown import markdown_table, markdown_text
+from keras_a2i.remote.address import local_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,7 @@ def save_table(
     Raises:
         UsageError: if the path has another suffix.
     """
-    path = pathlib.Path(path)
+    path = local_path(path, "path")
     check_suffix(path, SUFFIXES)
     if path.suffix == ".csv":
         replace_file(path, frame.to_csv(index=False, lineterminator="\n"))

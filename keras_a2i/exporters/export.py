@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_a2i.errors import ExportError, UsageError
+from keras_a2i.errors import ExportError, MissingPackageError, RecordsError, RemoteError, UsageError
 from keras_a2i.exporters.formats import FORMATS, Format, find_format, make_options
 from keras_a2i.exporters.sample_inputs import (
     N_CALIBRATED,
@@ -21,6 +21,8 @@ from keras_a2i.exporters.sample_inputs import (
 from keras_a2i.media.durable import naming_output
 from keras_a2i.models.model_file import INPUTS, ModelMetadata, default_metadata, is_audio_token, load_model, token_error
 from keras_a2i.models.shipped import find_model
+from keras_a2i.models.stored_model import local_model
+from keras_a2i.remote.address import Address, Location, as_location, local_path
 
 if TYPE_CHECKING:
     import keras
@@ -59,7 +61,7 @@ def export(
     input: str | None = None,
     sample_rate: int | None = None,
     calibration: np.ndarray | None = None,
-    records: str | pathlib.Path | None = None,
+    records: str | Location | None = None,
     license: str | None = None,
     metadata: ModelMetadata | None = None,
     overwrite: bool = False,
@@ -77,7 +79,8 @@ def export(
 
     Args:
         model: a model of this library; any functional or sequential `keras.Model` from feature vectors or waveforms to
-            images in [-1, 1]; a `.keras` file; a run folder; or the name of a shipped model.
+            images in [-1, 1]; a `.keras` file; a run folder; the address of either in an object store; or the name of
+            a shipped model.
         path: the file or folder to write.
         format: "tflite", "saved-model", "onnx" or "web" (a folder with a page for browsers); None chooses by the suffix
             of `path`: .tflite, none, or .onnx.
@@ -87,7 +90,8 @@ def export(
             knows its own.
         calibration: real inputs (n, n_inputs) for int8, and to compare on: features, or audio as float in [-1, 1] or
             int16.
-        records: a records folder to compare and calibrate on; None uses the run's own where they still exist.
+        records: a records folder, or its address in an object store, to compare and calibrate on; None uses the run's
+            own where they still exist.
         license: the licence of the exported model; None keeps the model's.
         metadata: configurations of a model that doesn't carry its own; None infers them from its input and output.
         overwrite: replace an earlier export at `path`.
@@ -110,9 +114,11 @@ def export(
         >>> import keras_a2i as a2i
         >>> done = a2i.export("run", "model.tflite", input="waveform", quantize="int8")  # doctest: +SKIP
     """
-    if isinstance(model, str | pathlib.Path) and is_audio_token(model):
-        raise token_error(str(model))
-    path = pathlib.Path(path)
+    if isinstance(model, str | pathlib.Path):
+        model = local_model(model)
+        if is_audio_token(model):
+            raise token_error(str(model))
+    path = local_path(path, "path")
     chosen = find_format(format, path)
     made_options = make_options(chosen, options)
     if input is not None and input not in INPUTS:
@@ -121,8 +127,8 @@ def export(
         raise UsageError(f"input must be {chosen.input!r} with format={chosen.id!r}. Received: input={input!r}")
     input = input or chosen.input
     _check_path(path, overwrite)
-    if isinstance(model, str | pathlib.Path):
-        records = records or _records_of_run(pathlib.Path(model))
+    if isinstance(model, pathlib.Path):
+        records = records or _records_of_run(model)
     graph, metadata = _prepare(model, metadata, input, sample_rate)
     metadata = dataclasses.replace(metadata, license=metadata.license if license is None else license)
     chosen.check_model(metadata, made_options)
@@ -170,8 +176,8 @@ def _check_path(path: pathlib.Path, overwrite: bool) -> None:
             )
 
 
-def _records_of_run(run: pathlib.Path) -> pathlib.Path | None:
-    """Returns the records that a run folder was trained on, where they still exist."""
+def _records_of_run(run: pathlib.Path) -> Location | None:
+    """Returns the records that a run folder was trained on, where they still exist and can be read."""
     from keras_a2i.records.manifest import Manifest
     from keras_a2i.training.run_folder import RunFolder
 
@@ -179,7 +185,12 @@ def _records_of_run(run: pathlib.Path) -> pathlib.Path | None:
     if not folder.exists:
         return None
     config = folder.read_config()
-    records = pathlib.Path(config.records)
+    records = as_location(config.records)
+    if isinstance(records, Address):
+        try:
+            return records if Manifest.read(records).fingerprint == config.fingerprint else None
+        except (RecordsError, RemoteError, MissingPackageError):
+            return None
     unchanged = (records / "records.json").is_file() and Manifest.read(records).fingerprint == config.fingerprint
     return records if unchanged else None
 
@@ -228,10 +239,10 @@ def _prepare(
 
 
 def _comparison_inputs(
-    records: str | pathlib.Path | None, calibration: np.ndarray | None, metadata: ModelMetadata
+    records: str | Location | None, calibration: np.ndarray | None, metadata: ModelMetadata
 ) -> tuple[np.ndarray, str]:
     if records is not None:
-        inputs = read_inputs(pathlib.Path(records), metadata, "val", N_COMPARED)
+        inputs = read_inputs(as_location(records), metadata, "val", N_COMPARED)
         return inputs, f"{len(inputs)} pairs of {records}"
     if calibration is not None:
         return calibration[:N_COMPARED], f"{len(calibration[:N_COMPARED])} calibration inputs"
@@ -239,17 +250,17 @@ def _comparison_inputs(
     return inputs, f"{len(inputs)} synthetic inputs"
 
 
-def _comparison_references(records: str | pathlib.Path | None, metadata: ModelMetadata, count: int) -> np.ndarray:
+def _comparison_references(records: str | Location | None, metadata: ModelMetadata, count: int) -> np.ndarray:
     """Reference images for the inputs that are compared: of the records where there are as many, else made ones."""
     if records is not None:
-        found = read_references(pathlib.Path(records), metadata, "val", N_COMPARED)
+        found = read_references(as_location(records), metadata, "val", N_COMPARED)
         if len(found) == count:
             return found
     return make_references(metadata, count)
 
 
 def _calibration_inputs(
-    records: str | pathlib.Path | None, calibration: np.ndarray | None, metadata: ModelMetadata
+    records: str | Location | None, calibration: np.ndarray | None, metadata: ModelMetadata
 ) -> np.ndarray:
     if calibration is not None:
         return calibration
@@ -258,7 +269,7 @@ def _calibration_inputs(
             "calibration or records must be given with quantize='int8', which takes its ranges from real inputs "
             "unless ranges='dynamic'. Received: neither, and no run folder whose records still exist"
         )
-    return read_inputs(pathlib.Path(records), metadata, "train", N_CALIBRATED)
+    return read_inputs(as_location(records), metadata, "train", N_CALIBRATED)
 
 
 def _write_agreeing(

@@ -1,20 +1,19 @@
 """Inputs that an export is compared and calibrated on: from records, from arrays, or synthetic ones."""
 
-import pathlib
-
 import numpy as np
 
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import UsageError
 from keras_a2i.media.conversion import from_int16, from_uint8
 from keras_a2i.models.model_file import ModelMetadata
+from keras_a2i.remote.address import Location
 
 N_COMPARED = 128
 N_CALIBRATED = 256
 _N_SYNTHETIC = 16
 
 
-def read_inputs(records: pathlib.Path, metadata: ModelMetadata, split: str, count: int) -> np.ndarray:
+def read_inputs(records: Location, metadata: ModelMetadata, split: str, count: int) -> np.ndarray:
     """Reads up to `count` inputs of a split, spread evenly over it.
 
     Raises:
@@ -29,7 +28,7 @@ def read_inputs(records: pathlib.Path, metadata: ModelMetadata, split: str, coun
     return inputs
 
 
-def read_references(records: pathlib.Path, metadata: ModelMetadata, split: str, count: int) -> np.ndarray:
+def read_references(records: Location, metadata: ModelMetadata, split: str, count: int) -> np.ndarray:
     """Reads the reference images, float32 in [-1, 1], of the inputs that `read_inputs` reads: their sources' first."""
     from keras_a2i.records.records import as_records
 

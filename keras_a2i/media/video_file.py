@@ -1,10 +1,11 @@
 """Opening a video file: its video track, its audio track, its clock and its packets (PyAV)."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
+from typing import Any, BinaryIO
 
 from keras_a2i.errors import MissingPackageError, SourceError
 from keras_a2i.media.image import MAX_PIXELS
@@ -47,6 +48,7 @@ class VideoFile:
         origin: seconds on the container's clock at which time 0 lies: the start of the file's earliest stream, or a
             later moment (`from_moment`).
         start: seconds from the start of the earliest stream to time 0.
+        size: of the file in bytes.
     """
 
     container: Any
@@ -54,6 +56,7 @@ class VideoFile:
     audio: Any
     origin: Fraction
     start: Fraction = Fraction(0)
+    size: int = 0
 
     def __enter__(self) -> "VideoFile":
         return self
@@ -86,7 +89,7 @@ class VideoFile:
     def duration(self) -> float:
         """Returns the seconds from start to end of the file: as a credible header states, else of the last packet."""
         stated = (self.container.duration or 0) / 1_000_000
-        credible = 0 < stated * _MIN_BYTES_PER_SECOND <= self.container.size
+        credible = 0 < stated * _MIN_BYTES_PER_SECOND <= self.size
         if credible and self.container.format.name not in _WITHOUT_DURATION:
             return stated
         begin = end = self.origin - self.start
@@ -126,12 +129,13 @@ class VideoFile:
                 yield packet
 
 
-def open_video(path: pathlib.Path, *, audio_only: bool = False) -> VideoFile:
+def open_video(path: pathlib.PurePath, *, audio_only: bool = False, stream: BinaryIO | None = None) -> VideoFile:
     """Opens a video file and finds its tracks; an attached cover doesn't count as a video track.
 
     Args:
         path: a file that FFmpeg reads.
         audio_only: whether a file without a video track is accepted too.
+        stream: where the content is read in place of the disk; it can seek to its end. `path` is then a name only.
 
     Raises:
         SourceError: if the file can't be opened, or has no track of a kind that is required and can be decoded.
@@ -140,12 +144,17 @@ def open_video(path: pathlib.Path, *, audio_only: bool = False) -> VideoFile:
     av = import_av()
     # Tags that aren't UTF-8 must not matter; from version 19 on they don't, and the argument is gone.
     tags = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < _TOLERANT_VERSION else {}
+    size = 0
+    if stream is not None:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(0)
+    source = f"file:{path}" if stream is None else stream
     try:
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, **tags)
+        container = av.open(source, options={"protocol_whitelist": "file"}, **tags)
     except av.FFmpegError as error:
         raise SourceError(f"{path.name} can't be opened as a video: {error.strerror}") from None
     try:
-        return _find_tracks(container, path.name, audio_only)
+        return dataclasses.replace(_find_tracks(container, path.name, audio_only), size=size or container.size)
     except SourceError:
         container.close()
         raise

@@ -23,6 +23,7 @@ from keras_a2i.models.prediction import predict_batch
 from keras_a2i.models.preset_path import find_preset
 from keras_a2i.models.styles import draw_styles
 from keras_a2i.models.untracked import Untracked
+from keras_a2i.remote.address import local_path
 
 _DEFAULT_SIZE = 256
 
@@ -254,12 +255,14 @@ class AudioToImage(keras.Model):
         """Loads a trained model.
 
         Args:
-            preset: a run folder or a folder of `save_to_preset`, a `.keras` file, the name of a shipped model such as
-                "digits", or "hf://USER/REPOSITORY" for a folder on the Hugging Face hub.
+            preset: a run folder or a folder of `save_to_preset`, a `.keras` file, the address of one of these in an
+                object store, the name of a shipped model such as "digits", or "hf://USER/REPOSITORY" for a folder on
+                the Hugging Face hub.
 
         Raises:
             ModelError: if there is no such model, or it isn't an `AudioToImage`; `keras_a2i.load` opens any model.
             MissingPackageError: if an hf:// address is given and huggingface_hub isn't installed.
+            RemoteError: if an object store can't be read.
         """
         model, _ = load_model(find_preset(preset))
         if not isinstance(model, cls):
@@ -277,7 +280,7 @@ class AudioToImage(keras.Model):
             half_precision: store large weights as float16, in half the bytes. Read back, they are float32 again, each
                 rounded to 11 significant bits.
         """
-        folder = pathlib.Path(folder)
+        folder = local_path(folder, "folder")
         folder.mkdir(parents=True, exist_ok=True)
         save_model(self, folder / "model.keras", self.metadata, half_precision=half_precision)
 

@@ -97,7 +97,8 @@ class AudioToken:
         """Loads a trained embedder with its Stable Diffusion 3 model.
 
         Args:
-            preset: a run folder of `fit_audio_token`, its `.keras` file, or "hf://USER/REPOSITORY".
+            preset: a run folder of `fit_audio_token`, its `.keras` file, the address of either in an object store, or
+                "hf://USER/REPOSITORY".
             diffusion: a preset of KerasHub to load in place of the one of the run, such as its folder's new path.
 
         Raises:

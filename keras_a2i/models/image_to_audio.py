@@ -165,7 +165,8 @@ class ImageToAudio(keras.Model):
         """Loads a trained model.
 
         Args:
-            preset: a run folder of `keras_a2i.fit_image_to_audio`, a `.keras` file, or "hf://USER/REPOSITORY".
+            preset: a run folder of `keras_a2i.fit_image_to_audio`, a `.keras` file, the address of
+                either in an object store, or "hf://USER/REPOSITORY".
 
         Raises:
             ModelError: if there is no such model, or it doesn't generate audio.

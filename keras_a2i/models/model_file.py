@@ -16,6 +16,7 @@ from keras_a2i.errors import KerasA2IError, ModelError, UsageError
 from keras_a2i.media.durable import written_whole
 from keras_a2i.models.half_precision import round_weights
 from keras_a2i.models.label_calibration import LabelCalibration
+from keras_a2i.models.stored_model import local_model
 from keras_a2i.serialization import register
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class ModelMetadata:
 
 def is_audio_token(path: str | pathlib.Path) -> bool:
     """Whether a path is a run of `fit_audio_token` or its `.keras` file, by its metadata, without loading it."""
-    path = pathlib.Path(path)
+    path = local_model(path)
     path = path / "model.keras" if path.is_dir() else path
     if path.suffix != ".keras" or not path.is_file():
         return False

@@ -23,8 +23,9 @@ def find_preset(preset: str | pathlib.Path) -> pathlib.Path:
     if folder.is_dir():
         raise ModelError(f"A preset folder must hold a model.keras. Received: {preset}, which holds none")
     raise ModelError(
-        f"A preset must be a run folder, a .keras file, an hf://USER/REPOSITORY address or one of the shipped models "
-        f"({', '.join(shipped_models()) or 'none is installed'}). Received: {str(preset)!r}"
+        "A preset must be a run folder, a .keras file, the address of either in an object store, hf://USER/REPOSITORY "
+        f"or one of the shipped models ({', '.join(shipped_models()) or 'none is installed'}). Received: "
+        f"{str(preset)!r}"
     )
 
 

@@ -2,6 +2,8 @@
 
 import pathlib
 
+from keras_a2i.models.stored_model import local_model
+
 _PACKAGE = pathlib.Path(__file__).parents[1]
 # An installation holds the models within the package, a checkout beside it.
 _FOLDERS = (_PACKAGE / "saved_models", _PACKAGE.parent / "saved_models")
@@ -35,9 +37,13 @@ def find_model(model: str | pathlib.Path, file: str = "model.keras") -> pathlib.
     """Returns a path as it is, or, where nothing is there, the file of the shipped model of that name.
 
     Args:
-        model: a path, or the name of a shipped model such as "digits".
+        model: a path, an address in an object store, of which a copy is fetched, or the name of a shipped model such
+            as "digits".
         file: which of a shipped model's files.
+
+    Raises:
+        RemoteError: if an object store can't be read.
     """
-    path = pathlib.Path(model)
+    path = local_model(model)
     folder = None if path.exists() else shipped_models().get(str(model))
     return path if folder is None else folder / file

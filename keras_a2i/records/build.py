@@ -4,10 +4,7 @@ import contextlib
 import dataclasses
 import heapq
 import itertools
-import json
 import os
-import pathlib
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -17,15 +14,14 @@ import numpy as np
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import RecordsError, UsageError
-from keras_a2i.media.durable import naming_output
-from keras_a2i.media.folder_lock import LOCK_FILE, folder_lock
-from keras_a2i.media.json_file import write_json
+from keras_a2i.records.build_output import open_output
 from keras_a2i.records.cluster import open_cluster
 from keras_a2i.records.fingerprint import plan_fingerprint
-from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, STATED_PACKAGES, Manifest, PairCounts, Shard
+from keras_a2i.records.manifest import STATED_PACKAGES, Manifest, PairCounts, Shard
 from keras_a2i.records.pool import Progress, Tally, check_main_guard, run_tasks
 from keras_a2i.records.splits import LEFT_OUT, SplitSpec, assign_splits
 from keras_a2i.records.task import Task
+from keras_a2i.remote.address import Address
 from keras_a2i.sources.open_sources import open_sources
 from keras_a2i.sources.pair import Dropped, Source, Unit
 from keras_a2i.sources.pair_keys import PairKeys
@@ -42,7 +38,7 @@ _Config = TypeVar("_Config", FeatureConfig, ImageConfig)
 
 def build_records(
     sources: SourceOrSpec | Sequence[SourceOrSpec],
-    out: str | os.PathLike[str],
+    out: str | os.PathLike[str] | Address,
     *,
     features: FeatureConfig | None = None,
     image: ImageConfig | None = None,
@@ -64,7 +60,8 @@ def build_records(
     Args:
         sources: one or more sources: objects, or what `open_sources` accepts (such as a folder of videos, or a csv).
             Ids must differ between sources.
-        out: the folder to write.
+        out: the folder to write, or its address in an object store such as "s3://bucket/records". Shards are uploaded
+            when they are finished, and the manifest last.
         features: the feature configuration; by default that of the source objects, else `FeatureConfig()`. Sources of
             embeddings have their own.
         image: the image configuration; by default that of the source objects, else `ImageConfig()`.
@@ -93,6 +90,7 @@ def build_records(
             there differ from those here, a worker doesn't share the folders, or the scheduler is lost. Finished shards
             are kept.
         MissingPackageError: if `scheduler` is given and Dask isn't installed.
+        RemoteError: if an object store can't be read or written to. Finished shards are kept.
     """
     check_main_guard()
     if scheduler is not None and (workers is not None or executor is not None):
@@ -100,7 +98,12 @@ def build_records(
             "scheduler must be given without workers and executor, since its own workers run the tasks. "
             f"Received: scheduler={scheduler!r}, workers={workers!r}, executor={executor!r}"
         )
-    out = pathlib.Path(out)
+    output = open_output(out)
+    if scheduler is not None and isinstance(output.location, Address):
+        raise UsageError(
+            f"out must be a folder that the scheduler's workers share. Received: {output.location}, with "
+            f"scheduler={scheduler!r}. Build into a shared folder and copy it, or leave scheduler out"
+        )
     with contextlib.nullcontext() if scheduler is None else open_cluster(scheduler) as cluster:
         plan = _plan(_open(sources, features, image), features, image)
         if strict and plan.dropped:
@@ -112,21 +115,24 @@ def build_records(
         splits = assign_splits(plan.keys, spec, plan.features.duration)
         n_pairs = int(np.count_nonzero(splits != LEFT_OUT))
         fingerprint = _fingerprint(plan, splits, waveform)
-        if (finished := _find_finished(out, fingerprint, overwrite)) is not None:
+        if (finished := output.find_finished(fingerprint, overwrite)) is not None:
             return finished
-        with folder_lock(out):
+        with output.locked():
             # Another build may have written here before the lock was taken.
-            if (finished := _find_finished(out, fingerprint, overwrite)) is not None:
+            if (finished := output.find_finished(fingerprint, overwrite)) is not None:
                 return finished
-            folder = _open_build_folder(out, fingerprint, overwrite)
-            tasks = _make_tasks(plan, splits, folder=folder.absolute(), waveform=waveform, strict=strict)
-            try:
-                with naming_output(out, folder):
-                    results = run_tasks(tasks, workers, executor, cluster, Tally(progress, n_pairs, len(plan.dropped)))
-            except BaseException:
-                _remove_half_written(folder)
-                raise
-            return _write_manifest(out, plan, spec, tasks, results, command=command, fingerprint=fingerprint)
+            output.begin(fingerprint, overwrite)
+            options = {"folder": output.folder.absolute(), "upload_to": output.upload_to}
+            tasks = _make_tasks(plan, splits, waveform=waveform, strict=strict, **options)
+            with output.writing():
+                results = run_tasks(tasks, workers, executor, cluster, Tally(progress, n_pairs, len(plan.dropped)))
+            if not any(result["shards"] for result in results):
+                output.discard()
+                raise _no_pairs(_all_dropped(plan, results))
+            shards = output.name_shards(tasks, results)
+            manifest = _make_manifest(plan, spec, tasks, results, shards, command=command, fingerprint=fingerprint)
+            output.finish(manifest)
+            return manifest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -225,61 +231,6 @@ def _fingerprint(plan: _Plan, splits: np.ndarray, waveform: bool) -> str:
     )
 
 
-def _find_finished(out: pathlib.Path, fingerprint: str, overwrite: bool) -> Manifest | None:
-    """The manifest of equal records that are complete, or None where the folder may be written."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"out must be a folder. Received: the file {out}")
-    if (out / FILE_NAME).is_file():
-        try:
-            manifest = Manifest.read(out)
-        except RecordsError as error:
-            if overwrite:
-                return None
-            raise UsageError(f"{error}, with overwrite=True") from error
-        if manifest.fingerprint == fingerprint and not manifest.verify(out):
-            return manifest
-        if not overwrite:
-            raise UsageError(
-                f"out must not hold other records. Received: {out}, which holds records of other input or options. "
-                "Choose another folder, or replace them with overwrite=True"
-            )
-    elif out.is_dir() and not (out / BUILD_FOLDER).is_dir() and {path.name for path in out.iterdir()} - {LOCK_FILE}:
-        raise UsageError(f"out must be a new or empty folder. Received: {out}, which holds other files")
-    return None
-
-
-def _open_build_folder(out: pathlib.Path, fingerprint: str, overwrite: bool) -> pathlib.Path:
-    """The folder for unnamed shards, with those of an interrupted equal build."""
-    folder = out / BUILD_FOLDER
-    mark = folder / "fingerprint.json"
-    if folder.is_dir() and not mark.is_file():
-        # A command was killed while it removed the folder: the shards in it may be those of another build.
-        shutil.rmtree(folder)
-    if mark.is_file() and json.loads(mark.read_text()) != fingerprint:
-        if not overwrite:
-            raise UsageError(
-                f"out must not hold another build. Received: {out}, which holds an unfinished build of other input or "
-                "options. Choose another folder, or replace it with overwrite=True"
-            )
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_half_written(folder)
-    write_json(mark, fingerprint)
-    return folder
-
-
-def _remove_half_written(folder: pathlib.Path) -> None:
-    for path in folder.glob("*.tmp"):
-        path.unlink()
-
-
-def _remove_replaced(out: pathlib.Path) -> None:
-    if (out / FILE_NAME).is_file():
-        (out / FILE_NAME).unlink()
-        for path in out.glob("*-of-*.tfrecord"):
-            path.unlink()
-
-
 def _make_tasks(plan: _Plan, splits: np.ndarray, **options: Any) -> list[Task]:
     ends = itertools.accumulate(len(unit.keys) for _, unit in plan.parts)
     part_splits = [splits[start:end] for start, end in itertools.pairwise([0, *ends])]
@@ -317,55 +268,35 @@ def _divide(costs: list[float], n_pairs: int) -> list[list[int]]:
     return [sorted(group) for group in sorted(groups, key=min)]
 
 
-def _write_manifest(
-    out: pathlib.Path,
+def _make_manifest(
     plan: _Plan,
     spec: SplitSpec,
     tasks: list[Task],
     results: list[dict[str, Any]],
+    shards: list[Shard],
     *,
     command: str,
     fingerprint: str,
 ) -> Manifest:
-    """Moves the shards of all tasks to their names, writes the manifest and removes the folder of the build."""
-    folder = out / BUILD_FOLDER
-    dropped = [*plan.dropped, *(Dropped(*item) for result in results for item in result["dropped"])]
-    if not any(result["shards"] for result in results):
-        shutil.rmtree(folder, ignore_errors=True)
-        raise _no_pairs(dropped)
-    _remove_replaced(out)
-    manifest = Manifest(
+    return Manifest(
         features=plan.features,
         image=plan.image,
         waveform=all(result["waveform"] for result in results),
         split=spec.to_dict(),
         sources=[source.describe() for source in plan.sources],
-        shards=_name_shards(out, tasks, results),
+        shards=shards,
         pair_counts=_merge(result["pair_counts"] for result in results),
         left_out=sum(int(np.count_nonzero(places == LEFT_OUT)) for task in tasks for places in task.splits),
-        dropped=[[item.id, item.reason] for item in dropped],
+        dropped=[[item.id, item.reason] for item in _all_dropped(plan, results)],
         notes=[note for result in results for note in result["notes"]],
         command=command,
         versions=library_versions(*STATED_PACKAGES),
         fingerprint=fingerprint,
     )
-    manifest.write(out)
-    # A worker of a scheduler that was lost may still write into it; what is left then is removed by the next build.
-    shutil.rmtree(folder, ignore_errors=True)
-    return manifest
 
 
-def _name_shards(out: pathlib.Path, tasks: list[Task], results: list[dict[str, Any]]) -> list[Shard]:
-    """Moves finished shards to their final names; those that an interrupted call moved already are left alone."""
-    shards = []
-    for split in sorted({split for result in results for split in result["shards"]}):
-        holders = [(task, result) for task, result in zip(tasks, results, strict=True) if split in result["shards"]]
-        for number, (task, result) in enumerate(holders):
-            name = f"{split}-{number:05d}-of-{len(holders):05d}.tfrecord"
-            with contextlib.suppress(FileNotFoundError):
-                task.shard_path(split).replace(out / name)
-            shards.append(Shard(file=name, split=split, **result["shards"][split]))
-    return shards
+def _all_dropped(plan: _Plan, results: list[dict[str, Any]]) -> list[Dropped]:
+    return [*plan.dropped, *(Dropped(*item) for result in results for item in result["dropped"])]
 
 
 def _merge(parts: Iterable[PairCounts]) -> PairCounts:

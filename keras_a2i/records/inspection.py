@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import os
-import pathlib
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from keras_a2i.media.image import save_png
 from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.records import Records, as_records
+from keras_a2i.remote.address import local_path
 from keras_a2i.spread import spread_rows
 
 NEAR_DUPLICATE_RMS = 2.0
@@ -103,7 +103,7 @@ class Inspection:
 
     def save_sheet(self, path: str | os.PathLike[str]) -> None:
         """Writes a contact sheet of the sample images to a PNG file."""
-        save_png(draw_sheet([self.sheet_images], captions=self.sheet_captions), pathlib.Path(path))
+        save_png(draw_sheet([self.sheet_images], captions=self.sheet_captions), local_path(path, "path"))
 
 
 def inspect(records: Records | str | os.PathLike[str], *, n_sheet: int = 40) -> Inspection:
@@ -121,7 +121,7 @@ def inspect(records: Records | str | os.PathLike[str], *, n_sheet: int = 40) -> 
     """
     records = as_records(records)
     manifest = records.manifest
-    damaged = manifest.verify(records.path)
+    damaged = manifest.verify(lambda shard: records.local_folder(shard.split))
     total = sum(records.counts.values())
     wanted = set(spread_rows(total, n_sheet).tolist())
     counts = dict.fromkeys(records.counts, 0)

@@ -6,12 +6,15 @@ import hashlib
 import json
 import pathlib
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
-from keras_a2i.errors import RecordsError
+from keras_a2i.errors import AddressNotFoundError, RecordsError, RemoteError
 from keras_a2i.media.json_file import write_json
 from keras_a2i.media.value_types import check_types
+from keras_a2i.remote.address import Address, as_location
+from keras_a2i.remote.store import list_objects, read_bytes
 from keras_a2i.sources.pair import PairKey
 
 FILE_NAME = "records.json"
@@ -168,23 +171,17 @@ class Manifest:
         write_json(folder / FILE_NAME, values)
 
     @classmethod
-    def read(cls, folder: str | pathlib.Path) -> "Manifest":
-        """Reads `records.json`.
+    def read(cls, folder: str | pathlib.Path | Address) -> "Manifest":
+        """Reads `records.json`, of a folder on the disk or in an object store.
 
         Raises:
             RecordsError: if the folder has none, or it isn't one that this version reads.
+            RemoteError: if an object store can't be read.
         """
-        path = pathlib.Path(folder) / FILE_NAME
-        if not path.is_file():
-            if (path.parent / BUILD_FOLDER).is_dir():
-                raise RecordsError(f"The build in {folder} isn't finished. Run the same build again to resume it")
-            absent = "" if path.parent.exists() else ", which doesn't exist"
-            raise RecordsError(
-                f"A records folder must hold a {FILE_NAME}. Received: {folder}{absent}. Build records with "
-                "build_records, or with the command keras-a2i build-records"
-            )
+        location = as_location(folder)
+        path = location / FILE_NAME
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(_read_text(location))
             version = values.pop("schema_version")
             if version != SCHEMA_VERSION:
                 raise RecordsError(
@@ -199,18 +196,22 @@ class Manifest:
             for part in (manifest, *manifest.shards):
                 check_types(part)
             return manifest
-        except RecordsError:
+        except (RecordsError, RemoteError):
             raise
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
             raise RecordsError(
                 f"{path} isn't a manifest of this version: {error!r}. Build the records again"
             ) from error
 
-    def verify(self, folder: str | pathlib.Path) -> list[str]:
-        """Compares every shard with its sha256; returns a sentence for each one that is missing or differs."""
+    def verify(self, folder: str | pathlib.Path | Callable[[Shard], pathlib.Path]) -> list[str]:
+        """Compares every shard with its sha256; returns a sentence for each one that is missing or differs.
+
+        Args:
+            folder: the folder, or a function that returns the folder of a shard.
+        """
         problems = []
         for shard in self.shards:
-            path = pathlib.Path(folder) / shard.file
+            path = (folder(shard) if callable(folder) else pathlib.Path(folder)) / shard.file
             if not path.is_file():
                 problems.append(f"{shard.file} is missing")
             elif path.stat().st_size != shard.size:
@@ -220,6 +221,42 @@ class Manifest:
                     if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
                         problems.append(f"{shard.file} has a different sha256 than when it was built")
         return problems
+
+
+def verify_sizes(manifest: Manifest, folder: Address) -> list[str]:
+    """Compares the size of every shard in an object store; returns a sentence for each one that is missing or differs.
+
+    Raises:
+        RemoteError: if the store can't be read.
+    """
+    found = list_objects(folder)
+    problems = []
+    for shard in manifest.shards:
+        if shard.file not in found:
+            problems.append(f"{shard.file} is missing")
+        elif found[shard.file].size != shard.size:
+            problems.append(f"{shard.file} has {found[shard.file].size:,} bytes, not {shard.size:,}")
+    return problems
+
+
+def _read_text(folder: pathlib.Path | Address) -> str:
+    if isinstance(folder, Address):
+        try:
+            return read_bytes(folder / FILE_NAME).decode("utf-8")
+        except AddressNotFoundError:
+            found = list_objects(folder)
+            is_unfinished, is_absent = any(name.startswith(f"{BUILD_FOLDER}/") for name in found), not found
+    elif (folder / FILE_NAME).is_file():
+        return (folder / FILE_NAME).read_text(encoding="utf-8")
+    else:
+        is_unfinished, is_absent = (folder / BUILD_FOLDER).is_dir(), not folder.exists()
+    if is_unfinished:
+        raise RecordsError(f"The build in {folder} isn't finished. Run the same build again to resume it")
+    absent = ", which doesn't exist" if is_absent else ""
+    raise RecordsError(
+        f"A records folder must hold a {FILE_NAME}. Received: {folder}{absent}. Build records with build_records, or "
+        "with the command keras-a2i build-records"
+    )
 
 
 def count_pair(counts: PairCounts, key: PairKey, split: str) -> None:

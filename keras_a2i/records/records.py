@@ -14,6 +14,9 @@ from keras_a2i.records.decoded_split import INPUTS, DecodedSplit, PairTable
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.orders import InOrder, Order, Shuffled
 from keras_a2i.records.parts import Part
+from keras_a2i.remote.address import Address, as_location
+from keras_a2i.remote.copies import copy_files
+from keras_a2i.remote.store import list_objects
 from keras_a2i.spread import spread_rows
 
 if TYPE_CHECKING:
@@ -28,21 +31,23 @@ CACHE_BUDGET = 2 << 30
 
 
 class Records:
-    """A records folder.
+    """A records folder, on the disk or in an object store.
 
     The manifest is read at once, shards only when they are needed. A split that is kept in memory is decoded once and
-    shared by everything that uses the same object.
+    shared by everything that uses the same object. The shards of a split in an object store are fetched when the split
+    is used first, into a folder of copies where later processes find them (`keras_a2i.remote.copies`).
 
     Args:
-        path: the records folder.
+        path: the records folder, or its address such as "s3://bucket/records".
 
     Attributes:
-        path: the folder.
+        path: the folder, or its address.
         manifest: the content of `records.json`.
         damaged: sentences about the damaged records that were skipped so far (see `ignore_errors` of the methods).
 
     Raises:
         RecordsError: if the folder holds no records, or records of another version.
+        RemoteError: if an object store can't be read; so do the methods that read shards.
 
     Example:
         ```python
@@ -51,9 +56,10 @@ class Records:
         ```
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
-        self.path = pathlib.Path(path)
+    def __init__(self, path: str | os.PathLike[str] | Address):
+        self.path = as_location(path)
         self.manifest = Manifest.read(self.path)
+        self._copies: dict[tuple[str, Part | None], pathlib.Path] = {}
         self.damaged: list[str] = []
         self._caches: dict[tuple[str, Part | None], SplitCache] = {}
         self._tables: dict[str, PairTable] = {}
@@ -322,6 +328,28 @@ class Records:
         rows = order[firsts[np.searchsorted(known, wanted)]]
         return self.rows(split, rows).images[places]
 
+    def local_folder(self, split: str, part: Part | None = None) -> pathlib.Path:
+        """Returns the folder of the disk that holds the shards of a split; they are fetched there if need be.
+
+        Args:
+            split: "train", "val" or "test".
+            part: the part of the split whose shards are needed; None for all.
+
+        Raises:
+            RecordsError: if the records hold no such split.
+            UsageError: if the split has no such part.
+            RemoteError: if an object store can't be read.
+        """
+        if isinstance(self.path, pathlib.Path):
+            return self.path
+        if (split, part) not in self._copies:
+            shards = self.manifest.shards_of(split)
+            names = {shard.file for shard in (shards if part is None else part.select(shards))}
+            found = {name: stored for name, stored in list_objects(self.path).items() if name in names}
+            # What is missing there is reported by what reads it.
+            self._copies[split, part] = copy_files(self.path, found)
+        return self._copies[split, part]
+
     def _fits(self, count: int, input: str, cache: bool | str | int) -> bool:
         """Whether a split is to be kept in memory."""
         if isinstance(cache, bool):
@@ -360,15 +388,14 @@ class Records:
         if input not in INPUTS:
             raise UsageError(f"input must be 'features' or 'waveform'. Received: {input!r}")
         on_damage = self._note_damage if ignore_errors else None
-        return SplitReader(
-            self.path, self.manifest, split, waveform=input == "waveform", on_damage=on_damage, part=part
-        )
+        folder = self.local_folder(split, part)
+        return SplitReader(folder, self.manifest, split, waveform=input == "waveform", on_damage=on_damage, part=part)
 
     def _note_damage(self, sentence: str) -> None:
         if sentence not in self.damaged:
             self.damaged.append(sentence)
 
 
-def as_records(records: "Records | str | os.PathLike[str]") -> Records:
+def as_records(records: "Records | str | os.PathLike[str] | Address") -> Records:
     """The given object, or the records of the given folder."""
     return records if isinstance(records, Records) else Records(records)

@@ -11,10 +11,11 @@ from keras_a2i.records.example import parse_examples
 from keras_a2i.records.manifest import FILE_NAME, Manifest, PairCounts, Shard, count_pair
 from keras_a2i.records.records import Records, as_records
 from keras_a2i.records.tfrecord import RecordWriter, read_records
+from keras_a2i.remote.address import Address, local_path
 from keras_a2i.sources.pair import PairKey
 
 
-def read_keys(records: Records | str | os.PathLike[str]) -> Iterator[tuple[PairKey, bytes]]:
+def read_keys(records: Records | str | os.PathLike[str] | Address) -> Iterator[tuple[PairKey, bytes]]:
     """Yields the key of every pair and its serialised form, split by split.
 
     Args:
@@ -25,14 +26,17 @@ def read_keys(records: Records | str | os.PathLike[str]) -> Iterator[tuple[PairK
     """
     records = as_records(records)
     for shard in records.manifest.shards:
-        for data in read_records(records.path / shard.file):
+        for data in read_records(records.local_folder(shard.split) / shard.file):
             found = parse_examples([data], 0, None, ("id", "source_id", "time", "label"))
             id, source_id, label = (found[name][0].numpy().decode() for name in ("id", "source_id", "label"))
             yield PairKey(id, source_id, float(found["time"][0]), label, shard.split), data
 
 
 def resplit(
-    records: Records | str | os.PathLike[str], out: str | os.PathLike[str], splits: Mapping[str, str], kind: str
+    records: Records | str | os.PathLike[str] | Address,
+    out: str | os.PathLike[str],
+    splits: Mapping[str, str],
+    kind: str,
 ) -> Manifest:
     """Writes a records folder with the same pairs in other splits, one shard per split.
 
@@ -49,7 +53,7 @@ def resplit(
         UsageError: if `out` holds records.
         LockedError: if another process is writing into `out`.
     """
-    records, out = as_records(records), pathlib.Path(out)
+    records, out = as_records(records), local_path(out, "out")
     if (out / FILE_NAME).exists():
         raise UsageError(f"out must not hold records. Received: {out}, which holds records. Choose another folder")
     with folder_lock(out):

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from keras_a2i.errors import RecordsError, UsageError
+from keras_a2i.remote.address import Address, as_location
+from keras_a2i.remote.copies import local_copy
 from keras_a2i.sources.pair_keys import PairKeys
 
 SPLITS = ("train", "val", "test")
@@ -39,7 +41,8 @@ class SplitSpec:
             and test alone. None is 0.25, and 0 with "file" and "column".
         guard: seconds left out between the two parts of a source, 0 to 3600, for "block".
         holdout: the source ids to hold out, for "source"; empty chooses them by hash.
-        file: a csv with the columns id,split, for "file"; pairs that it doesn't name are left out.
+        file: a csv with the columns id,split, or its address in an object store, for "file"; pairs that it doesn't name
+            are left out.
         seed: of the kind "random".
 
     Raises:
@@ -119,7 +122,7 @@ def assign_splits(keys: PairKeys, spec: SplitSpec, duration: float) -> np.ndarra
     """
     if spec.kind == "file":
         assert spec.file is not None
-        splits = _from_file(keys, pathlib.Path(spec.file))
+        splits = _from_file(keys, _local_file(spec.file))
     elif spec.kind == "column":
         named = zip(keys.texts("split"), keys.texts("id"), strict=True)
         splits = np.fromiter((_place(split, id) if split else LEFT_OUT for split, id in named), np.int8, len(keys))
@@ -213,6 +216,11 @@ def _held_out_sources(sources: PairKeys, spec: SplitSpec) -> np.ndarray:
             near = difflib.get_close_matches(name, names, 3) or sorted(names)[:5]
             raise UsageError(f"holdout must name existing sources. Received: {name!r}. There is {', '.join(near)}")
     return np.isin(np.array(names), spec.holdout)
+
+
+def _local_file(file: str) -> pathlib.Path:
+    location = as_location(file)
+    return local_copy(location) if isinstance(location, Address) else location
 
 
 def _from_file(keys: PairKeys, path: pathlib.Path) -> np.ndarray:

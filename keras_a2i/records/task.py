@@ -23,6 +23,8 @@ from keras_a2i.records.example import encode_example
 from keras_a2i.records.manifest import PairCounts, count_pair
 from keras_a2i.records.splits import LEFT_OUT, SPLITS
 from keras_a2i.records.tfrecord import RecordWriter
+from keras_a2i.remote.address import Address
+from keras_a2i.remote.store import upload
 from keras_a2i.sources.pair import Dropped, Pair, Source, Unit
 
 _BATCH = 32
@@ -42,6 +44,8 @@ class Task:
         image: the image configuration.
         waveform: whether waveforms are stored.
         strict: whether the first input without a pair, or with a damaged file, stops the task.
+        upload_to: a folder of an object store, to which the files of the finished task are uploaded and where its
+            shards stay alone; None for none.
     """
 
     index: int
@@ -52,6 +56,7 @@ class Task:
     image: ImageConfig
     waveform: bool
     strict: bool
+    upload_to: Address | None = None
 
     @property
     def result_path(self) -> pathlib.Path:
@@ -152,10 +157,17 @@ def finish_task(task: Task, result: dict[str, Any], attempt: str = "") -> None:
 
     Raises:
         FileNotFoundError: if a shard isn't there.
+        RemoteError: if they can't be uploaded.
     """
     for split in result["shards"]:
-        task.written_path(split, attempt).replace(task.shard_path(split))
+        shard = task.shard_path(split)
+        task.written_path(split, attempt).replace(shard)
+        if task.upload_to is not None:
+            upload(shard, task.upload_to / shard.name)
+            shard.unlink()
     write_json(task.result_path, result)
+    if task.upload_to is not None:
+        upload(task.result_path, task.upload_to / task.result_path.name)
 
 
 def finished_result(task: Task) -> dict[str, Any] | None:

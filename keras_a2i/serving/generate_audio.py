@@ -13,6 +13,7 @@ from keras_a2i.media.conversion import from_uint8
 from keras_a2i.media.image import read_image
 from keras_a2i.media.sound_file import save_wav
 from keras_a2i.media.suffixes import IMAGE_SUFFIXES
+from keras_a2i.remote.address import local_path
 from keras_a2i.serving.staged_folder import StagedFolder
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def generate_audio(
     """
     files = find_images([images] if isinstance(images, str | pathlib.Path) else images)
     names = _wav_names(files)
-    staged = StagedFolder(pathlib.Path(folder), overwrite)
+    staged = StagedFolder(local_path(folder, "folder"), overwrite)
 
     from keras_a2i.models.image_to_audio import ImageToAudio
 

@@ -9,6 +9,7 @@ import numpy as np
 from keras_a2i.media.conversion import to_uint8
 from keras_a2i.media.image import save_png, to_pillow
 from keras_a2i.media.sheet import draw_sheet
+from keras_a2i.remote.address import local_path
 from keras_a2i.serving.model_inputs import count_inputs
 from keras_a2i.serving.predictor import Predictor, as_predictor
 from keras_a2i.serving.staged_folder import StagedFolder
@@ -63,7 +64,7 @@ def generate_images(
         >>> import keras_a2i as a2i
         >>> paths = a2i.generate_images("model.tflite", "song.wav", "images")  # doctest: +SKIP
     """
-    folder = pathlib.Path(folder)
+    folder = local_path(folder, "folder")
     sheet_name = f"{folder.name}.png"
     files = StagedFolder(folder, overwrite, (sheet_name,) if sheet else ())
     predictor = as_predictor(model).with_reference(reference)
@@ -71,7 +72,7 @@ def generate_images(
         predictor.check_sampling(samples, temperature)
     config = predictor.metadata.features
     if isinstance(audio, str | pathlib.Path):
-        total = count_inputs(pathlib.Path(audio), predictor.metadata)
+        total = count_inputs(local_path(audio, "audio"), predictor.metadata)
     else:
         total = -(-len(audio) // (1 if sample_rate is None else max(1, round(sample_rate * config.duration))))
     paths: list[pathlib.Path] = []

@@ -14,6 +14,7 @@ from keras_a2i.media.clips import cut_clips
 from keras_a2i.media.conversion import from_int16, to_int16
 from keras_a2i.media.sound_file import MAX_PEAK
 from keras_a2i.models.model_file import ModelMetadata
+from keras_a2i.remote.address import local_path
 from keras_a2i.sources.vectors import VECTOR_SUFFIXES, checked_parts, read_vectors
 
 BATCH = 32
@@ -43,7 +44,7 @@ def stream_inputs(
         SourceError: if a file can't be read as audio, or as vectors of the model's length.
     """
     if isinstance(audio, str | pathlib.Path):
-        path = pathlib.Path(audio)
+        path = local_path(audio, "audio")
         if metadata.features.embedding:
             yield from checked_parts(open_vectors(path, metadata), path.name, BATCH)
             return

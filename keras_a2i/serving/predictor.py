@@ -15,6 +15,7 @@ from keras_a2i.models.label_prediction import LabelPrediction, predict_from_logi
 from keras_a2i.models.model_file import ModelMetadata, is_audio_token, load_model
 from keras_a2i.models.shipped import find_model, shipped_models
 from keras_a2i.models.styles import check_sampling, draw_styles
+from keras_a2i.remote.address import as_location
 from keras_a2i.serving.audio_token import DrawSettings, open_audio_token
 from keras_a2i.serving.model_inputs import BATCH, check_inputs, stream_inputs
 from keras_a2i.serving.predict_functions import (
@@ -349,9 +350,9 @@ def load(
     """Loads a model of any format.
 
     Args:
-        path: a run folder, a `.keras` file, a SavedModel folder, a `.tflite` or `.onnx` file, or the name of a shipped
-            model such as "digits". A `.tflite` or `.onnx` file is loaded without TensorFlow and Keras, and so is a
-            shipped model, whose `.tflite` file serves.
+        path: a run folder, a `.keras` file, a SavedModel folder, a `.tflite` or `.onnx` file, the address of one of
+            these in an object store, or the name of a shipped model such as "digits". A `.tflite` or `.onnx` file is
+            loaded without TensorFlow and Keras, and so is a shipped model, whose `.tflite` file serves.
         input: "features" or "waveform", for a `.keras` file of your own that holds no configurations.
         sample_rate: Hz of such a model's waveform; None is 16,000.
         steps, guidance_scale, seed: of a run of `fit_audio_token`, as for `AudioToken.generate`.
@@ -365,9 +366,8 @@ def load(
         >>> import keras_a2i as a2i
         >>> images = a2i.load("model.tflite").predict("song.wav")  # doctest: +SKIP
     """
-    path = find_model(path, "model.tflite")
-    if (path / "model.keras").is_file():
-        path = path / "model.keras"
+    named, path = as_location(path), find_model(path, "model.tflite")
+    path = path / "model.keras" if (path / "model.keras").is_file() else path
     settings = DrawSettings.given(steps=steps, guidance_scale=guidance_scale, seed=seed)
     try:
         if is_audio_token(path):
@@ -382,11 +382,11 @@ def load(
     except ModuleNotFoundError as error:
         raise missing_tensorflow(error, path) from error
     if (path / "config.json").is_file():
-        raise ModelError(f"The run in {path} has no model.keras yet. Resume its training first")
+        raise ModelError(f"The run in {named} has no model.keras yet. Resume its training first")
     what = "doesn't exist" if not path.exists() else "is something else"
     raise ModelError(
         "A model must be a run folder, a .keras file, a SavedModel folder, a .tflite or .onnx file, or one of the "
-        f"shipped models ({', '.join(shipped_models()) or 'none is installed'}). Received: {path}, which {what}"
+        f"shipped models ({', '.join(shipped_models()) or 'none is installed'}). Received: {named}, which {what}"
     )
 
 

@@ -12,6 +12,7 @@ from keras_a2i.media.image import read_image, save_png
 from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES
 from keras_a2i.models.prediction import predict_batch
+from keras_a2i.models.stored_model import local_model
 from keras_a2i.serving.predictor import Predictor, load
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def load_searcher(run: str | pathlib.Path, argument: str = "run") -> Searcher:
     Raises:
         ModelError: if it is something else.
     """
-    run = pathlib.Path(run)
+    run = local_model(run)
     encoder = run / ENCODER_FILE
     if not encoder.is_file():
         missing = "" if run.exists() else ", which doesn't exist"

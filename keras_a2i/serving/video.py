@@ -14,6 +14,7 @@ from keras_a2i.media.audio import stream_audio
 from keras_a2i.media.conversion import to_uint8
 from keras_a2i.models.shipped import prefer_keras
 from keras_a2i.models.styles import MAX_TEMPERATURE
+from keras_a2i.remote.address import local_path
 from keras_a2i.serving.film_codecs import FilmWriter
 from keras_a2i.serving.film_frames import FilmFrames
 from keras_a2i.serving.film_settings import FilmSettings
@@ -140,7 +141,7 @@ def generate_video(
         seed=seed,
         react=react,
     )
-    audio, path = pathlib.Path(audio), pathlib.Path(path)
+    audio, path = local_path(audio, "audio"), local_path(path, "path")
     film = check_film(path, {audio.resolve()}, overwrite)
     settings.check_source(audio)
     if settings.smooth and isinstance(model, str | pathlib.Path):

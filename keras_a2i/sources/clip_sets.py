@@ -14,6 +14,7 @@ from keras_a2i.media.file_names import printable_name
 from keras_a2i.media.video_decode import decode_clips
 from keras_a2i.media.video_file import import_av, open_video
 from keras_a2i.media.video_frames import Crop
+from keras_a2i.remote.address import Location, local_path
 from keras_a2i.sources.clip_files import YOUTUBE_ID, ClipFiles
 from keras_a2i.sources.clip_rows import AUDIOSET, AVSPEECH, VGGSOUND, Clip, ClipTable, Layout, read_clips
 from keras_a2i.sources.files import stamp
@@ -104,14 +105,14 @@ class ClipSource:
 
     def __init__(
         self,
-        csv_path: str | pathlib.Path,
+        csv_path: str | Location,
         layout: Layout,
         *,
         features: FeatureConfig,
         image: ImageConfig,
         options: ClipSetOptions,
     ):
-        self.csv_path = pathlib.Path(csv_path).absolute()
+        self.csv_path = local_path(csv_path, "csv_path").absolute()
         self.layout, self.options = layout, options
         self.features, self.image = features, image
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from keras_a2i.config import MAX_EMBEDDING, FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError
+from keras_a2i.remote.address import Address
 from keras_a2i.sources.csv_table import numbered_columns, read_header, read_numbers
-from keras_a2i.sources.files import file_within, read_pair_image, relative_path, stamp
+from keras_a2i.sources.files import open_table, read_pair_image, relative_path, stamp
 from keras_a2i.sources.pair import Dropped, Pair, Plan, Source, Unit
 from keras_a2i.sources.pair_rows import PairRow, PairRun, PairTable, read_pair_rows
 from keras_a2i.sources.registry import SourceType, Spec, register_source
@@ -47,16 +48,22 @@ class EmbeddingsCsvSource:
     All vectors have the length of the first one that can be read; rows with another length are dropped.
 
     Args:
-        csv_path: the csv file.
+        csv_path: the csv file, or its address in an object store.
         features: duration of a clip; if it has an `embedding`, the length that vectors must have.
         image: size and channels of an image.
         embedding_name: the model that computed the vectors, such as "CLAP"; "" if unknown.
     """
 
     def __init__(
-        self, csv_path: str | pathlib.Path, *, features: FeatureConfig, image: ImageConfig, embedding_name: str = ""
+        self,
+        csv_path: str | pathlib.Path | Address,
+        *,
+        features: FeatureConfig,
+        image: ImageConfig,
+        embedding_name: str = "",
     ):
-        self.csv_path = pathlib.Path(csv_path).absolute()
+        self._files = open_table(csv_path)
+        self.csv_path = self._files.path
         self.paths = [self.csv_path]
         self.features, self.image, self.embedding_name = features, image, embedding_name
         self._length = features.embedding
@@ -86,7 +93,6 @@ class EmbeddingsCsvSource:
             SourceError: if the csv was changed since the unit was planned.
         """
         table = self._table()
-        folder = self.csv_path.parent.resolve()
         for key in unit.keys:
             row = table.rows.find(key.id)
             if row is None or row.key != key:
@@ -94,7 +100,8 @@ class EmbeddingsCsvSource:
             try:
                 vector = self._vector(table, row)
                 name = row.second if table.vectors is None else row.first
-                image = read_pair_image(file_within(folder, name), self.image)
+                with self._files.opened(name) as file:
+                    image = read_pair_image(file, self.image)
             except SourceError as error:
                 yield Dropped(key.id, str(error))
             else:
@@ -109,7 +116,7 @@ class EmbeddingsCsvSource:
             vector = table.vectors[row.number].copy()
         else:
             path, item = split_reference(row.first)
-            vector = read_vector(file_within(self.csv_path.parent.resolve(), path), item)
+            vector = read_vector(self._files.kept(path), item)
         if self._length and len(vector) != self._length:
             raise SourceError(f"{row.first} has {len(vector)} numbers; embeddings here have {self._length}")
         return vector
@@ -125,17 +132,16 @@ class EmbeddingsCsvSource:
         return 0, failed
 
     def _unit(self, table: _Table, run: PairRun) -> Unit:
-        folder = self.csv_path.parent
-        files = [f"{folder}/{image}" for image in (run.seconds if table.vectors is None else run.firsts)]
+        files = list(run.seconds if table.vectors is None else run.firsts)
         if table.vectors is None:
-            files += dict.fromkeys(f"{folder}/{split_reference(name)[0]}" for name in run.firsts)
+            files += dict.fromkeys(split_reference(name)[0] for name in run.firsts)
         else:
-            files.append(str(self.csv_path))
+            files.append(self.csv_path.name)
         return Unit(
             name=f"{self.csv_path.name} lines {run.first_line}-{run.last_line}",
             keys=run.keys,
             cost=float(len(run.keys)),
-            stamp=stamp(files),
+            stamp=self._files.stamp(files),
         )
 
     def _table(self) -> _Table:
@@ -157,6 +163,7 @@ class EmbeddingsCsv(SourceType):
     options = EmbeddingOptions
     uses_audio_settings = False
     position = 30
+    reads_stores = True
 
     def recognises(self, spec: Spec) -> bool:
         """Returns whether the table has the columns image and embedding, or image and embedding_1, ..."""

@@ -13,7 +13,8 @@ from PIL import Image
 from keras_a2i.config import MAX_EMBEDDING, FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError
 from keras_a2i.media.image import MAX_PIXELS, fit_image
-from keras_a2i.sources.files import file_within, read_pair_image, relative_path, stamp
+from keras_a2i.remote.address import Address
+from keras_a2i.sources.files import open_table, read_pair_image, relative_path
 from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Source, Unit
 from keras_a2i.sources.pair_keys import PairKeys
 from keras_a2i.sources.pair_rows import UNIT_ROWS, check_split
@@ -32,16 +33,22 @@ class EmbeddingsNpzSource:
     vectors.npz is "vectors.npz:7".
 
     Args:
-        path: a file that `numpy.savez` or `numpy.savez_compressed` wrote.
+        path: a file, or its address in an object store, that `numpy.savez` or `numpy.savez_compressed` wrote.
         features: duration of a clip; if it has an `embedding`, the length that vectors must have.
         image: size and channels of an image.
         embedding_name: the model that computed the vectors, such as "CLAP"; "" if unknown.
     """
 
     def __init__(
-        self, path: str | pathlib.Path, *, features: FeatureConfig, image: ImageConfig, embedding_name: str = ""
+        self,
+        path: str | pathlib.Path | Address,
+        *,
+        features: FeatureConfig,
+        image: ImageConfig,
+        embedding_name: str = "",
     ):
-        self.path = pathlib.Path(path).absolute()
+        self._files = open_table(path)
+        self.path = self._files.path
         self.paths = [self.path]
         self.features, self.image, self.embedding_name = features, image, embedding_name
 
@@ -61,11 +68,11 @@ class EmbeddingsNpzSource:
         units = []
         for start in range(0, len(keys), UNIT_ROWS):
             part = keys[start : start + UNIT_ROWS]
-            files = [self.path]
+            files = [self.path.name]
             if images.dtype.kind == "U":
                 files += self._image_files(images[start : start + UNIT_ROWS].tolist())
             unit = f"{self.path.name} rows {start}-{start + len(part) - 1}"
-            units.append(Unit(unit, part, float(len(part)), stamp(files)))
+            units.append(Unit(unit, part, float(len(part)), self._files.stamp(files)))
         return Plan(tuple(units), (), features)
 
     def read(self, unit: Unit) -> Iterator[Pair | Dropped]:
@@ -115,14 +122,15 @@ class EmbeddingsNpzSource:
     def _image(self, image: np.ndarray) -> np.ndarray | bytes:
         if image.dtype.kind == "U":
             path = relative_path(str(image), "image")
-            return read_pair_image(file_within(self.path.parent.resolve(), path), self.image)
+            with self._files.opened(path) as file:
+                return read_pair_image(file, self.image)
         return fit_image(Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image), self.image)
 
-    def _image_files(self, paths: list[str]) -> Iterator[pathlib.Path]:
+    def _image_files(self, paths: list[str]) -> Iterator[str]:
         for path in paths:
             # A text that isn't a path drops its pair when it is read.
             with contextlib.suppress(SourceError):
-                yield self.path.parent / relative_path(path, "image")
+                yield relative_path(path, "image")
 
     def _keys(self, count: int) -> Iterator[PairKey]:
         known = set(array_names(self.path))
@@ -163,6 +171,7 @@ class EmbeddingsNpz(SourceType):
     options = EmbeddingOptions
     uses_audio_settings = False
     position = 40
+    reads_stores = True
 
     def recognises(self, spec: Spec) -> bool:
         """Returns whether it is a `.npz` file."""

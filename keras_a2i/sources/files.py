@@ -1,17 +1,24 @@
 """Files that a table names: their paths stay within the table's folder, and their state is recorded."""
 
+import contextlib
+import functools
 import hashlib
 import os
 import pathlib
 import posixpath
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from keras_a2i.config import ImageConfig
-from keras_a2i.errors import SourceError
+from keras_a2i.errors import AddressNotFoundError, SourceError
 from keras_a2i.media.file_names import existing_form
 from keras_a2i.media.image import encoded_if_fitting, read_image
+from keras_a2i.remote.address import Address, as_location
+from keras_a2i.remote.copies import copy_files, fetched, local_copy
+from keras_a2i.remote.store import Stored, list_objects, stat
 
 _REMEDY = ". Put the csv into a folder above its files, or copy the files"
 
@@ -82,3 +89,109 @@ def stamp(files: Iterable[str | pathlib.Path]) -> str:
         except (OSError, ValueError):
             digest.update(b"missing\n")
     return digest.hexdigest()[:16]
+
+
+class TableFiles:
+    """A table on the disk, and the files beside it that it names.
+
+    Args:
+        path: the table.
+
+    Attributes:
+        path: the table; of one in an object store, a local copy.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path.absolute()
+
+    def stamp(self, names: Iterable[str]) -> str:
+        """Returns a short digest that changes with the files of these relative paths."""
+        folder = self.path.parent
+        return stamp(f"{folder}/{name}" for name in names)
+
+    @contextlib.contextmanager
+    def opened(self, name: str) -> Iterator[pathlib.Path]:
+        """Yields the path of a file for as long as it is read.
+
+        Args:
+            name: a path that `relative_path` returned.
+
+        Raises:
+            SourceError: as `file_within`.
+            RemoteError: if an object store can't be read.
+        """
+        yield file_within(self.path.parent.resolve(), name)
+
+    def kept(self, name: str) -> pathlib.Path:
+        """Returns the path of a file that is read again and again; the rest as for `opened`."""
+        return file_within(self.path.parent.resolve(), name)
+
+
+class StoredTableFiles(TableFiles):
+    """A table in an object store, and the files beside it, which are fetched when they are read and then deleted.
+
+    Args:
+        address: the table, of which a copy is kept.
+    """
+
+    def __init__(self, address: Address):
+        super().__init__(local_copy(address))
+        self._folder = address.parent
+        self._kept: dict[str, pathlib.Path] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process doesn't need the list of all files.
+        return {name: value for name, value in vars(self).items() if name != "_objects"}
+
+    @functools.cached_property
+    def _objects(self) -> dict[str, Stored]:
+        return list_objects(self._folder)
+
+    def stamp(self, names: Iterable[str]) -> str:
+        """Returns a short digest that changes with the objects of these relative paths."""
+        digest = hashlib.sha256()
+        for name in names:
+            stored = self._objects.get(name)
+            digest.update(f"{stored.size} {stored.version}\n".encode() if stored else b"missing\n")
+        return digest.hexdigest()[:16]
+
+    @contextlib.contextmanager
+    def opened(self, name: str) -> Iterator[pathlib.Path]:
+        """Yields the path of a copy, which is deleted afterwards."""
+        with contextlib.ExitStack() as stack:
+            for form in _forms(name):
+                with contextlib.suppress(AddressNotFoundError):
+                    file = stack.enter_context(fetched(self._folder / form))
+                    break
+            else:
+                raise SourceError(f"{name} doesn't exist")
+            yield file
+
+    def kept(self, name: str) -> pathlib.Path:
+        """Returns the path of a copy that stays in the cache."""
+        if name not in self._kept:
+            for form in _forms(name):
+                with contextlib.suppress(AddressNotFoundError):
+                    self._kept[name] = copy_files(self._folder, {form: stat(self._folder / form)}) / form
+                    break
+            else:
+                raise SourceError(f"{name} doesn't exist")
+        return self._kept[name]
+
+
+def _forms(name: str) -> Iterator[str]:
+    """The forms in which a name may be stored: as given, composed and decomposed."""
+    return iter(dict.fromkeys((name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))))
+
+
+def open_table(path: str | os.PathLike[str] | Address) -> TableFiles:
+    """Returns a table with its files.
+
+    Args:
+        path: the table, or its address in an object store.
+
+    Raises:
+        AddressNotFoundError, RemoteError: if it can't be fetched.
+    """
+    location = as_location(path)
+    return StoredTableFiles(location) if isinstance(location, Address) else TableFiles(location)

@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import ConfigError, MissingPackageError, SourceError, UsageError
+from keras_a2i.remote.address import local_path
 from keras_a2i.sources.csv_table import numbered_columns, read_numbers, read_rows
 from keras_a2i.sources.files import file_within, read_pair_image, relative_path, stamp
 from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Source, Unit
@@ -74,7 +75,7 @@ class KaggleScenesSource:
         classes: Sequence[str] = (),
         exclude: Sequence[str] = (),
     ):
-        path = pathlib.Path(folder).absolute()
+        path = local_path(folder, "folder").absolute()
         self.csv_path = path if path.is_file() else path / CSV_NAME
         self.paths = [self.csv_path]
         self.features, self.image = features, image

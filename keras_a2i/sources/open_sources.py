@@ -18,6 +18,8 @@ import keras_a2i.sources.video  # noqa: F401  (importing a module registers its 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError, UsageError
 from keras_a2i.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES
+from keras_a2i.remote.address import Address, Location
+from keras_a2i.remote.store import list_objects
 from keras_a2i.sources.pair import Source
 from keras_a2i.sources.registry import SOURCE_TYPES, Option, SourceType, Spec, list_options
 
@@ -52,7 +54,8 @@ def open_sources(
     Args:
         specs: video files, folders of videos, a csv of AVSpeech, VGGSound or AudioSet, a csv of pairs (of audio or of
             embeddings) or its folder, a `.npz` file of embeddings and images, a folder of the Kaggle scenes,
-            "kaggle:scenes", "synthetic:surf" or "synthetic:surf:N", "synthetic:faces" or "synthetic:faces:N".
+            "kaggle:scenes", "synthetic:surf" or "synthetic:surf:N", "synthetic:faces" or "synthetic:faces:N". Videos, a
+            csv of pairs and a `.npz` file may be in an object store, such as "s3://bucket/videos".
         features: sample rate, duration and MFCC of a clip.
         image: size, channels and encoding of an image.
         **options: options of the sources' types: `id_files` and, for AVSpeech, `crop_size` (see `ClipSource`), `short`,
@@ -60,11 +63,13 @@ def open_sources(
             `EmbeddingsCsvSource`) and `seed` (see `SurfSource` and `FacesSource`).
 
     Returns:
-        The sources in the given order; all videos together are one source, at the place of the first.
+        The sources in the given order; all videos of the disk together are one source, at the place of the first, and
+        so are those of a bucket.
 
     Raises:
         SourceError: if a spec doesn't denote a source; the message states what it could be.
         UsageError: if there is no such option, its value isn't allowed, or none of the sources uses it.
+        RemoteError: if an object store can't be read.
     """
     if isinstance(specs, str | os.PathLike):
         raise UsageError(f"specs must be a list. Received: {os.fspath(specs)!r}. Pass [{os.fspath(specs)!r}]")
@@ -73,12 +78,13 @@ def open_sources(
     types = [source_type for source_type, _ in found]
     _check_options(types, features, options)
     opened: list[Source] = []
-    for i, (source_type, spec) in enumerate(found):
+    for source_type, spec in found:
         parts = [spec]
         if source_type.merges:
-            if types.index(source_type) < i:
+            alike = [other for other_type, other in found if other_type is source_type and other.store == spec.store]
+            if alike[0] is not spec:
                 continue
-            parts = [other for other_type, other in found if other_type is source_type]
+            parts = alike
         own = {option.name for option in list_options(source_type.options)}
         values = source_type.options(**{name: value for name, value in options.items() if name in own})
         opened.append(source_type.open(parts, values, features=features, image=image))
@@ -127,6 +133,10 @@ def _recognise(text: str) -> tuple[SourceType, Spec]:
             recognised = source_type.recognises(spec)
         except SourceError as error:
             raise SourceError(_with_hint(str(error), spec)) from None
+        if recognised and spec.store and not source_type.reads_stores:
+            raise SourceError(
+                f"{source_type.title} must lie on the disk. Received: {spec.path}. Copy it to the disk with its files"
+            )
         if recognised:
             return source_type, spec
     raise SourceError(_refusal(spec))
@@ -147,7 +157,7 @@ def _refusal(spec: Spec) -> str:
         reason = f"{spec.table.name} must have the columns {columns}, separated by commas. Received: {shown}{more}"
         return _with_hint(reason, spec)
     if spec.is_folder:
-        return f"The folder '{spec.path}' isn't a source. {_folder_hint(spec)}. {_usage()}"
+        return f"The folder '{spec.path}' isn't a source. {_folder_hint(spec.path)}. {_usage()}"
     if spec.is_file:
         hints = (source_type.hint(spec) for source_type in reversed(SOURCE_TYPES.values()))
         return f"The file '{spec.path}' isn't a source. {next(filter(None, hints), '')}. {_usage()}"
@@ -156,6 +166,8 @@ def _refusal(spec: Spec) -> str:
     scheme, colon, _ = spec.text.partition(":")
     if (colon and difflib.get_close_matches(scheme.lower(), schemes, n=1)) or spec.text.lower() in schemes | words:
         return f"There is no source {spec.text!r}.{_suggestion(spec.text, names)} {_usage()}"
+    if isinstance(spec.path, Address):
+        return f"Nothing is stored at {spec.path}. {_usage()}"
     if "://" in spec.text:
         return f"{spec.text!r} is an address. Download it first and give the file"
     if any(sign in spec.path.name for sign in "*?["):
@@ -166,9 +178,13 @@ def _refusal(spec: Spec) -> str:
     return f"'{spec.path}' doesn't exist.{hint} {_usage()}"
 
 
-def _folder_hint(spec: Spec) -> str:
-    files = [file for file in _list_folder(spec.path) if file.is_file()]
-    if (spec.path / "records.json").is_file():
+def _folder_hint(folder: Location) -> str:
+    files: Sequence[Location]
+    if isinstance(folder, Address):
+        files = [folder / name for name in list_objects(folder) if "/" not in name]
+    else:
+        files = [file for file in _list_folder(folder) if file.is_file()]
+    if folder / "records.json" in files:
         return "These are records already: give the folder to fit or inspect"
     if tables := [file for file in files if file.suffix.lower() == ".csv"]:
         return f"To use a csv in it, name the file: '{tables[0]}'"

@@ -13,7 +13,8 @@ from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError
 from keras_a2i.media.audio import read_audio
 from keras_a2i.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES
-from keras_a2i.sources.files import file_within, read_pair_image, relative_path, stamp
+from keras_a2i.remote.address import Address
+from keras_a2i.sources.files import open_table, read_pair_image, relative_path, stamp
 from keras_a2i.sources.pair import Dropped, Pair, Plan, Source, Unit
 from keras_a2i.sources.pair_rows import PairRun, PairTable, read_pair_rows
 from keras_a2i.sources.registry import SourceOptions, SourceType, Spec, option, register_source
@@ -39,7 +40,7 @@ class PairsCsvSource:
     consecutive. `split` is train, val or test.
 
     Args:
-        csv_path: the csv file.
+        csv_path: the csv file, or its address in an object store.
         features: sample rate and duration of a clip.
         image: size and channels of an image.
         short: "pad" pads audio that is shorter than a clip with silence, "skip" drops the pair.
@@ -51,7 +52,7 @@ class PairsCsvSource:
 
     def __init__(
         self,
-        csv_path: str | pathlib.Path,
+        csv_path: str | pathlib.Path | Address,
         *,
         features: FeatureConfig,
         image: ImageConfig,
@@ -59,7 +60,8 @@ class PairsCsvSource:
         long: Literal["start", "skip"] = "start",
     ):
         self.options = PairsCsvOptions(short=short, long=long)
-        self.csv_path = pathlib.Path(csv_path).absolute()
+        self._files = open_table(csv_path)
+        self.csv_path = self._files.path
         self.paths = [self.csv_path]
         self.features, self.image = features, image
 
@@ -80,14 +82,14 @@ class PairsCsvSource:
             SourceError: if the csv was changed since the unit was planned.
         """
         table = self._table()
-        folder = self.csv_path.parent.resolve()
         for key in unit.keys:
             row = table.find(key.id)
             if row is None or row.key != key:
                 raise SourceError(f"{self.csv_path.name} changed while it was being read. Start again")
             try:
-                waveform, note = self._waveform(folder, row.first)
-                image = read_pair_image(file_within(folder, row.second), self.image)
+                waveform, note = self._waveform(row.first)
+                with self._files.opened(row.second) as file:
+                    image = read_pair_image(file, self.image)
             except SourceError as error:
                 yield Dropped(key.id, str(error))
             else:
@@ -98,12 +100,12 @@ class PairsCsvSource:
         options = dataclasses.asdict(self.options)
         return {"kind": "pairs", "name": self.csv_path.name, "has_audio": True, **options}
 
-    def _waveform(self, folder: pathlib.Path, audio: str) -> tuple[np.ndarray, str]:
+    def _waveform(self, audio: str) -> tuple[np.ndarray, str]:
         """The waveform of a clip, and what was wrong with the file within the clip."""
         n_samples, duration = self.features.n_samples, f"{self.features.duration:g} s"
         troubles: list[str] = []
-        path = file_within(folder, audio)
-        waveform, n_read = read_audio(path, self.features.sample_rate, n_samples, troubles.append)
+        with self._files.opened(audio) as path:
+            waveform, n_read = read_audio(path, self.features.sample_rate, n_samples, troubles.append)
         if n_read > n_samples and self.options.long == "skip":
             raise SourceError(f"{audio} is longer than {duration}")
         if len(waveform) < n_samples and self.options.short == "skip":
@@ -111,13 +113,12 @@ class PairsCsvSource:
         return np.pad(waveform, (0, n_samples - len(waveform))), "; ".join(troubles)
 
     def _unit(self, run: PairRun) -> Unit:
-        folder = self.csv_path.parent
         files = itertools.chain.from_iterable(zip(run.firsts, run.seconds, strict=True))
         return Unit(
             name=f"{self.csv_path.name} lines {run.first_line}-{run.last_line}",
             keys=run.keys,
             cost=float(len(run.keys)),
-            stamp=stamp(f"{folder}/{path}" for path in files),
+            stamp=self._files.stamp(files),
         )
 
     def _table(self) -> PairTable:
@@ -146,6 +147,7 @@ class PairsCsv(SourceType):
     table_name = "pairs.csv"
     options = PairsCsvOptions
     position = 20
+    reads_stores = True
 
     def recognises(self, spec: Spec) -> bool:
         """Returns whether the table has the columns audio and image, and none of embeddings."""

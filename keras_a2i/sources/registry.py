@@ -3,13 +3,15 @@
 import dataclasses
 import functools
 import itertools
-import pathlib
 import typing
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError, UsageError
+from keras_a2i.remote.address import Address, Location, as_location
+from keras_a2i.remote.copies import local_copy
+from keras_a2i.remote.store import find_kind, list_names
 from keras_a2i.sources.csv_table import read_header, read_unnamed_rows
 from keras_a2i.sources.pair import Source
 
@@ -96,23 +98,39 @@ class Spec:
     """What a user named as a source.
 
     Args:
-        text: a path, or the name of a source such as "synthetic:surf".
+        text: a path, an address in an object store, or the name of a source such as "synthetic:surf".
 
     Attributes:
-        path: the text as a path.
+        path: the text as a path or an address.
         is_folder, is_file: whether there is a folder or a file at the path.
         table: the csv file that it denotes: itself, or in a folder the one with a name that a source type has; or None.
+            Of one in an object store, a local copy.
+
+    Raises:
+        RemoteError: if an object store can't be read.
     """
 
     def __init__(self, text: str):
-        self.text, self.path = text, pathlib.Path(text)
-        self.is_folder, self.is_file = self.path.is_dir(), self.path.is_file()
-        self.table: pathlib.Path | None = None
+        self.text, self.path = text, as_location(text)
+        if isinstance(self.path, Address):
+            kind = find_kind(self.path)
+            self.is_folder, self.is_file = kind == "folder", kind == "file"
+        else:
+            self.is_folder, self.is_file = self.path.is_dir(), self.path.is_file()
+        self._table = self._find_table()
+        self.table = local_copy(self._table) if isinstance(self._table, Address) else self._table
+
+    def _find_table(self) -> Location | None:
         if self.is_file and self.suffix == ".csv":
-            self.table = self.path
-        if self.is_folder:
-            tables = (self.path / type_.table_name for type_ in SOURCE_TYPES.values() if type_.table_name)
-            self.table = next((table for table in tables if table.is_file()), None)
+            return self.path
+        if not self.is_folder:
+            return None
+        names = [type_.table_name for type_ in SOURCE_TYPES.values() if type_.table_name]
+        if isinstance(self.path, Address):
+            present = list_names(self.path)
+        else:
+            present = {name for name in names if (self.path / name).is_file()}
+        return next((self.path / name for name in names if name in present), None)
 
     @property
     def suffix(self) -> str:
@@ -120,9 +138,14 @@ class Spec:
         return self.path.suffix.lower() if self.is_file else ""
 
     @property
-    def table_path(self) -> pathlib.Path:
+    def table_path(self) -> Location:
         """The table, if there is one; else the path."""
-        return self.table or self.path
+        return self._table or self.path
+
+    @property
+    def store(self) -> str:
+        """The bucket of an address, such as "s3://bucket"; "" for a path."""
+        return self.path.bucket if isinstance(self.path, Address) else ""
 
     @functools.cached_property
     def columns(self) -> list[str]:
@@ -158,6 +181,7 @@ class SourceType:
         options: the options it has.
         uses_audio_settings: whether `features.sample_rate` and `features.n_mfcc` apply.
         merges: whether all specs of this type become one source.
+        reads_stores: whether a spec may be an address in an object store.
         position: where it comes among the types when a spec is recognised, and in texts that list them.
     """
 
@@ -171,6 +195,7 @@ class SourceType:
     options: ClassVar[type[SourceOptions]] = SourceOptions
     uses_audio_settings: ClassVar[bool] = True
     merges: ClassVar[bool] = False
+    reads_stores: ClassVar[bool] = False
     position: ClassVar[int] = 100
 
     def recognises(self, spec: Spec) -> bool:

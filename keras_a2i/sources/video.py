@@ -1,8 +1,8 @@
 """Video files as a source: the audio of every clip with the frame nearest its middle (PyAV)."""
 
+import contextlib
 import copy
 import itertools
-import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -12,7 +12,10 @@ from keras_a2i.errors import SourceError, UsageError
 from keras_a2i.media.file_names import printable_name
 from keras_a2i.media.suffixes import VIDEO_SUFFIXES
 from keras_a2i.media.video_decode import DecodedClip, decode_clips
-from keras_a2i.media.video_file import import_av, open_video
+from keras_a2i.media.video_file import VideoFile, import_av, open_video
+from keras_a2i.remote.address import Address, Location, as_location, common_folder, relative_name
+from keras_a2i.remote.copies import fetched
+from keras_a2i.remote.store import list_objects, opened
 from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Source, Unit
 from keras_a2i.sources.pair_keys import PairKeys
 from keras_a2i.sources.registry import SourceType, Spec, register_source
@@ -21,8 +24,19 @@ ROUNDING = 0.001
 """Seconds: a last pair that is shorter by as much counts as whole, as Matroska rounds durations to milliseconds."""
 
 
-def find_videos(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Lists the video files in a folder and below, by suffix, sorted by path; hidden files and folders are omitted."""
+def find_videos(folder: Location) -> list[Location]:
+    """Lists the video files in a folder and below, by suffix, sorted by path; hidden files and folders are omitted.
+
+    Raises:
+        RemoteError: if an object store can't be read.
+    """
+    if isinstance(folder, Address):
+        names = (pathlib.PurePosixPath(name) for name in list_objects(folder))
+        return [
+            folder / str(name)
+            for name in sorted(names, key=str)
+            if name.suffix.lower() in VIDEO_SUFFIXES and not any(part.startswith(".") for part in name.parts)
+        ]
     files = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
     visible = (file for file in files if not any(part.startswith(".") for part in file.parts))
     return [folder / file for file in sorted(visible, key=pathlib.Path.as_posix) if (folder / file).is_file()]
@@ -36,10 +50,11 @@ class VideoSource:
     there is none, as between slides, it is the frame that is being shown then.
     The audio is mono (the mean of the channels) at `features.sample_rate`, placed by its time stamps; a clip of which
     at least half has audio is padded with silence. Every whole clip of a file becomes a pair or a `Dropped` with the
-    reason. Each file is read once from start to end in constant memory.
+    reason. Each file is read once from start to end in constant memory. Of a file in an object store, the header alone
+    is fetched to plan; the file is fetched when it is read, and the copy is deleted afterwards.
 
     Args:
-        paths: video files.
+        paths: video files, or their addresses in an object store.
         root: the folder that their names in records are relative to.
         features: duration and sample rate of a clip.
         image: size and channels of the images.
@@ -48,22 +63,22 @@ class VideoSource:
         UsageError: if a file doesn't lie within `root`.
     """
 
-    def __init__(
-        self, paths: Sequence[pathlib.Path], root: pathlib.Path, *, features: FeatureConfig, image: ImageConfig
-    ):
-        self.root = pathlib.Path(root).absolute()
+    def __init__(self, paths: Sequence[Location], root: Location, *, features: FeatureConfig, image: ImageConfig):
+        self.root = _absolute(root)
         self.features = features
         self.image = image
-        self._paths: dict[str, pathlib.Path] = {}
-        for path in (pathlib.Path(path).absolute() for path in paths):
-            if not path.is_relative_to(self.root):
+        self._paths: dict[str, Location] = {}
+        for path in map(_absolute, paths):
+            name = relative_name(path, self.root)
+            if name is None:
                 raise UsageError(f"Every video must lie within the folder {self.root.name}. Received: {path.name}")
-            self._paths[printable_name(path.relative_to(self.root).as_posix())] = path
+            self._paths[printable_name(name)] = path
 
     @property
     def paths(self) -> list[pathlib.Path]:
-        """One file of every folder."""
-        return list({path.parent: path for path in self._paths.values()}.values())
+        """One file of every folder of the disk."""
+        paths = [path for path in self._paths.values() if isinstance(path, pathlib.Path)]
+        return list({path.parent: path for path in paths}.values())
 
     def select(self, units: Iterable[Unit]) -> "VideoSource":
         """Returns a source of the files of some units."""
@@ -76,6 +91,7 @@ class VideoSource:
 
         Raises:
             MissingPackageError: if PyAV isn't installed.
+            RemoteError: if an object store can't be read.
         """
         import_av()
         files, dropped = [], []
@@ -96,12 +112,16 @@ class VideoSource:
         """Yields a pair, or the reason why there is none, for every key of the unit in order.
 
         The clips before a damage or before the place where a file breaks off are pairs.
+
+        Raises:
+            RemoteError: if an object store can't be read.
         """
-        done = 0
+        path, done = self._paths[unit.name], 0
         try:
-            for clip in decode_clips(self._paths[unit.name], len(unit.keys), self.features, self.image):
-                yield to_pair(unit.keys[done], clip, unit.name)
-                done += 1
+            with fetched(path) if isinstance(path, Address) else contextlib.nullcontext(path) as file:
+                for clip in decode_clips(file, len(unit.keys), self.features, self.image):
+                    yield to_pair(unit.keys[done], clip, unit.name)
+                    done += 1
         except SourceError as error:
             yield from (Dropped(key.id, str(error)) for key in unit.keys[done:])
 
@@ -109,10 +129,10 @@ class VideoSource:
         """Describes the source for the manifest."""
         return {"kind": "videos", "has_audio": True, "continuous": True, "files": len(self._paths)}
 
-    def _count(self, path: pathlib.Path) -> tuple[int, float]:
+    def _count(self, path: Location) -> tuple[int, float]:
         """The number of whole clips of a file, and its cost."""
         step = self.features.duration
-        with open_video(path) as file:
+        with _header(path) as file:
             duration = file.duration()
             pixels = file.video.width * file.video.height
         n_pairs = int((duration + ROUNDING) / step)
@@ -124,6 +144,21 @@ class VideoSource:
     def _key(self, name: str, k: int) -> PairKey:
         time = round(k * self.features.duration, 6)
         return PairKey(f"{name}@{time:.12g}", source_id=name, time=time)
+
+
+def _absolute(path: Location) -> Location:
+    location = as_location(path)
+    return location if isinstance(location, Address) else location.absolute()
+
+
+@contextlib.contextmanager
+def _header(path: Location) -> Iterator[VideoFile]:
+    if isinstance(path, pathlib.Path):
+        with open_video(path) as file:
+            yield file
+        return
+    with opened(path) as stream, open_video(pathlib.PurePosixPath(path.name), stream=stream) as file:
+        yield file
 
 
 def to_pair(key: PairKey, clip: DecodedClip, origin: str) -> Pair | Dropped:
@@ -143,6 +178,7 @@ class Videos(SourceType):
     usage = "a video file or a folder of videos"
     details = "a video file, or a folder of videos (one image with its audio for every second)"
     merges = True
+    reads_stores = True
     position = 10
 
     def recognises(self, spec: Spec) -> bool:
@@ -151,9 +187,9 @@ class Videos(SourceType):
 
     def open(self, specs: Sequence[Spec], options: Any, *, features: FeatureConfig, image: ImageConfig) -> Source:
         """Opens all files as one source; their names are relative to the folder that they have in common."""
-        paths = [spec.path.absolute() for spec in specs]
-        root = pathlib.Path(os.path.commonpath([path if path.is_dir() else path.parent for path in paths]))
-        files = [file for path in paths for file in (find_videos(path) if path.is_dir() else [path])]
+        root = common_folder([_absolute(spec.path if spec.is_folder else spec.path.parent) for spec in specs])
+        places = [(_absolute(spec.path), spec.is_folder) for spec in specs]
+        files = [file for path, is_folder in places for file in (find_videos(path) if is_folder else [path])]
         return VideoSource(list(dict.fromkeys(files)), root, features=features, image=image)
 
     def hint(self, spec: Spec) -> str:

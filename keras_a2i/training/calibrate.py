@@ -13,6 +13,7 @@ from keras_a2i.models.classifier import can_classify, classify
 from keras_a2i.models.label_calibration import LabelCalibration, fit_calibration
 from keras_a2i.models.model_file import load_model, save_model
 from keras_a2i.records.records import Records, as_records
+from keras_a2i.remote.address import local_path
 from keras_a2i.spread import spread_rows
 
 MAX_PAIRS, MIN_PAIRS = 1000, 20
@@ -58,7 +59,7 @@ def calibrate(
     records = as_records(records)
     if isinstance(model, AudioToImage):
         return _calibrate(model, records, split, foreign, seed)
-    path = pathlib.Path(model)
+    path = local_path(model, "model")
     path = path / "model.keras" if path.is_dir() else path
     loaded, metadata = load_model(path)
     if not isinstance(loaded, AudioToImage):

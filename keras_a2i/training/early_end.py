@@ -30,7 +30,7 @@ def save_interrupted(
         return TrainingInterrupted("Training stopped before the first epoch was finished; nothing is saved")
     checkpoint.save()
     save_model()
-    path = checkpoint.folder.path
+    path = checkpoint.folder.location
     return TrainingInterrupted(
         f"Training stopped after epoch {checkpoint.epoch} of {epochs}, which is saved in {path}. Resume it with "
         f"resume=True, or with: keras-a2i {command} {records.path} --out {path} --resume"

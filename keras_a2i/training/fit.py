@@ -9,12 +9,12 @@ from typing import Any
 import keras
 
 from keras_a2i.errors import UsageError
-from keras_a2i.media.folder_lock import folder_lock
 from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.model_file import load_model
 from keras_a2i.objectives import Objective
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.records import Records
+from keras_a2i.remote.address import Location, local_path
 from keras_a2i.training.networks import dtype_policy as dtype_policy_scope
 from keras_a2i.training.plan import check_options, plan_run
 from keras_a2i.training.process_group import ProcessGroup, current_group
@@ -24,8 +24,8 @@ from keras_a2i.training.trainer import Trainer
 
 
 def fit(
-    records: str | pathlib.Path | Records,
-    out: str | pathlib.Path,
+    records: str | Location | Records,
+    out: str | Location,
     *,
     recipe: str | Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -57,8 +57,8 @@ def fit(
     gives the same result as an uninterrupted one (if `cache` and `epochs` don't change).
 
     Args:
-        records: the records folder, or `Records`.
-        out: the run folder to create.
+        records: the records folder, its address in an object store, or `Records`.
+        out: the run folder to create, or its address in an object store.
         recipe: name of a recipe or a `Recipe`; None chooses by the records, see `choose_recipe`.
         settings: settings of the recipe to change, as in `get_recipe`.
         model: an own model to train in place of the recipe's network; its training follows `recipe`, "scenes" by
@@ -96,6 +96,8 @@ def fit(
 
     Raises:
         LockedError: if another process is writing into `out`.
+        RemoteError: if an object store can't be read or written to. Where the last upload fails, what was trained is
+            kept in a local folder that the message names.
         UsageError: if `out` holds a run and neither `resume` nor `overwrite` is set, the recipe requires audio and the
             records hold embeddings, or an argument is out of range.
         TrainingInterrupted: after Ctrl-C; the last complete epoch is saved.
@@ -116,7 +118,7 @@ def fit(
         "restore_best_weights": restore_best_weights,
         "jit_compile": jit_compile,
         "dtype_policy": dtype_policy,
-        "image_folder": None if image_folder is None else str(image_folder),
+        "image_folder": None if image_folder is None else str(local_path(image_folder, "image_folder")),
         "data_parts": data_parts,
     }
     given = {name: value for name, value in given.items() if value is not None}
@@ -127,7 +129,7 @@ def fit(
         )
     with _failures_sent(group):
         folder.check_start(resume=resume, overwrite=overwrite)
-        with folder_lock(folder.path):
+        with folder.opened(resume=resume):
             if resume:
                 before = folder.read_config()
                 read_recipe(before)

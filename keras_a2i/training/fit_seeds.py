@@ -14,6 +14,7 @@ from keras_a2i.media.folder_lock import LOCK_FILE, folder_lock
 from keras_a2i.objectives import Objective
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.records import Records, as_records
+from keras_a2i.remote.address import local_path
 from keras_a2i.training.fit import check_unchanged
 from keras_a2i.training.job import Job, Tell, check_same_training, is_trained, make_job, train_job
 from keras_a2i.training.job_queue import Clock, resumable, run_jobs
@@ -71,7 +72,7 @@ def fit_seeds(
         RunsFailedError: if runs failed, such as by a loss that is no longer finite; the others are trained first.
     """
     records = as_records(records)
-    out, numbers, given = pathlib.Path(out), read_seeds(seeds), select_options(options)
+    out, numbers, given = local_path(out, "out"), read_seeds(seeds), select_options(options)
     check_jobs(jobs)
     if resume and (overwrite or recipe is not None or settings or objectives is not None):
         raise UsageError(

@@ -1,20 +1,25 @@
-"""The run folder: what a training writes, and what it needs to be resumed."""
+"""The run folder: what a training writes, and what it needs to be resumed; on the disk or in an object store."""
 
+import contextlib
 import csv
 import dataclasses
 import json
 import pathlib
 import shutil
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_a2i.errors import ModelError, UsageError
+from keras_a2i.errors import AddressNotFoundError, ModelError, RemoteError, UsageError
 from keras_a2i.media.durable import written_whole
-from keras_a2i.media.folder_lock import LOCK_FILE
+from keras_a2i.media.folder_lock import LOCK_FILE, folder_lock
 from keras_a2i.media.json_file import write_json
 from keras_a2i.media.value_types import check_types
 from keras_a2i.models.model_file import AUDIO_TOKEN
+from keras_a2i.remote.address import Address, as_location
+from keras_a2i.remote.mirror import Mirror
+from keras_a2i.remote.store import find_kind, list_names, read_bytes
 
 if TYPE_CHECKING:
     import keras
@@ -104,12 +109,28 @@ class RunConfig:
 class RunFolder:
     """Paths and small files of a run.
 
+    A run in an object store is written locally. Its `config.json` is uploaded first, what was written since after every
+    `write_state` (a failure is then a warning), and `model.keras` before the `config.json` of the finished run.
+
     Args:
-        path: the folder, which `create` makes.
+        path: the folder, which `create` makes; or an address such as "s3://bucket/run".
+
+    Attributes:
+        location: the folder as it was given, for messages.
+        path: where it is written: the folder, or a local one while the run is `opened`.
     """
 
-    def __init__(self, path: str | pathlib.Path):
-        self.path = pathlib.Path(path)
+    def __init__(self, path: str | pathlib.Path | Address):
+        self.location = location = as_location(path)
+        self._mirror: Mirror | None = None
+        if isinstance(location, Address):
+            # The state before the last is for a disk that breaks off in writing; a store shows whole objects only.
+            self._mirror = Mirror(
+                location, last=("model.keras", "config.json"), skipped=("state/variables.previous.npz",)
+            )
+            self.path = self._mirror.folder
+        else:
+            self.path = location
         self.model = self.path / "model.keras"
         self.image_encoder = self.path / "image_encoder.keras"
         self.history = self.path / "history.csv"
@@ -123,7 +144,26 @@ class RunFolder:
     @property
     def exists(self) -> bool:
         """Whether the folder holds a run, finished or not."""
+        if isinstance(self.location, Address):
+            return self._config.is_file() or find_kind(self.location / self._config.name) == "file"
         return self._config.is_file()
+
+    @contextlib.contextmanager
+    def opened(self, *, resume: bool) -> Iterator[None]:
+        """Locks the folder for writing. Of a run in an object store that is resumed, everything is fetched first.
+
+        Raises:
+            LockedError: if another process is writing into it.
+            RemoteError: if the store can't be read, or what was written last can't be uploaded at the end.
+        """
+        if self._mirror is None:
+            with folder_lock(self.path):
+                yield
+            return
+        with self._mirror.opened():
+            if resume:
+                self._mirror.pull()
+            yield
 
     def check_start(self, *, resume: bool, overwrite: bool) -> None:
         """Checks that a run may be started or resumed here, before the lock, which creates the folder.
@@ -151,25 +191,33 @@ class RunFolder:
         Raises:
             UsageError: if the path is a file, or a folder of other files, or holds a run and `overwrite` is False.
         """
-        if self.path.is_file():
-            raise UsageError(f"The run must be written to a folder. Received: the file {self.path}")
-        if self.exists and not overwrite:
+        if self.path.is_file() or (isinstance(self.location, Address) and find_kind(self.location) == "file"):
+            raise UsageError(f"The run must be written to a folder. Received: the file {self.location}")
+        exists = self.exists
+        if exists and not overwrite:
             raise UsageError(
-                f"{self.path} holds a run already. Resume it (resume=True, --resume), replace it "
+                f"{self.location} holds a run already. Resume it (resume=True, --resume), replace it "
                 "(overwrite=True, --overwrite), or choose another folder"
             )
-        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
-        if not self.exists and names - {LOCK_FILE} and (is_locked or LOCK_FILE not in names):
+        if isinstance(self.location, Address):
+            names = list_names(self.location)
+        else:
+            names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        if not exists and names - {LOCK_FILE} and (is_locked or LOCK_FILE not in names):
             raise UsageError(
-                f"The run must be written to a new or empty folder. Received: {self.path}, which holds other files"
+                f"The run must be written to a new or empty folder. Received: {self.location}, which holds other files"
             )
 
     def clear(self) -> None:
         """Removes what an earlier run wrote here, except for its `config.json`, which `create` replaces."""
         for path in (self.state, self.samples, self.tensorboard):
             shutil.rmtree(path, ignore_errors=True)
-        for path in (self.model, self.history, self.image_encoder):
+        files = (self.model, self.history, self.image_encoder)
+        for path in files:
             path.unlink(missing_ok=True)
+        if self._mirror is not None:
+            folders = (f"{path.name}/" for path in (self.state, self.samples, self.tensorboard))
+            self._mirror.remove([*folders, *(path.name for path in files)])
 
     def create(self, config: RunConfig) -> None:
         """Creates the folders and writes `config.json`, first: other folders alone would be taken for other files."""
@@ -177,6 +225,8 @@ class RunFolder:
         write_json(self._config, dataclasses.asdict(config))
         for folder in (self.samples, self.state):
             folder.mkdir(exist_ok=True)
+        if self._mirror is not None:
+            self._mirror.push()
 
     def read_config(self) -> RunConfig:
         """Reads `config.json`.
@@ -185,16 +235,24 @@ class RunFolder:
             ModelError: if there is none, or it isn't one of this version.
         """
         try:
-            config = RunConfig(**json.loads(self._config.read_text(encoding="utf-8")))
+            config = RunConfig(**json.loads(self._read_config_text()))
             check_types(config)
             return config
-        except FileNotFoundError:
-            what = "holds none" if self.path.is_dir() else "doesn't exist"
+        except (FileNotFoundError, AddressNotFoundError):
+            what = "holds none" if self.path.is_dir() or isinstance(self.location, Address) else "doesn't exist"
             raise ModelError(
-                f"A run folder must hold a config.json, as written by fit. Received: {self.path}, which {what}"
+                f"A run folder must hold a config.json, as written by fit. Received: {self.location}, which {what}"
             ) from None
+        except RemoteError:
+            raise
         except (ValueError, TypeError, RecursionError) as error:
-            raise ModelError(f"{self._config} isn't a run configuration of this version: {error}") from error
+            name = self.location / self._config.name
+            raise ModelError(f"{name} isn't a run configuration of this version: {error}") from error
+
+    def _read_config_text(self) -> str:
+        if isinstance(self.location, Address) and not self._config.is_file():
+            return read_bytes(self.location / self._config.name).decode("utf-8")
+        return self._config.read_text(encoding="utf-8")
 
     def write_image_encoder(self, encoder: "keras.Model") -> None:
         """Writes `image_encoder.keras`, whole or not at all."""
@@ -233,6 +291,8 @@ class RunFolder:
             np.savez(temporary, *variables, values=np.array(json.dumps(values)))
             if self._variables.is_file():
                 self._variables.replace(self._previous)
+        if self._mirror is not None:
+            self._mirror.push(required=False)
 
     def read_history(self) -> list[dict[str, float]]:
         """Returns the rows of `history.csv`, one per epoch; [] if there is none.

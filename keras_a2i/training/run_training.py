@@ -10,7 +10,6 @@ import keras
 
 from keras_a2i.errors import UsageError
 from keras_a2i.media.durable import written_whole
-from keras_a2i.media.folder_lock import folder_lock
 from keras_a2i.records.records import Records
 from keras_a2i.training.callbacks import Checkpoint, History
 from keras_a2i.training.early_end import assign_state, check_finite, records_read, save_interrupted
@@ -177,7 +176,7 @@ def train_into(
     options = {name: value for name, value in options.items() if value is not None}
     recipe = {name: value for name, value in recipe.items() if value is not None}
     folder.check_start(resume=resume, overwrite=overwrite)
-    with folder_lock(folder.path):
+    with folder.opened(resume=resume):
         if resume:
             before = folder.read_config()
             config = dataclasses.replace(before, **options, recipe=before.recipe | recipe)

@@ -186,7 +186,9 @@ class Trainer:
         records = self.records
         if self.config.own_model and model is None:
             if not self.folder.model.is_file():
-                raise ModelError(f"{self.folder.path} must hold model.keras to be resumed. Received: a run without one")
+                raise ModelError(
+                    f"{self.folder.location} must hold model.keras to be resumed. Received: a run without one"
+                )
             model, _ = load_model(self.folder.model)
         if model is not None:
             ModelMetadata(features=model.features, image=model.image, input=model.input_kind).require_records(

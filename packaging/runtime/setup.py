@@ -37,6 +37,11 @@ setup(
         "soxr>=0.5",
         "ai-edge-litert>=1.2",
     ],
-    extras_require={"video": ["av>=15"], "live": ["sounddevice>=0.5"], "onnx": ["onnxruntime>=1.19"]},
+    extras_require={
+        "video": ["av>=15"],
+        "live": ["sounddevice>=0.5"],
+        "onnx": ["onnxruntime>=1.19"],
+        "remote": ["fsspec>=2024.12", "s3fs>=2024.12"],
+    },
     entry_points={"console_scripts": ["keras-a2i = keras_a2i.cli.main:main"]},
 )
