@@ -15,6 +15,8 @@ from keras_a2i.metrics.image_metric import ImageMetric, MetricSpec, register_met
 RANGE = 2.0
 C1 = (0.01 * RANGE) ** 2
 C2 = (0.03 * RANGE) ** 2
+_CONVOLVED = 128
+"""Pixels per side from which convolutions take less time than products, which grows with the cube of the side."""
 
 
 class _Convention(NamedTuple):
@@ -69,8 +71,8 @@ def ssim(y_true: Any, y_pred: Any, convention: str = "gaussian", *, by_product: 
             channels, any number for "gaussian".
         y_pred: images of the same shape.
         convention: "gaussian", "uniform" or "paper".
-        by_product: blur by matrix products instead of shifted copies: for a loss that XLA doesn't compile, where the
-            copies take several times as long.
+        by_product: blur by matrix products, or on TensorFlow large images by convolutions, instead of shifted copies:
+            for a loss that XLA doesn't compile, where the copies take several times as long.
 
     Returns:
         float32 (batch,), 1 for equal images.
@@ -85,7 +87,10 @@ def ssim(y_true: Any, y_pred: Any, convention: str = "gaussian", *, by_product: 
     x, y = _checked(y_true, y_pred, convention)
     prepare, weights, zero, sample = _CONVENTIONS[convention]
     x, y = prepare(x), prepare(y)
-    blur = _blur_by_products if by_product else _blur_by_shifts
+    blur = _blur_by_shifts
+    if by_product:
+        is_large = keras.backend.backend() == "tensorflow" and min(x.shape[1:3]) >= _CONVOLVED
+        blur = _blur_by_convolutions if is_large else _blur_by_products
     mean_x, mean_y, square, product = blur((x, y, x * x + y * y, x * y), weights)
     pixels = len(weights) ** 2
     unbias = pixels / (pixels - 1) if sample else 1.0
@@ -135,6 +140,17 @@ def _blur_by_products(images: tuple[Any, ...], weights: tuple[float, ...]) -> li
     across = ops.matmul(ops.reshape(maps, (-1, width)), ops.convert_to_tensor(_band(width, weights).T.copy()))
     across = ops.reshape(across, (-1, channels, height, across.shape[-1]))
     return ops.split(ops.matmul(ops.convert_to_tensor(_band(height, weights)), across), len(images), axis=0)
+
+
+def _blur_by_convolutions(images: tuple[Any, ...], weights: tuple[float, ...]) -> list[Any]:
+    """As `_blur_by_shifts`, by two depthwise convolutions: (batch, rows, columns, channels)."""
+    window = ops.convert_to_tensor(np.array(weights, np.float32))
+    kernels = [
+        ops.tile(ops.reshape(window, shape), (1, 1, images[0].shape[-1], 1)) for shape in ((-1, 1, 1, 1), (1, -1, 1, 1))
+    ]
+    for kernel in kernels:
+        images = tuple(ops.depthwise_conv(image, kernel, data_format="channels_last") for image in images)
+    return list(images)
 
 
 def _band(size: int, weights: tuple[float, ...]) -> np.ndarray:
