@@ -101,7 +101,7 @@ def _by_product(planes: Any) -> Any:
     """Returns the same at one frequency of each symmetric pair, weighted so that the mean over them is the same."""
     matrix, weights = _half_transform()
     waves = ops.square(ops.matmul(planes, ops.convert_to_tensor(matrix)))
-    power = waves[:, : len(weights)] + waves[:, len(weights) :]
+    power = ops.sum(ops.reshape(waves, (-1, 2, len(weights))), axis=1)
     return ops.convert_to_tensor(weights) * ops.log1p(power)
 
 
