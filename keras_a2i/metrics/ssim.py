@@ -1,6 +1,7 @@
 """Structural similarity in three named conventions."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,8 +16,6 @@ from keras_a2i.metrics.image_metric import ImageMetric, MetricSpec, register_met
 RANGE = 2.0
 C1 = (0.01 * RANGE) ** 2
 C2 = (0.03 * RANGE) ** 2
-_CONVOLVED = 128
-"""Pixels per side from which convolutions take less time than products, which grows with the cube of the side."""
 
 
 class _Convention(NamedTuple):
@@ -71,8 +70,8 @@ def ssim(y_true: Any, y_pred: Any, convention: str = "gaussian", *, by_product: 
             channels, any number for "gaussian".
         y_pred: images of the same shape.
         convention: "gaussian", "uniform" or "paper".
-        by_product: blur by matrix products, or on TensorFlow large images by convolutions, instead of shifted copies:
-            for a loss that XLA doesn't compile, where the copies take several times as long.
+        by_product: blur by matrix products, or on TensorFlow by convolutions, instead of shifted copies: for a loss
+            that XLA doesn't compile, where the copies take several times as long.
 
     Returns:
         float32 (batch,), 1 for equal images.
@@ -89,8 +88,7 @@ def ssim(y_true: Any, y_pred: Any, convention: str = "gaussian", *, by_product: 
     x, y = prepare(x), prepare(y)
     blur = _blur_by_shifts
     if by_product:
-        is_large = keras.backend.backend() == "tensorflow" and min(x.shape[1:3]) >= _CONVOLVED
-        blur = _blur_by_convolutions if is_large else _blur_by_products
+        blur = _blur_by_convolutions if keras.backend.backend() == "tensorflow" else _blur_by_products
     mean_x, mean_y, square, product = blur((x, y, x * x + y * y, x * y), weights)
     pixels = len(weights) ** 2
     unbias = pixels / (pixels - 1) if sample else 1.0
@@ -144,13 +142,19 @@ def _blur_by_products(images: tuple[Any, ...], weights: tuple[float, ...]) -> li
 
 def _blur_by_convolutions(images: tuple[Any, ...], weights: tuple[float, ...]) -> list[Any]:
     """As `_blur_by_shifts`, by two depthwise convolutions: (batch, rows, columns, channels)."""
-    window = ops.convert_to_tensor(np.array(weights, np.float32))
-    kernels = [
-        ops.tile(ops.reshape(window, shape), (1, 1, images[0].shape[-1], 1)) for shape in ((-1, 1, 1, 1), (1, -1, 1, 1))
-    ]
-    for kernel in kernels:
-        images = tuple(ops.depthwise_conv(image, kernel, data_format="channels_last") for image in images)
-    return list(images)
+    _, height, width, channels = images[0].shape
+    # Neighbouring columns as channels fill the lanes of the processor.
+    lanes = math.gcd(width, 16) * channels
+    window = np.array(weights, np.float32)[:, None, None, None]
+    down = ops.convert_to_tensor(np.tile(window, (1, 1, lanes, 1)))
+    across = ops.convert_to_tensor(np.tile(window, (1, 1, channels, 1)).transpose(1, 0, 2, 3))
+    maps = []
+    for image in images:
+        rows = ops.reshape(image, (-1, height, width * channels // lanes, lanes))
+        rows = ops.depthwise_conv(rows, down, data_format="channels_last")
+        rows = ops.reshape(rows, (-1, rows.shape[1], width, channels))
+        maps.append(ops.depthwise_conv(rows, across, data_format="channels_last"))
+    return maps
 
 
 def _band(size: int, weights: tuple[float, ...]) -> np.ndarray:

@@ -49,6 +49,13 @@ def test_ssim_by_product_equals_ssim_by_shifts(convention):
     np.testing.assert_allclose(_numpy(ssim(y_true, y_pred, convention, by_product=True)), expected, atol=1e-5)
 
 
+def test_ssim_by_product_of_other_backends_equals_tensorflow(monkeypatch):
+    y_true, y_pred = _pairs((3, 32, 40, 3))
+    monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
+    expected = tf.image.ssim(y_true + 1, y_pred + 1, max_val=2.0).numpy()
+    np.testing.assert_allclose(_numpy(ssim(y_true, y_pred, by_product=True)), expected, atol=1e-5)
+
+
 def test_ssim_equals_the_inside_of_scikit_image():
     y_true, y_pred = _pairs((4, 40, 52, 3), seed=1)
     for real, generated, value in zip(y_true, y_pred, _numpy(ssim(y_true, y_pred)), strict=True):
