@@ -109,8 +109,11 @@ def training_row(name: str, size: int, policy: str, args: argparse.Namespace) ->
     if not args.host_data:
         pair = keras.tree.map_structure(keras.ops.convert_to_tensor, pair)
 
+    data = _resident(pair) if keras.backend.backend() == "tensorflow" and not args.host_data else None
+
     def epoch() -> None:
-        training.fit(_repeat(pair), steps_per_epoch=args.steps, epochs=1, verbose=0)
+        # Keras would warn that it can't shuffle.
+        training.fit(data or _repeat(pair), steps_per_epoch=args.steps, epochs=1, verbose=0, shuffle=False)
 
     keras.config.set_dtype_policy("float32")
     name = f"`{name}`, {size} px, {policy}, steps of {batch}, {_millions(model)}"
@@ -159,6 +162,15 @@ def _images(n: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 def _repeat(pair: Any) -> Any:
     while True:
         yield pair
+
+
+def _resident(pair: Any) -> Any:
+    """Returns a data set of one pair without end, which `fit` leaves at once, as it does `Records.dataset`."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return tf.data.Dataset.from_tensors(pair).repeat().with_options(options)
 
 
 def _compiled(model: keras.Model) -> Callable[[Any], Any]:

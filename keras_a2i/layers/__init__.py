@@ -1,6 +1,7 @@
 """Keras layers for audio features, latent vectors and images, the same in training and in exported files."""
 
 from keras_a2i.layers.attentive_pooling import AttentivePooling
+from keras_a2i.layers.batch_normalization import BatchNormalization
 from keras_a2i.layers.cepstral_normalization import CepstralNormalization
 from keras_a2i.layers.depth_to_space import DepthToSpace, DepthToSpaceInitializer
 from keras_a2i.layers.exemplar_attention import ExemplarAttention
@@ -15,13 +16,16 @@ from keras_a2i.layers.pcen import PCEN
 from keras_a2i.layers.spatial_bias import SpatialBias
 from keras_a2i.layers.style_sampling import StyleSampling
 from keras_a2i.layers.time_align import TimeAlign
+from keras_a2i.layers.transposed_convolution import Conv2DTranspose
 from keras_a2i.serialization import register
 
 __all__ = [
     "MFCC",
     "PCEN",
     "AttentivePooling",
+    "BatchNormalization",
     "CepstralNormalization",
+    "Conv2DTranspose",
     "DepthToSpace",
     "DepthToSpaceInitializer",
     "ExemplarAttention",

@@ -47,8 +47,23 @@ class BatchScaledMSE(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the scaled error of every pair, float32 (batch,), from two tensors (batch, ...) of one shape."""
         y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
-        error = ops.square(y_true - y_pred)
-        return self.batch_size * ops.mean(error, axis=tuple(range(1, len(error.shape))))
+        return self.batch_size * _mean_squared_errors(y_true, y_pred)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"batch_size": self.batch_size}
+
+
+@ops.custom_gradient
+def _mean_squared_errors(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    """Mean squared error of every pair, whose gradient is one product: derived by TensorFlow, it takes six passes."""
+    error = y_pred - y_true
+    axes = tuple(range(1, len(error.shape)))
+
+    def gradient(*args: Any, upstream: Any = None) -> tuple[Any, Any]:
+        # Keras passes it by name on PyTorch alone.
+        each = args[0] if upstream is None else upstream
+        n = ops.cast(ops.size(error), "float32") / ops.cast(ops.shape(error)[0], "float32")
+        slope = error * ops.reshape(each * 2 / n, (-1, *(1 for _ in axes)))
+        return -slope, slope
+
+    return ops.mean(ops.square(error), axis=axes), gradient

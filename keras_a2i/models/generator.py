@@ -9,7 +9,7 @@ from keras import layers
 
 from keras_a2i.config import check_image_size, number
 from keras_a2i.errors import UsageError
-from keras_a2i.layers import LabelPrototypes
+from keras_a2i.layers import BatchNormalization, LabelPrototypes
 from keras_a2i.models.initializers import SLOPE
 from keras_a2i.models.network_part import NetworkPart
 
@@ -104,5 +104,5 @@ def stage_width(channels: tuple[int, ...], stage: int) -> int:
 def norm_act(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     """Batch normalisation and a leaky ReLU, in PyTorch's conventions."""
     # PyTorch updates its running variance with the unbiased batch variance, Keras with the biased: n / (n - 1) apart.
-    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)
+    x = BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)
     return layers.LeakyReLU(SLOPE, name=f"{name}_act")(x)

@@ -11,6 +11,7 @@ from keras import layers, ops
 from keras_a2i.config import ImageConfig
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.features.griffin_lim import ITERATIONS, griffin_lim, mel_to_linear
+from keras_a2i.layers import BatchNormalization, Conv2DTranspose
 from keras_a2i.layers.log_mel import HTK_OFFSET, LogMel
 from keras_a2i.models.image_encoder import image_encoder
 from keras_a2i.models.initializers import SLOPE
@@ -231,14 +232,14 @@ def _decode(x: keras.KerasTensor, n_frames: int, widths: Sequence[int]) -> keras
     x = layers.Dense(rows * columns * widths[0], name="base")(x)
     x = _norm_act(layers.Reshape((rows, columns, widths[0]), name="to_map")(x), "base")
     for i, width in enumerate(widths[1:]):
-        x = layers.Conv2DTranspose(width, 4, strides=2, name=f"decoder_{i}", **convolution)(x)
+        x = Conv2DTranspose(width, 4, strides=2, name=f"decoder_{i}", **convolution)(x)
         x = _norm_act(x, f"decoder_{i}")
     x = layers.Conv2D(1, 3, name="to_bands", **convolution)(x)
     return layers.Reshape((rows * scale, N_MELS), name="bands")(x)[:, :n_frames]
 
 
 def _norm_act(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)
+    x = BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)
     return layers.LeakyReLU(SLOPE, name=f"{name}_act")(x)
 
 

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from keras_a2i.layers import LogMel
+from keras_a2i.layers import BatchNormalization, LogMel
 
 
 def log_mel(rate: int, frame: float, hop: float, n_mels: int, f_min: float, f_max: float) -> LogMel:
@@ -43,7 +43,7 @@ def convolve(
     for i, (width, strides) in enumerate(zip(channels[:4], ((2, 2), (2, 2), (1, 2), (1, 2)), strict=True)):
         kernel = 3 if i else 5
         x = layers.Conv2D(width, kernel, strides, "same", use_bias=False, name=f"{prefix}_{i}")(x)
-        x = layers.BatchNormalization(momentum=0.9, name=f"{prefix}_{i}_norm")(x)
+        x = BatchNormalization(momentum=0.9, name=f"{prefix}_{i}_norm")(x)
         x = layers.ReLU(name=f"{prefix}_{i}_act")(x)
         if i == 1 and dropout:
             x = layers.SpatialDropout2D(dropout / 3, name=f"{prefix}_1_dropout")(x)

@@ -8,7 +8,7 @@ from keras import layers
 
 from keras_a2i.config import whole, wholes
 from keras_a2i.errors import UsageError
-from keras_a2i.layers import DepthToSpace
+from keras_a2i.layers import BatchNormalization, DepthToSpace
 from keras_a2i.models.generator import Generator, n_doublings, norm_act, stage_width
 from keras_a2i.models.initializers import SLOPE
 from keras_a2i.models.network_part import scale_width
@@ -99,7 +99,7 @@ def _decoder_stage(
     x = layers.UpSampling2D(interpolation="nearest", name=f"{name}_up")(x)
     x = layers.Concatenate(name=f"{name}_skip")([x, skip])
     x = layers.Conv2D(width, 3, padding="same", use_bias=False, name=name)(x)
-    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)
+    x = BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)
     gain = layers.Dense(width, bias_initializer="ones", name=f"{name}_gain")(latent)
     shift = layers.Dense(width, name=f"{name}_shift")(latent)
     x = layers.Multiply(name=f"{name}_scaled")([x, layers.Reshape((1, 1, width), name=f"{name}_gain_map")(gain)])

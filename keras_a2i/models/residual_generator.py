@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from keras_a2i.config import choice, whole, wholes
-from keras_a2i.layers import DepthToSpace, DepthToSpaceInitializer, SpatialBias
+from keras_a2i.layers import BatchNormalization, DepthToSpace, DepthToSpaceInitializer, SpatialBias
 from keras_a2i.models.generator import Generator, n_doublings, norm_act, stage_width
 from keras_a2i.models.initializers import SLOPE
 from keras_a2i.models.network_part import scale_width
@@ -66,7 +66,7 @@ def _residual_block(x: keras.KerasTensor, latent: keras.KerasTensor, width: int,
     around = layers.UpSampling2D(interpolation="bilinear", name=f"{name}_around_up")(around)
     x = layers.UpSampling2D(interpolation="nearest", name=f"{name}_up")(norm_act(x, f"{name}_a"))
     x = layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"{name}_a")(x)
-    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_b_norm")(SpatialBias(name=f"{name}_canvas")(x))
+    x = BatchNormalization(momentum=0.9, name=f"{name}_b_norm")(SpatialBias(name=f"{name}_canvas")(x))
     gain = layers.Reshape((1, 1, width), name=f"{name}_gain_map")(
         layers.Dense(width, bias_initializer="ones", name=f"{name}_gain")(latent)
     )

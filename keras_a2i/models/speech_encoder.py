@@ -8,6 +8,7 @@ import numpy as np
 from keras import layers
 
 from keras_a2i.config import FeatureConfig, number, whole, wholes
+from keras_a2i.layers import BatchNormalization
 from keras_a2i.models.encoder import Encoder
 from keras_a2i.models.log_mel_convolutions import log_mel, standardise
 from keras_a2i.models.network_part import scale_width
@@ -58,7 +59,7 @@ class SpeechEncoder(Encoder):
         x = layers.Reshape((*x.shape[1:], 1), name="encoder_map")(x)
         for i, (width, strides) in enumerate(zip(self.channels, ((1, 2), (2, 2), (2, 2)), strict=True)):
             x = layers.Conv2D(width, 3, strides, "same", use_bias=False, name=f"encoder_{i}")(x)
-            x = layers.BatchNormalization(momentum=0.9, name=f"encoder_{i}_norm")(x)
+            x = BatchNormalization(momentum=0.9, name=f"encoder_{i}_norm")(x)
             x = layers.ReLU(name=f"encoder_{i}_act")(x)
         x = layers.Flatten(data_format="channels_last", name="encoder_flat")(x)
         x = layers.Dropout(self.dropout, name="encoder_dropout")(x)

@@ -8,6 +8,7 @@ from keras import layers
 
 from keras_a2i.config import choice, whole, wholes
 from keras_a2i.errors import ConfigError
+from keras_a2i.layers import Conv2DTranspose
 from keras_a2i.models.generator import Generator, n_doublings, norm_act, stage_width
 from keras_a2i.models.initializers import torch_init
 from keras_a2i.models.network_part import scale_width
@@ -73,4 +74,4 @@ class TransposedGenerator(Generator):
 def _enlarge(x: keras.KerasTensor, width: int, scale: int, name: str) -> keras.KerasTensor:
     kernel = 2 * scale
     init = torch_init(width * kernel * kernel)
-    return layers.Conv2DTranspose(width, kernel, strides=scale, padding="same", **init, name=name)(x)
+    return Conv2DTranspose(width, kernel, strides=scale, padding="same", **init, name=name)(x)

@@ -1,5 +1,6 @@
 """Distance of the local Fourier spectra of real and generated images."""
 
+import functools
 from typing import Any
 
 import keras
@@ -41,47 +42,76 @@ class Spectrum(ImageObjective):
     def compare(self, y_true: Any, y_pred: Any) -> Any:
         total = ops.abs(ops.sum(ops.cast(y_true, "float32")))
         shift = ops.cast(ops.floor(ops.mod(ops.stack([total, 7.3 * total]), _BLOCK)), "int32")
-        difference = ops.reshape(_difference(y_true, y_pred, shift), (2, ops.shape(y_true)[0], -1))
+        difference = ops.reshape(_differences(y_true, y_pred, shift), (2, ops.shape(y_true)[0], -1))
         return ops.mean(difference, axis=(0, 2))
 
     def loss(self, state: TrainState) -> Any:
         if not state.training:
             return super().loss(state)
         shift = keras.random.randint((2,), 0, _BLOCK, seed=self._seed_generator)
-        return ops.mean(_difference(state.images, state.generated, shift))
+        return ops.mean(_differences(state.images, state.generated, shift))
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"seed": self.seed}
 
 
-def _difference(y_true: Any, y_pred: Any, shift: Any) -> Any:
-    """Absolute differences of the log amplitudes, (2 x batch x blocks, channels, 16, 16)."""
-    real, generated = (_log_amplitudes(_blocks(_rolled(images, shift))) for images in (y_true, y_pred))
+def _differences(y_true: Any, y_pred: Any, shift: Any) -> Any:
+    """Absolute differences of the log amplitudes, (2 x batch x blocks x channels, frequencies)."""
+    # TensorFlow computes its Fourier transforms with complex numbers and all symmetric halves.
+    log_amplitudes = _by_product if keras.backend.backend() == "tensorflow" else _by_fourier_transform
+    real, generated = (log_amplitudes(_planes(images, shift)) for images in (y_true, y_pred))
     return ops.abs(real - generated)
 
 
 def _rolled(images: Any, shift: Any) -> Any:
-    """Returns images shifted up and left by two numbers of pixels, around the edges."""
-    for axis in (1, 2):
-        size = images.shape[axis]
-        images = ops.take(images, (ops.arange(size, dtype="int32") + shift[axis - 1]) % size, axis=axis)
-    return images
+    """Returns images shifted up and left by two numbers of pixels, less than a block, around the edges."""
+    images = ops.convert_to_tensor(images)
+    wrapped = ops.concatenate([images, images[:, : _BLOCK - 1]], axis=1)
+    wrapped = ops.concatenate([wrapped, wrapped[:, :, : _BLOCK - 1]], axis=2)
+    zero = ops.zeros((1,), dtype="int32")
+    return ops.slice(wrapped, ops.concatenate([zero, ops.cast(shift, "int32"), zero]), ops.shape(images))
 
 
-def _blocks(images: Any) -> Any:
-    """Returns the blocks of images and of images shifted by half a block, (2 x batch x blocks, 16, 16, channels)."""
+def _planes(images: Any, shift: Any) -> Any:
+    """Returns the blocks of shifted images and of images shifted by half a block more.
+
+    float32 (2 x batch x blocks x channels, 16 x 16). A shift by a whole block leaves the blocks what they are.
+    """
     _, height, width, channels = images.shape
-    rows, columns, half = height // _BLOCK, width // _BLOCK, ops.convert_to_tensor([_BLOCK // 2] * 2, dtype="int32")
-    both = ops.concatenate([images, _rolled(images, half)], axis=0)
-    both = ops.reshape(both, (-1, rows, _BLOCK, columns, _BLOCK, channels))
-    return ops.reshape(ops.transpose(both, (0, 1, 3, 2, 4, 5)), (-1, _BLOCK, _BLOCK, channels))
+    rows, columns = height // _BLOCK, width // _BLOCK
+    both = ops.concatenate([_rolled(images, shift), _rolled(images, (shift + _BLOCK // 2) % _BLOCK)], axis=0)
+    both = ops.reshape(ops.cast(both, "float32"), (-1, rows, _BLOCK, columns, _BLOCK, channels))
+    return ops.reshape(ops.transpose(both, (0, 1, 3, 5, 2, 4)), (-1, _BLOCK**2))
 
 
-def _log_amplitudes(blocks: Any) -> Any:
-    size = blocks.shape[1]
-    window = np.outer(np.hanning(size + 2)[1:-1], np.hanning(size + 2)[1:-1]).astype(np.float32)
-    planes = ops.transpose(ops.cast(blocks, "float32"), (0, 3, 1, 2)) * ops.convert_to_tensor(window)
+_WINDOW = np.outer(np.hanning(_BLOCK + 2)[1:-1], np.hanning(_BLOCK + 2)[1:-1])
+_FLOOR = 0.01 * _BLOCK
+"""Amplitudes below a hundredth of a grey level are invisible, and their logarithm is unbounded."""
+
+
+def _by_fourier_transform(planes: Any) -> Any:
+    """Returns the windowed log amplitudes of flat blocks at all 256 frequencies."""
+    window = ops.convert_to_tensor((_WINDOW / _FLOOR).astype(np.float32))
+    planes = ops.reshape(planes, (-1, _BLOCK, _BLOCK)) * window
     real, imaginary = ops.fft2((planes, ops.zeros_like(planes)))
-    # Amplitudes below a hundredth of a grey level are invisible, and their logarithm is unbounded.
-    floor = (0.01 * size) ** 2
-    return 0.5 * ops.log((ops.square(real) + ops.square(imaginary)) / floor + 1)
+    return ops.reshape(0.5 * ops.log1p(ops.square(real) + ops.square(imaginary)), (-1, _BLOCK**2))
+
+
+def _by_product(planes: Any) -> Any:
+    """Returns the same at one frequency of each symmetric pair, weighted so that the mean over them is the same."""
+    matrix, weights = _half_transform()
+    waves = ops.square(ops.matmul(planes, ops.convert_to_tensor(matrix)))
+    power = ops.sum(ops.reshape(waves, (-1, 2, len(weights))), axis=1)
+    return ops.convert_to_tensor(weights) * ops.log1p(power)
+
+
+@functools.cache
+def _half_transform() -> tuple[np.ndarray, np.ndarray]:
+    """Returns the cosines and sines of 130 windowed waves, (256, 2 x 130), and the factors of their logarithms."""
+    half = _BLOCK // 2
+    pairs = [(k, m) for m in range(half + 1) for k in range(half + 1 if m % half == 0 else _BLOCK)]
+    pixel = np.arange(_BLOCK)
+    phases = np.stack([2 * np.pi / _BLOCK * np.add.outer(k * pixel, m * pixel).ravel() for k, m in pairs], axis=1)
+    matrix = np.concatenate([np.cos(phases), np.sin(phases)], axis=1) * _WINDOW.reshape(-1, 1) / _FLOOR
+    counts = np.array([1 if k % half == 0 and m % half == 0 else 2 for k, m in pairs])
+    return matrix.astype(np.float32), (0.5 * counts * len(pairs) / _BLOCK**2).astype(np.float32)

@@ -93,6 +93,17 @@ def augmented(
     return tf.data.Dataset.zip((dataset.enumerate(), _places(seed, order))).map(change, num_parallel_calls=2)
 
 
+def read_ahead(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The same batches, two of them computed ahead.
+
+    tf.data's autotuning is off. There is nothing to tune, and its thread misses the notice that an epoch is over: the
+    next epoch then begins when a pause of that thread ends, which may be after as long as the epoch itself took.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.prefetch(2).with_options(options)
+
+
 def _places(seed: int, order: Order) -> tf.data.Dataset:
     """The number of the epoch for every batch, without end."""
     if order.epoch is None:

@@ -199,7 +199,7 @@ class Records:
         found = batches.to_model(found, labels)
         if augmentation is not None and augmentation.active:
             found = batches.augmented(found, augmentation, self.features.sample_rate, seed, order)
-        return found.prefetch(2)
+        return batches.read_ahead(found)
 
     def decoded(self, split: str, input: str = "features", *, ignore_errors: bool = False) -> DecodedSplit:
         """The whole split in memory, decoded at the first call and shared by all later ones.

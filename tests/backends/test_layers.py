@@ -52,6 +52,18 @@ CASES = {
         {"expected_num_trainable_weights": 8, "expected_num_non_trainable_weights": 3},
     ),
     layers.AttentivePooling: ({"units": 3}, (2, 6, 5), (2, 5), {"expected_num_trainable_weights": 4}),
+    layers.BatchNormalization: (
+        {},
+        (2, 4, 4, 8),
+        (2, 4, 4, 8),
+        {"expected_num_trainable_weights": 2, "expected_num_non_trainable_weights": 2},
+    ),
+    layers.Conv2DTranspose: (
+        {"filters": 3, "kernel_size": 4, "strides": 2, "padding": "same"},
+        (2, 4, 4, 8),
+        (2, 8, 8, 3),
+        {"expected_num_trainable_weights": 2},
+    ),
     layers.LatentPad: ({"units": 2}, (2, 3), (2, 5), {}),
     layers.SpatialBias: ({}, (2, 4, 4, 3), (2, 4, 4, 3), {"expected_num_trainable_weights": 1}),
     layers.StyleSampling: (

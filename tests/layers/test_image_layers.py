@@ -11,7 +11,16 @@ from support.networks import different_networks
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import UsageError
 from keras_a2i.exporters.export import export
-from keras_a2i.layers import DepthToSpace, DepthToSpaceInitializer, LabelHead, LabelPrototypes, LatentPad, SpatialBias
+from keras_a2i.layers import (
+    BatchNormalization,
+    Conv2DTranspose,
+    DepthToSpace,
+    DepthToSpaceInitializer,
+    LabelHead,
+    LabelPrototypes,
+    LatentPad,
+    SpatialBias,
+)
 from keras_a2i.models.model_file import save_model
 from keras_a2i.recipes import get_recipe
 from keras_a2i.recipes.encoder_generator import encoder_generator
@@ -47,6 +56,70 @@ def test_depth_to_space_initializer_avoids_a_checkerboard():
     np.testing.assert_allclose(blocks, blocks[:, :, :1, :, :1] + np.zeros_like(blocks), atol=1e-6)
     again = DepthToSpaceInitializer.from_config(initializer.get_config())
     assert again.scale == 2 and isinstance(again.kernel_initializer, keras.initializers.GlorotUniform)
+
+
+def _trained_once(layer, x, upstream):
+    """Output in training, gradients of input and weights, moving statistics, and output in inference."""
+    x = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        outputs = layer(x, training=True)
+    gradients = tape.gradient(
+        outputs, [x, *(weight.value for weight in layer.trainable_weights)], tf.constant(upstream)
+    )
+    return [outputs, *gradients, *layer.non_trainable_weights, layer(x, training=False)]
+
+
+def _assert_like_keras(layer, reference, x, size, filters):
+    """Values and gradients of a layer are those of Keras' own with the same weights."""
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((3, *x)) + 0.5).astype(np.float32)
+    reference.build(x.shape)
+    layer.build(x.shape)
+    weights = [rng.uniform(0.2, 1, weight.shape) for weight in reference.weights]
+    for each in (layer, reference):
+        each.set_weights(weights)
+    upstream = rng.standard_normal((3, *size, filters)).astype(np.float32)
+    expected = _trained_once(reference, x, upstream)
+    found = _trained_once(layer, x, upstream)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * float(np.abs(theirs).max()))
+
+
+@pytest.mark.parametrize("options", [{"momentum": 0.9, "epsilon": 1e-5}, {"center": False, "scale": False}])
+@pytest.mark.parametrize("channels", [8, 3])
+def test_batch_normalization_is_keras_own(options, channels):
+    layer, reference = BatchNormalization(**options), keras.layers.BatchNormalization(**options)
+    _assert_like_keras(layer, reference, (5, 6, channels), (5, 6), channels)
+
+
+def test_batch_normalization_of_feature_maps_is_one_operation_in_training(monkeypatch):
+    layer = BatchNormalization()
+    x = np.zeros((2, 4, 4, 8), np.float32)
+    expected = layer(x)
+    monkeypatch.setattr(keras.ops, "batch_normalization", lambda **_: pytest.fail("Keras' own operations"))
+    np.testing.assert_array_equal(layer(x, training=True), expected)
+
+
+@pytest.mark.parametrize("stride", [2, 4])
+@pytest.mark.parametrize("filters", [1, 3, 8])
+def test_transposed_convolution_is_keras_own(stride, filters):
+    options = {"kernel_size": 2 * stride, "strides": stride, "padding": "same"}
+    layer, reference = Conv2DTranspose(filters, **options), keras.layers.Conv2DTranspose(filters, **options)
+    _assert_like_keras(layer, reference, (3, 5, 4), (3 * stride, 5 * stride), filters)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 3, "strides": 2, "padding": "same"},
+        {"kernel_size": 4, "strides": 2, "padding": "same", "use_bias": False},
+        {"kernel_size": 4, "strides": 2, "padding": "same", "activation": "tanh"},
+    ],
+)
+def test_transposed_convolution_of_other_arguments_is_keras_own(options):
+    layer, reference = Conv2DTranspose(3, **options), keras.layers.Conv2DTranspose(3, **options)
+    _assert_like_keras(layer, reference, (4, 4, 4), (8, 8), 3)
 
 
 @pytest.mark.training

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_a2i.errors import UsageError
 from keras_a2i.losses import BatchScaledMSE
@@ -94,3 +95,16 @@ def test_batch_scaled_mse_of_a_reloaded_model_continues_the_training(tmp_path):
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
     for saved, again in zip(model.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_allclose(again, saved, rtol=1e-6)
+
+
+def test_batch_scaled_mse_gradient_is_that_of_keras_mse_times_the_batch_size():
+    rng = np.random.default_rng(0)
+    y_true, y_pred = (tf.constant(rng.standard_normal((3, 4, 5, 2)).astype(np.float32)) for _ in range(2))
+    gradients = []
+    for loss in (BatchScaledMSE(7), keras.losses.MeanSquaredError()):
+        with tf.GradientTape() as tape:
+            tape.watch((y_true, y_pred))
+            value = loss(y_true, y_pred)
+        gradients.append(tape.gradient(value, (y_true, y_pred)))
+    for ours, theirs in zip(*gradients, strict=True):
+        np.testing.assert_allclose(ours, 7 * theirs, rtol=1e-5)

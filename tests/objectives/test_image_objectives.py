@@ -11,7 +11,7 @@ from support.training_states import random_images, small_model, train_state
 from keras_a2i.errors import UsageError
 from keras_a2i.losses import BatchScaledMSE
 from keras_a2i.objectives import LossObjective, MeanSquaredError, MultiScaleSSIM, Spectrum, TemporalDifference
-from keras_a2i.objectives.spectrum import _rolled
+from keras_a2i.objectives.spectrum import _by_fourier_transform, _by_product, _planes, _rolled
 
 
 def test_mean_squared_error_is_the_loss_of_the_paper():
@@ -55,6 +55,19 @@ def test_spectrum_compares_log_amplitudes_of_windowed_blocks():
     expected = np.mean(np.abs(logs(real) - logs(generated)))
     assert float(Spectrum().loss(train_state(real, generated))) == pytest.approx(expected, rel=1e-4)
     assert float(Spectrum().loss(train_state(real, real))) == 0
+
+
+def test_spectrum_by_product_is_that_of_the_fourier_transform():
+    planes = [_planes(random_images(size=32, seed=seed), tf.constant([3, 5])) for seed in (0, 1)]
+    gradients = []
+    for log_amplitudes in (_by_product, _by_fourier_transform):
+        with tf.GradientTape() as tape:
+            tape.watch(planes[1])
+            real, generated = (log_amplitudes(each) for each in planes)
+            each = tf.reduce_mean(tf.abs(real - generated), axis=1)
+        gradients.append((each, tape.gradient(each, planes[1])))
+    for ours, theirs in zip(*gradients, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_spectrum_in_training_shifts_the_blocks_in_every_step():

@@ -133,6 +133,11 @@ def test_dataset_auto_cache_streams_beyond_the_default_budget(records, opened_sh
     assert len(opened_shards) == 5
 
 
+@pytest.mark.parametrize("cache", [True, False])
+def test_dataset_is_not_autotuned_so_that_the_next_epoch_begins_at_once(records, cache):
+    assert records.dataset("train", 4, cache=cache).options().autotune.enabled is False
+
+
 @pytest.mark.training
 @pytest.mark.parametrize("cache", [True, False])
 def test_dataset_repeat_and_drop_remainder(records, cache):
