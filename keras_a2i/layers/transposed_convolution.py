@@ -1,21 +1,24 @@
-"""Transposed convolutions that are trained faster on TensorFlow."""
+"""Transposed convolutions that are computed faster than Keras' own."""
 
 from typing import Any
 
 import keras
+from keras import ops
 
 _FEW_FILTERS = 4
 """Up to so many filters, a sub-pixel convolution is faster: its outputs fill the lanes of the processor."""
+_FEW_FILTERS_ON_JAX = 32
+"""The same on JAX, above all on GPUs."""
 
 
 @keras.saving.register_keras_serializable("keras_a2i")
 class Conv2DTranspose(keras.layers.Conv2DTranspose):
-    """Keras' transposed convolution, computed in another form in training on TensorFlow.
+    """Keras' transposed convolution, computed in another form in training on TensorFlow, and on JAX.
 
-    The bias is added to whole rows, and its gradient is a matrix product: TensorFlow's own operations take longer than
-    the convolution where there are few channels. With few filters, a convolution of 3 x 3 computes all pixels that
-    belong to one pixel of the input, and they are rearranged. Outputs and gradients are the same up to rounding. In
-    inference, in exported files and on other backends it is Keras' layer.
+    With few filters, a convolution of 3 x 3 computes all pixels that belong to one pixel of the input, and they are
+    rearranged. On TensorFlow, the bias is added to whole rows, and its gradient is a matrix product: TensorFlow's own
+    operations take longer than the convolution where there are few channels. Outputs and gradients are the same up to
+    rounding. In inference on TensorFlow, in exported files and on PyTorch it is Keras' layer.
 
     Args:
         **kwargs: arguments of `keras.layers.Conv2DTranspose`.
@@ -25,17 +28,19 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
     """
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        if not (training and self._has_fast_form(inputs)):
-            return super().call(inputs)
-        return self.activation(_enlarge(inputs, self.kernel, self.bias, self.strides[0]))
+        backend = keras.backend.backend()
+        if backend == "jax" and self.filters <= _FEW_FILTERS_ON_JAX and self._has_fast_form(inputs):
+            outputs = _sub_pixel_convolution(inputs, ops.cast(self.kernel, self.compute_dtype), self.strides[0])
+            return self.activation(outputs if self.bias is None else outputs + self.bias)
+        in_float32 = self.use_bias and self.compute_dtype == "float32"
+        if backend == "tensorflow" and training and in_float32 and self._has_fast_form(inputs):
+            return self.activation(_enlarge(inputs, self.kernel, self.bias, self.strides[0]))
+        return super().call(inputs)
 
     def _has_fast_form(self, inputs: Any) -> bool:
         stride = self.strides[0]
         return (
-            keras.backend.backend() == "tensorflow"
-            and self.use_bias
-            and self.compute_dtype == "float32"
-            and self.data_format == "channels_last"
+            self.data_format == "channels_last"
             and self.padding == "same"
             and self.output_padding is None
             and self.dilation_rate in (1, (1, 1))
@@ -44,6 +49,15 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
             and self.kernel_size == (2 * stride, 2 * stride)
             and None not in inputs.shape[1:]
         )
+
+
+def _sub_pixel_convolution(x: Any, kernel: Any, stride: int) -> Any:
+    """A transposed convolution of (batch, height, width, channels) with a kernel of twice the stride, without bias."""
+    _, height, width, _ = x.shape
+    filters = kernel.shape[2]
+    y = ops.conv(x, _sub_pixel_kernel(kernel, stride), padding="same")
+    y = ops.reshape(y, (-1, height, width, stride, stride * filters))
+    return ops.reshape(ops.transpose(y, (0, 1, 3, 2, 4)), (-1, height * stride, width * stride, filters))
 
 
 def _enlarge(x: Any, kernel: Any, bias: Any, stride: int) -> Any:
@@ -89,10 +103,8 @@ def _enlarge(x: Any, kernel: Any, bias: Any, stride: int) -> Any:
 
 def _sub_pixel_kernel(kernel: Any, stride: int) -> Any:
     """Returns (3, 3, channels, stride^2 x filters) from (2 x stride, 2 x stride, filters, channels)."""
-    import tensorflow as tf
-
     *_, filters, channels = kernel.shape
     # Output pixel `stride i + r` is the sum over the inputs `i + 1 - q` of their product with tap `stride q + r` here.
-    padded = tf.pad(kernel, ((stride // 2, stride // 2), (stride // 2, stride // 2), (0, 0), (0, 0)))
-    taps = tf.reshape(padded, (3, stride, 3, stride, filters, channels))[::-1, :, ::-1]
-    return tf.reshape(tf.transpose(taps, (0, 2, 5, 1, 3, 4)), (3, 3, channels, stride**2 * filters))
+    padded = ops.pad(kernel, ((stride // 2, stride // 2), (stride // 2, stride // 2), (0, 0), (0, 0)))
+    taps = ops.flip(ops.reshape(padded, (3, stride, 3, stride, filters, channels)), (0, 2))
+    return ops.reshape(ops.transpose(taps, (0, 2, 5, 1, 3, 4)), (3, 3, channels, stride**2 * filters))

@@ -119,3 +119,17 @@ def test_audio_layers_of_a_word_encoder_train():
     history = model.fit(audio, target, epochs=2, verbose=0).history["loss"]
     assert np.isfinite(history).all()
     assert np.abs(model.get_weights()[-2] - before[-2]).max() > 1e-4
+
+
+@pytest.mark.parametrize(("filters", "stride"), [(3, 2), (40, 2), (2, 4)])
+def test_transposed_convolution_is_keras_own(filters, stride):
+    options = {"strides": stride, "padding": "same", "bias_initializer": "normal"}
+    layer = layers.Conv2DTranspose(filters, 2 * stride, **options)
+    reference = keras.layers.Conv2DTranspose(filters, 2 * stride, **options)
+    x = np.random.default_rng(0).normal(size=(2, 5, 6, 7)).astype(np.float32)
+    reference(x)
+    layer(x)
+    layer.set_weights(reference.get_weights())
+    for training in (False, True):
+        found, expected = (keras.ops.convert_to_numpy(model(x, training=training)) for model in (layer, reference))
+        np.testing.assert_allclose(found, expected, atol=2e-6)
