@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from keras_a2i.training.process_group import ProcessGroup
 
 _LOST = (
-    "All processes must take part in every step. Received: a process that a library ended ({signal}), as JAX does "
-    "where the others can't be reached within 300 seconds or one of them is lost. Start all processes again, with "
-    "--resume where the first has saved an epoch"
+    "All processes must take part in every step. Received: a process that a library or the system ended ({signal}), as "
+    "JAX does where the others can't be reached within 300 seconds or one of them is lost, and the system where memory "
+    "runs out. Start all processes again, with --resume where the first has saved an epoch"
 )
 _OPTIONS = (
     click.option(
@@ -57,13 +57,12 @@ def device_options(command: Callable) -> Callable:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """The place of this process among those that train one model, as the options state it; all None for one device."""
+    """The place of this process among those that train one model, as the options state it."""
 
-    devices: str | None
     coordinator: str | None
     num_processes: int | None
     process_id: int | None
-    step_timeout: float
+    step_timeout: float | None
 
 
 def take_place(options: dict[str, Any], *, has_seeds: bool) -> Place | None:
@@ -83,7 +82,8 @@ def take_place(options: dict[str, Any], *, has_seeds: bool) -> Place | None:
         raise UsageError(
             f"--seeds trains every run in one process on one device. Received: {named}, too. Leave one of them out"
         )
-    return Place(**given, step_timeout=step_timeout or 300.0)
+    del given["devices"]
+    return Place(**given, step_timeout=step_timeout)
 
 
 def join_group(place: Place | None) -> "ProcessGroup | None":
@@ -94,8 +94,14 @@ def join_group(place: Place | None) -> "ProcessGroup | None":
     """
     if place is None:
         return None
-    if place.coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS") or "SLURM_PROCID" in os.environ:
-        continue_in_child(_LOST)
     from keras_a2i.training.process_group import join_processes
 
     return join_processes(place.coordinator, place.num_processes, place.process_id)
+
+
+def supervise(place: Place | None) -> None:
+    """Continues in a child process where this one is one of several, before libraries with threads are imported."""
+    if place is None:
+        return
+    if place.coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS") or "SLURM_PROCID" in os.environ:
+        continue_in_child(_LOST)

@@ -5,11 +5,11 @@ import shlex
 import sys
 import time
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from keras_a2i.cli.device_options import device_options, join_group, take_place
+from keras_a2i.cli.device_options import device_options, join_group, supervise, take_place
 from keras_a2i.cli.locations import LocationType
 from keras_a2i.cli.settings import parse_settings
 from keras_a2i.cli.terminal import echo
@@ -79,9 +79,12 @@ def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs
     if jobs is not None and seeds is None:
         raise UsageError("--jobs needs --seeds: one training is one process. Received: --jobs alone")
     place = take_place(options, has_seeds=seeds is not None)
+    supervise(place)
     opened = Records(records)
     group = join_group(place)
-    together = {} if place is None else {"devices": "all", "step_timeout": place.step_timeout}
+    together: dict[str, Any] = {} if place is None else {"devices": "all"}
+    if place is not None and place.step_timeout is not None:
+        together["step_timeout"] = place.step_timeout
     if group is not None and not group.is_first:
         _train_along(opened, out, group, cache=CACHE[cache], **together)
         return

@@ -29,11 +29,12 @@ def continue_in_child(message: str) -> None:
     parent = os.getpid()
     child = os.fork()
     if child == 0:
+        # Signals to the group of processes, as from a terminal, reach the parent alone, which passes them on once.
+        os.setsid()
         threading.Thread(target=_end_with, args=(parent,), daemon=True, name="parent").start()
         return
-    # A terminal sends Ctrl-C to both.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, number))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, frame: os.kill(child, received))
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     if code < 0:

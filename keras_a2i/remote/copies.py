@@ -1,4 +1,4 @@
-"""Local copies of what lies in an object store, in a folder that the user may delete at any time.
+"""Local copies of what lies in an object store, in a folder that the user may delete at any time but for `outgoing`.
 
 A copy is fetched again when the object has another version (its ETag, else its size and time), and appears when it is
 complete. Copies stay until the user deletes the folder.
@@ -19,7 +19,10 @@ from keras_a2i.remote.address import Address
 from keras_a2i.remote.store import Stored, fetch, find_kind, list_objects, stat
 
 CACHE_VARIABLE = "KERAS_A2I_CACHE"
-_README = "Copies of files in object stores, made by keras-a2i. Nothing here is needed: delete what you like.\n"
+_README = (
+    "Copies of files in object stores, made by keras-a2i: delete what you like, except in outgoing, which holds what "
+    "couldn't be uploaded.\n"
+)
 
 
 def cache_folder() -> pathlib.Path:
@@ -64,7 +67,9 @@ def local_copy(address: Address, wanted: Callable[[str], bool] = lambda name: Tr
         )
     folder = copy_files(address.parent, objects)
     for file in (folder / address.name).rglob("*"):
-        if file.is_file() and file.relative_to(folder).as_posix() not in objects:
+        # Another process may be fetching a file.
+        is_part = file.name.startswith(".") and file.suffix == ".part"
+        if file.is_file() and not is_part and file.relative_to(folder).as_posix() not in objects:
             file.unlink(missing_ok=True)
     return folder / address.name
 

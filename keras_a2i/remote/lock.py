@@ -21,8 +21,11 @@ from keras_a2i.remote.store import create, read_bytes, remove
 
 
 @contextlib.contextmanager
-def store_lock(folder: Address) -> Iterator[None]:
+def store_lock(folder: Address) -> Iterator[str]:
     """Locks a folder of a store against other processes of this library.
+
+    Yields:
+        The token of the lock, for `release`.
 
     Raises:
         LockedError: if another process has locked it.
@@ -35,9 +38,10 @@ def store_lock(folder: Address) -> Iterator[None]:
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "token": uuid.uuid4().hex,
     }
-    created = create(address, json.dumps(own).encode())
+    # A request that is repeated because its answer was lost finds the object that it has created itself.
+    create(address, json.dumps(own).encode())
     owner = _read_owner(address)
-    if not created or owner.get("token") != own["token"]:
+    if owner.get("token") != own["token"]:
         raise LockedError(
             f"Only one process at a time may write into a folder. Received: {folder}, which process "
             f"{owner.get('process', '(unknown)')} on {owner.get('machine', '(unknown)')} has been writing since "
@@ -45,12 +49,17 @@ def store_lock(folder: Address) -> Iterator[None]:
             f"killed, delete the object {address}"
         )
     try:
-        yield
+        yield str(own["token"])
     finally:
-        # Without network the object stays; an error of the work itself says more.
-        with contextlib.suppress(RemoteError):
-            if _read_owner(address).get("token") == own["token"]:
-                remove([address])
+        release(folder, str(own["token"]))
+
+
+def release(folder: Address, token: str) -> None:
+    """Removes the lock of a token; without network it stays, since an error of the work itself says more."""
+    address = folder / LOCK_FILE
+    with contextlib.suppress(RemoteError):
+        if _read_owner(address).get("token") == token:
+            remove([address])
 
 
 def _read_owner(address: Address) -> dict[str, object]:

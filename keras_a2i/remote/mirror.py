@@ -11,7 +11,7 @@ from keras_a2i.errors import RemoteError, TrainingInterrupted
 from keras_a2i.media.folder_lock import LOCK_FILE
 from keras_a2i.remote.address import Address
 from keras_a2i.remote.copies import cache_folder
-from keras_a2i.remote.lock import store_lock
+from keras_a2i.remote.lock import release, store_lock
 from keras_a2i.remote.store import fetch, list_objects, remove, upload
 
 
@@ -36,6 +36,11 @@ class Mirror:
         self._last, self._skipped = last, {LOCK_FILE, *skipped}
         self.folder: pathlib.Path = cache_folder() / "outgoing" / f"{address.name}-{uuid.uuid4().hex[:12]}"
         self._known: dict[str, tuple[int, int]] = {}
+        self._token = ""
+
+    def release(self) -> None:
+        """Gives up the lock while the mirror is open, for a process that is about to end."""
+        release(self.address, self._token)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -46,7 +51,7 @@ class Mirror:
             RemoteError: if the last upload fails; the message names the local folder, which is kept.
             TrainingInterrupted: if Ctrl-C stops the last upload; likewise.
         """
-        with store_lock(self.address):
+        with store_lock(self.address) as self._token:
             self.folder.mkdir(parents=True)
             try:
                 yield

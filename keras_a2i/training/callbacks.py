@@ -199,9 +199,13 @@ class Checkpoint(keras.callbacks.Callback):
         epoch, values, state = self._snapshot
         if not values:
             return ""
-        with self._lock:
-            self.folder.write_state({"epoch": epoch} | state, values)
-        return f"Epoch {epoch} is saved in {self.folder.path}. Start all processes again, with --resume"
+        # The thread that holds it may hang, such as in an upload.
+        if self._lock.acquire(timeout=SECONDS_BETWEEN_SAVES):
+            try:
+                self.folder.write_state({"epoch": epoch} | state, values)
+            finally:
+                self._lock.release()
+        return f"Epoch {epoch} is saved in {self.folder.location}. Start all processes again, with --resume"
 
     def _take(self, epoch: int) -> None:
         # One assignment: an interruption leaves the old snapshot or the new one, never a mixture.

@@ -109,25 +109,27 @@ def fit(
     group = _find_group(devices)
     if group is not None and not group.is_first:
         return train_along(group, folder, records, cache, model, objectives, step_timeout)
-    given: dict[str, Any] = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "seed": seed,
-        "monitor": monitor,
-        "patience": patience,
-        "restore_best_weights": restore_best_weights,
-        "jit_compile": jit_compile,
-        "dtype_policy": dtype_policy,
-        "image_folder": None if image_folder is None else str(local_path(image_folder, "image_folder")),
-        "data_parts": data_parts,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
-    if resume and (recipe is not None or settings or model is not None or objectives is not None):
-        raise UsageError(
-            "A resumed run keeps its recipe, settings, model and objectives. Received: one of them with "
-            "resume=True. Leave them out"
-        )
     with _failures_sent(group):
+        given: dict[str, Any] = {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "seed": seed,
+            "monitor": monitor,
+            "patience": patience,
+            "restore_best_weights": restore_best_weights,
+            "jit_compile": jit_compile,
+            "dtype_policy": dtype_policy,
+            "image_folder": None if image_folder is None else str(local_path(image_folder, "image_folder")),
+            "data_parts": data_parts,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        if resume and (recipe is not None or settings or model is not None or objectives is not None):
+            raise UsageError(
+                "A resumed run keeps its recipe, settings, model and objectives. Received: one of them with "
+                "resume=True. Leave them out"
+            )
+        if jit_compile is False and keras.backend.backend() == "jax":
+            raise UsageError("jit_compile must not be False on JAX, where every operation would run by itself")
         folder.check_start(resume=resume, overwrite=overwrite)
         with folder.opened(resume=resume):
             if resume:

@@ -29,8 +29,11 @@ class Interruption(keras.callbacks.Callback):
             in_python = {}
 
         def note(number: int, frame: types.FrameType | None) -> None:
-            self._is_received = True
-            in_python[number](number, frame)
+            try:
+                in_python[number](number, frame)
+            except KeyboardInterrupt:
+                self._is_received = True
+                raise
 
         for number in in_python:
             signal.signal(number, note)

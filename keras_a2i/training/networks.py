@@ -14,7 +14,7 @@ from keras_a2i.objectives import ImageAutoencoder, TrainingModel
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.orders import Neighbours, Shuffled, WithinLabel
 from keras_a2i.records.parts import Part
-from keras_a2i.records.records import Records
+from keras_a2i.records.records import CACHE_BUDGET, Records
 from keras_a2i.training.run_folder import RunConfig
 
 if TYPE_CHECKING:
@@ -166,6 +166,8 @@ def training_data(
     n_parts = config.data_parts
     if n_parts is None:
         return read(config.batch_size, config.seed)
+    if cache == "auto":
+        cache = CACHE_BUDGET // len(parts)
     whole = {"repeat": True, "drop_remainder": True}
     return _join(
         [
@@ -183,7 +185,9 @@ def _join(parts: "Sequence[tf.data.Dataset]", steps: int) -> "tf.data.Dataset":
 
     if len(parts) == 1:
         return parts[0].take(steps)
-    joined = tf.data.Dataset.zip(tuple(parts)).map(
-        lambda *batches: keras.tree.map_structure(lambda *tensors: tf.concat(tensors, axis=0), *batches)
-    )
-    return joined.take(steps).prefetch(2)
+
+    @tf.autograph.experimental.do_not_convert
+    def concatenate(*batches: Any) -> Any:
+        return keras.tree.map_structure(lambda *tensors: tf.concat(tensors, axis=0), *batches)
+
+    return tf.data.Dataset.zip(tuple(parts)).map(concatenate).take(steps).prefetch(2)

@@ -45,8 +45,7 @@ class ProcessGroup:
     def __init__(self, process_id: int = 0, n_processes: int = 1):
         self.process_id, self.n_processes = process_id, n_processes
         self.on_end: Callable[[], str] = lambda: ""
-        self._is_waiting_for_start = n_processes > 1
-        self._is_broken = False
+        self._are_waiting = self._is_told = self._is_broken = False
 
     @property
     def is_first(self) -> bool:
@@ -87,7 +86,7 @@ class ProcessGroup:
 
     def send(self, header: dict[str, Any], arrays: Sequence[np.ndarray] = ()) -> None:
         """Sends a JSON object and arrays from the first process to all others, each of which waits in `receive`."""
-        self._is_waiting_for_start = False
+        self._are_waiting = False
         if self.n_processes > 1:
             buffer = io.BytesIO()
             np.savez(buffer, *arrays, header=np.array(json.dumps(header)))
@@ -99,10 +98,13 @@ class ProcessGroup:
         Raises:
             ProcessesError: if the first process sends the reason why it stops, or is lost.
         """
-        with np.load(io.BytesIO(self._exchange(b"")), allow_pickle=False) as loaded:
+        found: list[bytes] = []
+        _call_in_thread(lambda: found.append(self._exchange(b"")))
+        with np.load(io.BytesIO(found[0]), allow_pickle=False) as loaded:
             header = json.loads(str(loaded["header"]))
             arrays = [loaded[f"arr_{i}"] for i in range(len(loaded) - 1)]
         if "error" in header:
+            self._is_told = True
             raise ProcessesError(f"The first process stopped: {header['error']}")
         return header, arrays
 
@@ -114,17 +116,25 @@ class ProcessGroup:
 
     @contextlib.contextmanager
     def failures_sent(self) -> Iterator[None]:
-        """In the first process, tells the others, which wait in `receive`, why it stops."""
+        """Sends the reason why the first process stops to the others where they wait in `receive`.
+
+        Whoever stops at another moment breaks the group off: its process ends without waiting for the others, which
+        thereby notice.
+        """
+        self.note_waiting()
         try:
             yield
-        except (KerasA2IError, KeyboardInterrupt) as error:
-            if self.is_first and self._is_waiting_for_start and not self._is_broken:
+        except BaseException as error:
+            if self._are_waiting and not self._is_broken:
+                self._is_told = True
                 self.send({"error": str(error) or "it was interrupted"})
+            elif not self._is_told:
+                self._is_broken = self.n_processes > 1
             raise
 
-    def wait_for_start(self) -> None:
-        """Notes that the other processes wait in `receive` again."""
-        self._is_waiting_for_start = self.n_processes > 1
+    def note_waiting(self) -> None:
+        """Notes that the other processes wait in `receive`, or will after what they are doing."""
+        self._are_waiting = self.is_first and self.n_processes > 1
 
     @contextlib.contextmanager
     def losses_named(self) -> Iterator[None]:
@@ -140,7 +150,11 @@ class ProcessGroup:
 
     def lost(self, what: str) -> str:
         """Returns the sentence about a training that can't continue, and how it is resumed."""
-        saved = self.on_end()
+        try:
+            saved = self.on_end()
+        # Whatever prevents saving, such as a full disk, doesn't prevent the end.
+        except Exception as error:
+            saved = f"The last epoch couldn't be saved ({_first_line(error)})"
         return (
             f"All {self.n_processes} processes must take part in every step. Received: process {self.process_id}, "
             f"where {what}. {saved or 'Start all processes again, with --resume where the first has saved an epoch'}"
@@ -152,8 +166,10 @@ class ProcessGroup:
         JAX waits without end for a process that is lost, in code that no exception of Python reaches.
         """
         self._is_broken = True
-        print(f"Error: {self.lost(what)}", file=sys.stderr, flush=True)
-        os._exit(1)
+        try:
+            print(f"Error: {self.lost(what)}", file=sys.stderr, flush=True)
+        finally:
+            os._exit(1)
 
     def leave(self, status: int = 1) -> None:
         """Ends this process with a status where the training was broken off, since JAX would wait for the others."""
@@ -165,7 +181,9 @@ class ProcessGroup:
     def _exchange(self, data: bytes) -> bytes:
         """Returns the bytes of the first process in all processes."""
         with self.losses_named():
-            size = int(self._broadcast(np.array(len(data), np.int32)))
+            # JAX's integers have 32 bits.
+            whole, rest = self._broadcast(np.array(divmod(len(data), 1 << 30), np.int32)).tolist()
+            size = (whole << 30) + rest
             values = np.frombuffer(data, np.uint8) if self.is_first else np.zeros(size, np.uint8)
             return self._broadcast(values).tobytes()
 
@@ -283,7 +301,7 @@ def _wait_for_port(address: str, timeout: float) -> None:
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
             return
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, UnicodeError) as error:
             if time.monotonic() > until:
                 raise ProcessesError(
                     f"The first process must be reachable within {timeout:g} seconds. Received: {address} ({error}). "

@@ -165,6 +165,14 @@ class RunFolder:
                 self._mirror.pull()
             yield
 
+    def release(self) -> None:
+        """Gives up the lock of a run in an object store, before this process is ended from another thread.
+
+        The lock of a folder on the disk ends with its process.
+        """
+        if self._mirror is not None:
+            self._mirror.release()
+
     def check_start(self, *, resume: bool, overwrite: bool) -> None:
         """Checks that a run may be started or resumed here, before the lock, which creates the folder.
 

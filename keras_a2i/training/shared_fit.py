@@ -16,7 +16,9 @@ import numpy as np
 
 from keras_a2i.errors import UsageError
 from keras_a2i.models.audio_to_image import AudioToImage
+from keras_a2i.models.label_calibration import LabelCalibration
 from keras_a2i.models.model_file import load_model
+from keras_a2i.models.stored_model import local_model
 from keras_a2i.objectives import TrainingModel
 from keras_a2i.records.records import Records
 from keras_a2i.training.callbacks import all_variables, assign_variables
@@ -67,6 +69,8 @@ class SharedFit:
         self._cache, self._step_timeout = cache, step_timeout
         self.distribution = group.distribution()
         recipe = read_recipe(config)
+        # Variables of all processes must begin with the same values.
+        keras.utils.set_random_seed(config.seed)
         with self.distribution.scope():
             self.model = TrainingModel.from_config(local.get_config())
             compile_training(self.model, recipe, config)
@@ -91,11 +95,12 @@ class SharedFit:
             parts=group.parts_of(self.config.data_parts),
         )
         watchdog, interruption = Watchdog(self._step_timeout, group.end), Interruption()
+        watching = watchdog.watching() if group.n_processes > 1 else contextlib.nullcontext()
         with (
             self.distribution.scope(),
             group.losses_named(),
             records_read(),
-            watchdog.watching(),
+            watching,
             interruption.noted(),
         ):
             self.model.fit(
@@ -111,6 +116,37 @@ class SharedFit:
                 shuffle=False,
                 verbose=verbose if group.is_first else 0,
             )
+
+
+def check_parts(training_model: TrainingModel, config: RunConfig, *, is_shared: bool) -> None:
+    """Raises a UsageError unless a training can be divided into the parts of its run, and among processes.
+
+    Args:
+        training_model: the compiled model.
+        config: the configuration of the run.
+        is_shared: whether a copy of the model is made for every device.
+    """
+    model: Any = training_model.model
+    n_parts = config.data_parts or 1
+    if n_parts > 1 and getattr(model, "has_reference", False):
+        raise UsageError(
+            "A model with a reference image must be trained with data_parts=1: another image of the source may lie in "
+            f"another part. Received: data_parts={n_parts}"
+        )
+    if any(objective.needs_neighbours for objective in training_model.objectives) and config.batch_size // n_parts % 2:
+        raise UsageError(
+            "An objective that compares neighbours in time needs an even number of pairs of every part in a batch. "
+            f"Received: batch_size={config.batch_size}, data_parts={n_parts}"
+        )
+    if is_shared:
+        try:
+            TrainingModel.from_config(training_model.get_config())
+        except (NotImplementedError, TypeError, ValueError) as error:
+            raise UsageError(
+                "A model that is trained on several devices is built for them from its configuration: own layers, "
+                "losses and objectives must be registered with keras.saving.register_keras_serializable and have a "
+                f"get_config. Received: {error}"
+            ) from error
 
 
 class _OnCopy(keras.callbacks.Callback):
@@ -162,12 +198,13 @@ def send_start(group: ProcessGroup, config: RunConfig, epoch: int, trained: Trai
 
 def send_result(group: ProcessGroup, model: AudioToImage) -> None:
     """Sends the weights that are kept to the other processes, which return the same model."""
-    group.send({}, _weights(model))
+    group.send(_calibration(model), _weights(model))
 
 
 def send_finished(group: ProcessGroup, config: RunConfig, model: AudioToImage, records: Records) -> None:
     """Sends a model to the other processes, in `train_along`, where no epoch is left to train."""
-    group.send(_header(config, records, epoch=None), [*records.feature_statistics(), *_weights(model)])
+    header = _header(config, records, epoch=None) | _calibration(model)
+    group.send(header, [*records.feature_statistics(), *_weights(model)])
 
 
 def train_along(
@@ -196,26 +233,27 @@ def train_along(
         ProcessesError: if the first process stops before the training, or a process is lost.
         UsageError: if the records differ from those of the first process.
     """
-    header, (mean, std, *values) = group.receive()
-    if header["fingerprint"] != records.fingerprint:
-        raise UsageError(
-            "All processes must read the same records. Received: "
-            f"{records.path}, which differs from the records of the first process"
-        )
-    config = RunConfig(**header["config"])
-    recipe = read_recipe(config)
-    keras.utils.set_random_seed(config.seed)
-    with dtype_policy(config.dtype_policy):
-        if model is None and config.own_model:
-            model, _ = load_model(folder.model)
-        network = build_network(recipe, records, (mean, std)) if model is None else model
-        if header["epoch"] is None:
-            return _with_weights(network, values)
-        autoencoder = build_autoencoder(network, recipe, config, records.labels, objectives)
-        local = build_training_model(network, autoencoder, recipe, config, records.counts["train"], objectives)
-        assign_variables(local, values)
-        SharedFit(group, local, config, records, cache, step_timeout).fit(Epoch(header["epoch"]))
-    return _with_weights(network, group.receive()[1])
+    with group.failures_sent():
+        header, (mean, std, *values) = group.receive()
+        if header["fingerprint"] != records.fingerprint:
+            raise UsageError(
+                "All processes must read the same records. Received: "
+                f"{records.path}, which differs from the records of the first process"
+            )
+        config = RunConfig(**header["config"])
+        recipe = read_recipe(config)
+        keras.utils.set_random_seed(config.seed)
+        with dtype_policy(config.dtype_policy):
+            if model is None and config.own_model:
+                model, _ = load_model(local_model(str(folder.location / folder.model.name)))
+            network = build_network(recipe, records, (mean, std)) if model is None else model
+            if header["epoch"] is None:
+                return _with_weights(network, header, values)
+            autoencoder = build_autoencoder(network, recipe, config, records.labels, objectives)
+            local = build_training_model(network, autoencoder, recipe, config, records.counts["train"], objectives)
+            assign_variables(local, values)
+            SharedFit(group, local, config, records, cache, step_timeout).fit(Epoch(header["epoch"]))
+        return _with_weights(network, *group.receive())
 
 
 @contextlib.contextmanager
@@ -242,9 +280,15 @@ def _weights(model: AudioToImage) -> list[np.ndarray]:
     return [np.array(variable.numpy()) for variable in model.variables]
 
 
-def _with_weights(model: AudioToImage, values: Sequence[np.ndarray]) -> AudioToImage:
+def _calibration(model: AudioToImage) -> dict[str, Any]:
+    return {"calibration": None if model.calibration is None else dataclasses.asdict(model.calibration)}
+
+
+def _with_weights(model: AudioToImage, header: dict[str, Any], values: Sequence[np.ndarray]) -> AudioToImage:
     for variable, value in zip(model.variables, values, strict=True):
         variable.assign(value)
+    calibration = header["calibration"]
+    model.calibration = None if calibration is None else LabelCalibration(**calibration)
     return model
 
 

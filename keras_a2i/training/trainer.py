@@ -45,7 +45,7 @@ from keras_a2i.training.networks import (
 from keras_a2i.training.pretrain import read_image_folder, train_autoencoder
 from keras_a2i.training.process_group import ProcessGroup
 from keras_a2i.training.run_folder import RunConfig, RunFolder, read_recipe
-from keras_a2i.training.shared_fit import STEP_TIMEOUT, SharedFit, send_finished, send_result, send_start
+from keras_a2i.training.shared_fit import STEP_TIMEOUT, SharedFit, check_parts, send_finished, send_result, send_start
 
 N_SAMPLES = 8
 MAX_SHEETS = 20
@@ -104,6 +104,7 @@ class Trainer:
             self.model, self.autoencoder, self.recipe, config, records.counts["train"], objectives
         )
         check_monitor(config.monitor, self.training_model)
+        check_parts(self.training_model, config, is_shared=group is not None)
         if variables:
             assign_state(self.training_model, variables, folder)
         self.best = BestWeights(folder, config.monitor, config.patience, state.get("best"), state.get("best_epoch", 0))
@@ -178,9 +179,17 @@ class Trainer:
             return
         send_start(group, config, self.first_epoch, self.training_model, self.records)
         shared = SharedFit(group, self.training_model, config, self.records, self.cache, self._step_timeout)
-        group.on_end = checkpoint.write
+        group.on_end = lambda: self._give_up(checkpoint)
         shared.fit(self.epoch, callbacks, verbose)
-        group.wait_for_start()
+        group.on_end = lambda: ""
+        group.note_waiting()
+
+    def _give_up(self, checkpoint: Checkpoint) -> str:
+        """Saves the last complete epoch before this process is ended from another thread; says so."""
+        try:
+            return checkpoint.write()
+        finally:
+            self.folder.release()
 
     def _build_model(self, model: AudioToImage | None, adapt: bool) -> AudioToImage:
         records = self.records

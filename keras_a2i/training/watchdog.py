@@ -9,7 +9,8 @@ from typing import Any
 import keras
 
 FIRST_STEP_FACTOR = 6
-"""The first step includes reading the records and compiling: so many times the limit of the others."""
+"""So many times the limit until the first step of an epoch ends, before which records are read, steps are compiled, and
+the first process computes scores, draws sheets and saves."""
 
 
 class Watchdog(keras.callbacks.Callback):
@@ -18,7 +19,7 @@ class Watchdog(keras.callbacks.Callback):
     As a callback it counts steps and ends of epochs as progress.
 
     Args:
-        limit: seconds without progress, above 0; before the end of the first step, six times as many.
+        limit: seconds without progress, above 0; until the end of an epoch's first step, six times as many.
         end: called once with a sentence about what happened.
     """
 
@@ -44,7 +45,7 @@ class Watchdog(keras.callbacks.Callback):
         self._progress, self._allowed = time.monotonic(), self._limit
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._progress = time.monotonic()
+        self._progress, self._allowed = time.monotonic(), FIRST_STEP_FACTOR * self._limit
 
     def _watch(self) -> None:
         while not self._over.wait(min(1.0, self._limit / 4)):

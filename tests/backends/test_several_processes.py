@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -159,12 +160,13 @@ def test_a_hanging_process_ends_the_other_within_the_stated_time(records, tmp_pa
     status, _, errors = end(first)
     second.kill()
     end(second)
-    assert status == 1 and time.monotonic() - stopped < 30
-    assert "no step ended within 3 seconds: another process hangs or was lost" in errors
+    # The limit is six times as long where the last step was the end of an epoch.
+    assert status == 1 and time.monotonic() - stopped < 60
+    assert re.search(r"no step ended within (3|18) seconds: another process hangs or was lost", errors)
     assert "is saved in" in errors and (run / "state" / "variables.npz").is_file()
 
 
-def test_the_others_hear_why_the_first_stops(records, tmp_path):
+def test_the_others_name_the_reason_why_the_first_stops(records, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")
     (status, _, errors), (status_1, _, errors_1) = map(end, start(records, tmp_path / "run", epochs=1))
@@ -205,3 +207,24 @@ def test_an_address_without_a_first_process_is_named():
     )
     assert done.returncode == 1
     assert f"must be reachable within 1 seconds. Received: {address}" in done.stderr
+
+
+def test_a_process_with_other_records_ends_both(records, tmp_path):
+    other = tmp_path / "other"
+    build(other, ToneSource(n_sources=7, seconds=12), split=SplitSpec(kind="block", val_fraction=0.25, guard=0))
+    code = PROCESS.replace(
+        "model = a2i.fit(records, run", f"model = a2i.fit([records, {str(other)!r}][int(number)], run"
+    )
+    started = time.monotonic()
+    (status, _, errors), (status_1, _, errors_1) = map(end, start(records, tmp_path / "run", code, epochs=5000))
+    assert status in (1, -signal.SIGABRT) and status_1 == 1
+    assert "All processes must read the same records" in errors_1
+    assert time.monotonic() - started < 90, errors
+
+
+def test_a_second_training_that_is_refused_ends_both(records, tmp_path):
+    code = PROCESS + '\na2i.fit(records, run, devices="all", verbose=0, **options)\n'
+    (status, first, errors), (status_1, second, errors_1) = map(end, start(records, tmp_path / "run", code, epochs=1))
+    assert status == status_1 == 1 and first["total"] == second["total"]
+    assert "holds a run already" in errors
+    assert "The first process stopped" in errors_1 and "holds a run already" in errors_1

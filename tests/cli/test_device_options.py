@@ -33,7 +33,7 @@ def test_a_training_on_one_device_has_no_place():
 
 def test_the_options_are_taken_from_those_of_the_command():
     options = NONE | {"coordinator": "host:1", "num_processes": 2, "process_id": 0, "epochs": 3}
-    assert take_place(options, has_seeds=False) == Place(None, "host:1", 2, 0, 300.0)
+    assert take_place(options, has_seeds=False) == Place("host:1", 2, 0, None)
     assert options == {"epochs": 3}
 
 

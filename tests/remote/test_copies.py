@@ -54,6 +54,14 @@ def test_object_that_is_gone_leaves_the_copy(folder):
     assert (path / "config.json").is_file() and not (path / "parts" / "a.bin").exists()
 
 
+def test_file_that_another_process_fetches_is_left_alone(folder):
+    path = copies.local_copy(folder)
+    part = path / "parts" / ".b.bin.1234.part"
+    part.write_bytes(b"half")
+    copies.local_copy(folder)
+    assert part.read_bytes() == b"half"
+
+
 def test_file_has_its_name(folder):
     path = copies.local_copy(folder / "parts/a.bin")
     assert (path.name, path.read_bytes()) == ("a.bin", b"parts/a.bin")

@@ -84,6 +84,22 @@ def test_of_two_that_create_the_lock_at_once_one_goes_on(folder, monkeypatch):
         pass
 
 
+def test_lock_whose_answer_was_lost_is_its_own(folder, monkeypatch):
+    """A request that is repeated finds the object that it has created."""
+    create = store.create
+    monkeypatch.setattr("keras_a2i.remote.lock.create", lambda address, data: create(address, data) and False)
+    with store_lock(folder) as token:
+        assert token in store.read_bytes(folder / ".lock").decode()
+    assert store.list_objects(folder) == {}
+
+
+def test_lock_is_released_for_a_process_that_is_ended(folder):
+    opened = Mirror(folder)
+    with opened.opened():
+        opened.release()
+        assert ".lock" not in store.list_objects(folder)
+
+
 def test_changed_files_are_uploaded_in_order_and_others_left_alone(folder, uploads):
     copy = Mirror(folder, last=("model", "config"), skipped=("state/old",))
     with copy.opened():

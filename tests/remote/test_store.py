@@ -181,3 +181,25 @@ def test_unknown_store_is_refused(memory):
     message = r"An address must be one of a store that fsspec knows, such as s3://, gs:// or hf://\. Received: zz://b/a"
     with pytest.raises(UsageError, match=message):
         store.find_kind(Address("zz", "b/a"))
+
+
+@pytest.mark.parametrize(("number", "written"), [(errno.ENOSYS, True), (errno.EINVAL, False), (errno.EIO, None)])
+def test_server_that_cannot_create_in_one_step(folder, monkeypatch, number, written):
+    """ENOSYS is what s3fs makes of "not implemented", EINVAL of a condition that isn't met."""
+    files = store._open(folder)[0]
+    pipe = type(files).pipe_file
+
+    def pipe_file(self, path, value, mode="overwrite", **kwargs):
+        if mode != "create":
+            return pipe(self, path, value, mode=mode, **kwargs)
+        if number == errno.EINVAL:
+            pipe(self, path, b"of another")
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr(type(files), "pipe_file", pipe_file)
+    if written is None:
+        with pytest.raises((OSError, RemoteError)):
+            store.create(folder / "new", b"own")
+        return
+    assert store.create(folder / "new", b"own") is written
+    assert store.read_bytes(folder / "new") == (b"own" if written else b"of another")

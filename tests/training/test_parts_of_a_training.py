@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from support.processes import run_python
 from support.training_runs import CopyRun, assert_same, train
 
 from keras_a2i.errors import UsageError
-from keras_a2i.objectives import MeanSquaredError, TrainingModel
+from keras_a2i.objectives import MeanSquaredError, TemporalDifference, TrainingModel
 from keras_a2i.recipes import get_recipe
 from keras_a2i.records.parts import Part
 from keras_a2i.records.records import Records
@@ -14,6 +15,7 @@ from keras_a2i.training.fit import fit
 from keras_a2i.training.networks import Epoch, training_data
 from keras_a2i.training.process_group import ProcessGroup, join_processes
 from keras_a2i.training.run_folder import RunConfig, RunFolder
+from keras_a2i.training.shared_fit import check_parts
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,7 @@ def test_parts_and_devices_out_of_range_are_refused(records, tmp_path, options, 
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX distributes trainings")
-def test_other_backends_are_told_what_they_need(records, tmp_path):
+def test_other_backends_are_refused_with_what_is_needed(records, tmp_path):
     with pytest.raises(UsageError, match=r"needs Keras' JAX backend.*Received: tensorflow. Install JAX"):
         train(records, tmp_path / "run", devices="all")
     with pytest.raises(UsageError, match="needs Keras' JAX backend"):
@@ -124,3 +126,45 @@ def test_processes_without_a_place_are_refused(monkeypatch, arguments, environme
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match=message):
         join_processes(*arguments)
+
+
+def test_what_cannot_be_divided_is_refused_before_anything_is_written(records, tmp_path):
+    objectives = [MeanSquaredError(), TemporalDifference(0.5)]
+    with pytest.raises(UsageError, match=r"an even number of pairs of every part.*batch_size=6, data_parts=2"):
+        train(records, tmp_path / "run", objectives=objectives, data_parts=2, batch_size=6)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_a_model_that_cannot_be_copied_for_every_device_is_refused(setup):
+    class Unregistered(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return keras.ops.mean(keras.ops.abs(y_true - y_pred), axis=(1, 2, 3))
+
+    opened, _ = setup
+    recipe = get_recipe("features", units=(8,), base_channels=4, **{"generator.channels": (4,)})
+    model = TrainingModel(recipe.build(opened.features, image_size=16, channels=3), [Unregistered(name="own")])
+    config = RunConfig(recipe={}, records="", fingerprint="", epochs=1, batch_size=8, monitor="val_loss", data_parts=1)
+    check_parts(model, config, is_shared=False)
+    with pytest.raises(UsageError, match=r"must be registered with keras.saving.register_keras_serializable"):
+        check_parts(model, config, is_shared=True)
+
+
+def test_a_reference_image_needs_one_part():
+    model = TrainingModel(get_recipe("talking").build(image_size=32), [MeanSquaredError()])
+    config = RunConfig(recipe={}, records="", fingerprint="", epochs=1, batch_size=8, monitor="val_loss", data_parts=2)
+    with pytest.raises(UsageError, match=r"must be trained with data_parts=1.*Received: data_parts=2"):
+        check_parts(model, config, is_shared=False)
+
+
+def test_a_group_ends_its_process_although_saving_fails():
+    code = """
+from keras_a2i.training.process_group import ProcessGroup
+group = ProcessGroup(0, 2)
+def fail():
+    raise OSError("no space left")
+group.on_end = fail
+group.end("no step ended")
+"""
+    done = run_python(code, check=False)
+    assert done.returncode == 1
+    assert "where no step ended. The last epoch couldn't be saved (no space left)" in done.stderr

@@ -37,8 +37,16 @@ def test_steps_are_progress_and_the_first_one_may_take_longer():
     assert said == []
 
 
+@pytest.fixture
+def handler():
+    """Python's own handler of Ctrl-C, which the processes of pytest-xdist ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.training
-def test_an_interruption_that_keras_catches_is_raised_again(monkeypatch):
+def test_an_interruption_that_keras_catches_is_raised_again(monkeypatch, handler):
     from keras.src import backend
 
     convert = backend.convert_to_numpy
@@ -57,7 +65,6 @@ def test_an_interruption_that_keras_catches_is_raised_again(monkeypatch):
     monkeypatch.setattr(backend, "convert_to_numpy", interrupt)
     model.fit(x, x[:, :1], verbose=0, callbacks=[after])
     assert seen
-    handler = signal.getsignal(signal.SIGINT)
     interruption = Interruption()
     with pytest.raises(KeyboardInterrupt), interruption.noted():
         model.fit(x, x[:, :1], verbose=0, callbacks=[interruption])
