@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keras_a2i.cli.supervisor import continue_in_child
+from keras_a2i.cli.terminal import echo
 from keras_a2i.errors import UsageError
 
 if TYPE_CHECKING:
     from keras_a2i.training.process_group import ProcessGroup
 
 _LOST = (
-    "All processes must take part in every step. Received: a process that a library or the system ended ({signal}), as "
+    "A training needs all of its processes. Received: a process that a library or the system ended ({signal}), as "
     "JAX does where the others can't be reached within 300 seconds or one of them is lost, and the system where memory "
     "runs out. Start all processes again, with --resume where the first has saved an epoch"
 )
@@ -94,8 +95,14 @@ def join_group(place: Place | None) -> "ProcessGroup | None":
     """
     if place is None:
         return None
-    from keras_a2i.training.process_group import join_processes
+    from keras_a2i.training.process_group import CONNECT_SECONDS, join_processes
 
+    if place.coordinator is not None:
+        echo(
+            f"Process {place.process_id} waits up to {CONNECT_SECONDS} seconds for all {place.num_processes} processes "
+            f"at {place.coordinator}",
+            err=True,
+        )
     return join_processes(place.coordinator, place.num_processes, place.process_id)
 
 

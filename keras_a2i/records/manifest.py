@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
-from keras_a2i.errors import AddressNotFoundError, RecordsError, RemoteError
+from keras_a2i.errors import AddressNotFoundError, RecordsError, RemoteError, UsageError
 from keras_a2i.media.json_file import write_json
 from keras_a2i.media.value_types import check_types
 from keras_a2i.remote.address import Address, as_location
@@ -196,7 +196,7 @@ class Manifest:
             for part in (manifest, *manifest.shards):
                 check_types(part)
             return manifest
-        except (RecordsError, RemoteError):
+        except (RecordsError, RemoteError, UsageError):
             raise
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
             raise RecordsError(

@@ -30,10 +30,12 @@ def save_interrupted(
         return TrainingInterrupted("Training stopped before the first epoch was finished; nothing is saved")
     checkpoint.save()
     save_model()
+    backend = keras.backend.backend()
+    prefix = "" if backend == "tensorflow" else f"KERAS_BACKEND={backend} "
     path = checkpoint.folder.location
     return TrainingInterrupted(
         f"Training stopped after epoch {checkpoint.epoch} of {epochs}, which is saved in {path}. Resume it with "
-        f"resume=True, or with: keras-a2i {command} {records.path} --out {path} --resume"
+        f"resume=True, or with: {prefix}keras-a2i {command} {records.path} --out {path} --resume"
     )
 
 

@@ -13,6 +13,7 @@ from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.model_file import load_model
 from keras_a2i.objectives import Objective
 from keras_a2i.recipes.recipe import Recipe
+from keras_a2i.recipes.settings import change
 from keras_a2i.records.records import Records
 from keras_a2i.remote.address import Location, local_path
 from keras_a2i.training.networks import dtype_policy as dtype_policy_scope
@@ -21,6 +22,8 @@ from keras_a2i.training.process_group import ProcessGroup, current_group
 from keras_a2i.training.run_folder import RunConfig, RunFolder, read_recipe
 from keras_a2i.training.shared_fit import STEP_TIMEOUT, send_finished, train_along
 from keras_a2i.training.trainer import Trainer
+
+BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def fit(
@@ -123,10 +126,9 @@ def fit(
             "data_parts": data_parts,
         }
         given = {name: value for name, value in given.items() if value is not None}
-        if resume and (recipe is not None or settings or model is not None or objectives is not None):
+        if resume and (model is not None or objectives is not None):
             raise UsageError(
-                "A resumed run keeps its recipe, settings, model and objectives. Received: one of them with "
-                "resume=True. Leave them out"
+                "A resumed run keeps its model and objectives. Received: one of them with resume=True. Leave them out"
             )
         if jit_compile is False and keras.backend.backend() == "jax":
             raise UsageError("jit_compile must not be False on JAX, where every operation would run by itself")
@@ -136,6 +138,7 @@ def fit(
                 before = folder.read_config()
                 read_recipe(before)
                 config = dataclasses.replace(before, **given)
+                check_recipe_unchanged(before, recipe, settings or {})
                 check_unchanged(before, config, records)
                 check_options(config, records, group)
                 if config.finished and config == before and folder.model.is_file():
@@ -167,12 +170,33 @@ def fit(
                 return trainer.run(callbacks, verbose, progress)
 
 
+def check_recipe_unchanged(before: RunConfig, recipe: str | Recipe | None, settings: Mapping[str, Any]) -> None:
+    """Raises a UsageError if a run would be resumed with another recipe or other settings than its own."""
+    own = Recipe.from_dict(before.recipe)
+    name = recipe.name if isinstance(recipe, Recipe) else recipe
+    if (name is not None and name != own.name) or (isinstance(recipe, Recipe) and recipe.to_dict() != own.to_dict()):
+        raise UsageError(
+            f"A resumed run keeps its recipe, {own.name!r}. Received: the recipe {name!r}. Leave it out (--recipe)"
+        )
+    if settings and change(own, settings).to_dict() != own.to_dict():
+        raise UsageError(
+            f"A resumed run keeps its settings. Received: {dict(settings)!r}, of which one or more are others. "
+            "Leave them out (--set, --size, --input, --no-augment)"
+        )
+
+
 def check_unchanged(before: RunConfig, config: RunConfig, records: Records) -> None:
     """Raises a UsageError if a run would be resumed on other records, or with another value of what can't change."""
     if before.fingerprint != records.fingerprint:
         raise UsageError(
             f"A run can only be resumed on the records that it was trained on ({before.records}). Received: "
             f"{records.path}, which has different contents. Pass the original records, or start a new run"
+        )
+    backend, trained_on = keras.backend.backend(), [name for name in BACKENDS if name in before.versions]
+    if trained_on and backend not in trained_on:
+        raise UsageError(
+            "A run must be resumed on the backend of Keras that it was trained on, whose optimizer and random numbers "
+            f"it stores. Received: {backend} instead of {trained_on[0]}. Set KERAS_BACKEND={trained_on[0]}"
         )
     for name in ("batch_size", "seed", "dtype_policy", "image_folder", "data_parts"):
         if getattr(before, name) != getattr(config, name):

@@ -101,7 +101,7 @@ def check_options(config: RunConfig, records: Records, group: ProcessGroup | Non
         Part(0, config.data_parts).select(records.manifest.shards_of("train"))
         if config.batch_size % config.data_parts:
             raise UsageError(
-                "batch_size must be a multiple of data_parts. "
+                "batch_size must be a multiple of data_parts, the number of processes unless it is given. "
                 f"Received: batch_size={config.batch_size}, data_parts={config.data_parts}"
             )
     if group is not None:

@@ -146,7 +146,7 @@ class ProcessGroup:
             is_own = isinstance(error, KerasA2IError) or not isinstance(error, Exception)
             if self.n_processes == 1 or is_own or not _LOST.search(str(error)):
                 raise
-            raise ProcessesError(self.lost(f"another process ended ({_first_line(error)})")) from error
+            raise ProcessesError(self.lost("another process ended")) from error
 
     def lost(self, what: str) -> str:
         """Returns the sentence about a training that can't continue, and how it is resumed."""
@@ -155,10 +155,8 @@ class ProcessGroup:
         # Whatever prevents saving, such as a full disk, doesn't prevent the end.
         except Exception as error:
             saved = f"The last epoch couldn't be saved ({_first_line(error)})"
-        return (
-            f"All {self.n_processes} processes must take part in every step. Received: process {self.process_id}, "
-            f"where {what}. {saved or 'Start all processes again, with --resume where the first has saved an epoch'}"
-        )
+        advice = "Start all processes again, with --resume where the first has saved an epoch"
+        return f"A training needs all of its {self.n_processes} processes. Received: {what}. {saved or advice}"
 
     def end(self, what: str) -> None:
         """Ends this process at once, with one sentence and exit status 1, from any thread.

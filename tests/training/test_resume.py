@@ -98,12 +98,24 @@ def test_interrupt_before_first_epoch_raises(records, tmp_path):
         train(records, tmp_path / "run", callbacks=[StopIn(1)])
 
 
+def test_resume_on_another_backend_is_refused(whole, records, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(UsageError, match=r"Received: jax instead of tensorflow. Set KERAS_BACKEND=tensorflow"):
+        fit(records, whole.run, resume=True)
+
+
 def test_resume_with_changes_raises(whole, records, tmp_path):
     out = whole.run
     with pytest.raises(UsageError, match=r"batch_size of a resumed run must stay 8. Received: batch_size=4"):
         fit(records, out, resume=True, batch_size=4)
-    with pytest.raises(UsageError, match="A resumed run keeps its recipe"):
+    with pytest.raises(UsageError, match=r"A resumed run keeps its recipe, 'features'. Received: the recipe 'paper'"):
         fit(records, out, resume=True, recipe="paper")
+    with pytest.raises(UsageError, match=r"A resumed run keeps its settings. Received: {'units': \(4, 4\)}"):
+        fit(records, out, resume=True, recipe="features", settings={"units": (4, 4)})
+    with pytest.raises(UsageError, match="A resumed run keeps its model and objectives"):
+        fit(records, out, resume=True, objectives=[])
+    same = fit(records, out, resume=True, recipe="features", settings=SMALL)
+    np.testing.assert_array_equal(same.trainable_variables[-1], whole.model.trainable_variables[-1])
     build(tmp_path / "other", ToneSource(n_sources=2))
     with pytest.raises(UsageError, match="can only be resumed on the records that it was trained on"):
         fit(tmp_path / "other", out, resume=True)
