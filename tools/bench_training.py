@@ -1,27 +1,33 @@
 """Training steps and inference of the recipes, in turn, beside the same network in PyTorch and the machine's limits.
 
     python tools/bench_training.py [--recipe paper ...] [--size 64 ...] [--policy float32 ...] [--batch 64] [--steps 20]
-        [--rounds 3] [--jit] [--steps-per-execution 1] [--host-data] [--inference] [--peers]
+        [--rounds 3] [--jit] [--steps-per-execution 1] [--host-data] [--inference] [--peers] [--records FOLDER]
 
 The backend is that of KERAS_BACKEND; on JAX and PyTorch neither TensorFlow nor records are needed. A row is a recipe at
 an image size under a dtype policy, with its own batch size, objectives and optimizer, on random pairs that stay in the
 device's memory, or with `--host-data` are sent to it at every step. The rounds go through all rows in turn, and each is
 one epoch of `--steps` steps; the table has the median and the fastest and slowest round. `--inference` measures batches
 of images from features or audio instead. `--peers` adds the paper's network in plain PyTorch (eager; its GPU if there
-is one), a matrix product of 4096 x 4096 and a copy of memory.
+is one), a matrix product of 4096 x 4096 and a copy of memory. `--records` adds epochs of the paper's recipe on records,
+with what reads them, and of the same in PyTorch as a notebook does it: PNG files that Pillow opens one by one.
 """
 
 import argparse
+import atexit
 import dataclasses
 import os
+import pathlib
 import platform
+import shutil
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+from PIL import Image
 
 from keras_a2i.models.exemplar_generator import adapt_exemplars, find_exemplars
 from keras_a2i.objectives import ImageAutoencoder, TrainingModel
@@ -65,8 +71,11 @@ def main() -> None:
     parser.add_argument("--host-data", action="store_true")
     parser.add_argument("--inference", action="store_true")
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--records", help="records with images of the paper's features, such as of videos")
     args = parser.parse_args()
     rows = _peers(args) if args.peers else []
+    if args.records:
+        rows += _epochs(args.records)
     for recipe in args.recipe:
         for size in args.size:
             for policy in args.policy:
@@ -237,6 +246,58 @@ def _peers(args: argparse.Namespace) -> list[Row]:
     name = f"PyTorch, copy of {source.numel() * 4 / 2**30:.2f} GiB"
     rows.append(Row(name, 0, lambda: _torch_wait([source.clone() for _ in range(4)][-1]), 4))
     return rows
+
+
+def _epochs(folder: str) -> list[Row]:
+    """Returns epochs of the paper's recipe on records, and in plain PyTorch on the same images as PNG files."""
+    import keras_a2i as a2i
+
+    records = a2i.Records(folder)
+    recipe = get_recipe("paper")
+    model = recipe.build(records.features, image_size=records.image.size, channels=records.image.channels)
+    training = TrainingModel(model, recipe.make_objectives(batch_size=recipe.batch_size, seed=0), total_steps=10**6)
+    training.compile(optimizer=recipe.make_optimizer(10**6), jit_compile="auto")
+    data = records.dataset("train", recipe.batch_size)
+    n, size = records.counts["train"], records.image.size
+    steps = -(-n // recipe.batch_size)
+    name = f"an epoch of `paper` on {n} pairs, {size} px"
+    ours = Row(name, n, lambda: training.fit(data, epochs=1, shuffle=False, verbose=0), steps)
+    torch_row = Row(f"{name} in PyTorch, PNG files one by one", n, _torch_epoch(records, recipe, model), steps)
+    return [torch_row, ours]
+
+
+def _torch_epoch(records: Any, recipe: Any, model: Any) -> Callable[[], Any]:
+    import torch
+    from bench_inference import torch_network
+
+    decoded = records.decoded("train")
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="bench_training"))
+    atexit.register(shutil.rmtree, folder)
+    for i, image in enumerate(decoded.images):
+        Image.fromarray(image.squeeze()).save(folder / f"{i}.png")
+
+    class Pairs(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return len(decoded)
+
+        def __getitem__(self, i: int) -> tuple[Any, Any]:
+            with Image.open(folder / f"{i}.png") as opened:
+                pixels = np.asarray(opened.convert("RGB"), np.float32)
+            return torch.tensor(decoded.features[i]), torch.from_numpy(pixels / 127.5 - 1).permute(2, 0, 1)
+
+    network = torch_network(model).train()
+    optimizer = torch.optim.Adam(network.parameters(), recipe.learning_rate, betas=(recipe.beta_1, 0.999))
+    loader = torch.utils.data.DataLoader(Pairs(), recipe.batch_size, shuffle=True)
+
+    def epoch() -> None:
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = torch.nn.functional.mse_loss(network(x), y) * recipe.batch_size
+            loss.backward()
+            optimizer.step()
+            loss.item()
+
+    return epoch
 
 
 def _torch_wait(tensor: Any) -> None:
