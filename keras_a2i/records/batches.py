@@ -61,7 +61,7 @@ def streamed_batches(
     return batches.apply(tf.data.experimental.assert_cardinality(count))
 
 
-def _to_floats(images: tf.Tensor) -> tf.Tensor:
+def to_floats(images: tf.Tensor) -> tf.Tensor:
     """Returns uint8 images as float32 in [-1, 1], as `from_uint8` does, in one pass."""
     return tf.quantization.dequantize(tf.bitcast(images, tf.quint8), -1.0, 1.0, mode="MIN_COMBINED")
 
@@ -76,7 +76,7 @@ def to_model(batches: tf.data.Dataset, labels: bool) -> tf.data.Dataset:
     def convert(inputs: tf.Tensor, images: tf.Tensor, numbers: tf.Tensor, *references: tf.Tensor) -> tuple:
         if inputs.dtype == tf.int16:
             inputs = tf.cast(inputs, tf.float32) / 32768.0
-        images, *shown = map(_to_floats, (images, *references))
+        images, *shown = map(to_floats, (images, *references))
         return (inputs, *shown) if shown else inputs, (images, numbers) if labels else images
 
     return batches.map(convert, num_parallel_calls=2)

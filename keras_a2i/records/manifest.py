@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
-from keras_a2i.errors import AddressNotFoundError, RecordsError, RemoteError, UsageError
+from keras_a2i.errors import AddressNotFoundError, RecordsError
 from keras_a2i.media.json_file import write_json
 from keras_a2i.media.value_types import check_types
 from keras_a2i.remote.address import Address, as_location
@@ -181,7 +181,11 @@ class Manifest:
         location = as_location(folder)
         path = location / FILE_NAME
         try:
-            values = json.loads(_read_text(location))
+            text = _read_text(location)
+        except (OSError, UnicodeDecodeError) as error:
+            raise _not_of_this_version(path, error) from error
+        try:
+            values = json.loads(text)
             version = values.pop("schema_version")
             if version != SCHEMA_VERSION:
                 raise RecordsError(
@@ -196,12 +200,10 @@ class Manifest:
             for part in (manifest, *manifest.shards):
                 check_types(part)
             return manifest
-        except (RecordsError, RemoteError, UsageError):
+        except RecordsError:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
-            raise RecordsError(
-                f"{path} isn't a manifest of this version: {error!r}. Build the records again"
-            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise _not_of_this_version(path, error) from error
 
     def verify(self, folder: str | pathlib.Path | Callable[[Shard], pathlib.Path]) -> list[str]:
         """Compares every shard with its sha256; returns a sentence for each one that is missing or differs.
@@ -263,3 +265,7 @@ def count_pair(counts: PairCounts, key: PairKey, split: str) -> None:
     """Counts one more pair."""
     labels = counts.setdefault(key.source_id, {}).setdefault(split, {})
     labels[key.label] = labels.get(key.label, 0) + 1
+
+
+def _not_of_this_version(path: pathlib.Path | Address, error: Exception) -> RecordsError:
+    return RecordsError(f"{path} isn't a manifest of this version: {error!r}. Build the records again")

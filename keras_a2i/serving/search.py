@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_a2i.errors import ModelError, SourceError, UsageError
+from keras_a2i.media.conversion import from_uint8
 from keras_a2i.media.image import read_image, save_png
 from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES
@@ -113,7 +114,7 @@ class Searcher:
 
     def _embed_file(self, path: pathlib.Path) -> np.ndarray:
         image = read_image(path, self.predictor.metadata.image)
-        return self.embed_images(image[None].astype(np.float32) * np.float32(2 / 255) - 1)[0]
+        return self.embed_images(from_uint8(image[None]))[0]
 
 
 def search(

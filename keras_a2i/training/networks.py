@@ -29,6 +29,10 @@ class Epoch:
 
     value: int = 0
 
+    def set(self, number: int, logs: dict[str, float] | None = None) -> None:
+        """Sets the number; a function for `keras.callbacks.LambdaCallback(on_epoch_begin=...)`."""
+        self.value = number
+
 
 @contextlib.contextmanager
 def dtype_policy(policy: str) -> Iterator[None]:

@@ -73,8 +73,10 @@ def train_autoencoder(
 def _mix(images: Any, extra_images: np.ndarray, batch_size: int, seed: int) -> Any:
     import tensorflow as tf
 
+    from keras_a2i.records.batches import to_floats
+
     extra = tf.data.Dataset.from_tensor_slices(extra_images).map(
-        lambda image: (tf.cast(image, tf.float32) * (2 / 255) - 1, tf.constant(NO_LABEL))
+        lambda image: (to_floats(image), tf.constant(NO_LABEL))
     )
     return images.unbatch().concatenate(extra).shuffle(_SHUFFLE_BUFFER, seed=seed).batch(batch_size)
 

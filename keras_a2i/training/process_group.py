@@ -201,7 +201,10 @@ def current_group() -> ProcessGroup:
     Raises:
         UsageError: if Keras doesn't run on JAX.
     """
-    return _group[0] if _group else _keep(ProcessGroup())
+    _require_jax()
+    _hide_gpus_from_tensorflow()
+    # A group of one isn't kept: the processes may still be joined.
+    return _group[0] if _group else ProcessGroup()
 
 
 def join_processes(

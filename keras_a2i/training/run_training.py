@@ -126,11 +126,8 @@ class RunTraining:
         return self
 
     def _callbacks(self, checkpoint: Checkpoint) -> list[keras.callbacks.Callback]:
-        def set_epoch(epoch: int, logs: Any = None) -> None:
-            self.epoch.value = epoch
-
         return [
-            keras.callbacks.LambdaCallback(on_epoch_begin=set_epoch),
+            keras.callbacks.LambdaCallback(on_epoch_begin=self.epoch.set),
             History(self.folder, self.history),
             keras.callbacks.TerminateOnNaN(),
             checkpoint,

@@ -108,7 +108,7 @@ class SharedFit:
                 initial_epoch=first_epoch,
                 epochs=self.config.epochs,
                 callbacks=[
-                    keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: set_value(epoch, number)),
+                    keras.callbacks.LambdaCallback(on_epoch_begin=epoch.set),
                     *(watchdog, interruption),
                     keras.callbacks.TerminateOnNaN(),
                     _OnCopy(group, self.local, callbacks),
@@ -265,11 +265,6 @@ def alone() -> Iterator[None]:
         yield
     finally:
         keras.distribution.set_distribution(before)
-
-
-def set_value(epoch: Epoch, number: int) -> None:
-    """Sets the number of the current epoch."""
-    epoch.value = number
 
 
 def _header(config: RunConfig, records: Records, *, epoch: int | None) -> dict[str, Any]:

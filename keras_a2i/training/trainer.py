@@ -170,7 +170,7 @@ class Trainer:
                     initial_epoch=self.first_epoch,
                     epochs=config.epochs,
                     callbacks=[
-                        keras.callbacks.LambdaCallback(on_epoch_begin=self._set_epoch),
+                        keras.callbacks.LambdaCallback(on_epoch_begin=self.epoch.set),
                         *(interruption, *callbacks),
                     ],
                     shuffle=False,
@@ -249,9 +249,6 @@ class Trainer:
             found.append(keras.callbacks.TensorBoard(self.folder.tensorboard, histogram_freq=every, write_graph=False))
         # The caller's come last: what they report is stored, whenever an interruption comes.
         return [*found, *callbacks]
-
-    def _set_epoch(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.epoch.value = epoch
 
     def _state_of_callbacks(self) -> dict[str, Any]:
         return {"best": self.best.best, "best_epoch": self.best.best_epoch, "history": list(self.history)}

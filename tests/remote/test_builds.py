@@ -314,3 +314,9 @@ def test_command_prints_addresses_as_they_were_given(memory, pairs):
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0 and f"{memory}/records: " in result.output and "skipped: 1" in result.output
     assert "nothing was rebuilt" in CliRunner().invoke(command, arguments).output
+
+
+def test_address_of_no_known_store_is_no_damaged_manifest(memory):
+    with pytest.raises(UsageError, match="An address must") as caught:
+        Records("s4://bucket/records")
+    assert "manifest" not in str(caught.value)
