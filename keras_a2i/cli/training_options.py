@@ -13,6 +13,21 @@ from keras_a2i.remote.address import Location
 
 CACHE: dict[str, str | bool] = {"auto": "auto", "always": True, "never": False}
 
+
+class JitCompile(click.Choice):
+    """The option for XLA, as the argument of `fit`."""
+
+    def __init__(self) -> None:
+        super().__init__(list(CACHE))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | bool:
+        return value if isinstance(value, bool) else CACHE[super().convert(value, param, ctx)]
+
+    def as_typed(self, value: str | bool) -> str:
+        """The word on the command line of a value."""
+        return next(word for word, each in CACHE.items() if each == value)
+
+
 _OPTIONS = (
     click.option(
         "--monitor",
@@ -33,9 +48,10 @@ _OPTIONS = (
         help="Keep the weights of the best epoch, not of the last.",
     ),
     click.option(
-        "--jit-compile/--no-jit-compile",
-        default=None,
-        help="Compile the steps with XLA (default: no; on JAX: yes).",
+        "--jit-compile",
+        type=JitCompile(),
+        help="Compile the steps with XLA; auto: train a few steps with and without it first, and keep what is faster "
+        "(default: never; on JAX: always).",
     ),
     click.option(
         "--dtype-policy",
@@ -88,6 +104,8 @@ def fit_command(fit: click.Command, records: Location, out: pathlib.Path, values
         if option.is_flag:
             words += option.opts[:1] if value else option.secondary_opts[:1]
             continue
+        if isinstance(option.type, JitCompile):
+            value = option.type.as_typed(value)
         for each in value if option.multiple else [value]:
             words += [option.opts[0], str(each)]
     return shlex.join(words)

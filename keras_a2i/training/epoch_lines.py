@@ -6,7 +6,7 @@ from collections.abc import Callable
 import keras
 
 from keras_a2i.durations import format_seconds
-from keras_a2i.training.run_folder import RunFolder
+from keras_a2i.training.run_folder import PLAIN, XLA, RunConfig, RunFolder
 
 
 class EpochLines(keras.callbacks.Callback):
@@ -35,7 +35,7 @@ class EpochLines(keras.callbacks.Callback):
         where = f", resumed at epoch {epoch + 1}" if epoch else ""
         self._tell(
             f"recipe {config.recipe['name']}: {config.n_parameters:,} parameters, batch size {config.batch_size}, "
-            f"{config.epochs} epochs{where}"
+            f"{config.epochs} epochs{where}{_describe_xla(config)}"
         )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -43,3 +43,14 @@ class EpochLines(keras.callbacks.Callback):
         values = "  ".join(f"{name} {value:.4g}" for name, value in (logs or {}).items())
         left = format_seconds((epochs - epoch - 1) * seconds)
         self._tell(f"epoch {epoch + 1}/{epochs}  {seconds:.1f} s  {values}  ({left} left)")
+
+
+def _describe_xla(config: RunConfig) -> str:
+    """What was measured where XLA is used only if it is faster, with a comma before it."""
+    times = config.step_milliseconds
+    if not times:
+        return ""
+    if XLA not in times:
+        return ", without XLA, which can't compile these steps"
+    use = "with XLA" if config.uses_xla else "without XLA"
+    return f", {use} ({times[PLAIN]:.3g} ms a step without, {times[XLA]:.3g} with it)"

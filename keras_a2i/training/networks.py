@@ -105,13 +105,13 @@ def build_training_model(
         freeze_encoder_after=recipe.freeze_encoder_after,
         autoencoder=autoencoder,
     )
-    compile_training(training_model, recipe, config)
+    compile_training(training_model, recipe, config.uses_xla)
     return training_model
 
 
-def compile_training(training_model: TrainingModel, recipe: Recipe, config: RunConfig) -> None:
-    """Compiles a training model as its run says; on JAX with XLA, without which it would compute step by step."""
-    jit_compile = config.jit_compile or keras.backend.backend() == "jax"
+def compile_training(training_model: TrainingModel, recipe: Recipe, jit_compile: bool) -> None:
+    """Compiles a training model with a new optimizer; on JAX with XLA, without which it would compute step by step."""
+    jit_compile = jit_compile or keras.backend.backend() == "jax"
     training_model.compile(optimizer=recipe.make_optimizer(training_model.total_steps), jit_compile=jit_compile)
 
 

@@ -30,7 +30,7 @@ class TrainingOptions(TypedDict, total=False):
     monitor: str | None
     patience: int | None
     restore_best_weights: bool | None
-    jit_compile: bool | None
+    jit_compile: bool | str | None
     dtype_policy: str | None
     image_folder: str | pathlib.Path | None
     data_parts: int | None

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +35,10 @@ OTHER_FITS = {
     AUDIO_TOKEN: "fit_audio_token (keras-a2i fit-audio-token --resume)",
 }
 """Names of the recipes in the runs of functions beside `fit`, and what resumes such a run."""
+AUTO = "auto"
+"""`jit_compile` that uses XLA where the steps are measured to be shorter with it."""
+PLAIN, XLA = "plain", "xla"
+"""Keys of `RunConfig.step_milliseconds`: without XLA, with it."""
 DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
@@ -53,10 +57,11 @@ class RunConfig:
         monitor: the held-out value that `patience` and `restore_best_weights` compare.
         patience: epochs without a better `monitor` before the training stops, or None.
         restore_best_weights: whether the weights of the best `monitor` are kept instead of the last.
-        jit_compile: whether XLA compiles the steps.
+        jit_compile: whether XLA compiles the steps; "auto" for what is faster by `step_milliseconds`.
         dtype_policy: Keras dtype policy.
         image_folder: folder of images without audio, or None.
         n_parameters: trainable parameters of the model.
+        step_milliseconds: for "auto", how long a step takes without XLA ("plain") and with it ("xla").
         command: the command line.
         versions: versions of the libraries.
         data_parts: parts that the training pairs are divided into, one or several for each of the processes that train
@@ -75,14 +80,20 @@ class RunConfig:
     seed: int = 0
     patience: int | None = None
     restore_best_weights: bool = False
-    jit_compile: bool = False
+    jit_compile: bool | str = False
     dtype_policy: str = "float32"
     image_folder: str | None = None
     data_parts: int | None = None
     n_parameters: int = 0
+    step_milliseconds: dict[str, float] = dataclasses.field(default_factory=dict)
     command: str = ""
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     finished: bool = False
+
+    @property
+    def uses_xla(self) -> bool:
+        """Whether the steps are compiled with XLA, by what was measured where `jit_compile` is "auto"."""
+        return bool(self.jit_compile) if self.jit_compile != AUTO else is_faster_with_xla(self.step_milliseconds)
 
     def make_objectives(self) -> list[Any] | None:
         """Builds the own objectives anew, or returns None for the recipe's."""
@@ -100,10 +111,17 @@ class RunConfig:
             raise UsageError(f"patience must be 1 epoch or more. Received: patience={self.patience}")
         if self.data_parts is not None and self.data_parts < 1:
             raise UsageError(f"data_parts must be 1 or more. Received: data_parts={self.data_parts}")
+        if self.jit_compile not in (True, False, AUTO):
+            raise UsageError(f"jit_compile must be True, False or 'auto'. Received: jit_compile={self.jit_compile!r}")
         if self.dtype_policy not in DTYPE_POLICIES:
             raise UsageError(
                 f"dtype_policy must be one of {', '.join(DTYPE_POLICIES)}. Received: dtype_policy={self.dtype_policy!r}"
             )
+
+
+def is_faster_with_xla(step_milliseconds: Mapping[str, float]) -> bool:
+    """Whether steps were measured to be shorter with XLA; no where it couldn't compile them, or nothing is measured."""
+    return XLA in step_milliseconds and step_milliseconds[XLA] < step_milliseconds[PLAIN]
 
 
 class RunFolder:

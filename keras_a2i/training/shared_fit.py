@@ -73,7 +73,7 @@ class SharedFit:
         keras.utils.set_random_seed(config.seed)
         with self.distribution.scope():
             self.model = TrainingModel.from_config(local.get_config())
-            compile_training(self.model, recipe, config)
+            compile_training(self.model, recipe, jit_compile=True)
             assign_variables(self.model, _values(local))
         self._recipe = recipe
 

@@ -44,8 +44,9 @@ from keras_a2i.training.networks import (
 )
 from keras_a2i.training.pretrain import read_image_folder, train_autoencoder
 from keras_a2i.training.process_group import ProcessGroup
-from keras_a2i.training.run_folder import RunConfig, RunFolder, read_recipe
+from keras_a2i.training.run_folder import AUTO, RunConfig, RunFolder, read_recipe
 from keras_a2i.training.shared_fit import STEP_TIMEOUT, SharedFit, check_parts, send_finished, send_result, send_start
+from keras_a2i.training.step_times import measure_step_times
 
 N_SAMPLES = 8
 MAX_SHEETS = 20
@@ -117,6 +118,7 @@ class Trainer:
         progress: Callable[[str, int, int], None] | None = None,
     ) -> AudioToImage:
         """Trains and saves; see `fit`."""
+        self._choose_jit()
         config = dataclasses.replace(self.config, n_parameters=count_trainable(self.model), finished=False)
         if not self._resume:
             self.folder.clear()
@@ -154,6 +156,16 @@ class Trainer:
             else:
                 send_result(self.group, self.model)
         return self.model
+
+    def _choose_jit(self) -> None:
+        """Measures once, in a run that is to use XLA where it is faster, and compiles the model accordingly."""
+        config = self.config
+        is_measured = config.step_milliseconds or self.first_epoch >= config.epochs
+        if config.jit_compile != AUTO or is_measured or keras.backend.backend() != "tensorflow":
+            return
+        inputs, _, targets = self._batch("train", config.batch_size)
+        times = measure_step_times(self.training_model, self.recipe, inputs, targets)
+        self.config = dataclasses.replace(config, step_milliseconds=times)
 
     def _fit(self, callbacks: Sequence[keras.callbacks.Callback], checkpoint: Checkpoint, verbose: str | int) -> None:
         """Trains in this process alone, or in all processes of the group."""
@@ -301,9 +313,13 @@ class Trainer:
         if self.config.restore_best_weights or self.config.patience:
             # The values that decide which weights are kept deserve more pairs.
             size = MAX_SCORED
-        sample = self.records.sample_pairs("val", size, self.model.input_kind)
+        return self._batch("val", size)
+
+    def _batch(self, split: str, size: int) -> tuple[Any, np.ndarray, Any]:
+        """Inputs, images and targets of up to so many pairs, spread evenly over a split."""
+        sample = self.records.sample_pairs(split, size, self.model.input_kind)
         images = from_uint8(sample.images)
-        inputs, _ = self._inputs_of("val", sample)
+        inputs, _ = self._inputs_of(split, sample)
         return (
             inputs,
             images,
