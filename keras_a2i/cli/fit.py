@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -78,13 +78,10 @@ def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs
         check_recipe_name(options["recipe"])
     if jobs is not None and seeds is None:
         raise UsageError("--jobs needs --seeds: one training is one process. Received: --jobs alone")
-    place = take_place(options, has_seeds=seeds is not None)
+    place, together = take_place(options, has_seeds=seeds is not None)
     supervise(place)
     opened = Records(records)
     group = join_group(place)
-    together: dict[str, Any] = {} if place is None else {"devices": "all"}
-    if place is not None and place.step_timeout is not None:
-        together["step_timeout"] = place.step_timeout
     if group is not None and not group.is_first:
         _train_along(opened, out, group, cache=CACHE[cache], **together)
         return
