@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import sys
 
 import pytest
@@ -96,9 +97,32 @@ def test_nothing_at_an_address(folder, tmp_path):
 
 def test_bucket_that_doesn_t_exist(server, tmp_path):
     (tmp_path / "a").write_bytes(b"1")
-    message = r"The bucket of an address must exist\. Received: s3://no-such-bucket/a, where nothing is\. Check the"
-    with pytest.raises(AddressNotFoundError, match=message):
-        store.upload(tmp_path / "a", as_location("s3://no-such-bucket/a"))
+    address = as_location("s3://no-such-bucket/a")
+    message = (
+        r"The bucket of an address must exist and be visible to your account\. Received: s3://no-such-bucket/a, whose "
+        r"bucket s3://no-such-bucket can't be found\. Check its name, the credentials and the endpoint"
+    )
+    write = functools.partial(store.upload, tmp_path / "a")
+    for call in (write, store.find_kind, store.list_objects, store.list_names, store.stat, store.read_bytes):
+        with pytest.raises(RemoteError, match=message) as raised:
+            call(address)
+        # Callers take an address where nothing is for one that may be written to.
+        assert not isinstance(raised.value, AddressNotFoundError)
+
+
+def test_bucket_of_which_the_account_sees_a_folder_alone_counts_as_one(bucket, monkeypatch):
+    from s3fs import S3FileSystem
+
+    call = S3FileSystem._call_s3
+
+    async def refuse(self, method, *args, **kwargs):
+        if method == "head_bucket":
+            raise PermissionError("Forbidden")
+        return await call(self, method, *args, **kwargs)
+
+    monkeypatch.setattr(S3FileSystem, "_call_s3", refuse)
+    folder = as_location(f"{bucket.address}/folder")
+    assert store.find_kind(folder) == "" and store.list_objects(folder) == {} and store.list_names(folder) == set()
 
 
 def test_refused_access_names_the_credentials(folder, monkeypatch):
