@@ -48,6 +48,8 @@ _FAILURES = (
 # Errors of the disk that a file is fetched to.
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _BLOCK = 1 << 18
+# What separates folders and names drives on Windows, and is a character like any other elsewhere.
+_RESERVED = "\\:" if os.name == "nt" else ""
 
 _listeners: list[Transfer] = []
 _known_buckets: set[str] = set()
@@ -99,7 +101,7 @@ def stat(address: Address) -> Stored:
 def list_objects(folder: Address) -> dict[str, Stored]:
     """Returns all objects below a folder by their names relative to it, sorted; {} where nothing is.
 
-    Names that no file of a folder can have, with an empty part or "..", are left out.
+    Names that no file of a folder can have, with an empty part or "..", on Windows also a colon, are left out.
 
     Raises:
         RemoteError: if the store can't be asked, or there is no such bucket.
@@ -116,8 +118,8 @@ def list_objects(folder: Address) -> dict[str, Stored]:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a relative name stays within its folder on every system."""
-    return "\\" not in name and ":" not in name and not {"", ".", ".."} & set(name.split("/"))
+    """Whether a relative name is that of a file within its folder on this system."""
+    return not set(_RESERVED) & set(name) and not {"", ".", ".."} & set(name.split("/"))
 
 
 def list_names(folder: Address) -> set[str]:
@@ -313,8 +315,10 @@ def _open(address: Address) -> tuple[Any, str]:
     package, extra = _PACKAGES.get(address.scheme, ("", ""))
     with _store_errors(address):
         try:
-            # Other processes write into the same folders: a listing is never kept.
-            return fsspec.core.url_to_fs(str(address), use_listings_cache=False)
+            # Other processes write into the same folders: a listing is never kept. fsspec takes "::" in a name for a
+            # chain of stores, hence the bucket alone.
+            files, _ = fsspec.core.url_to_fs(address.bucket, use_listings_cache=False)
+            return files, files._strip_protocol(str(address))
         except ImportError as error:
             if not package:
                 raise RemoteError(f"{address.scheme}:// addresses need another package: {error}") from None
