@@ -19,7 +19,9 @@ from keras_a2i.errors import UsageError
 from keras_a2i.recipes import check_recipe_name, recipe_names
 from keras_a2i.recipes.default_recipe import choose_recipe
 from keras_a2i.records.records import Records
+from keras_a2i.remote.address import local_path
 from keras_a2i.training.run_folder import RunFolder
+from keras_a2i.training.seeds_folder import check_seeds_folder
 
 if TYPE_CHECKING:
     from keras_a2i.training.process_group import ProcessGroup
@@ -78,6 +80,8 @@ def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs
         check_recipe_name(options["recipe"])
     if jobs is not None and seeds is None:
         raise UsageError("--jobs needs --seeds: one training is one process. Received: --jobs alone")
+    if seeds is not None:
+        check_seeds_folder(local_path(out, "The folder of several runs (--out with --seeds)"))
     place, together = take_place(options, has_seeds=seeds is not None)
     supervise(place)
     opened = Records(records)

@@ -223,22 +223,54 @@ def test_mistake_ends_in_one_sentence(run, folder, args, status, sentence, withi
     assert after == before
 
 
-def test_mistakes_of_fit_are_refused_before_tensorflow_loads(tmp_path):
+WITHOUT_TENSORFLOW = """
+import json
+import sys
+sys.modules["tensorflow"] = sys.modules["keras"] = None
+from keras_a2i.cli import main
+
+# It would close the stderr of the next command.
+main._silence_native_logs = lambda: None
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["keras-a2i", *arguments]
+    try:
+        main.main()
+    except SystemExit as end:
+        print(f"exit status {end.code};", file=sys.stderr, flush=True)
+"""
+
+
+def test_mistakes_of_trainings_are_refused_before_tensorflow_loads(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "note.txt").write_text("mine")
     build(tmp_path / "rec", ToneSource(n_sources=1, seconds=8), split=SplitSpec(kind="random"))
-    blocked = "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None; "
-    for arguments, sentence in (
-        ([tmp_path / "rec", "--out", tmp_path / "run", "--recipe", "papper"], "Did you mean 'paper'?"),
-        ([tmp_path / "rec", "--out", tmp_path / "other"], "which holds other files"),
-        ([tmp_path / "nowhere", "--out", tmp_path / "run"], "A records folder must hold a records.json"),
-        ([tmp_path / "rec", "--out", tmp_path / "run", "--set", "epochs"], "--set must be given NAME=VALUE"),
-    ):
-        code = blocked + "from keras_a2i.cli.main import main; main()"
-        result = subprocess.run(
-            [sys.executable, "-c", code, "fit", *map(str, arguments)], capture_output=True, text=True, check=False
-        )
-        assert result.returncode in (1, 2) and sentence in " ".join(result.stderr.split())
+    fit = ("fit", tmp_path / "rec", "--out", tmp_path / "run")
+    cases = [
+        ((*fit, "--recipe", "papper"), 2, "Did you mean 'paper'?"),
+        (("fit", tmp_path / "rec", "--out", tmp_path / "other"), 2, "which holds other files"),
+        (("fit", tmp_path / "nowhere", "--out", tmp_path / "run"), 1, "A records folder must hold a records.json"),
+        ((*fit, "--set", "epochs"), 2, "--set must be given NAME=VALUE"),
+        ((*fit, "--step-timeout", 5), 2, "--step-timeout needs several processes"),
+        ((*fit, "--process-id", 1), 2, "must be given together"),
+        (
+            ("fit", tmp_path / "rec", "--seeds", 3, "--out", "s3://bucket/runs"),
+            2,
+            "The folder of several runs (--out with --seeds) must be a path on the disk. Received: s3://bucket/runs",
+        ),
+        (("fit", tmp_path / "rec", "--seeds", 3, "--out", tmp_path / "other"), 2, "which holds other files"),
+        (
+            ("evaluate", "run", tmp_path / "rec", "--folds", 3, "--out", "s3://bucket/folds"),
+            2,
+            "The folder of the folds (--out) must be a path on the disk. Received: s3://bucket/folds",
+        ),
+        (("evaluate", "run", "rec", "--folds", 3, "--samples", 2), 2, "--samples must be left out with --folds"),
+        (("evaluate", "run", "rec", "--by", "source"), 2, "--by needs --folds"),
+    ]
+    commands = json.dumps([[str(each) for each in arguments] for arguments, _, _ in cases])
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, commands]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stderr.split("exit status ")
+    for text, following, (_, status, sentence) in zip(printed[:-1], printed[1:], cases, strict=True):
+        assert sentence in " ".join(text.split()) and following.startswith(f"{status};"), text
 
 
 @pytest.mark.training
