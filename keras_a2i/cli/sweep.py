@@ -14,8 +14,37 @@ from keras_a2i.recipes import check_recipe_name, recipe_names
 from keras_a2i.recipes.default_recipe import choose_recipe
 from keras_a2i.records.records import Records
 
+_SETTINGS = {"--epochs": "epochs", "--batch-size": "batch_size", "--size": "size", "--input": "input"}
+_ONE_PROCESS = "A sweep trains every run in one process on one device; --jobs N trains several runs at the same time."
+_OTHERS = {
+    "--no-augment": "Set the settings of the augmentation to 0, such as --set gain_db=0; keras-a2i recipes NAME lists "
+    "them.",
+    "--resume": "The same command continues a sweep that was interrupted.",
+    "--overwrite": "A sweep replaces no runs. Choose another --out.",
+    **dict.fromkeys(("--devices", "--coordinator", "--num-processes", "--process-id"), _ONE_PROCESS),
+    **dict.fromkeys(("--data-parts", "--step-timeout"), _ONE_PROCESS),
+}
 
-@click.command("sweep", epilog=f"Recipes: {', '.join(recipe_names())}. 'keras-a2i recipes NAME' lists settings.")
+
+class _Sweep(click.Command):
+    """Says what stands for an option of fit that a sweep doesn't have."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name
+            hint = _OTHERS.get(name)
+            if name in _SETTINGS:
+                hint = f"It is a setting here: --set {_SETTINGS[name]}=VALUE, or =VALUE,VALUE to vary it."
+            if hint is None:
+                raise
+            raise click.UsageError(f"No such option {name!r}. {hint}", ctx) from error
+
+
+@click.command(
+    "sweep", cls=_Sweep, epilog=f"Recipes: {', '.join(recipe_names())}. 'keras-a2i recipes NAME' lists settings."
+)
 @click.argument("records", type=LocationType())
 @click.option("--out", required=True, type=LocalPath(), help="Folder to create.")
 @click.option("--recipe", help="Network and training, see below (default: one that suits the records).")
