@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_a2i.cli.terminal import echo
+from keras_a2i.counts import counted
 from keras_a2i.durations import format_seconds
 from keras_a2i.remote.address import Address
 from keras_a2i.remote.mirror import UploadWarning
@@ -61,7 +62,7 @@ class ProgressLine:
     """Shows how much of something is done, at what rate and how long the rest may take.
 
     Args:
-        what: what is being counted, such as "pairs".
+        what: what is being counted, such as "pair".
     """
 
     def __init__(self, what: str):
@@ -104,4 +105,4 @@ class ProgressLine:
         left = f", {format_seconds(seconds / share - seconds)} left" if 0 < share < 1 else ""
         skips = f", {skipped} skipped" if skipped else ""
         bar = "█" * filled + "·" * (_WIDTH - filled)
-        return f"{bar} {done}/{total} {self._what}, {rate:.0f}/s{skips}{left}"
+        return f"{bar} {done:,}/{counted(total, self._what)}, {rate:.0f}/s{skips}{left}"

@@ -7,6 +7,7 @@ import os
 import numpy as np
 
 from keras_a2i.config import FeatureConfig
+from keras_a2i.counts import counted
 from keras_a2i.errors import RecordsError
 from keras_a2i.media.conversion import from_int16
 from keras_a2i.media.image import save_png
@@ -82,19 +83,20 @@ class Inspection:
         unknown = "none: embeddings have no audio" if features.embedding else "unknown: no waveforms are stored"
         lines = [
             f"pairs             {_counts(self.counts)}   (split: {manifest.split['kind']})",
-            f"images            {image.size} x {image.size}, {image.channels} channels, {image.encoding}",
+            f"images            {image.size} x {image.size}, {counted(image.channels, 'channel')}, {image.encoding}",
             f"pixels            mean {_numbers(self.pixel_mean)}  std {_numbers(self.pixel_std)}  (0 to 255)",
             f"features          {_describe(features)}",
             f"feature values    mean {self.feature_mean:.2f}  std {self.feature_std:.2f}  "
-            f"from {self.feature_min:.2f} to {self.feature_max:.2f}; not finite in {self.non_finite} pairs",
+            f"from {self.feature_min:.2f} to {self.feature_max:.2f}; not finite in {counted(self.non_finite, 'pair')}",
             f"silent clips      {unknown if self.silent is None else f'{self.silent} (below {SILENCE_DBFS:g} dBFS)'}",
-            f"near-duplicates   {about}{self.near_duplicates} images; "
+            f"near-duplicates   {about}{counted(self.near_duplicates, 'image')}; "
             f"{about}{self.leaked_duplicates} held out, with one in train",
             f"still frames      {self.still_frames} (like the previous image of the source)",
-            f"in two splits     {len(self.shared_sources)} sources{_some(self.shared_sources)}"
+            f"in two splits     {counted(len(self.shared_sources), 'source')}{_some(self.shared_sources)}"
             f"{' (fine for block)' if manifest.split['kind'] == 'block' else ''}",
-            f"skipped           {len(manifest.dropped)} inputs; {manifest.left_out} pairs are in no split (guard gaps)",
-            f"damaged, but used {len(manifest.notes)} files",
+            f"skipped           {counted(len(manifest.dropped), 'input')}; "
+            f"{counted(manifest.left_out, 'pair')} in no split (guard gaps)",
+            f"damaged, but used {counted(len(manifest.notes), 'file')}",
             *filter(None, [manifest.split_warning]),
             *_table("source", manifest.source_counts, top),
             *(_table("label", manifest.label_counts, top) if set(manifest.label_counts) != {""} else []),

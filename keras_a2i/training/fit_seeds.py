@@ -8,6 +8,7 @@ from typing import Any, Unpack
 
 import keras
 
+from keras_a2i.counts import counted
 from keras_a2i.errors import RunsFailedError, UsageError
 from keras_a2i.media.folder_lock import folder_lock
 from keras_a2i.objectives import Objective
@@ -164,10 +165,12 @@ def _train(planned: Sequence[Job], records: Records, out: pathlib.Path, jobs: in
     clock = Clock(len(planned), jobs)
     if len(left) < len(planned):
         clock.skip(len(planned) - len(left))
-        tell(f"{len(planned) - len(left)} of {len(planned)} runs are finished already")
+        tell(f"{len(planned) - len(left)} of {counted(len(planned), 'run')} finished already")
     results = run_jobs(left, train_job, records, clock=clock, at_once=jobs, tell=tell)
     with resumable(out, overwrite=any(job.overwrite for job in planned)), contextlib.closing(results):
         failures = {job.name: reason for job, reason in results if reason}
     if failures:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-        raise RunsFailedError(f"{len(failures)} of {len(planned)} runs failed, the others are in {out}. {reasons}")
+        raise RunsFailedError(
+            f"{len(failures)} of {counted(len(planned), 'run')} failed, the others are in {out}. {reasons}"
+        )

@@ -95,7 +95,7 @@ def test_build_records_counts_and_names_skipped_inputs(run, folder):
 def test_raw_images_of_build_records_are_named_by_inspect(folder, within):
     built = within("build-records", "pairs.csv", "--out", "raw", "--image-size", 16, "--raw-images", cwd=folder)
     assert built.returncode == 0, built.stderr
-    assert "16 x 16, 1 channels, raw pixels" in within("inspect", "raw", cwd=folder).stdout
+    assert "16 x 16, 1 channel, raw pixels" in within("inspect", "raw", cwd=folder).stdout
     refused = within("build-records", "pairs.csv", "--out", "no", "--raw-images", "--jpeg-quality", 90, cwd=folder)
     assert refused.returncode == 2 and "only one of raw and jpeg_quality may be set" in refused.stderr
 
@@ -196,7 +196,7 @@ def test_export_and_generate_with_the_exported_file(run, folder, within):
         (["fit", "rec", "--out", "y", "--set", "epochs"], 2, "--set must be given NAME=VALUE"),
         (["fit", "rec", "--out", "run"], 2, "holds a run already. Resume it"),
         (["generate", "nowhere", "0.wav", "--out", "z"], 1, "A model must be a run folder"),
-        (["generate", "run", "3.wav", "--out", "z"], 1, "None of the 1 audio files could be read"),
+        (["generate", "run", "3.wav", "--out", "z"], 1, "Of 1 audio file, none could be read"),
         (["generate", "run", "0.wav", "sub/0.wav", "--out", "pairs.csv"], 2, "--out must be a folder"),
         (["generate", "run", "0.wav", "sub/0.wav", "--out", "z"], 2, "must have different names"),
         (["export", "run", "--out", "pairs.csv", "--format", "tflite"], 2, "path must not exist. Received: pairs.csv"),
@@ -343,13 +343,16 @@ def test_progress_line_shows_rate_and_remaining_time(capsys, monkeypatch):
 
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    line = progress.ProgressLine("pairs")
+    line = progress.ProgressLine("pair")
     now[0] = 1.0
     line(10, 0, 100)
     assert capsys.readouterr().err == ""
     now[0] = 10.0
     line(48, 2, 100)
     assert "48/100 pairs, 5/s, 2 skipped, 10 s left" in capsys.readouterr().err
+    now[0] = 20.0
+    line(1, 0, 1)
+    assert "1/1 pair, 0/s" in capsys.readouterr().err
     line.close()
     assert capsys.readouterr().err == ""
     assert [format_seconds(s) for s in (41, 185, 7_800)] == ["41 s", "3 min 05 s", "2 h 10 min"]
