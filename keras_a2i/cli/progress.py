@@ -63,12 +63,14 @@ class ProgressLine:
 
     Args:
         what: what is being counted, such as "pair".
+        after: seconds before which nothing is shown; work that ends earlier leaves no line.
     """
 
-    def __init__(self, what: str):
+    def __init__(self, what: str, after: float = 0.0):
         self._what = what
         self._start = time.monotonic()
         self._shown_at = self._start
+        self._begin = self._start + after
         self._on_terminal = sys.stderr.isatty()
         self._shown = ""
         self._written = True
@@ -79,6 +81,8 @@ class ProgressLine:
         self.used = True
         now = time.monotonic()
         wait = _SECONDS_BETWEEN_UPDATES if self._on_terminal else _SECONDS_BETWEEN_LOG_LINES
+        if now < self._begin:
+            return
         self._shown = self._line(done, skipped, total, now - self._start)
         self._written = False
         if now - self._shown_at >= wait:

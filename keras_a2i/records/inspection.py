@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import os
+from collections.abc import Callable
 
 import numpy as np
 
@@ -108,7 +109,12 @@ class Inspection:
         save_png(draw_sheet([self.sheet_images], captions=self.sheet_captions), local_path(path, "path"))
 
 
-def inspect(records: Records | str | os.PathLike[str], *, n_sheet: int = 40) -> Inspection:
+def inspect(
+    records: Records | str | os.PathLike[str],
+    *,
+    n_sheet: int = 40,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Inspection:
     """Reads every pair once and computes the statistics that matter before training.
 
     Memory holds one batch, and about a kilobyte per pair. Of more than 5,000 images, as many are
@@ -117,13 +123,18 @@ def inspect(records: Records | str | os.PathLike[str], *, n_sheet: int = 40) -> 
     Args:
         records: a records folder, or a `Records` object.
         n_sheet: the number of images for the contact sheet.
+        progress: called as progress(what, done, total), where `what` is first "shard", whose sha256 is compared, then
+            "pair", which is read, and then "image", which is compared with others.
 
     Raises:
         RecordsError: if the folder isn't a records folder, or no record in it can be read.
     """
     records = as_records(records)
     manifest = records.manifest
-    damaged = manifest.verify(lambda shard: records.local_folder(shard.split))
+    tell = progress or (lambda what, done, total: None)
+    damaged = manifest.verify(
+        lambda shard: records.local_folder(shard.split), lambda done, total: tell("shard", done, total)
+    )
     total = sum(records.counts.values())
     wanted = set(spread_rows(total, n_sheet).tolist())
     counts = dict.fromkeys(records.counts, 0)
@@ -146,10 +157,15 @@ def inspect(records: Records | str | os.PathLike[str], *, n_sheet: int = 40) -> 
             sheet_captions += batch.ids[chosen].tolist()
             counts[split] += len(batch)
             seen += len(batch)
+            tell("pair", seen, total)
     if not seen:
         raise RecordsError(f"No record in {records.path} can be read. Build the records again")
     grey = np.concatenate(thumbnails)
-    near, leaked = _near_duplicates(grey, np.repeat([split == "train" for split in counts], list(counts.values())))
+    near, leaked = _near_duplicates(
+        grey,
+        np.repeat([split == "train" for split in counts], list(counts.values())),
+        lambda done, total: tell("image", done, total),
+    )
     return Inspection(
         manifest=manifest,
         counts={split: count for split, count in counts.items() if count},
@@ -211,17 +227,25 @@ def _level(waveform: np.ndarray) -> np.ndarray:
     return 10 * np.log10(np.maximum(power, 1e-12))
 
 
-def _near_duplicates(grey: np.ndarray, is_train: np.ndarray) -> tuple[float, float]:
+def _near_duplicates(
+    grey: np.ndarray, is_train: np.ndarray, progress: Callable[[int, int], None]
+) -> tuple[float, float]:
     """The share of images with a near-duplicate, and of held-out ones with one in train, of up to 5,000 each."""
     train, held_out = np.flatnonzero(is_train), np.flatnonzero(~is_train)
     everything = np.arange(len(grey))
+    total = len(everything) + (len(train) if len(held_out) else 0)
     return (
-        _share_with_twin(grey, everything[spread_rows(len(grey), MAX_COMPARED)], everything),
-        _share_with_twin(grey, held_out[spread_rows(len(held_out), MAX_COMPARED)], train),
+        _share_with_twin(
+            *(grey, everything[spread_rows(len(grey), MAX_COMPARED)], everything), lambda done: progress(done, total)
+        ),
+        _share_with_twin(
+            *(grey, held_out[spread_rows(len(held_out), MAX_COMPARED)], train),
+            lambda done: progress(len(everything) + done, total),
+        ),
     )
 
 
-def _share_with_twin(grey: np.ndarray, rows: np.ndarray, among: np.ndarray) -> float:
+def _share_with_twin(grey: np.ndarray, rows: np.ndarray, among: np.ndarray, progress: Callable[[int], None]) -> float:
     """The share of rows with a near-duplicate among other rows; 0 of none. Every row is compared with all of them."""
     if not len(rows):
         return 0.0
@@ -233,6 +257,7 @@ def _share_with_twin(grey: np.ndarray, rows: np.ndarray, among: np.ndarray) -> f
         part = grey[numbers].astype(np.float32)
         close = own + np.square(part).sum(axis=1) - 2 * wanted @ part.T < limit
         found |= (close & (rows[:, None] != numbers)).any(axis=1)
+        progress(start + len(numbers))
     return float(found.mean())
 
 
