@@ -18,6 +18,7 @@ from keras_a2i.durations import format_seconds
 from keras_a2i.errors import UsageError
 from keras_a2i.recipes import check_recipe_name, recipe_names
 from keras_a2i.recipes.default_recipe import choose_recipe
+from keras_a2i.recipes.setting_fields import check_settings
 from keras_a2i.records.records import Records
 from keras_a2i.remote.address import local_path
 from keras_a2i.training.run_folder import RunFolder
@@ -96,6 +97,8 @@ def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs
             if options["recipe"] is None:
                 options["recipe"], reason = choose_recipe(opened)
                 echo(f"The recipe is {options['recipe']}: {reason}", err=True)
+        if options["recipe"] is not None:
+            check_settings(options["recipe"], values | ({"input": input_} if input_ else {}))
         changed = _all_settings(values, size, input_, no_augment)
         if seeds is None:
             _fit(opened, out, settings=changed, cache=CACHE[cache], **together, **options)

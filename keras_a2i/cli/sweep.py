@@ -1,5 +1,6 @@
 """`keras-a2i sweep`: every combination of settings, with several seeds, ranked by a score."""
 
+import functools
 import pathlib
 
 import click
@@ -12,6 +13,8 @@ from keras_a2i.cli.terminal import echo
 from keras_a2i.cli.training_options import CACHE, fit_command, leave_gpu_memory, training_options
 from keras_a2i.recipes import check_recipe_name, recipe_names
 from keras_a2i.recipes.default_recipe import choose_recipe
+from keras_a2i.recipes.ranges import Range
+from keras_a2i.recipes.setting_fields import check_settings, takes_list
 from keras_a2i.records.records import Records
 
 _SETTINGS = {"--epochs": "epochs", "--batch-size": "batch_size", "--size": "size", "--input": "input"}
@@ -112,12 +115,13 @@ def command(records, out, recipe, settings, seeds, seed, evaluate, jobs, cache, 
     if recipe is None:
         recipe, reason = choose_recipe(opened)
         echo(f"The recipe is {recipe}: {reason}", err=True)
+    grid = parse_grid(settings, functools.partial(takes_list, recipe))
+    for name, values in grid.items():
+        for value in values:
+            if not isinstance(value, Range):
+                check_settings(recipe, {name: value})
     leave_gpu_memory(jobs)
     from keras_a2i.evaluation.sweep import sweep
-    from keras_a2i.recipes import get_recipe
-    from keras_a2i.recipes.grid import takes_list
-
-    chosen = get_recipe(recipe)
 
     def command_of(folder: pathlib.Path, combination: dict[str, object], own_seed: int) -> str:
         texts = [f"{name}={as_typed(value)}" for name, value in combination.items()]
@@ -129,7 +133,7 @@ def command(records, out, recipe, settings, seeds, seed, evaluate, jobs, cache, 
             opened,
             out,
             recipe=recipe,
-            settings=parse_grid(settings, lambda name: takes_list(chosen, name)),
+            settings=grid,
             seeds=range(seed, seed + seeds),
             evaluate=evaluate,
             jobs=jobs,

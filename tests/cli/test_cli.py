@@ -250,6 +250,10 @@ def test_mistakes_of_trainings_are_refused_before_tensorflow_loads(tmp_path):
         (("fit", tmp_path / "rec", "--out", tmp_path / "other"), 2, "which holds other files"),
         (("fit", tmp_path / "nowhere", "--out", tmp_path / "run"), 1, "A records folder must hold a records.json"),
         ((*fit, "--set", "epochs"), 2, "--set must be given NAME=VALUE"),
+        ((*fit, "--set", "epohcs=3"), 2, "Did you mean 'epochs'?"),
+        ((*fit, "--recipe", "words", "--set", "epochs=many"), 2, "epochs must be a whole number from 1"),
+        ((*fit, "--recipe", "features", "--set", "units=a,b"), 2, "units must be whole numbers from 1"),
+        (("sweep", *fit[1:], "--set", "batch_size=8,0"), 2, "batch_size must be a whole number from 1"),
         ((*fit, "--step-timeout", 5), 2, "--step-timeout needs several processes"),
         ((*fit, "--process-id", 1), 2, "must be given together"),
         (
