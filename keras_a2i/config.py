@@ -32,8 +32,7 @@ class Settings:
             if isinstance(value, list):
                 value = tuple(value)
                 object.__setattr__(self, field.name, value)
-            if not field.metadata["check"](value):
-                raise ConfigError(f"{field.name} must {field.metadata['rule']}. Received: {field.name}={value!r}")
+            check_field(field, field.name, value)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as a dictionary of values that JSON can hold."""
@@ -51,6 +50,12 @@ class Settings:
         if unknown:
             raise ConfigError(f"{cls.__name__} has the fields {known}. Received unknown fields: {unknown}")
         return cls(**values)
+
+
+def check_field(field: dataclasses.Field, name: str, value: Any) -> None:
+    """Raises a ConfigError if a value breaks the rule of a field that carries one."""
+    if "rule" in field.metadata and not field.metadata["check"](value):
+        raise ConfigError(f"{name} must {field.metadata['rule']}. Received: {name}={value!r}")
 
 
 def number(default: float, low: float, high: float, *, above: bool = False, below: bool = False) -> Any:

@@ -13,6 +13,7 @@ from keras_a2i.cli.locations import LocationType
 from keras_a2i.cli.progress import ProgressLine
 from keras_a2i.cli.terminal import echo
 from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.counts import counted
 from keras_a2i.errors import UsageError
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.splits import SplitSpec
@@ -156,7 +157,7 @@ def command(
 def _build(sources: list, out: pathlib.Path, **options: Any) -> None:
     from keras_a2i.records.build import build_records
 
-    progress = ProgressLine("pairs")
+    progress = ProgressLine("pair")
     try:
         typed = shlex.join(["keras-a2i", *sys.argv[1:]])
         with flag_names():
@@ -171,7 +172,8 @@ def _build(sources: list, out: pathlib.Path, **options: Any) -> None:
 def _summarise(manifest: Manifest, out: pathlib.Path) -> None:
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
     size = sum(shard.size for shard in manifest.shards)
-    echo(f"{out}: {counts} pairs from {len(manifest.source_counts)} sources, {size / 1e6:.1f} MB")
+    pairs = f"{counts} pair{'s' * (sum(manifest.counts.values()) != 1)}"
+    echo(f"{out}: {pairs} from {counted(len(manifest.source_counts), 'source')}, {size / 1e6:.1f} MB")
     if manifest.features.embedding:
         echo(f"features: {manifest.features.description}")
     echo(f"split: {', '.join(f'{name} {value}' for name, value in manifest.split.items() if value != ())}")
@@ -180,7 +182,7 @@ def _summarise(manifest: Manifest, out: pathlib.Path) -> None:
     if manifest.split["kind"] in ("column", "file") and "val" not in manifest.counts:
         echo("There is no split val, by which fit compares epochs: --val-fraction 0.05 makes one of training sources")
     if manifest.left_out:
-        echo(f"omitted between or beside the splits: {manifest.left_out} pairs")
+        echo(f"omitted between or beside the splits: {counted(manifest.left_out, 'pair')}")
     _list_troubles("skipped", manifest.dropped, out)
     _list_troubles("damaged, but used", manifest.notes, out)
 

@@ -1,7 +1,5 @@
 """Options of a training on all devices of one machine or several, and the group of processes that they describe."""
 
-import dataclasses
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +8,7 @@ import click
 from keras_a2i.cli.supervisor import continue_in_child
 from keras_a2i.cli.terminal import echo
 from keras_a2i.errors import UsageError
+from keras_a2i.training.process_place import ProcessPlace, check_backend, configured_backend, find_place
 
 if TYPE_CHECKING:
     from keras_a2i.training.process_group import ProcessGroup
@@ -29,7 +28,7 @@ _OPTIONS = (
     click.option(
         "--coordinator",
         metavar="HOST:PORT",
-        help="Address of the first of several processes, given to all of them.",
+        help="Address of the first of several processes, given to all of them with the next two options.",
     ),
     click.option("--num-processes", type=click.IntRange(min=1), metavar="N", help="Number of processes."),
     click.option("--process-id", type=click.IntRange(min=0), metavar="I", help="Number of this process, from 0."),
@@ -56,59 +55,62 @@ def device_options(command: Callable) -> Callable:
     return command
 
 
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """The place of this process among those that train one model, as the options state it."""
+def take_place(options: dict[str, Any], *, has_seeds: bool) -> tuple[ProcessPlace | None, dict[str, Any]]:
+    """Removes the options of this module from those of a command, but for --data-parts.
 
-    coordinator: str | None
-    num_processes: int | None
-    process_id: int | None
-    step_timeout: float | None
+    Args:
+        options: of the command.
+        has_seeds: whether it trains runs of several seeds.
 
-
-def take_place(options: dict[str, Any], *, has_seeds: bool) -> Place | None:
-    """Removes the place of this process from the options of a command; None for a training on one device.
+    Returns:
+        The place of this process, None for a training on one device; and the arguments of `fit` that the options mean.
 
     Raises:
-        UsageError: if a training on several devices is one of several seeds, or an option needs several devices.
+        UsageError: if an option would have no effect with the others, one is missing, or Keras has another backend.
     """
     given = {name: options.pop(name) for name in ("devices", "coordinator", "num_processes", "process_id")}
     step_timeout = options.pop("step_timeout")
     named = next((f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None), None)
-    if named is None and step_timeout is not None:
-        raise UsageError("--step-timeout needs --devices all or --coordinator. Received: --step-timeout alone")
-    if named is None:
-        return None
-    if has_seeds:
+    if named is not None and has_seeds:
         raise UsageError(
             f"--seeds trains every run in one process on one device. Received: {named}, too. Leave one of them out"
         )
     del given["devices"]
-    return Place(**given, step_timeout=step_timeout)
+    place = None if named is None else find_place(**given)
+    if step_timeout is not None and (place is None or place.n_processes == 1):
+        raise UsageError(
+            "--step-timeout needs several processes: --coordinator, --num-processes and --process-id, or --devices all "
+            "in a SLURM step or with JAX's environment variables. Received: --step-timeout with one process. Leave it "
+            "out"
+        )
+    if place is None:
+        return None, {}
+    check_backend(configured_backend())
+    return place, {"devices": "all"} | ({} if step_timeout is None else {"step_timeout": step_timeout})
 
 
-def join_group(place: Place | None) -> "ProcessGroup | None":
+def join_group(place: ProcessPlace | None) -> "ProcessGroup | None":
     """Joins the processes that the options describe; None for a training on one device.
 
     Raises:
-        UsageError, ProcessesError: as `join_processes`.
+        ProcessesError: as `join_processes`.
     """
     if place is None:
         return None
     from keras_a2i.training.process_group import CONNECT_SECONDS, join_processes
 
-    if place.coordinator is not None:
+    if place.coordinator is None:
+        return join_processes()
+    if place.n_processes > 1:
         echo(
-            f"Process {place.process_id} waits up to {CONNECT_SECONDS} seconds for all {place.num_processes} processes "
+            f"Process {place.process_id} waits up to {CONNECT_SECONDS} seconds for all {place.n_processes} processes "
             f"at {place.coordinator}",
             err=True,
         )
-    return join_processes(place.coordinator, place.num_processes, place.process_id)
+    return join_processes(place.coordinator, place.n_processes, place.process_id)
 
 
-def supervise(place: Place | None) -> None:
+def supervise(place: ProcessPlace | None) -> None:
     """Continues in a child process where this one is one of several, before libraries with threads are imported."""
-    if place is None:
-        return
-    if place.coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS") or "SLURM_PROCID" in os.environ:
+    if place is not None and place.n_processes > 1:
         continue_in_child(_LOST)

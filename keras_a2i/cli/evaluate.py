@@ -13,7 +13,7 @@ from keras_a2i.cli.progress import tell_step
 from keras_a2i.cli.terminal import echo
 from keras_a2i.durations import format_seconds
 from keras_a2i.models.shipped import find_model
-from keras_a2i.remote.address import Location, as_location
+from keras_a2i.remote.address import Location, as_location, local_path
 from keras_a2i.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -25,16 +25,14 @@ _COLOURS = {"good": "green", "mixed": "green", "weak": "yellow", "bad": "red"}
 @click.command("evaluate")
 @click.argument("model", type=ModelPath())
 @click.argument("records", type=LocationType())
-@click.option("--split", default="val", show_default=True, help="The held-out split.")
+@click.option("--split", help="The held-out split (default: val).")
 @click.option(
     "--out",
     type=LocationType(),
     help="The folder for report.json, report.html and per_pair.csv (default: MODEL if it is a run folder, else "
     "NAME-report beside the model).",
 )
-@click.option(
-    "--samples", default=8, show_default=True, type=click.IntRange(min=0), help="Images per audio, if it has a style."
-)
+@click.option("--samples", type=click.IntRange(min=0), help="Images per audio, if it has a style (default: 8).")
 @click.option(
     "--foreign",
     type=LocalPath(),
@@ -51,9 +49,7 @@ _COLOURS = {"good": "green", "mixed": "green", "weak": "yellow", "bad": "red"}
 @click.option(
     "--by",
     type=click.Choice(["block", "source"]),
-    default="block",
-    show_default=True,
-    help="With --folds: hold out one contiguous block of every source, or whole sources.",
+    help="With --folds: hold out one contiguous block of every source, or whole sources (default: block).",
 )
 @click.option("--seeds", default=1, show_default=True, metavar="N", help="With --folds: trainings per fold.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of shuffled audio, bootstrap and probes.")
@@ -64,24 +60,30 @@ def command(model, records, split, out, samples, foreign, folds, by, seeds, seed
     exported model or the name of a shipped one. For the recipe paper the paper's three figures are printed beside the
     published ones.
     """
-    import keras_a2i.evaluation.evaluate as evaluation
-
+    # What can be refused without TensorFlow is refused before it loads.
     started = time.monotonic()
     if out is None and isinstance(model, pathlib.Path) and find_model(model) != model:
         raise click.UsageError("--out must be given with a shipped model, whose folder isn't written to")
     if folds is not None:
-        if foreign is not None:
-            raise click.UsageError("--foreign must be left out with --folds. Received: both")
-        _cross_validate(model, records, out or as_location(model) / "folds", folds=folds, by=by, seeds=seeds, seed=seed)
+        for name, value in (("--foreign", foreign), ("--split", split), ("--samples", samples)):
+            if value is not None:
+                raise click.UsageError(f"{name} must be left out with --folds. Received: both")
+        folder = local_path(out or as_location(model) / "folds", "The folder of the folds (--out)")
+        _cross_validate(model, records, folder, folds=folds, by=by or "block", seeds=seeds, seed=seed)
         return
     if seeds != 1:
         raise click.UsageError("--seeds needs --folds: several trainings of one run are compared by keras-a2i compare")
+    if by is not None:
+        raise click.UsageError("--by needs --folds, of which it is the kind. Received: --by alone")
+
+    import keras_a2i.evaluation.evaluate as evaluation
+
     report = evaluation.evaluate(
         model,
         records,
-        split=split,
+        split=split or "val",
         seed=seed,
-        samples=samples,
+        samples=8 if samples is None else samples,
         foreign=foreign,
         command=shlex.join(["keras-a2i", *sys.argv[1:]]),
         progress=tell_step,
@@ -112,7 +114,7 @@ def show_report(report: "Report") -> None:
     echo("\n" + render_text(report))
 
 
-def _cross_validate(run: pathlib.Path | str, records: Location, out: Location, **options) -> None:
+def _cross_validate(run: pathlib.Path | str, records: Location, out: pathlib.Path, **options) -> None:
     from keras_a2i.evaluation.cross_validation import cross_validate
     from keras_a2i.evaluation.report_sections import gains_table
     from keras_a2i.evaluation.report_text import render_table

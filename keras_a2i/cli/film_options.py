@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from keras_a2i.cli.progress import ProgressLine
+from keras_a2i.counts import counted
 from keras_a2i.durations import format_seconds
 from keras_a2i.errors import UsageError
 
@@ -133,7 +134,7 @@ def generate_film(
     from keras_a2i.serving.model_inputs import count_inputs
     from keras_a2i.serving.video import generate_video
 
-    line, start = ProgressLine("frames"), time.monotonic()
+    line, start = ProgressLine("frame"), time.monotonic()
     total = count_inputs(path, predictor.metadata, 1 / options["fps"])
     try:
         summary = generate_video(
@@ -145,8 +146,9 @@ def generate_film(
     finally:
         line.close()
     took = time.monotonic() - start
+    length = f"{summary.seconds:.1f} s" if summary.seconds < 10 else format_seconds(summary.seconds)
     sound = "" if find_codec(options["codec"]).has_sound else ", without sound"
     return (
-        f"{summary.frames} {'frame' if summary.frames == 1 else 'frames'}, {format_seconds(summary.seconds)}{sound} in "
+        f"{counted(summary.frames, 'frame')}, {length}{sound} in "
         f"{took:.1f} s ({summary.seconds / took:.1f} times real time), flicker {100 * summary.flicker:.2f} %"
     )

@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,8 +18,11 @@ from keras_a2i.durations import format_seconds
 from keras_a2i.errors import UsageError
 from keras_a2i.recipes import check_recipe_name, recipe_names
 from keras_a2i.recipes.default_recipe import choose_recipe
+from keras_a2i.recipes.setting_fields import check_settings
 from keras_a2i.records.records import Records
+from keras_a2i.remote.address import local_path
 from keras_a2i.training.run_folder import RunFolder
+from keras_a2i.training.seeds_folder import check_seeds_folder
 
 if TYPE_CHECKING:
     from keras_a2i.training.process_group import ProcessGroup
@@ -78,13 +81,12 @@ def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs
         check_recipe_name(options["recipe"])
     if jobs is not None and seeds is None:
         raise UsageError("--jobs needs --seeds: one training is one process. Received: --jobs alone")
-    place = take_place(options, has_seeds=seeds is not None)
+    if seeds is not None:
+        check_seeds_folder(local_path(out, "The folder of several runs (--out with --seeds)"))
+    place, together = take_place(options, has_seeds=seeds is not None)
     supervise(place)
     opened = Records(records)
     group = join_group(place)
-    together: dict[str, Any] = {} if place is None else {"devices": "all"}
-    if place is not None and place.step_timeout is not None:
-        together["step_timeout"] = place.step_timeout
     if group is not None and not group.is_first:
         _train_along(opened, out, group, cache=CACHE[cache], **together)
         return
@@ -95,6 +97,8 @@ def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs
             if options["recipe"] is None:
                 options["recipe"], reason = choose_recipe(opened)
                 echo(f"The recipe is {options['recipe']}: {reason}", err=True)
+        if options["recipe"] is not None:
+            check_settings(options["recipe"], values | ({"input": input_} if input_ else {}))
         changed = _all_settings(values, size, input_, no_augment)
         if seeds is None:
             _fit(opened, out, settings=changed, cache=CACHE[cache], **together, **options)

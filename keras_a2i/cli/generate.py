@@ -21,6 +21,7 @@ from keras_a2i.cli.guide_options import GUIDE_FLAGS, Distances, guide_options, l
 from keras_a2i.cli.locations import LocalPath, ModelPath
 from keras_a2i.cli.progress import ProgressLine
 from keras_a2i.cli.terminal import echo
+from keras_a2i.counts import counted
 from keras_a2i.errors import KerasA2IError, SourceError, UsageError
 from keras_a2i.models.model_file import is_audio_token
 from keras_a2i.models.shipped import prefer_keras
@@ -155,11 +156,11 @@ def command(
                 echo(f"skipped: {error}", err=True)
                 continue
             echo(f"{target}: {done}{distances}")
-    kind = "embedding files" if predictor.metadata.features.embedding else "audio files"
+    kind = "embedding file" if predictor.metadata.features.embedding else "audio file"
     if failed:
-        echo(f"{failed} of {len(audio)} {kind} skipped", err=True)
+        echo(f"{failed} of {counted(len(audio), kind)} skipped", err=True)
     if failed == len(audio):
-        raise KerasA2IError(f"None of the {len(audio)} {kind} could be read")
+        raise KerasA2IError(f"Of {counted(len(audio), kind)}, none could be read")
 
 
 def _refuse_guidance(guide: dict[str, Any]) -> None:
@@ -254,7 +255,7 @@ def _check_folders(out: pathlib.Path, names: list[str], overwrite: bool, sheet: 
 def _generate_images(predictor, path: pathlib.Path, folder: pathlib.Path, overwrite: bool, options: dict) -> str:
     from keras_a2i.serving.images import generate_images
 
-    line = ProgressLine("clips")
+    line = ProgressLine("clip")
 
     def progress(done: int, total: int) -> None:
         if total > _MIN_FOR_PROGRESS:
@@ -264,4 +265,4 @@ def _generate_images(predictor, path: pathlib.Path, folder: pathlib.Path, overwr
         paths = generate_images(predictor, path, folder, overwrite=overwrite, progress=progress, **options)
     finally:
         line.close()
-    return f"{len(paths)} {'image' if len(paths) == 1 else 'images'}"
+    return counted(len(paths), "image")

@@ -6,6 +6,7 @@ from keras_a2i.cli.flag_names import flag_names
 from keras_a2i.cli.locations import LocalPath, ModelPath
 from keras_a2i.cli.progress import ProgressLine
 from keras_a2i.cli.terminal import echo
+from keras_a2i.counts import counted
 
 _MIN_FOR_PROGRESS = 16
 
@@ -37,7 +38,7 @@ def command(run, images, out, temperature, seed, overwrite, strict):
     """
     from keras_a2i.serving.generate_audio import generate_audio
 
-    line = ProgressLine("images")
+    line = ProgressLine("image")
 
     def progress(done: int, total: int) -> None:
         if total > _MIN_FOR_PROGRESS:
@@ -60,6 +61,6 @@ def command(run, images, out, temperature, seed, overwrite, strict):
     for sentence in done.skipped:
         echo(f"skipped: {sentence}", err=True)
     if done.skipped:
-        echo(f"{len(done.skipped)} of {len(done.skipped) + len(done.paths)} images skipped", err=True)
+        echo(f"{len(done.skipped)} of {counted(len(done.skipped) + len(done.paths), 'image')} skipped", err=True)
     for path in done.paths:
         echo(path)

@@ -5,7 +5,10 @@ import pathlib
 import click
 
 from keras_a2i.cli.locations import LocalPath, LocationType
+from keras_a2i.cli.progress import ProgressLine
 from keras_a2i.cli.terminal import echo
+
+_SECONDS_WITHOUT_PROGRESS = 2.0
 
 
 @click.command("inspect")
@@ -19,7 +22,18 @@ def command(records: pathlib.Path, sheet: pathlib.Path | None, top: int) -> None
     opened = Records(records)
     from keras_a2i.records.inspection import inspect
 
-    found = inspect(opened)
+    lines: dict[str, ProgressLine] = {}
+
+    def show(what: str, done: int, total: int) -> None:
+        if what not in lines:
+            _close(lines)
+            lines[what] = ProgressLine(what, after=_SECONDS_WITHOUT_PROGRESS)
+        lines[what](done, 0, total)
+
+    try:
+        found = inspect(opened, progress=show)
+    finally:
+        _close(lines)
     echo(found.summary(top))
     for problem in found.damaged:
         echo(f"damaged: {problem}", fg="red")
@@ -28,3 +42,8 @@ def command(records: pathlib.Path, sheet: pathlib.Path | None, top: int) -> None
         echo(f"contact sheet     {sheet}")
     if found.damaged:
         raise SystemExit(1)
+
+
+def _close(lines: dict[str, ProgressLine]) -> None:
+    for line in lines.values():
+        line.close()

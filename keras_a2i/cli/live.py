@@ -13,6 +13,7 @@ import click
 from keras_a2i.cli.flag_names import flag_names
 from keras_a2i.cli.locations import LocalPath, ModelPath
 from keras_a2i.cli.terminal import echo
+from keras_a2i.counts import counted
 from keras_a2i.durations import format_seconds
 from keras_a2i.errors import UsageError
 from keras_a2i.remote.address import local_path
@@ -170,7 +171,7 @@ def _line(status) -> str:
     latency = "-"
     if status.latency_median is not None:
         latency = f"{status.latency_median:.0f} ms (95 %: {status.latency_p95:.0f} ms)"
-    overflows = f", {status.overflows} audio overflows" if status.overflows else ""
+    overflows = f", {counted(status.overflows, 'audio overflow')}" if status.overflows else ""
     return (
         f"{format_seconds(status.seconds)}: {rate} images/s, {status.dropped} dropped, latency {latency}, "
         f"audio {status.level:.0f} dB{overflows}"
@@ -181,8 +182,8 @@ def _print_summary(session, where: str) -> None:
     status, timings = session.status(), session.timings
     rate = status.images / status.seconds if status.seconds > 0 else 0.0
     echo(
-        f"{status.source} to {where}: {status.images} images in {status.seconds:.1f} s ({rate:.1f}/s), "
-        f"{status.dropped} dropped, {status.overflows} audio overflows"
+        f"{status.source} to {where}: {counted(status.images, 'image')} in {status.seconds:.1f} s ({rate:.1f}/s), "
+        f"{status.dropped} dropped, {counted(status.overflows, 'audio overflow')}"
     )
     if timings.count:
         median, p95, p99 = (1000 * timings.percentile(percent) for percent in (50, 95, 99))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_a2i.cli.terminal import echo
+from keras_a2i.counts import counted
 from keras_a2i.durations import format_seconds
 from keras_a2i.remote.address import Address
 from keras_a2i.remote.mirror import UploadWarning
@@ -61,13 +62,15 @@ class ProgressLine:
     """Shows how much of something is done, at what rate and how long the rest may take.
 
     Args:
-        what: what is being counted, such as "pairs".
+        what: what is being counted, such as "pair".
+        after: seconds before which nothing is shown; work that ends earlier leaves no line.
     """
 
-    def __init__(self, what: str):
+    def __init__(self, what: str, after: float = 0.0):
         self._what = what
         self._start = time.monotonic()
         self._shown_at = self._start
+        self._begin = self._start + after
         self._on_terminal = sys.stderr.isatty()
         self._shown = ""
         self._written = True
@@ -78,6 +81,8 @@ class ProgressLine:
         self.used = True
         now = time.monotonic()
         wait = _SECONDS_BETWEEN_UPDATES if self._on_terminal else _SECONDS_BETWEEN_LOG_LINES
+        if now < self._begin:
+            return
         self._shown = self._line(done, skipped, total, now - self._start)
         self._written = False
         if now - self._shown_at >= wait:
@@ -104,4 +109,4 @@ class ProgressLine:
         left = f", {format_seconds(seconds / share - seconds)} left" if 0 < share < 1 else ""
         skips = f", {skipped} skipped" if skipped else ""
         bar = "█" * filled + "·" * (_WIDTH - filled)
-        return f"{bar} {done}/{total} {self._what}, {rate:.0f}/s{skips}{left}"
+        return f"{bar} {done:,}/{counted(total, self._what)}, {rate:.0f}/s{skips}{left}"

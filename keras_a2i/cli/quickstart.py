@@ -138,7 +138,7 @@ def _build(path: pathlib.Path, seed: int, overwrite: bool):
 
     features, image = a2i.FeatureConfig(), a2i.ImageConfig(size=IMAGE_SIZE)
     sources = a2i.open_sources([f"synthetic:surf:{N_PAIRS}"], features=features, image=image, seed=seed)
-    progress = ProgressLine("pairs")
+    progress = ProgressLine("pair")
     try:
         manifest = a2i.build_records(
             sources,

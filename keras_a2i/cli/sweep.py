@@ -1,5 +1,6 @@
 """`keras-a2i sweep`: every combination of settings, with several seeds, ranked by a score."""
 
+import functools
 import pathlib
 
 import click
@@ -12,10 +13,41 @@ from keras_a2i.cli.terminal import echo
 from keras_a2i.cli.training_options import CACHE, fit_command, leave_gpu_memory, training_options
 from keras_a2i.recipes import check_recipe_name, recipe_names
 from keras_a2i.recipes.default_recipe import choose_recipe
+from keras_a2i.recipes.ranges import Range
+from keras_a2i.recipes.setting_fields import check_settings, takes_list
 from keras_a2i.records.records import Records
 
+_SETTINGS = {"--epochs": "epochs", "--batch-size": "batch_size", "--size": "size", "--input": "input"}
+_ONE_PROCESS = "A sweep trains every run in one process on one device; --jobs N trains several runs at the same time."
+_OTHERS = {
+    "--no-augment": "Set the settings of the augmentation to 0, such as --set gain_db=0; keras-a2i recipes NAME lists "
+    "them.",
+    "--resume": "The same command continues a sweep that was interrupted.",
+    "--overwrite": "A sweep replaces no runs. Choose another --out.",
+    **dict.fromkeys(("--devices", "--coordinator", "--num-processes", "--process-id"), _ONE_PROCESS),
+    **dict.fromkeys(("--data-parts", "--step-timeout"), _ONE_PROCESS),
+}
 
-@click.command("sweep", epilog=f"Recipes: {', '.join(recipe_names())}. 'keras-a2i recipes NAME' lists settings.")
+
+class _Sweep(click.Command):
+    """Says what stands for an option of fit that a sweep doesn't have."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name
+            hint = _OTHERS.get(name)
+            if name in _SETTINGS:
+                hint = f"It is a setting here: --set {_SETTINGS[name]}=VALUE, or =VALUE,VALUE to vary it."
+            if hint is None:
+                raise
+            raise click.UsageError(f"No such option {name!r}. {hint}", ctx) from error
+
+
+@click.command(
+    "sweep", cls=_Sweep, epilog=f"Recipes: {', '.join(recipe_names())}. 'keras-a2i recipes NAME' lists settings."
+)
 @click.argument("records", type=LocationType())
 @click.option("--out", required=True, type=LocalPath(), help="Folder to create.")
 @click.option("--recipe", help="Network and training, see below (default: one that suits the records).")
@@ -83,12 +115,13 @@ def command(records, out, recipe, settings, seeds, seed, evaluate, jobs, cache, 
     if recipe is None:
         recipe, reason = choose_recipe(opened)
         echo(f"The recipe is {recipe}: {reason}", err=True)
+    grid = parse_grid(settings, functools.partial(takes_list, recipe))
+    for name, values in grid.items():
+        for value in values:
+            if not isinstance(value, Range):
+                check_settings(recipe, {name: value})
     leave_gpu_memory(jobs)
     from keras_a2i.evaluation.sweep import sweep
-    from keras_a2i.recipes import get_recipe
-    from keras_a2i.recipes.grid import takes_list
-
-    chosen = get_recipe(recipe)
 
     def command_of(folder: pathlib.Path, combination: dict[str, object], own_seed: int) -> str:
         texts = [f"{name}={as_typed(value)}" for name, value in combination.items()]
@@ -100,7 +133,7 @@ def command(records, out, recipe, settings, seeds, seed, evaluate, jobs, cache, 
             opened,
             out,
             recipe=recipe,
-            settings=parse_grid(settings, lambda name: takes_list(chosen, name)),
+            settings=grid,
             seeds=range(seed, seed + seeds),
             evaluate=evaluate,
             jobs=jobs,

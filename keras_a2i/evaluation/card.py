@@ -3,6 +3,7 @@
 import pathlib
 from typing import Any
 
+from keras_a2i.counts import counted
 from keras_a2i.errors import ModelError
 from keras_a2i.evaluation.card_metadata import card_metadata
 from keras_a2i.evaluation.environment import read_config
@@ -82,7 +83,10 @@ def _facts(config: dict[str, Any], report: Report, metadata: ModelMetadata | Non
         ("trained by", str(config.get("command") or "a call of fit")),
         ("evaluated by", report.command or "a call of evaluate"),
         ("records", f"{report.records}, fingerprint {str(config.get('fingerprint', ''))[:12]}"),
-        ("held out", f"{report.n_pairs:,} pairs of {report.n_sources:,} sources, split {report.split}"),
+        (
+            "held out",
+            f"{counted(report.n_pairs, 'pair')} of {counted(report.n_sources, 'source')}, split {report.split}",
+        ),
         ("labels held out", ", ".join(f"{label} {n:,}" for label, n in counts.items()) or "none"),
         ("epochs, batch size, seed", ", ".join(str(config.get(name)) for name in ("epochs", "batch_size", "seed"))),
         ("configuration", report.configuration),

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_a2i.counts import counted
 from keras_a2i.evaluation.contenders import Generated
 from keras_a2i.evaluation.foreign_measures import NO_AUDIO, ONE_REFERENCE
 from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
@@ -37,8 +38,9 @@ def largest_step(evidence: Evidence) -> Value | str:
         return "the model generates one image for all of these clips"
     shares = steps[whole > 0] / whole[whole > 0]
     words = (
-        f"share of the way between two clips, {len(shares)} pairs, {percent((shares <= LARGE_STEP).mean(), 0)} of them "
-        f"without a step above {percent(LARGE_STEP, 0)}; beside it an even change"
+        f"share of the way between two clips, {counted(len(shares), 'pair')}, "
+        f"{percent((shares <= LARGE_STEP).mean(), 0)} of them without a step above "
+        f"{percent(LARGE_STEP, 0)}; beside it an even change"
     )
     return Value(np.median(shares), 1 / (FADE_STEPS - 1), words)
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_a2i.counts import counted
 from keras_a2i.datasets.foreign_audio import N_CLIPS
 from keras_a2i.errors import RecordsError, UsageError
 from keras_a2i.evaluation.baselines import baselines
@@ -115,7 +116,7 @@ def evaluate(
         *baselines(train, held_out),
     ]
     scores = score_contenders(
-        contenders, held_out.images, lambda done, n: tell(f"scoring contenders, {done} of {n} pairs")
+        contenders, held_out.images, lambda done, n: tell(f"scoring contenders, {done} of {counted(n, 'pair')}")
     )
     units = units_of(held_out)
     gains, leak = headline_gains(scores, units, seed), find_leak(train, held_out)
@@ -282,9 +283,9 @@ def _note_foreign(clips: FolderClips | None) -> list[str]:
     if clips is None:
         return []
     n, skipped = len(clips.waveforms), len(clips.skipped)
-    notes = [f"Foreign audio: {n} clip{'s' * (n != 1)} of {clips.n_files} file{'s' * (clips.n_files != 1)}."]
+    notes = [f"Foreign audio: {counted(n, 'clip')} of {counted(clips.n_files, 'file')}."]
     if skipped:
-        notes.append(f"{skipped} file{'s' * (skipped != 1)} of foreign audio skipped: {'; '.join(clips.skipped)}.")
+        notes.append(f"{counted(skipped, 'file')} of foreign audio skipped: {'; '.join(clips.skipped)}.")
     return notes
 
 

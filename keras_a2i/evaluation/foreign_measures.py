@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from keras_a2i.counts import counted
 from keras_a2i.datasets.foreign_audio import N_CLIPS, foreign_audio
 from keras_a2i.evaluation.contenders import Generated
 from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
@@ -86,7 +87,7 @@ def _foreign_features(evidence: Evidence) -> np.ndarray:
 def name_of_foreign(evidence: Evidence) -> str:
     """How many foreign clips there are and what they are, in words."""
     if evidence.foreign is not None:
-        return f"{len(evidence.foreign.waveforms)} clips of {evidence.foreign.name}"
+        return f"{counted(len(evidence.foreign.waveforms), 'clip')} of {evidence.foreign.name}"
     return f"{N_CLIPS} rendered clips"
 
 

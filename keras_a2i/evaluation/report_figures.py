@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_a2i.counts import counted
 from keras_a2i.evaluation import report_plots as plots
 from keras_a2i.evaluation.contenders import SHUFFLED
 from keras_a2i.evaluation.report_blocks import Figure
@@ -57,7 +58,7 @@ def _distributions(metric: MetricInfo, shown: Sequence[ContenderScores], scores:
         return figures
     away = {"higher": -scores, "lower": scores, "one": np.abs(scores - 1)}[metric.better]
     gains = dict(zip([contender.title for contender in shown[1:]], away[1:] - away[0], strict=True))
-    wins = [f"{(gain > 0).sum():,} of {len(gain):,} pairs over {name}" for name, gain in gains.items()]
+    wins = [f"{(gain > 0).sum():,} of {counted(len(gain), 'pair')} over {name}" for name, gain in gains.items()]
     words = f"The model is better in {'; in '.join(wins)}."
     figures.append(
         Figure(

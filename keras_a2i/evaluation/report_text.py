@@ -1,5 +1,6 @@
 """A report as text for a terminal."""
 
+from keras_a2i.counts import counted
 from keras_a2i.evaluation.report_blocks import Sentences, Table
 from keras_a2i.evaluation.report_data import ReportData
 from keras_a2i.evaluation.report_format import printable
@@ -13,7 +14,7 @@ def render_text(report: ReportData) -> str:
     parts = []
     if report.leak.count:
         parts.append(report.leak.sentence)
-    parts.append(f"{report.n_pairs} held-out pairs of {report.n_sources} sources")
+    parts.append(f"{counted(report.n_pairs, 'held-out pair')} of {counted(report.n_sources, 'source')}")
     for section in sections_of(report):
         shown = [block for block in section.blocks if isinstance(block, Table | Sentences)]
         if section.brief and shown:

@@ -7,6 +7,7 @@ import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
+from keras_a2i.counts import counted
 from keras_a2i.errors import ModelError, SourceError, UsageError
 from keras_a2i.evaluation.compare import compare_reports
 from keras_a2i.evaluation.contenders import SHUFFLED
@@ -125,7 +126,7 @@ class RunOverview:
                 better = "higher" if title in HIGHER_IS_BETTER else "lower"
                 figures.append(
                     Figure(
-                        f"{title} of {len(shown)} runs over the minutes of their training",
+                        f"{title} of {counted(len(shown), 'run')} over the minutes of training",
                         f"{title}, on the sample of held-out pairs that fit scores after every epoch",
                         functools.partial(plot_curves, shown, "minutes of training", title, better),
                     )
@@ -222,7 +223,7 @@ def _row(run: Run) -> tuple[Cell | str, ...]:
 
 
 def _sheet(run: Run, path: pathlib.Path) -> Sheet:
-    note = f"after epoch {int(path.stem.removeprefix('epoch_'))}; {_epochs(run)} epochs"
+    note = f"after epoch {int(path.stem.removeprefix('epoch_'))}; epochs: {_epochs(run)}"
     try:
         return Sheet(run.name, note, read_thumbnail(path, _SHEET_SIDE))
     except SourceError as error:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, Unpack
 
 import keras
 
+from keras_a2i.counts import counted
 from keras_a2i.errors import ModelError, RunsFailedError, UsageError
 from keras_a2i.evaluation.report import read_report
 from keras_a2i.evaluation.sweep_folder import SweepFolder, check_sweep_folder
@@ -264,7 +265,7 @@ class _Trainings:
         self.state.write()
         if done:
             self.clock.skip(len(done))
-            self.tell(f"{len(done)} of {self.clock.total} runs are finished already")
+            self.tell(f"{len(done)} of {counted(self.clock.total, 'run')} finished already")
         self._train([job for job in planned if job.name not in done])
 
     def _plan(self, combinations: Sequence[Combination]) -> list[Job]:

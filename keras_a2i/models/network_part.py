@@ -37,12 +37,17 @@ class NetworkPart(Settings):
         Raises:
             UsageError: if there is no such size, or the structure comes in one size only.
         """
-        if size not in SIZES:
-            raise UsageError(f"size must be one of {list(SIZES)}. Received: size={size!r}")
+        check_size(size)
         return self if size == "base" else self._scaled(size)
 
     def _scaled(self, size: str) -> Self:
         raise UsageError(f"{type(self).__name__} comes in one size. Received: size={size!r}")
+
+
+def check_size(size: Any) -> None:
+    """Raises a UsageError unless networks come in a size."""
+    if size not in SIZES:
+        raise UsageError(f"size must be one of {list(SIZES)}. Received: size={size!r}")
 
 
 def scale_width(width: int, size: str) -> int:

@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
 __all__ = ["check_recipe_name", "describe_recipe", "get_recipe", "recipe_names"]
 
-_NOT_RECIPES = ("__init__", "recipe", "settings", "encoder_generator", "default_recipe", "grid", "ranges")
+_NOT_RECIPES = (
+    "__init__",
+    "recipe",
+    "settings",
+    "encoder_generator",
+    "default_recipe",
+    "grid",
+    "ranges",
+    "setting_fields",
+)
 
 
 def recipe_names() -> list[str]:

@@ -11,7 +11,8 @@ from typing import Any
 from keras_a2i.errors import UsageError
 from keras_a2i.recipes.ranges import Range
 from keras_a2i.recipes.recipe import Recipe
-from keras_a2i.recipes.settings import full_name, list_settings
+from keras_a2i.recipes.setting_fields import full_name
+from keras_a2i.recipes.settings import list_settings
 
 Combination = dict[str, Any]
 """Full name of a setting -> its value."""
@@ -19,16 +20,6 @@ MAX_COMBINATIONS = 1_000
 """Trainings of one grid: more are a mistake more often than a plan."""
 _MAX_NAME = 120
 _WHOLE = ("encoder", "generator", "augmentation", "objectives")
-
-
-def takes_list(recipe: Recipe, name: str) -> bool:
-    """Whether a value of a setting is a list of numbers, such as the channels of each layer.
-
-    Raises:
-        UsageError: if there is no such setting.
-    """
-    known = _known(recipe)
-    return isinstance(known[full_name(name, list(known))], tuple)
 
 
 def resolve_values(recipe: Recipe, settings: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:

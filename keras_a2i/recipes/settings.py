@@ -1,26 +1,22 @@
 """Changing single settings of a recipe by name, as `fit --set NAME=VALUE` and `get_recipe(**settings)` do."""
 
 import dataclasses
-import difflib
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from keras_a2i.errors import UsageError
 from keras_a2i.objectives import OBJECTIVES
 from keras_a2i.recipes.recipe import Recipe
-
-_FIXED = ("name", "task")
-_PARTS = ("encoder", "generator", "augmentation")
+from keras_a2i.recipes.setting_fields import FIXED, NO_SETTINGS, PARTS, full_name
 
 
 def list_settings(recipe: Recipe) -> dict[str, Any]:
     """Returns the full name and the value of every setting that can be changed."""
     found: dict[str, Any] = {}
     for field in dataclasses.fields(recipe):
-        if field.name not in (*_FIXED, *_PARTS, "objectives"):
+        if field.name not in (*FIXED, *PARTS, "objectives"):
             found[field.name] = getattr(recipe, field.name)
-    for part in _PARTS:
+    for part in PARTS:
         for field in dataclasses.fields(getattr(recipe, part)):
             found[f"{part}.{field.name}"] = getattr(getattr(recipe, part), field.name)
     for id_, objective in OBJECTIVES.items():
@@ -28,7 +24,7 @@ def list_settings(recipe: Recipe) -> dict[str, Any]:
         values = {"weight": given} if not isinstance(given, Mapping) else {"weight": 1.0, **given}
         found[id_] = values["weight"]
         for name, parameter in inspect.signature(objective).parameters.items():
-            if name not in ("weight", "name", "kwargs", "batch_size", "seed"):
+            if name not in NO_SETTINGS:
                 found[f"{id_}.{name}"] = values.get(name, parameter.default)
     return found
 
@@ -44,9 +40,9 @@ def change(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     if "size" in settings:
         recipe = recipe.scaled(settings.pop("size"))
     own: dict[str, Any] = {}
-    parts: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
+    parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
     objectives: dict[str, Any] = dict(recipe.objectives)
-    whole = {name: settings.pop(name) for name in (*_PARTS, "objectives") if name in settings}
+    whole = {name: settings.pop(name) for name in (*PARTS, "objectives") if name in settings}
     known = list_settings(recipe)
     for given, value in settings.items():
         full = full_name(given, list(known))
@@ -67,29 +63,3 @@ def change(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     }
     # An own mapping of objectives replaces all of them.
     return dataclasses.replace(recipe, objectives=whole.get("objectives", objectives), **changed, **own)
-
-
-def full_name(given: str, names: list[str]) -> str:
-    """Returns the full name of a setting that may be given without its part.
-
-    Args:
-        given: the name, such as "encoder.channels" or "channels".
-        names: the full names of all settings, as of `list_settings`.
-
-    Raises:
-        UsageError: if there is no such setting, or several share the name.
-    """
-    if given in names:
-        return given
-    matches = [name for name in names if name.rpartition(".")[2] == given]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise UsageError(
-            f"A setting must be given in full where several share its name. Received: {given!r}. "
-            f"Choose between {', '.join(matches)}"
-        )
-    short = {name.rpartition(".")[2]: name for name in names}
-    near = difflib.get_close_matches(given, [*names, *short], n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else "keras-a2i recipes NAME lists them"
-    raise UsageError(f"A recipe has no such setting. Received: {given!r}. {hint}")

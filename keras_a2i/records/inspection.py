@@ -3,10 +3,12 @@
 import dataclasses
 import itertools
 import os
+from collections.abc import Callable
 
 import numpy as np
 
 from keras_a2i.config import FeatureConfig
+from keras_a2i.counts import counted
 from keras_a2i.errors import RecordsError
 from keras_a2i.media.conversion import from_int16
 from keras_a2i.media.image import save_png
@@ -82,19 +84,20 @@ class Inspection:
         unknown = "none: embeddings have no audio" if features.embedding else "unknown: no waveforms are stored"
         lines = [
             f"pairs             {_counts(self.counts)}   (split: {manifest.split['kind']})",
-            f"images            {image.size} x {image.size}, {image.channels} channels, {image.encoding}",
+            f"images            {image.size} x {image.size}, {counted(image.channels, 'channel')}, {image.encoding}",
             f"pixels            mean {_numbers(self.pixel_mean)}  std {_numbers(self.pixel_std)}  (0 to 255)",
             f"features          {_describe(features)}",
             f"feature values    mean {self.feature_mean:.2f}  std {self.feature_std:.2f}  "
-            f"from {self.feature_min:.2f} to {self.feature_max:.2f}; not finite in {self.non_finite} pairs",
+            f"from {self.feature_min:.2f} to {self.feature_max:.2f}; not finite in {counted(self.non_finite, 'pair')}",
             f"silent clips      {unknown if self.silent is None else f'{self.silent} (below {SILENCE_DBFS:g} dBFS)'}",
-            f"near-duplicates   {about}{self.near_duplicates} images; "
+            f"near-duplicates   {about}{counted(self.near_duplicates, 'image')}; "
             f"{about}{self.leaked_duplicates} held out, with one in train",
             f"still frames      {self.still_frames} (like the previous image of the source)",
-            f"in two splits     {len(self.shared_sources)} sources{_some(self.shared_sources)}"
+            f"in two splits     {counted(len(self.shared_sources), 'source')}{_some(self.shared_sources)}"
             f"{' (fine for block)' if manifest.split['kind'] == 'block' else ''}",
-            f"skipped           {len(manifest.dropped)} inputs; {manifest.left_out} pairs are in no split (guard gaps)",
-            f"damaged, but used {len(manifest.notes)} files",
+            f"skipped           {counted(len(manifest.dropped), 'input')}; "
+            f"{counted(manifest.left_out, 'pair')} in no split (guard gaps)",
+            f"damaged, but used {counted(len(manifest.notes), 'file')}",
             *filter(None, [manifest.split_warning]),
             *_table("source", manifest.source_counts, top),
             *(_table("label", manifest.label_counts, top) if set(manifest.label_counts) != {""} else []),
@@ -106,7 +109,12 @@ class Inspection:
         save_png(draw_sheet([self.sheet_images], captions=self.sheet_captions), local_path(path, "path"))
 
 
-def inspect(records: Records | str | os.PathLike[str], *, n_sheet: int = 40) -> Inspection:
+def inspect(
+    records: Records | str | os.PathLike[str],
+    *,
+    n_sheet: int = 40,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Inspection:
     """Reads every pair once and computes the statistics that matter before training.
 
     Memory holds one batch, and about a kilobyte per pair. Of more than 5,000 images, as many are
@@ -115,13 +123,18 @@ def inspect(records: Records | str | os.PathLike[str], *, n_sheet: int = 40) -> 
     Args:
         records: a records folder, or a `Records` object.
         n_sheet: the number of images for the contact sheet.
+        progress: called as progress(what, done, total), where `what` is first "shard", whose sha256 is compared, then
+            "pair", which is read, and then "image", which is compared with others.
 
     Raises:
         RecordsError: if the folder isn't a records folder, or no record in it can be read.
     """
     records = as_records(records)
     manifest = records.manifest
-    damaged = manifest.verify(lambda shard: records.local_folder(shard.split))
+    tell = progress or (lambda what, done, total: None)
+    damaged = manifest.verify(
+        lambda shard: records.local_folder(shard.split), lambda done, total: tell("shard", done, total)
+    )
     total = sum(records.counts.values())
     wanted = set(spread_rows(total, n_sheet).tolist())
     counts = dict.fromkeys(records.counts, 0)
@@ -144,10 +157,15 @@ def inspect(records: Records | str | os.PathLike[str], *, n_sheet: int = 40) -> 
             sheet_captions += batch.ids[chosen].tolist()
             counts[split] += len(batch)
             seen += len(batch)
+            tell("pair", seen, total)
     if not seen:
         raise RecordsError(f"No record in {records.path} can be read. Build the records again")
     grey = np.concatenate(thumbnails)
-    near, leaked = _near_duplicates(grey, np.repeat([split == "train" for split in counts], list(counts.values())))
+    near, leaked = _near_duplicates(
+        grey,
+        np.repeat([split == "train" for split in counts], list(counts.values())),
+        lambda done, total: tell("image", done, total),
+    )
     return Inspection(
         manifest=manifest,
         counts={split: count for split, count in counts.items() if count},
@@ -209,17 +227,25 @@ def _level(waveform: np.ndarray) -> np.ndarray:
     return 10 * np.log10(np.maximum(power, 1e-12))
 
 
-def _near_duplicates(grey: np.ndarray, is_train: np.ndarray) -> tuple[float, float]:
+def _near_duplicates(
+    grey: np.ndarray, is_train: np.ndarray, progress: Callable[[int, int], None]
+) -> tuple[float, float]:
     """The share of images with a near-duplicate, and of held-out ones with one in train, of up to 5,000 each."""
     train, held_out = np.flatnonzero(is_train), np.flatnonzero(~is_train)
     everything = np.arange(len(grey))
+    total = len(everything) + (len(train) if len(held_out) else 0)
     return (
-        _share_with_twin(grey, everything[spread_rows(len(grey), MAX_COMPARED)], everything),
-        _share_with_twin(grey, held_out[spread_rows(len(held_out), MAX_COMPARED)], train),
+        _share_with_twin(
+            *(grey, everything[spread_rows(len(grey), MAX_COMPARED)], everything), lambda done: progress(done, total)
+        ),
+        _share_with_twin(
+            *(grey, held_out[spread_rows(len(held_out), MAX_COMPARED)], train),
+            lambda done: progress(len(everything) + done, total),
+        ),
     )
 
 
-def _share_with_twin(grey: np.ndarray, rows: np.ndarray, among: np.ndarray) -> float:
+def _share_with_twin(grey: np.ndarray, rows: np.ndarray, among: np.ndarray, progress: Callable[[int], None]) -> float:
     """The share of rows with a near-duplicate among other rows; 0 of none. Every row is compared with all of them."""
     if not len(rows):
         return 0.0
@@ -231,6 +257,7 @@ def _share_with_twin(grey: np.ndarray, rows: np.ndarray, among: np.ndarray) -> f
         part = grey[numbers].astype(np.float32)
         close = own + np.square(part).sum(axis=1) - 2 * wanted @ part.T < limit
         found |= (close & (rows[:, None] != numbers)).any(axis=1)
+        progress(start + len(numbers))
     return float(found.mean())
 
 

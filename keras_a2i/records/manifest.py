@@ -205,14 +205,20 @@ class Manifest:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise _not_of_this_version(path, error) from error
 
-    def verify(self, folder: str | pathlib.Path | Callable[[Shard], pathlib.Path]) -> list[str]:
+    def verify(
+        self,
+        folder: str | pathlib.Path | Callable[[Shard], pathlib.Path],
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[str]:
         """Compares every shard with its sha256; returns a sentence for each one that is missing or differs.
 
         Args:
             folder: the folder, or a function that returns the folder of a shard.
+            progress: called with the number of shards compared so far and of all.
         """
         problems = []
-        for shard in self.shards:
+        for number, shard in enumerate(self.shards):
+            progress(number, len(self.shards))
             path = (folder(shard) if callable(folder) else pathlib.Path(folder)) / shard.file
             if not path.is_file():
                 problems.append(f"{shard.file} is missing")

@@ -30,6 +30,9 @@ _PACKAGES = {
     "az": ("adlfs", ""),
     "abfs": ("adlfs", ""),
 }
+# What raises a FileNotFoundError only where there is no bucket. Other stores make the folders that are written to; and
+# gcsfs' info takes an empty bucket for none where the account may only list its objects.
+_BUCKET_PROBES = {"s3": "info", "s3a": "info", "az": "info", "abfs": "info", "gs": "ls", "gcs": "ls"}
 # Names of what changes with the content of an object, in the answers of different stores.
 _VERSIONS = ("ETag", "etag", "md5Hash", "blob_id", "mtime", "updated", "LastModified", "last_modified", "created")
 _FAILURES = (
@@ -40,12 +43,16 @@ _FAILURES = (
     ("httpx2", "HTTPError"),
     ("gcsfs.retry", "HttpError"),
     ("google.auth.exceptions", "GoogleAuthError"),
+    ("azure.core.exceptions", "AzureError"),
 )
 # Errors of the disk that a file is fetched to.
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _BLOCK = 1 << 18
+# What separates folders and names drives on Windows, and is a character like any other elsewhere.
+_RESERVED = "\\:" if os.name == "nt" else ""
 
 _listeners: list[Transfer] = []
+_known_buckets: set[str] = set()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,11 +77,12 @@ def find_kind(address: Address) -> str:
     """Returns "file" or "folder", and "" where nothing is; a bucket is a folder.
 
     Raises:
-        RemoteError: if the store can't be asked.
+        RemoteError: if the store can't be asked, or there is no such bucket.
     """
     files, path = _open(address)
     with _store_errors(address), contextlib.suppress(FileNotFoundError):
         return "file" if files.info(path)["type"] == "file" else "folder"
+    _check_bucket(address)
     return ""
 
 
@@ -93,39 +101,39 @@ def stat(address: Address) -> Stored:
 def list_objects(folder: Address) -> dict[str, Stored]:
     """Returns all objects below a folder by their names relative to it, sorted; {} where nothing is.
 
-    Names that no file of a folder can have, with an empty part or "..", are left out.
+    Names that no file of a folder can have, with an empty part or "..", on Windows also a colon, are left out.
 
     Raises:
-        RemoteError: if the store can't be asked.
+        RemoteError: if the store can't be asked, or there is no such bucket.
     """
     files, path = _open(folder)
-    with _store_errors(folder):
-        try:
-            found = files.find(path, detail=True)
-        except FileNotFoundError:
-            return {}
+    found: dict[str, dict[str, Any]] = {}
+    with _store_errors(folder), contextlib.suppress(FileNotFoundError):
+        found = files.find(path, detail=True)
+    if not found:
+        _check_bucket(folder)
     root = path.rstrip("/") + "/"
     named = ((name.removeprefix(root), info) for name, info in found.items() if name.startswith(root))
     return {name: _stored(info) for name, info in sorted(named) if is_plain(name)}
 
 
 def is_plain(name: str) -> bool:
-    """Whether a relative name stays within its folder on every system."""
-    return "\\" not in name and ":" not in name and not {"", ".", ".."} & set(name.split("/"))
+    """Whether a relative name is that of a file within its folder on this system."""
+    return not set(_RESERVED) & set(name) and not {"", ".", ".."} & set(name.split("/"))
 
 
 def list_names(folder: Address) -> set[str]:
     """Returns the names of objects and folders in a folder; an empty set where nothing is.
 
     Raises:
-        RemoteError: if the store can't be asked.
+        RemoteError: if the store can't be asked, or there is no such bucket.
     """
     files, path = _open(folder)
-    with _store_errors(folder):
-        try:
-            found = files.ls(path, detail=False)
-        except FileNotFoundError:
-            return set()
+    found: list[str] = []
+    with _store_errors(folder), contextlib.suppress(FileNotFoundError):
+        found = files.ls(path, detail=False)
+    if not found:
+        _check_bucket(folder)
     return {name.rstrip("/").rpartition("/")[2] for name in found if name.rstrip("/") != path.rstrip("/")}
 
 
@@ -307,8 +315,10 @@ def _open(address: Address) -> tuple[Any, str]:
     package, extra = _PACKAGES.get(address.scheme, ("", ""))
     with _store_errors(address):
         try:
-            # Other processes write into the same folders: a listing is never kept.
-            return fsspec.core.url_to_fs(str(address), use_listings_cache=False)
+            # Other processes write into the same folders: a listing is never kept. fsspec takes "::" in a name for a
+            # chain of stores, hence the bucket alone.
+            files, _ = fsspec.core.url_to_fs(address.bucket, use_listings_cache=False)
+            return files, files._strip_protocol(str(address))
         except ImportError as error:
             if not package:
                 raise RemoteError(f"{address.scheme}:// addresses need another package: {error}") from None
@@ -344,6 +354,7 @@ def _store_errors(address: Address, *, writing: bool = False) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
+        _check_bucket(address)
         what = "The bucket of an address must exist" if writing else "An address must be that of something stored"
         raise AddressNotFoundError(f"{what}. Received: {address}, where nothing is. Check the address") from error
     except PermissionError as error:
@@ -360,6 +371,25 @@ def _store_errors(address: Address, *, writing: bool = False) -> Iterator[None]:
             f"The store must {action}. Received: an error of {address} ({_reason(error)}). Check network, credentials "
             "and endpoint before you try again"
         ) from error
+
+
+def _check_bucket(address: Address) -> None:
+    """Raises a RemoteError if nothing is at an address because the store has no such bucket."""
+    probe = _BUCKET_PROBES.get(address.scheme)
+    if probe is None or address.bucket in _known_buckets:
+        return
+    files, path = _open(address)
+    try:
+        getattr(files, probe)(path.partition("/")[0])
+    except FileNotFoundError as error:
+        raise RemoteError(
+            f"The bucket of an address must exist and be visible to your account. Received: {address}, whose bucket "
+            f"{address.bucket} can't be found. Check its name, the credentials and the endpoint of the store"
+        ) from error
+    except _failures():
+        # Who may read a folder isn't always allowed to ask for its bucket.
+        pass
+    _known_buckets.add(address.bucket)
 
 
 def _failures() -> tuple[type[Exception], ...]:

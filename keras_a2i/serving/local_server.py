@@ -76,11 +76,11 @@ class LocalHandler(http.server.BaseHTTPRequestHandler):
         else:
             self.answer(self.path.partition("?")[0])
 
-    def start(self, kind: str, length: int | None = None) -> None:
-        """Sends the status and the headers of an answer, and with a length in bytes their end."""
+    def start(self, kind: str, length: int | None = None, headers: Mapping[str, str] | None = None) -> None:
+        """Sends the status and the headers of an answer, some of them given, and with a length in bytes their end."""
         self.send_response(200)
         self.send_header("Content-Type", kind)
-        for name, value in self.extra_headers.items():
+        for name, value in {**self.extra_headers, **(headers or {})}.items():
             self.send_header(name, value)
         if length is not None:
             self.send_header("Content-Length", str(length))

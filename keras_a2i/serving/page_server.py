@@ -1,12 +1,15 @@
 """Exported pages on this machine: their folders, made where they aren't there yet, and a server of their files."""
 
 import contextlib
+import gzip
 import html
 import importlib.resources
 import os
 import pathlib
+import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 
 from keras_a2i.errors import ModelError, UsageError
@@ -16,13 +19,18 @@ from keras_a2i.models.shipped import describe_shipped, find_model, shipped_model
 from keras_a2i.serving.local_server import KINDS, PAGE_HEADERS, LocalHandler, LocalServer
 
 _CHUNK = 65_536
+# Images are compressed as they are, and the weights of a model hardly get smaller.
+_COMPRESSIBLE = (".html", ".css", ".js", ".json", ".wasm")
+_LEVEL = 6
+_GZIP = re.compile(r"gzip\s*(;\s*q\s*=\s*(?!0(\.0*)?\s*$).+)?", re.IGNORECASE)
 _SHEET = "held_out.png"
 
 
 class PageServer(LocalServer):
     """Serves the files of an exported page to browsers of this machine: those, and no others.
 
-    Files are sent in chunks of 64 KiB, so that memory doesn't grow with the visitors.
+    Files are sent in chunks of 64 KiB, so that memory doesn't grow with the visitors. Texts and the runtime are sent
+    compressed to browsers that accept gzip; the server keeps one copy of each.
 
     Args:
         port: 1 to 65535, or 0 for any free one. Browsers that connect before `show` wait for it.
@@ -34,6 +42,8 @@ class PageServer(LocalServer):
     def __init__(self, port: int = 8000):
         super().__init__(port, _Handler)
         self.files: dict[str, pathlib.Path] = {}
+        self._compressed: dict[pathlib.Path, tuple[tuple[int, int], bytes]] = {}
+        self._compressing = threading.Lock()
 
     def show(self, folder: pathlib.Path) -> None:
         """Serves the page in a folder, in a thread, until `close`; `show` or `show_choice` can be called once."""
@@ -47,6 +57,16 @@ class PageServer(LocalServer):
             self.files |= _files(f"/{page.name}/", page) | {f"/{page.name}/{_SHEET}": page / _SHEET}
         self.start()
 
+    def compressed(self, file: pathlib.Path) -> bytes:
+        """Returns a file in the encoding gzip, compressed once, and again where it has changed."""
+        with self._compressing:
+            status = file.stat()
+            version = status.st_mtime_ns, status.st_size
+            kept = self._compressed.get(file)
+            if kept is None or kept[0] != version:
+                kept = self._compressed[file] = version, gzip.compress(file.read_bytes(), _LEVEL, mtime=0)
+            return kept[1]
+
 
 class _Handler(LocalHandler):
     server: PageServer
@@ -58,6 +78,13 @@ class _Handler(LocalHandler):
         if file is None or not file.is_file():
             self.send_error(404, explain="The page has no such file.")
             return
+        if file.suffix in _COMPRESSIBLE:
+            accepted = ",".join(self.headers.get_all("Accept-Encoding", [])).split(",")
+            if any(_GZIP.fullmatch(each.strip()) for each in accepted):
+                content = self.server.compressed(file)
+                self.start(KINDS[file.suffix], len(content), {"Content-Encoding": "gzip"})
+                self.wfile.write(content)
+                return
         with file.open("rb") as opened:
             self.start(KINDS[file.suffix], os.fstat(opened.fileno()).st_size)
             shutil.copyfileobj(opened, self.wfile, _CHUNK)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import pathlib
 import posixpath
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -40,7 +41,7 @@ def relative_path(cell: str, column: str) -> str:
     if not cell or "\0" in cell:
         raise SourceError(f"the {column} path is {'not a path' if cell else 'empty'}")
     cell = cell.replace("\\", "/")
-    if cell.startswith("/") or cell[1:2] == ":":  # the root of a disk, or a drive of Windows
+    if re.match("/|[A-Za-z]:", cell):  # the root of a disk, or a drive of Windows
         raise SourceError(f"the {column} path is absolute; it must be relative to the csv's folder{_REMEDY}")
     path = posixpath.normpath(cell)
     if path.split("/", 1)[0] in ("..", "."):

@@ -1,4 +1,4 @@
-"""Callbacks of `fit`: held-out scores, history, sample sheets, the state from which a run is resumed, best weights."""
+"""Callbacks of `fit`: held-out scores, history, the state from which a run is resumed, best weights."""
 
 import math
 import threading
@@ -8,12 +8,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from PIL import Image
 
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.media.durable import written_whole
-from keras_a2i.media.image import save_png
-from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.training.run_folder import HIGHER_IS_BETTER, SCORES, RunFolder
 from keras_a2i.training.val_scores import score_images
 
@@ -88,67 +85,6 @@ class History(keras.callbacks.Callback):
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self.rows.append(row)
         self._folder.write_history(self.rows)
-
-
-class SampleSheets(keras.callbacks.Callback):
-    """Writes a sheet of a fixed set of pairs, real above generated, every few epochs and after the last.
-
-    Args:
-        folder: the run folder; the sheets are `samples/epoch_*.png`.
-        predict_fn: inputs to images, with the current weights.
-        inputs: model inputs (n, ...), or a tuple of several.
-        images: real images (n, size, size, channels).
-        every: epochs between sheets.
-        epochs: the last epoch.
-        references: reference images (n, size, size, channels), shown above; None for none.
-        logs_tensorboard: whether the sheets are written for TensorBoard, too.
-    """
-
-    def __init__(
-        self,
-        folder: RunFolder,
-        predict_fn: PredictFn,
-        inputs: Any,
-        images: np.ndarray,
-        every: int,
-        epochs: int,
-        *,
-        references: np.ndarray | None = None,
-        logs_tensorboard: bool = False,
-    ):
-        super().__init__()
-        self._folder, self._predict_fn, self._inputs = folder, predict_fn, inputs
-        self._every, self._epochs, self._logs_tensorboard = every, epochs, logs_tensorboard
-        self._summaries: Any = None
-        self._shown = {"real": images} if references is None else {"reference": references, "real": images}
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if (epoch + 1) % self._every == 0 or epoch + 1 == self._epochs:
-            self.write(epoch + 1)
-
-    def write(self, epoch: int, *, is_kept: bool = False) -> None:
-        """Writes the sheet of the current weights.
-
-        Args:
-            epoch: the epoch of these weights, counted from 1.
-            is_kept: whether they are those of the finished model, whose images TensorBoard shows apart: it has others
-                of the same epoch.
-        """
-        generated = self._predict_fn(self._inputs)
-        sheet = draw_sheet([*self._shown.values(), generated], [*self._shown, "generated"])
-        save_png(sheet, self._folder.samples / f"epoch_{epoch:04d}.png")
-        if self._logs_tensorboard:
-            self._write_summary("kept: real above generated" if is_kept else "real above generated", sheet, epoch)
-
-    def _write_summary(self, title: str, sheet: Image.Image, epoch: int) -> None:
-        import tensorflow as tf
-
-        if self._summaries is None:
-            self._summaries = tf.summary.create_file_writer(str(self._folder.tensorboard / "samples"))
-        # Keras' own callback counts epochs from 0.
-        with self._summaries.as_default(step=epoch - 1):
-            tf.summary.image(title, np.asarray(sheet)[None])
-        self._summaries.flush()
 
 
 class Checkpoint(keras.callbacks.Callback):

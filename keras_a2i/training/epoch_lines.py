@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import keras
 
+from keras_a2i.counts import counted
 from keras_a2i.durations import format_seconds
 from keras_a2i.training.run_folder import PLAIN, XLA, RunConfig, RunFolder
 
@@ -35,7 +36,7 @@ class EpochLines(keras.callbacks.Callback):
         where = f", resumed at epoch {epoch + 1}" if epoch else ""
         self._tell(
             f"recipe {config.recipe['name']}: {config.n_parameters:,} parameters, batch size {config.batch_size}, "
-            f"{config.epochs} epochs{where}{_describe_xla(config)}"
+            f"{counted(config.epochs, 'epoch')}{where}{_describe_xla(config)}"
         )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

@@ -48,7 +48,7 @@ def fit(
     image_folder: str | pathlib.Path | None = None,
     devices: str | None = None,
     data_parts: int | None = None,
-    step_timeout: float = STEP_TIMEOUT,
+    step_timeout: float | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
     progress: Callable[[str, int, int], None] | None = None,
@@ -88,7 +88,8 @@ def fit(
         data_parts: parts that the shards of the training pairs are divided into. Every batch has as many pairs of each
             part, and every process reads its own parts. It decides the order of the pairs, so that a run may be resumed
             by another number of processes, which must divide it. None is the number of processes.
-        step_timeout: seconds without a step after which a process that trains with others ends with one sentence.
+        step_timeout: seconds without a step after which a process that trains with others ends with one sentence; None
+            is 300.
         callbacks: additional Keras callbacks. With several processes they run in the first one, on a copy of the model
             that is updated at the end of every epoch.
         verbose: as for `keras.Model.fit`.
@@ -110,7 +111,8 @@ def fit(
     """
     records = records if isinstance(records, Records) else Records(records)
     folder = RunFolder(out)
-    group = _find_group(devices)
+    group = _find_group(devices, step_timeout)
+    step_timeout = step_timeout or STEP_TIMEOUT
     if group is not None and not group.is_first:
         return train_along(group, folder, records, cache, model, objectives, step_timeout)
     with _failures_sent(group):
@@ -214,12 +216,18 @@ def check_unchanged(before: RunConfig, config: RunConfig, records: Records) -> N
             )
 
 
-def _find_group(devices: str | None) -> ProcessGroup | None:
-    if devices is None:
-        return None
-    if devices != "all":
+def _find_group(devices: str | None, step_timeout: float | None) -> ProcessGroup | None:
+    """The processes that train together, None for one device."""
+    if devices not in (None, "all"):
         raise UsageError(f"devices must be 'all' or None. Received: devices={devices!r}")
-    return current_group()
+    group = None if devices is None else current_group()
+    if step_timeout is not None and (group is None or group.n_processes == 1 or step_timeout <= 0):
+        raise UsageError(
+            "step_timeout must be a number of seconds above 0, for a training with devices='all' in several processes "
+            f"that join_processes has connected. Received: step_timeout={step_timeout}, devices={devices!r}, number of "
+            f"processes: {1 if group is None else group.n_processes}"
+        )
+    return group
 
 
 def _failures_sent(group: ProcessGroup | None) -> contextlib.AbstractContextManager[None]:

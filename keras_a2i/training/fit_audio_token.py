@@ -1,15 +1,14 @@
 """`fit_audio_token`: from a records folder to an embedder of audio for a Stable Diffusion 3 model, in a run folder."""
 
-import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+from PIL import Image
 
 from keras_a2i.errors import UsageError
 from keras_a2i.media.conversion import from_uint8
-from keras_a2i.media.image import save_png
 from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.models.audio_token import GUIDANCE_SCALE, AudioToken
 from keras_a2i.models.model_file import AUDIO_TOKEN, save_model
@@ -18,8 +17,9 @@ from keras_a2i.models.token_embedder import TokenEmbedder
 from keras_a2i.records.orders import Shuffled
 from keras_a2i.records.records import Records, as_records
 from keras_a2i.training.flow_training import FlowTraining
-from keras_a2i.training.run_folder import RunFolder
-from keras_a2i.training.run_training import MAX_SCORED, MAX_SHEETS, RunTraining, train_into
+from keras_a2i.training.run_folder import RunConfig, RunFolder
+from keras_a2i.training.run_training import MAX_SCORED, RunTraining, train_into
+from keras_a2i.training.sample_sheets import Sheets
 
 _PROMPT, _DTYPE, _LEARNING_RATE = "a photo of *", "bfloat16", 1e-4
 _N_SHOWN, _SHEET_STEPS = 4, 20
@@ -177,27 +177,24 @@ class _Training(RunTraining):
         sample = self.records.sample_pairs("val", MAX_SCORED, self.input)
         return sample.inputs, from_uint8(sample.images)
 
-    def sheets(self) -> keras.callbacks.Callback:
+    def sheets(self) -> Sheets:
         return _Sheets(self.folder, self.audio_token, self.records, self.input, self.config)
 
     def save_model(self, path: pathlib.Path) -> None:
         save_model(self.model, path, self.model.metadata)
 
 
-class _Sheets(keras.callbacks.Callback):
-    """Writes a sheet of a few held-out pairs every few epochs: real images above generated ones."""
+class _Sheets(Sheets):
+    """Sheets of a few held-out pairs: real images above generated ones."""
 
-    def __init__(self, folder: RunFolder, audio_token: AudioToken, records: Records, input: str, config: Any):
-        super().__init__()
+    def __init__(self, folder: RunFolder, audio_token: AudioToken, records: Records, input: str, config: RunConfig):
+        super().__init__(folder, config.epochs)
         split = "val" if "val" in records.counts else "train"
         self._sample = records.sample_pairs(split, _N_SHOWN, input)
-        self._folder, self._audio_token, self._config = folder, audio_token, config
-        self._every = max(1, math.ceil(config.epochs / MAX_SHEETS))
+        self._audio_token, self._seed = audio_token, config.seed
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if (epoch + 1) % self._every == 0 or epoch + 1 == self._config.epochs:
-            drawn = self._audio_token.generate(
-                self._sample.inputs, steps=_SHEET_STEPS, guidance_scale=GUIDANCE_SCALE, seed=self._config.seed
-            )
-            sheet = draw_sheet([self._sample.images, drawn], ["real", "generated"])
-            save_png(sheet, self._folder.samples / f"epoch_{epoch + 1:04d}.png")
+    def draw(self) -> Image.Image:
+        drawn = self._audio_token.generate(
+            self._sample.inputs, steps=_SHEET_STEPS, guidance_scale=GUIDANCE_SCALE, seed=self._seed
+        )
+        return draw_sheet([self._sample.images, drawn], ["real", "generated"])

@@ -1,18 +1,17 @@
 """`fit_image_to_audio`: from a records folder to a trained network from images to audio, in a run folder."""
 
-import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
+from PIL import Image
 
 from keras_a2i.errors import UsageError
 from keras_a2i.layers import LogMel, StyleSampling
 from keras_a2i.losses.log_mel_error import FLOOR, LogMelError
 from keras_a2i.media.conversion import from_uint8
-from keras_a2i.media.image import save_png
 from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.models.image_to_audio import MIN_DURATION, ImageToAudio, spectrogram_encoder
 from keras_a2i.optimizers import make_adam
@@ -20,7 +19,8 @@ from keras_a2i.records.decoded_split import DecodedSplit
 from keras_a2i.records.orders import Shuffled, WithinLabel
 from keras_a2i.records.records import Records, as_records
 from keras_a2i.training.run_folder import IMAGE_TO_AUDIO, RunFolder
-from keras_a2i.training.run_training import MAX_SCORED, MAX_SHEETS, N_SAMPLES, RunTraining, train_into
+from keras_a2i.training.run_training import MAX_SCORED, RunTraining, train_into
+from keras_a2i.training.sample_sheets import N_SAMPLES, Sheets
 
 _LEARNING_RATE, _STYLE_WEIGHT = 2e-3, 0.03
 _LABEL_WEIGHT = 0.5
@@ -163,7 +163,7 @@ class _Training(RunTraining):
         targets = (sample.inputs, sample.label_numbers) if self.n_labels else sample.inputs
         return (from_uint8(sample.images), sample.inputs), targets
 
-    def sheets(self) -> keras.callbacks.Callback:
+    def sheets(self) -> Sheets:
         return _SpectrogramSheets(self.folder, self.model, self.records, self.config.epochs)
 
 
@@ -195,23 +195,19 @@ def compile_training(network: keras.Model, optimizer: keras.optimizers.Optimizer
     network.compile(optimizer, losses, loss_weights=[1.0, _LABEL_WEIGHT][: len(losses)])
 
 
-class _SpectrogramSheets(keras.callbacks.Callback):
-    """Writes a sheet of held-out pairs every few epochs: images, spectrograms of their audio, and generated ones."""
+class _SpectrogramSheets(Sheets):
+    """Sheets of held-out pairs: images, spectrograms of their audio, and generated ones."""
 
     def __init__(self, folder: RunFolder, network: ImageToAudio, records: Records, epochs: int):
-        super().__init__()
+        super().__init__(folder, epochs)
         split = "val" if "val" in records.counts else "train"
-        self._sample = records.sample_pairs(split, N_SAMPLES, "waveform")
-        self._folder, self._network, self._epochs = folder, network, epochs
-        self._every = max(1, math.ceil(epochs / MAX_SHEETS))
+        self._sample, self._network = records.sample_pairs(split, N_SAMPLES, "waveform"), network
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if (epoch + 1) % self._every == 0 or epoch + 1 == self._epochs:
-            real = _spectrograms(self._network.log_mel, self._sample)
-            generated = self._network.predict_log_mel(from_uint8(self._sample.images))
-            rows = [self._sample.images, spectrogram_images(real), spectrogram_images(generated)]
-            sheet = draw_sheet(rows, ["image", "real", "generated"])
-            save_png(sheet, self._folder.samples / f"epoch_{epoch + 1:04d}.png")
+    def draw(self) -> Image.Image:
+        real = _spectrograms(self._network.log_mel, self._sample)
+        generated = self._network.predict_log_mel(from_uint8(self._sample.images))
+        rows = [self._sample.images, spectrogram_images(real), spectrogram_images(generated)]
+        return draw_sheet(rows, ["image", "real", "generated"])
 
 
 def spectrogram_images(log_mel: np.ndarray) -> np.ndarray:

@@ -3,14 +3,14 @@
 import contextlib
 import dataclasses
 import pathlib
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
 import keras
 
+from keras_a2i.counts import counted
 from keras_a2i.errors import RunsFailedError, UsageError
-from keras_a2i.media.folder_lock import LOCK_FILE, folder_lock
+from keras_a2i.media.folder_lock import folder_lock
 from keras_a2i.objectives import Objective
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.records import Records, as_records
@@ -20,6 +20,7 @@ from keras_a2i.training.job import Job, Tell, check_same_training, is_trained, m
 from keras_a2i.training.job_queue import Clock, resumable, run_jobs
 from keras_a2i.training.plan import TrainingOptions, check_options, plan_run, select_options
 from keras_a2i.training.run_folder import RunConfig, RunFolder
+from keras_a2i.training.seeds_folder import check_seeds_folder, existing_runs
 
 
 def fit_seeds(
@@ -79,7 +80,7 @@ def fit_seeds(
             "Resumed runs keep their recipe, settings and objectives, and aren't replaced. Received: recipe, settings, "
             "objectives or overwrite with resume=True. Leave them out"
         )
-    _check_folder(out)
+    check_seeds_folder(out)
     if resume:
         configs = _resumed_configs(records, out, numbers, given)
     else:
@@ -134,32 +135,11 @@ def check_registered(config: RunConfig) -> None:
         ) from error
 
 
-def _check_folder(out: pathlib.Path) -> None:
-    """Checks that `out` is new, empty or a folder of runs, as an earlier call leaves it."""
-    if out.is_file():
-        raise UsageError(f"out must be a folder. Received: the file {out}")
-    names = {path.name for path in out.iterdir()} - {LOCK_FILE} if out.is_dir() else set()
-    # A call that ended before a run began leaves a folder without a run, or a log.
-    others = [name for name in names if not re.fullmatch(r"seed-\d+(\.log)?", name)]
-    if others and not _existing_runs(out):
-        raise UsageError(
-            f"The runs of several seeds must be written to a new or empty folder, or that of an earlier call. "
-            f"Received: {out}, which holds {'a run itself' if RunFolder(out).exists else 'other files'}"
-        )
-
-
-def _existing_runs(out: pathlib.Path) -> list[RunFolder]:
-    """The runs of an earlier call, that of the lowest seed first."""
-    numbered = ((path.name.removeprefix("seed-"), path) for path in out.glob("seed-*"))
-    found = sorted((int(number), path) for number, path in numbered if number.isdecimal())
-    return [RunFolder(path) for _, path in found if RunFolder(path).exists]
-
-
 def _resumed_configs(
     records: Records, out: pathlib.Path, seeds: Sequence[int], given: Mapping[str, Any]
 ) -> list[RunConfig]:
     """The configurations of runs that are resumed, and of new ones that are trained as the first of those."""
-    existing = _existing_runs(out)
+    existing = existing_runs(out)
     if not existing:
         raise UsageError(f"{out} must hold a run to be resumed. Received: a folder without one. Leave resume out")
     found = []
@@ -185,10 +165,12 @@ def _train(planned: Sequence[Job], records: Records, out: pathlib.Path, jobs: in
     clock = Clock(len(planned), jobs)
     if len(left) < len(planned):
         clock.skip(len(planned) - len(left))
-        tell(f"{len(planned) - len(left)} of {len(planned)} runs are finished already")
+        tell(f"{len(planned) - len(left)} of {counted(len(planned), 'run')} finished already")
     results = run_jobs(left, train_job, records, clock=clock, at_once=jobs, tell=tell)
     with resumable(out, overwrite=any(job.overwrite for job in planned)), contextlib.closing(results):
         failures = {job.name: reason for job, reason in results if reason}
     if failures:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-        raise RunsFailedError(f"{len(failures)} of {len(planned)} runs failed, the others are in {out}. {reasons}")
+        raise RunsFailedError(
+            f"{len(failures)} of {counted(len(planned), 'run')} failed, the others are in {out}. {reasons}"
+        )

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
+from keras_a2i.counts import counted
 from keras_a2i.durations import format_seconds
 from keras_a2i.errors import TrainingInterrupted
 from keras_a2i.records.records import Records
@@ -166,7 +167,7 @@ class Clock:
             self._cost_done, self._seconds_done = self._cost_done + cost, self._seconds_done + seconds
             self._n_trained += 1
         what = f"failed: {reason}" if reason else f"done in {format_seconds(seconds)}"
-        return f"{what}; {self._n_done} of {self.total} runs done{self._estimate()}"
+        return f"{what}; {self._n_done} of {counted(self.total, 'run')} done{self._estimate()}"
 
     def _estimate(self) -> str:
         n_unknown = max(0, self.total - self._n_done - len(self._left))

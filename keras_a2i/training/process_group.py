@@ -23,10 +23,10 @@ import keras
 import numpy as np
 
 from keras_a2i.errors import KerasA2IError, ProcessesError, UsageError
+from keras_a2i.training.process_place import ProcessPlace, check_backend, find_place
 
 CONNECT_SECONDS = 300
 """How long a process waits for the others at the start."""
-_SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
 _LOST = re.compile(r"gloo|nccl|coordination service|distributed service|connection (closed|reset)|socket closed", re.I)
 
 
@@ -201,7 +201,7 @@ def current_group() -> ProcessGroup:
     Raises:
         UsageError: if Keras doesn't run on JAX.
     """
-    _require_jax()
+    check_backend(keras.backend.backend())
     _hide_gpus_from_tensorflow()
     # A group of one isn't kept: the processes may still be joined.
     return _group[0] if _group else ProcessGroup()
@@ -233,20 +233,11 @@ def join_processes(
         UsageError: if Keras doesn't run on JAX, or an argument is missing or out of range.
         ProcessesError: if the others can't be reached in time.
     """
-    _require_jax()
+    check_backend(keras.backend.backend())
     if _group:
         return _group[0]
-    address = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
-    count = _number(num_processes, "num_processes", "JAX_NUM_PROCESSES")
-    number = _number(process_id, "process_id", "JAX_PROCESS_ID")
-    from_slurm = address is None and all(name in os.environ for name in _SLURM) and os.environ["SLURM_NTASKS"] != "1"
-    if not from_slurm:
-        if address is None and count is None and number is None:
-            return _keep(ProcessGroup())
-        _check_place(address, count, number)
-        if count == 1:
-            return _keep(ProcessGroup())
-    return _keep(_connect(address, count, number, timeout))
+    place = find_place(coordinator, num_processes, process_id)
+    return _keep(ProcessGroup() if place.n_processes == 1 else _connect(place, timeout))
 
 
 def leave_broken(status: int) -> None:
@@ -258,16 +249,16 @@ def leave_broken(status: int) -> None:
 
 
 def _keep(group: ProcessGroup) -> ProcessGroup:
-    _require_jax()
     _hide_gpus_from_tensorflow()
     _group.append(group)
     return group
 
 
-def _connect(address: str | None, count: int | None, number: int | None, timeout: int) -> ProcessGroup:
+def _connect(place: ProcessPlace, timeout: int) -> ProcessGroup:
     import jax
 
-    if address is not None and number != 0:
+    address = place.coordinator
+    if address is not None and place.process_id != 0:
         _wait_for_port(address, timeout)
     # Its handler would take SIGTERM from the command.
     jax.config.update("jax_enable_preemption_service", False)
@@ -275,14 +266,17 @@ def _connect(address: str | None, count: int | None, number: int | None, timeout
     try:
         _call_in_thread(
             lambda: jax.distributed.initialize(
-                coordinator_address=address, num_processes=count, process_id=number, initialization_timeout=timeout
+                coordinator_address=address,
+                num_processes=None if address is None else place.n_processes,
+                process_id=place.process_id,
+                initialization_timeout=timeout,
             )
         )
     except (RuntimeError, ValueError) as error:
         where = address or "those of the SLURM step"
         raise ProcessesError(
             f"The processes of a training must reach each other within {timeout} seconds. Received: {where}, without "
-            f"an answer from all of {count or os.environ['SLURM_NTASKS']} processes ({_first_line(error)})"
+            f"an answer from all of {place.n_processes} processes ({_first_line(error)})"
         ) from error
     _is_connecting.clear()
     group = ProcessGroup(jax.process_index(), jax.process_count())
@@ -328,41 +322,6 @@ def _call_in_thread(function: Callable[[], None]) -> None:
         thread.join(0.1)
     if errors:
         raise errors[0]
-
-
-def _check_place(address: str | None, count: int | None, number: int | None) -> None:
-    if address is None or count is None or number is None:
-        raise UsageError(
-            "coordinator, num_processes and process_id must be given together (--coordinator, --num-processes, "
-            "--process-id, or the environment variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID). "
-            f"Received: {address!r}, {count!r}, {number!r}"
-        )
-    if not re.fullmatch(r"\S+:\d{1,5}", address):
-        raise UsageError(f"coordinator must be HOST:PORT, such as 10.0.0.1:1234. Received: {address!r}")
-    if count < 1 or not 0 <= number < count:
-        raise UsageError(
-            "process_id must be one of 0 to num_processes - 1. "
-            f"Received: process_id={number} with num_processes={count}"
-        )
-
-
-def _number(value: int | None, name: str, variable: str) -> int | None:
-    """Returns an argument, or that of the environment."""
-    text = os.environ.get(variable)
-    if value is not None or text is None:
-        return value
-    if not text.isdecimal():
-        raise UsageError(f"{variable} must be a number. Received: {text!r} instead of {name}")
-    return int(text)
-
-
-def _require_jax() -> None:
-    backend = keras.backend.backend()
-    if backend != "jax":
-        raise UsageError(
-            "Training on several devices needs Keras' JAX backend, the only one on which Keras distributes a training. "
-            f"Received: {backend}. Install JAX (pip install jax, for GPUs jax[cuda13]) and set KERAS_BACKEND=jax"
-        )
 
 
 def _hide_gpus_from_tensorflow() -> None:

@@ -17,12 +17,12 @@ from keras_a2i.training.fit import check_unchanged
 from keras_a2i.training.interruption import Interruption
 from keras_a2i.training.networks import Epoch
 from keras_a2i.training.run_folder import OTHER_FITS, RunConfig, RunFolder
+from keras_a2i.training.sample_sheets import Sheets
 from keras_a2i.training.trainer import count_trainable
 from keras_a2i.version import library_versions
 
-MAX_SHEETS = 20
-MAX_SCORED, N_SAMPLES = 128, 8
-"""Held-out pairs whose loss is computed after every epoch, and those on a sheet."""
+MAX_SCORED = 128
+"""Held-out pairs whose loss is computed after every epoch."""
 
 
 class RunTraining:
@@ -77,7 +77,7 @@ class RunTraining:
         """Returns the validation data, or None without held-out pairs."""
         raise NotImplementedError
 
-    def sheets(self) -> keras.callbacks.Callback:
+    def sheets(self) -> Sheets:
         """Returns the callback that writes `samples/epoch_*.png`."""
         raise NotImplementedError
 
@@ -96,7 +96,7 @@ class RunTraining:
         if not self._resume:
             self.folder.clear()
         self.folder.create(self.config)
-        interruption = Interruption()
+        interruption, sheets = Interruption(), self.sheets()
         checkpoint = Checkpoint(self.folder, first, lambda: {"history": list(self.history)})
         try:
             if first < self.config.epochs:
@@ -107,20 +107,23 @@ class RunTraining:
                         validation_batch_size=self.config.batch_size,
                         initial_epoch=first,
                         epochs=self.config.epochs,
-                        callbacks=[*self._callbacks(checkpoint), interruption, *callbacks],
+                        callbacks=[*self._callbacks(checkpoint), sheets, interruption, *callbacks],
                         shuffle=False,
                         verbose=verbose,
                     )
         except KeyboardInterrupt:
-            raise save_interrupted(
+            stopped = save_interrupted(
                 checkpoint,
                 self._save,
                 command=f"fit-{self.recipe_name}",
                 records=self.records,
                 epochs=self.config.epochs,
-            ) from None
+            )
+            sheets.complete(checkpoint.epoch, is_interrupted=True)
+            raise stopped from None
         check_finite(self.history, "Lower learning_rate")
         checkpoint.save()
+        sheets.complete(checkpoint.epoch)
         self._save()
         self.folder.create(dataclasses.replace(self.config, finished=True))
         return self
@@ -131,7 +134,6 @@ class RunTraining:
             History(self.folder, self.history),
             keras.callbacks.TerminateOnNaN(),
             checkpoint,
-            self.sheets(),
         ]
 
     def _save(self) -> None:

@@ -23,15 +23,7 @@ from keras_a2i.records.orders import Shuffled
 from keras_a2i.records.records import Records
 from keras_a2i.training.balanced_rows import balanced_rows
 from keras_a2i.training.calibrate import calibrate, can_calibrate
-from keras_a2i.training.callbacks import (
-    SCORED_AT_ONCE,
-    SCORES,
-    BestWeights,
-    Checkpoint,
-    HeldOutScores,
-    History,
-    SampleSheets,
-)
+from keras_a2i.training.callbacks import SCORED_AT_ONCE, SCORES, BestWeights, Checkpoint, HeldOutScores, History
 from keras_a2i.training.early_end import assign_state, check_finite, records_read, save_interrupted
 from keras_a2i.training.interruption import Interruption
 from keras_a2i.training.networks import (
@@ -45,11 +37,10 @@ from keras_a2i.training.networks import (
 from keras_a2i.training.pretrain import read_image_folder, train_autoencoder
 from keras_a2i.training.process_group import ProcessGroup
 from keras_a2i.training.run_folder import AUTO, RunConfig, RunFolder, read_recipe
+from keras_a2i.training.sample_sheets import N_SAMPLES, SampleSheets, epochs_between_sheets
 from keras_a2i.training.shared_fit import STEP_TIMEOUT, SharedFit, check_parts, send_finished, send_result, send_start
 from keras_a2i.training.step_times import measure_step_times
 
-N_SAMPLES = 8
-MAX_SHEETS = 20
 _CANDIDATES = 4
 MIN_SCORED, MAX_SCORED = 32, 256
 """Held-out pairs scored after every epoch: a sixteenth of the training pairs, within these bounds."""
@@ -134,9 +125,11 @@ class Trainer:
             if not is_over:
                 self._fit(self._callbacks(checkpoint, sheets, callbacks), checkpoint, verbose)
         except KeyboardInterrupt:
-            raise save_interrupted(
+            stopped = save_interrupted(
                 checkpoint, self._save, command="fit", records=self.records, epochs=config.epochs
-            ) from None
+            )
+            sheets.complete(checkpoint.epoch, is_interrupted=True)
+            raise stopped from None
         check_finite(self.history, "Lower learning_rate, or look for damaged features with keras-a2i inspect")
         checkpoint.save()
         if config.restore_best_weights:
@@ -146,6 +139,8 @@ class Trainer:
             # Only what is kept is averaged: a resumed training continues from the weights themselves.
             self.training_model.optimizer.finalize_variable_values(self.training_model.trainable_variables)
             sheets.write(checkpoint.epoch, is_kept=True)
+        else:
+            sheets.complete(checkpoint.epoch)
         if can_calibrate(self.model, self.records):
             self.metadata = self.metadata.with_calibration(calibrate(self.model, self.records, seed=config.seed))
         self._save()
@@ -257,7 +252,7 @@ class Trainer:
             found.append(self.best)
         found += [checkpoint, sheets]
         if _logs_tensorboard():
-            every = _epochs_between_sheets(config.epochs)
+            every = epochs_between_sheets(config.epochs)
             found.append(keras.callbacks.TensorBoard(self.folder.tensorboard, histogram_freq=every, write_graph=False))
         # The caller's come last: what they report is stored, whenever an interruption comes.
         return [*found, *callbacks]
@@ -342,15 +337,10 @@ class Trainer:
             self._predict,
             inputs,
             sample.images,
-            references=references,
-            every=_epochs_between_sheets(self.config.epochs),
             epochs=self.config.epochs,
+            references=references,
             logs_tensorboard=_logs_tensorboard(),
         )
-
-
-def _epochs_between_sheets(epochs: int) -> int:
-    return max(1, math.ceil(epochs / MAX_SHEETS))
 
 
 def _logs_tensorboard() -> bool:

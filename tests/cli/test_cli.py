@@ -95,7 +95,7 @@ def test_build_records_counts_and_names_skipped_inputs(run, folder):
 def test_raw_images_of_build_records_are_named_by_inspect(folder, within):
     built = within("build-records", "pairs.csv", "--out", "raw", "--image-size", 16, "--raw-images", cwd=folder)
     assert built.returncode == 0, built.stderr
-    assert "16 x 16, 1 channels, raw pixels" in within("inspect", "raw", cwd=folder).stdout
+    assert "16 x 16, 1 channel, raw pixels" in within("inspect", "raw", cwd=folder).stdout
     refused = within("build-records", "pairs.csv", "--out", "no", "--raw-images", "--jpeg-quality", 90, cwd=folder)
     assert refused.returncode == 2 and "only one of raw and jpeg_quality may be set" in refused.stderr
 
@@ -196,7 +196,7 @@ def test_export_and_generate_with_the_exported_file(run, folder, within):
         (["fit", "rec", "--out", "y", "--set", "epochs"], 2, "--set must be given NAME=VALUE"),
         (["fit", "rec", "--out", "run"], 2, "holds a run already. Resume it"),
         (["generate", "nowhere", "0.wav", "--out", "z"], 1, "A model must be a run folder"),
-        (["generate", "run", "3.wav", "--out", "z"], 1, "None of the 1 audio files could be read"),
+        (["generate", "run", "3.wav", "--out", "z"], 1, "Of 1 audio file, none could be read"),
         (["generate", "run", "0.wav", "sub/0.wav", "--out", "pairs.csv"], 2, "--out must be a folder"),
         (["generate", "run", "0.wav", "sub/0.wav", "--out", "z"], 2, "must have different names"),
         (["export", "run", "--out", "pairs.csv", "--format", "tflite"], 2, "path must not exist. Received: pairs.csv"),
@@ -223,22 +223,58 @@ def test_mistake_ends_in_one_sentence(run, folder, args, status, sentence, withi
     assert after == before
 
 
-def test_mistakes_of_fit_are_refused_before_tensorflow_loads(tmp_path):
+WITHOUT_TENSORFLOW = """
+import json
+import sys
+sys.modules["tensorflow"] = sys.modules["keras"] = None
+from keras_a2i.cli import main
+
+# It would close the stderr of the next command.
+main._silence_native_logs = lambda: None
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["keras-a2i", *arguments]
+    try:
+        main.main()
+    except SystemExit as end:
+        print(f"exit status {end.code};", file=sys.stderr, flush=True)
+"""
+
+
+def test_mistakes_of_trainings_are_refused_before_tensorflow_loads(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "note.txt").write_text("mine")
     build(tmp_path / "rec", ToneSource(n_sources=1, seconds=8), split=SplitSpec(kind="random"))
-    blocked = "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None; "
-    for arguments, sentence in (
-        ([tmp_path / "rec", "--out", tmp_path / "run", "--recipe", "papper"], "Did you mean 'paper'?"),
-        ([tmp_path / "rec", "--out", tmp_path / "other"], "which holds other files"),
-        ([tmp_path / "nowhere", "--out", tmp_path / "run"], "A records folder must hold a records.json"),
-        ([tmp_path / "rec", "--out", tmp_path / "run", "--set", "epochs"], "--set must be given NAME=VALUE"),
-    ):
-        code = blocked + "from keras_a2i.cli.main import main; main()"
-        result = subprocess.run(
-            [sys.executable, "-c", code, "fit", *map(str, arguments)], capture_output=True, text=True, check=False
-        )
-        assert result.returncode in (1, 2) and sentence in " ".join(result.stderr.split())
+    fit = ("fit", tmp_path / "rec", "--out", tmp_path / "run")
+    cases = [
+        ((*fit, "--recipe", "papper"), 2, "Did you mean 'paper'?"),
+        (("fit", tmp_path / "rec", "--out", tmp_path / "other"), 2, "which holds other files"),
+        (("fit", tmp_path / "nowhere", "--out", tmp_path / "run"), 1, "A records folder must hold a records.json"),
+        ((*fit, "--set", "epochs"), 2, "--set must be given NAME=VALUE"),
+        ((*fit, "--set", "epohcs=3"), 2, "Did you mean 'epochs'?"),
+        ((*fit, "--recipe", "words", "--set", "epochs=many"), 2, "epochs must be a whole number from 1"),
+        ((*fit, "--recipe", "features", "--set", "units=a,b"), 2, "units must be whole numbers from 1"),
+        (("sweep", *fit[1:], "--set", "batch_size=8,0"), 2, "batch_size must be a whole number from 1"),
+        ((*fit, "--step-timeout", 5), 2, "--step-timeout needs several processes"),
+        ((*fit, "--process-id", 1), 2, "must be given together"),
+        (
+            ("fit", tmp_path / "rec", "--seeds", 3, "--out", "s3://bucket/runs"),
+            2,
+            "The folder of several runs (--out with --seeds) must be a path on the disk. Received: s3://bucket/runs",
+        ),
+        (("fit", tmp_path / "rec", "--seeds", 3, "--out", tmp_path / "other"), 2, "which holds other files"),
+        (
+            ("evaluate", "run", tmp_path / "rec", "--folds", 3, "--out", "s3://bucket/folds"),
+            2,
+            "The folder of the folds (--out) must be a path on the disk. Received: s3://bucket/folds",
+        ),
+        (("evaluate", "run", "rec", "--folds", 3, "--samples", 2), 2, "--samples must be left out with --folds"),
+        (("evaluate", "run", "rec", "--by", "source"), 2, "--by needs --folds"),
+    ]
+    commands = json.dumps([[str(each) for each in arguments] for arguments, _, _ in cases])
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, commands]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stderr.split("exit status ")
+    for text, following, (_, status, sentence) in zip(printed[:-1], printed[1:], cases, strict=True):
+        assert sentence in " ".join(text.split()) and following.startswith(f"{status};"), text
 
 
 @pytest.mark.training
@@ -311,13 +347,16 @@ def test_progress_line_shows_rate_and_remaining_time(capsys, monkeypatch):
 
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    line = progress.ProgressLine("pairs")
+    line = progress.ProgressLine("pair")
     now[0] = 1.0
     line(10, 0, 100)
     assert capsys.readouterr().err == ""
     now[0] = 10.0
     line(48, 2, 100)
     assert "48/100 pairs, 5/s, 2 skipped, 10 s left" in capsys.readouterr().err
+    now[0] = 20.0
+    line(1, 0, 1)
+    assert "1/1 pair, 0/s" in capsys.readouterr().err
     line.close()
     assert capsys.readouterr().err == ""
     assert [format_seconds(s) for s in (41, 185, 7_800)] == ["41 s", "3 min 05 s", "2 h 10 min"]

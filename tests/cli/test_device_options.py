@@ -9,8 +9,9 @@ import time
 
 import pytest
 
-from keras_a2i.cli.device_options import Place, join_group, take_place
+from keras_a2i.cli.device_options import join_group, take_place
 from keras_a2i.errors import UsageError
+from keras_a2i.training.process_place import ProcessPlace, find_place
 
 NONE = {"devices": None, "coordinator": None, "num_processes": None, "process_id": None, "step_timeout": None}
 CHILD = """
@@ -21,27 +22,72 @@ print("child", os.getpid(), flush=True)
 """
 
 
+def in_slurm(monkeypatch):
+    for name in ("JOB_ID", "STEP_NODELIST", "NTASKS", "PROCID", "LOCALID"):
+        monkeypatch.setenv(f"SLURM_{name}", "4")
+
+
 def run(code):
     return subprocess.run([sys.executable, "-c", CHILD + code], capture_output=True, text=True, check=False)
 
 
+@pytest.fixture(autouse=True)
+def on_jax(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+
+
 def test_a_training_on_one_device_has_no_place():
     options = NONE | {"epochs": 3}
-    assert take_place(options, has_seeds=True) is None and options == {"epochs": 3}
+    assert take_place(options, has_seeds=True) == (None, {}) and options == {"epochs": 3}
     assert join_group(None) is None
 
 
-def test_the_options_are_taken_from_those_of_the_command():
+def test_the_options_are_taken_from_those_of_the_command(monkeypatch):
     options = NONE | {"coordinator": "host:1", "num_processes": 2, "process_id": 0, "epochs": 3}
-    assert take_place(options, has_seeds=False) == Place("host:1", 2, 0, None)
+    assert take_place(options, has_seeds=False) == (ProcessPlace(2, "host:1", 0), {"devices": "all"})
     assert options == {"epochs": 3}
+    in_slurm(monkeypatch)
+    together = {"devices": "all", "step_timeout": 5.0}
+    assert take_place(NONE | together, has_seeds=False) == (ProcessPlace(4), together)
 
 
-def test_options_that_do_not_fit_are_refused():
-    with pytest.raises(UsageError, match="--step-timeout needs --devices all or --coordinator"):
-        take_place(NONE | {"step_timeout": 5.0}, has_seeds=False)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"step_timeout": 5.0}, "--step-timeout needs several processes: --coordinator.*with one process"),
+        ({"step_timeout": 5.0, "devices": "all"}, "--step-timeout needs several processes"),
+        (
+            {"step_timeout": 5.0, "coordinator": "host:1", "num_processes": 1, "process_id": 0},
+            "--step-timeout needs several processes",
+        ),
+        ({"process_id": 1}, r"must be given together \(--coordinator.*Received: None, None, 1"),
+        ({"num_processes": 2, "devices": "all"}, "must be given together.*Received: None, 2, None"),
+        ({"coordinator": "host:1"}, "must be given together.*Received: 'host:1', None, None"),
+    ],
+)
+def test_options_without_effect_are_refused(options, message):
+    with pytest.raises(UsageError, match=message):
+        take_place(NONE | options, has_seeds=False)
+
+
+def test_options_of_several_processes_are_refused_with_seeds_and_on_other_backends(monkeypatch, tmp_path):
     with pytest.raises(UsageError, match=r"--seeds trains every run in one process.*Received: --num-processes"):
         take_place(NONE | {"num_processes": 2}, has_seeds=True)
+    monkeypatch.delenv("KERAS_BACKEND")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(UsageError, match=r"needs Keras' JAX backend.*Received: tensorflow. Install JAX"):
+        take_place(NONE | {"devices": "all"}, has_seeds=False)
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
+    assert take_place(NONE | {"devices": "all"}, has_seeds=False) == (ProcessPlace(), {"devices": "all"})
+
+
+def test_the_tasks_of_a_slurm_step_are_several_processes_but_those_of_hand_are_not_mixed_with_them(monkeypatch):
+    in_slurm(monkeypatch)
+    assert find_place() == ProcessPlace(4)
+    with pytest.raises(UsageError, match=r"must be given together.*Received: None, None, 1"):
+        find_place(process_id=1)
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    assert find_place() == ProcessPlace()
 
 
 def test_the_status_and_the_output_of_the_child_are_passed_on():

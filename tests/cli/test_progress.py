@@ -39,3 +39,16 @@ def test_upload_that_is_tried_again_is_told_in_a_sentence_and_other_warnings_as_
         with pytest.warns(RuntimeWarning, match="other"):
             warnings.warn("other", RuntimeWarning, stacklevel=1)
     assert capsys.readouterr().err == 2 * "Warning: no network. The work continues\n"
+
+
+def test_short_work_leaves_no_line_where_it_is_asked_for(clock, capsys):
+    line = progress.ProgressLine("pair", after=10.0)
+    for seconds in (1, 9):
+        clock.now = 100.0 + seconds
+        line(seconds, 0, 20)
+    line.close()
+    assert capsys.readouterr().err == ""
+    clock.now = 110.0
+    line(10, 0, 20)
+    line.close()
+    assert "10/20 pairs, 1/s, 10 s left" in capsys.readouterr().err

@@ -1,12 +1,14 @@
 """The commands evaluate, baselines and their options, in this process."""
 
 import json
+import re
 
 import keras
 import pytest
 from click.testing import CliRunner
 from support.tone_source import ToneSource, build
 
+from keras_a2i.cli import fit, sweep
 from keras_a2i.cli.evaluate import _report_folder
 from keras_a2i.cli.main import cli
 from keras_a2i.errors import UsageError
@@ -89,6 +91,17 @@ def test_evaluate_command_passes_options_of_cross_validation(folder, tmp_path, m
     }
     result = invoke("evaluate", folder / "run", folder / "rec", "--seeds", 2)
     assert result.exit_code == 2 and "--seeds needs --folds" in result.output
+
+
+def test_sweep_says_what_stands_for_each_option_of_fit_that_it_lacks():
+    names = {name for option in sweep.command.params for name in option.opts}
+    lacking = [option.opts[0] for option in fit.command.params if not names & set(option.opts)]
+    hints = {name: invoke("sweep", "rec", "--out", "s", "--set", "a=1", name, "1").output for name in lacking}
+    assert "No such option '--epochs'. It is a setting here: --set epochs=VALUE" in hints["--epochs"]
+    assert "--set batch_size=VALUE" in hints["--batch-size"] and "--set gain_db=0" in hints["--no-augment"]
+    assert "The same command continues a sweep" in hints["--resume"]
+    assert all(re.search(r"No such option '--[a-z-]+'\. (It|Set|The|A) ", hint) for hint in hints.values()), hints
+    assert "Did you mean" in invoke("sweep", "rec", "--out", "s", "--set", "a=1", "--sed", 1).output
 
 
 def test_cross_validation_is_printed_with_what_its_intervals_cover(folder, monkeypatch):

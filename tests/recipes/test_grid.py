@@ -7,7 +7,7 @@ import pytest
 
 from keras_a2i.errors import UsageError
 from keras_a2i.recipes import get_recipe
-from keras_a2i.recipes.grid import combination_name, count_combinations, draw, grid, resolve_values, takes_list
+from keras_a2i.recipes.grid import combination_name, count_combinations, draw, grid, resolve_values
 from keras_a2i.recipes.ranges import Range
 
 FEATURES = get_recipe("features")
@@ -35,7 +35,6 @@ def test_values_have_full_names_and_python_s_own_numbers():
     }
     assert {type(value) for value in (*values["learning_rate"], values["ssim"][0])} == {float}
     assert count_combinations(values) == 16
-    assert takes_list(FEATURES, "units") and not takes_list(FEATURES, "batch_size")
     # A setting may be given under both of its names.
     assert resolve_values(FEATURES, {"units": [[1], [2]], "encoder.units": [[3]]}) == {
         "encoder.units": ((1,), (2,), (3,))

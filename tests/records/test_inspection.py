@@ -40,7 +40,16 @@ def test_inspect_counts_duplicates_still_frames_and_silence(tmp_path):
     build_records(
         [OddSource()], tmp_path, image=ImageConfig(size=16), split=SplitSpec(kind="block", guard=0), workers=1
     )
-    found = inspect(tmp_path, n_sheet=5)
+    told = []
+    found = inspect(tmp_path, n_sheet=5, progress=lambda *values: told.append(values))
+    assert told == [
+        ("shard", 0, 2),
+        ("shard", 1, 2),
+        ("pair", 9, 12),
+        ("pair", 12, 12),
+        ("image", 12, 21),
+        ("image", 21, 21),
+    ]
     assert inspect(Records(tmp_path)).near_duplicates == 6
     assert found.counts == {"train": 9, "val": 3}
     assert found.near_duplicates == 6
@@ -70,12 +79,14 @@ def test_near_duplicates_are_those_within_two_grey_levels_of_another_image(monke
     np.fill_diagonal(close, False)
     expected = close.any(axis=1).mean(), close[~is_train][:, is_train].any(axis=1).mean()
     assert 0.1 < expected[0] < 0.35
-    assert inspection._near_duplicates(grey, is_train) == pytest.approx(expected)
+    assert inspection._near_duplicates(grey, is_train, lambda *_: None) == pytest.approx(expected)
     monkeypatch.setattr(inspection, "_ROWS_AT_ONCE", 7)
-    assert inspection._near_duplicates(grey, is_train) == pytest.approx(expected)
+    assert inspection._near_duplicates(grey, is_train, lambda *_: None) == pytest.approx(expected)
     monkeypatch.setattr(inspection, "MAX_COMPARED", 50)
     rows = np.unique(np.linspace(0, 299, 50).astype(int))
-    assert inspection._near_duplicates(grey, is_train)[0] == pytest.approx(close[rows].any(axis=1).mean())
+    assert inspection._near_duplicates(grey, is_train, lambda *_: None)[0] == pytest.approx(
+        close[rows].any(axis=1).mean()
+    )
 
 
 def test_near_duplicates_of_many_images_are_estimated_and_said_to_be(records, monkeypatch):

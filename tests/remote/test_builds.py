@@ -23,6 +23,7 @@ from keras_a2i.remote.address import as_location
 from keras_a2i.remote.lock import store_lock
 from keras_a2i.sources.open_sources import open_sources
 from keras_a2i.sources.video import VideoSource
+from keras_a2i.training.run_folder import RunFolder
 
 IMAGE = ImageConfig(size=16)
 SPLIT = SplitSpec(kind="source", val_fraction=0.5)
@@ -256,12 +257,13 @@ def test_damaged_shard_in_a_store_is_reported(memory):
     assert f"{shard.name} has a different sha256 than when it was built" in inspect(memory).damaged
 
 
-def test_missing_records_and_sources(memory, server):
-    message = (
-        r"A records folder must hold a records\.json\. Received: s3://no-such-bucket/a, which doesn't exist\. Build"
-    )
+def test_missing_records_and_sources(memory, bucket):
+    message = rf"A records folder must hold a records\.json\. Received: {bucket.address}/a, which doesn't exist\. Build"
     with pytest.raises(RecordsError, match=message):
-        Records("s3://no-such-bucket/a")
+        Records(f"{bucket.address}/a")
+    for call in (Records, lambda address: open_sources([address]), lambda address: RunFolder(address).read_config()):
+        with pytest.raises(RemoteError, match=r"The bucket of an address must exist .*s3://no-such-bucket can't be"):
+            call("s3://no-such-bucket/a")
     with pytest.raises(
         SourceError, match=rf"Nothing is stored at {memory}/nothing\. A source can be a video file or a"
     ):

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import gzip
 import http.client
 import pathlib
 import signal
@@ -68,6 +69,25 @@ def test_files_have_the_types_that_browsers_demand(server, page, path, kind):
     assert content == (page / name).read_bytes()
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+
+
+def test_browsers_that_accept_gzip_get_texts_and_the_runtime_compressed_once(server, page, monkeypatch):
+    calls = []
+    compress = gzip.compress
+    monkeypatch.setattr(gzip, "compress", lambda *args, **options: calls.append(1) or compress(*args, **options))
+    names = ("index.html", "page.js", "page.css", "model.json", "runtime/litert_wasm_internal.wasm")
+    for name in (*names, *names):
+        answer, content = get(server, f"/{name}", **{"Accept-Encoding": "br;q=1, gzip;q=0.8"})
+        assert answer.headers["Content-Encoding"] == "gzip" and int(answer.headers["Content-Length"]) == len(content)
+        assert gzip.decompress(content) == (page / name).read_bytes()
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert len(calls) == len(names) and len(get(server, "/page.js", **{"Accept-Encoding": "GZIP"})[1]) < 10_000
+    (page / "page.css").write_text("body {}")
+    assert gzip.decompress(get(server, "/page.css", **{"Accept-Encoding": "gzip"})[1]) == b"body {}"
+    for accepted in ("identity", "gzip;q=0", "gzip; q=0.00", "br"):
+        answer, content = get(server, "/page.css", **{"Accept-Encoding": accepted})
+        assert "Content-Encoding" not in answer.headers and content == b"body {}"
+    assert "Content-Encoding" not in get(server, "/model.tflite", **{"Accept-Encoding": "gzip"})[0].headers
 
 
 def test_every_file_of_a_page_is_served(server):

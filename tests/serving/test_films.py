@@ -382,11 +382,11 @@ def test_generate_command_makes_films_with_all_options(run, tmp_path):
     options = ["--video", "--video-size", "96x32", "--fill", "mirror", "--style-walk", "1", "--seed", "2"]
     options += ["--temperature", "0.5", "--react", "loudness", "--react", "onsets", "--smooth", "0.1", "--fps", "10"]
     found = run("styled", "clip.mp4", *options, "--side-by-side")
-    assert found.exit_code == 0 and "out/clip.mp4: 20 frames, 2 s in" in found.output, found.output
+    assert found.exit_code == 0 and "out/clip.mp4: 20 frames, 2.0 s in" in found.output, found.output
     assert decode(tmp_path / "out" / "clip.mp4")[1].shape == (20, 32, 96, 3)
     for codec in ("gif", "webp"):
         found = run("styled", "a.wav", *options, "--codec", codec)
-        assert f"out/a.{codec}: 10 frames, 1 s, without sound in" in found.output, found.output
+        assert f"out/a.{codec}: 10 frames, 1.0 s, without sound in" in found.output, found.output
         with Image.open(tmp_path / "out" / f"a.{codec}") as film:
             assert film.size == (96, 32)
             durations = []

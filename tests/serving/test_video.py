@@ -209,7 +209,7 @@ def test_generate_video_of_a_real_model_shows_its_images(tmp_path, capsys):
     args = [str(tmp_path / "model.keras"), str(tmp_path / "noise.wav"), "--out", str(tmp_path / "out"), "--video"]
     command.main([*args, "--smooth", "0.1", "--fps", "10"], standalone_mode=False)
     out, err = capsys.readouterr()
-    assert "noise.mp4: 20 frames, 2 s in" in out and "times real time), flicker" in out and "20/20 frames" in err
+    assert "noise.mp4: 20 frames, 2.0 s in" in out and "times real time), flicker" in out and "20/20 frames" in err
     model = predictor.load(tmp_path / "model.keras")
     with pytest.raises(UsageError, match=r"path must not exist. Received: .*noise.mp4. Choose another"):
         generate_video(model, tmp_path / "noise.wav", tmp_path / "out" / "noise.mp4")
@@ -243,7 +243,7 @@ def test_generate_command_names_counts_and_skips_unreadable_files(generate, tmp_
     names = ("b.wav", "c.raw", "d.wav", "a.wav")
     generate(*names, "--out", "out", "--video", "--codec", "vp9")
     out, err = capsys.readouterr()
-    assert out.startswith("out/a.webm: 26 frames, 1 s in")
+    assert out.startswith("out/a.webm: 26 frames, 1.0 s in")
     for text in (
         "skipped: b.wav can't be read",
         "skipped: c.raw can't be",
@@ -254,7 +254,7 @@ def test_generate_command_names_counts_and_skips_unreadable_files(generate, tmp_
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [LIST_FILE, "a.webm"]
     with pytest.raises(SourceError, match=r"b.wav can't be read as audio"):
         generate(*names, "--out", "strict", "--video", "--strict")
-    with pytest.raises(KerasA2IError, match="None of the 1 audio files could be read"):
+    with pytest.raises(KerasA2IError, match="Of 1 audio file, none could be read"):
         generate("b.wav", "--out", "strict", "--video")
 
 

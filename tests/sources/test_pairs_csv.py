@@ -173,6 +173,13 @@ def test_paths_that_leave_the_folder_are_never_read(folder, cell, reason):
     assert [key.id for unit in plan.units for key in unit.keys] == ["wav/a.wav"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_digit_before_a_colon_is_no_drive(folder):
+    (folder / "wav/a.wav").rename(folder / "1:30.wav")
+    (pair,) = _read(_source(folder, "audio,image\n1:30.wav,png/a.png\n"))
+    assert isinstance(pair, Pair)
+
+
 def test_links_that_leave_the_folder_are_never_read(folder):
     soundfile.write(folder.parent / "secret.wav", _tone(4000), 8000)
     (folder / "linked").symlink_to(folder.parent)

@@ -91,8 +91,10 @@ class Stop(keras.callbacks.Callback):
 @pytest.mark.training
 def test_killed_and_interrupted_run_resumes_to_the_uninterrupted_one(run, records, tmp_path):
     shutil.copytree(run[2], tmp_path / "run")
+    (tmp_path / "run" / "samples" / "epoch_0001.png").unlink()
     with pytest.raises(TrainingInterrupted, match=r"after epoch 1 of 2.*keras-a2i fit-image-to-audio .* --resume"):
         fit_image_to_audio(records, tmp_path / "run", resume=True, verbose=0, callbacks=[Stop()])
+    assert (tmp_path / "run" / "samples" / "epoch_0001.png").is_file()
     result = CliRunner().invoke(cli.command, [str(records), "--out", str(tmp_path / "run"), "--resume"])
     assert result.exit_code == 0 and "model.keras: trained in" in result.stdout, result.output
     assert "recipe image-to-audio" in result.stderr and "epochs, resumed at epoch 2" in result.stderr

@@ -82,6 +82,10 @@ def test_a_training_in_parts_is_resumed_as_it_was(records, tmp_path, monkeypatch
         ({"data_parts": 3, "batch_size": 8}, "batch_size must be a multiple of data_parts.*Received: batch_size=8"),
         ({"data_parts": 64, "batch_size": 64}, "A split must have a shard for every part. Received: 64 parts"),
         ({"devices": "gpu"}, "devices must be 'all' or None. Received: devices='gpu'"),
+        (
+            {"step_timeout": 5.0},
+            "in several processes.*Received: step_timeout=5.0, devices=None, number of",
+        ),
     ],
 )
 def test_parts_and_devices_out_of_range_are_refused(records, tmp_path, options, message):

@@ -64,6 +64,21 @@ def test_interrupted_training_resumes_to_the_model_of_another_training_with_its_
     assert rows[-1]["loss"] == pytest.approx(expected[-1]["loss"])
 
 
+def test_training_that_ends_before_a_sheet_is_due_leaves_one(records, tmp_path):
+    out = tmp_path / "run"
+
+    class EndAfter(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch + 1 == 4
+
+    with pytest.raises(TrainingInterrupted, match="after epoch 2 of 60"):
+        train(records, out, epochs=60, callbacks=[StopAtEnd()])
+    assert [path.name for path in (out / "samples").iterdir()] == ["epoch_0002.png"]
+    fit(records, out, resume=True, callbacks=[EndAfter()])
+    # Every third epoch, and the last.
+    assert sorted(path.name for path in (out / "samples").iterdir()) == [f"epoch_000{i}.png" for i in (2, 3, 4)]
+
+
 def test_resume_after_kill_continues_from_last_saved_epoch(whole, records, tmp_path):
     shutil.copytree(whole.killed, tmp_path / "run")
     assert RunFolder(tmp_path / "run").read_history()[-1]["epoch"] == 3

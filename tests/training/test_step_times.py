@@ -49,7 +49,7 @@ def test_training_is_that_of_the_faster_steps(records, tmp_path, measured, plain
     assert seen == [jit_compile] and config.uses_xla is jit_compile
     assert (config.jit_compile, config.step_milliseconds) == ("auto", {"plain": plain, "xla": xla})
     use = "with" if jit_compile else "without"
-    assert lines[0].endswith(f"1 epochs, {use} XLA ({plain:g} ms a step without, {xla:g} with it)")
+    assert lines[0].endswith(f"1 epoch, {use} XLA ({plain:g} ms a step without, {xla:g} with it)")
 
 
 def test_steps_that_xla_cannot_compile_run_without_it_and_are_not_measured_again(records, tmp_path, measured):
@@ -57,7 +57,7 @@ def test_steps_that_xla_cannot_compile_run_without_it_and_are_not_measured_again
     lines = []
     callbacks = [EpochLines(RunFolder(tmp_path), lines.append)]
     train(records, tmp_path, jit_compile="auto", callbacks=callbacks, **OPTIONS)
-    assert lines[0].endswith("1 epochs, without XLA, which can't compile these steps")
+    assert lines[0].endswith("1 epoch, without XLA, which can't compile these steps")
     measured(RuntimeError("measured again"), RuntimeError("measured again"))
     train(records, tmp_path, jit_compile="auto", callbacks=callbacks, **OPTIONS | {"epochs": 2, "resume": True})
     assert RunFolder(tmp_path).read_config().step_milliseconds == {"plain": 2.0}

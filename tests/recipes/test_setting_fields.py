@@ -1,0 +1,55 @@
+"""The settings of a recipe as they are read without Keras: those that the classes themselves have, and their rules."""
+
+import pytest
+
+from keras_a2i.errors import UsageError
+from keras_a2i.recipes import get_recipe, recipe_names
+from keras_a2i.recipes.setting_fields import check_settings, setting_fields, takes_list
+from keras_a2i.recipes.settings import list_settings
+
+WRONG = ("abc", -1, ("a",))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_settings_are_those_of_the_recipe_and_lists_where_it_has_lists(name):
+    fields, values = setting_fields(name), list_settings(get_recipe(name))
+    assert list(fields) == list(values)
+    assert [isinstance(field.default, tuple) for field in fields.values()] == [
+        isinstance(value, tuple) for value in values.values()
+    ]
+
+
+@pytest.mark.parametrize("name", ["features", "talking"])
+def test_values_are_refused_with_the_sentence_of_the_recipe(name):
+    refused = 0
+    for setting in setting_fields(name):
+        for value in WRONG:
+            try:
+                check_settings(name, {setting: value})
+            except UsageError as error:
+                refused += 1
+                with pytest.raises(UsageError) as raised:
+                    get_recipe(name, **{setting: value})
+                assert str(raised.value) == str(error)
+    assert refused > 40
+
+
+def test_what_the_recipe_accepts_is_accepted():
+    for name in recipe_names():
+        check_settings(name, list_settings(get_recipe(name)))
+    assert takes_list("features", "units") and not takes_list("features", "size")
+    check_settings("features", {"units": 8, "size": "tiny", "encoder": object(), "gain_db": 3})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epohcs": 3}, "no such setting. Received: 'epohcs'. Did you mean 'epochs'"),
+        ({"channels": 3}, "Received: 'channels'. Choose between encoder.channels, generator.channels"),
+        ({"size": "huge"}, "size must be one of .*Received: size='huge'"),
+    ],
+)
+def test_names_are_refused_as_by_the_recipe(settings, message):
+    for check in (check_settings, lambda name, settings: get_recipe(name, **settings)):
+        with pytest.raises(UsageError, match=message):
+            check("words", settings)
