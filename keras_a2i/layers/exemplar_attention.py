@@ -23,6 +23,9 @@ class ExemplarAttention(keras.layers.Layer):
     several are about as similar, each takes a region of its own, whose borders move as the query changes. A query far
     from every key still gives a composition of exemplars. A style vector, drawn at random, changes the fields.
 
+    Among keys of many dimensions some are hubs, near to queries of all kinds: all that is unknown would look alike.
+    With `subtract_hubness`, each key's mean similarity to such queries, set by `assign_hubness`, is subtracted.
+
     Args:
         n_exemplars: number of exemplars, from 1.
         grid_size: height and width of the map.
@@ -31,6 +34,7 @@ class ExemplarAttention(keras.layers.Layer):
         spread: weight of the fields beside the similarity, 0 or more.
         field_size: height and width of the fields before they are enlarged to the map; 1 selects whole exemplars.
         style_units: numbers at the end of the input that are the style, from 0.
+        subtract_hubness: whether there is a mean similarity to subtract, at first 0.
         seed: seed of the fields.
         **kwargs: other arguments of a Keras layer.
 
@@ -42,7 +46,8 @@ class ExemplarAttention(keras.layers.Layer):
     Reference:
         Exemplar-based generation: Qi et al., "Semi-parametric image synthesis", arXiv:1804.10992; Blattmann et al.,
         "Retrieval-augmented diffusion models", arXiv:2204.11824. Keys learned as proxies: Movshovitz-Attias et al., "No
-        fuss distance metric learning using proxies", arXiv:1703.07464. The composition by regions is this project's.
+        fuss distance metric learning using proxies", arXiv:1703.07464. Hubs: Suzuki et al., "Centering similarity
+        measures to reduce hubs", 2013. The composition by regions is this project's.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class ExemplarAttention(keras.layers.Layer):
         spread: float = 0.06,
         field_size: int = 4,
         style_units: int = 0,
+        subtract_hubness: bool = False,
         seed: int = 0,
         **kwargs: Any,
     ):
@@ -68,7 +74,7 @@ class ExemplarAttention(keras.layers.Layer):
             )
         self.n_exemplars, self.grid_size, self.components = n_exemplars, grid_size, components
         self.sharpness, self.spread, self.field_size = sharpness, spread, field_size
-        self.style_units, self.seed = style_units, seed
+        self.style_units, self.subtract_hubness, self.seed = style_units, subtract_hubness, seed
 
     def build(self, input_shape: tuple) -> None:
         n, fields = input_shape[-1] - self.style_units, self.field_size**2 * self.n_exemplars
@@ -88,6 +94,8 @@ class ExemplarAttention(keras.layers.Layer):
         self.fields = self.add_weight(
             shape=(fields,), initializer=normal(stddev=1.0, seed=self.seed), name="fields", **constant
         )
+        if self.subtract_hubness:
+            self.hubness = self.add_weight(shape=(self.n_exemplars,), initializer="zeros", name="hubness", **constant)
         if self.style_units:
             self.style_fields = self.add_weight(
                 shape=(self.style_units, fields),
@@ -128,7 +136,10 @@ class ExemplarAttention(keras.layers.Layer):
         if self.style_units:
             fields = fields + ops.matmul(x[:, n:], ops.cast(self.style_fields, x.dtype))
         fields = ops.reshape(fields, (-1, side, side, self.n_exemplars))
-        scores = self.similarities(x[:, :n])[:, None, None, :] + self.spread * ops.cast(fields, "float32")
+        scores = self.similarities(x[:, :n])
+        if self.subtract_hubness:
+            scores = scores - self.hubness
+        scores = scores[:, None, None, :] + self.spread * ops.cast(fields, "float32")
         if side > 1:
             scores = ops.image.resize(scores, (self.grid_size, self.grid_size), data_format="channels_last")
         weights = ops.softmax(self.sharpness * scores)
@@ -162,12 +173,16 @@ class ExemplarAttention(keras.layers.Layer):
             self.labels.assign(np.asarray(labels, np.int32))
         self.codes.assign(codes.reshape(self.n_exemplars, -1, self.components).transpose(1, 0, 2))
 
+    def assign_hubness(self, queries: np.ndarray) -> None:
+        """Sets the hubness of every exemplar: its mean similarity to queries of all kinds, float (n, dimensions)."""
+        self.hubness.assign(ops.mean(self.similarities(queries), axis=0))
+
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape[0], self.grid_size, self.grid_size, self.components
 
     def get_config(self) -> dict[str, Any]:
-        names = ("n_exemplars", "grid_size", "components", "sharpness", "spread", "field_size", "style_units", "seed")
-        return super().get_config() | {name: getattr(self, name) for name in names}
+        names = ("n_exemplars", "grid_size", "components", "sharpness", "spread", "field_size", "style_units")
+        return super().get_config() | {name: getattr(self, name) for name in (*names, "subtract_hubness", "seed")}
 
 
 def _unit_vectors(x: Any, axis: int) -> Any:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from keras_a2i.models.audio_token import AudioToken
     from keras_a2i.models.dense_encoder import DenseEncoder
     from keras_a2i.models.encoder import Encoder
-    from keras_a2i.models.exemplar_generator import ExemplarGenerator, adapt_exemplars
+    from keras_a2i.models.exemplar_generator import ExemplarGenerator, adapt_exemplars, measure_hubness
     from keras_a2i.models.frontend import with_frontend
     from keras_a2i.models.generator import Generator
     from keras_a2i.models.image_to_audio import ImageToAudio
@@ -39,6 +39,7 @@ _MODULES = {
     "TokenEmbedder": "token_embedder",
     "TransposedGenerator": "transposed_generator",
     "WordEncoder": "word_encoder",
+    "measure_hubness": "exemplar_generator",
     "with_frontend": "frontend",
 }
 
@@ -63,6 +64,7 @@ __all__ = [
     "TransposedGenerator",
     "WordEncoder",
     "adapt_exemplars",
+    "measure_hubness",
     "with_frontend",
 ]
 

@@ -1,19 +1,26 @@
 """A generator that composes images from stored training images."""
 
 import dataclasses
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
 
-from keras_a2i.config import number, whole
+from keras_a2i.config import flag, number, whole
+from keras_a2i.datasets.foreign_audio import foreign_audio
 from keras_a2i.errors import UsageError
+from keras_a2i.features.mfcc import mfcc
 from keras_a2i.layers import ExemplarAttention, PatchDecoder
 from keras_a2i.models.generator import Generator
 from keras_a2i.models.network_part import scale_width
 
 _LARGE = 128
 """Sides from here on are cut into patches of 8 pixels, smaller ones into patches of 4."""
+
+_HUBNESS_BATCHES, _HUBNESS_BATCH = 8, 30
+"""Batches of clips that hubness is measured with, and clips in each."""
+_FIRST_SEED = 1_000_000
+"""Of these clips; `evaluate` renders others, with its own small seed."""
 
 
 @keras.saving.register_keras_serializable("keras_a2i")
@@ -28,7 +35,8 @@ class ExemplarGenerator(Generator):
     Args:
         n_exemplars: maximum number of stored images; of more training images, a part is stored, spread evenly.
         components: numbers per patch of 4 x 4 pixels, or of 8 x 8 from 128 pixels on.
-        sharpness, spread, field_size: see `keras_a2i.layers.ExemplarAttention`.
+        sharpness, spread, field_size, subtract_hubness: see `keras_a2i.layers.ExemplarAttention`. `fit` measures the
+            hubness at its end; in a training loop of your own, call `measure_hubness`.
         width, blocks: convolutions of the decoder, see `keras_a2i.layers.PatchDecoder`.
         label_sharpness: 0, since exemplars take the place of prototypes.
 
@@ -41,6 +49,7 @@ class ExemplarGenerator(Generator):
     sharpness: float = number(100.0, 0, 1e6, above=True)
     spread: float = number(0.06, 0, 1e3)
     field_size: int = whole(4)
+    subtract_hubness: bool = flag(False)
     width: int = whole(64)
     blocks: int = whole(2)
 
@@ -60,6 +69,7 @@ class ExemplarGenerator(Generator):
             spread=self.spread,
             field_size=self.field_size,
             style_units=style_units,
+            subtract_hubness=self.subtract_hubness,
             name="exemplars",
         )(latent)
         decoder = PatchDecoder(
@@ -111,3 +121,28 @@ def adapt_exemplars(model: keras.Model, images: np.ndarray, labels: np.ndarray |
     decoder.adapt(images)
     codes = [keras.ops.convert_to_numpy(decoder.encode(image[None])) for image in images]
     attention.adapt(np.concatenate(codes), labels)
+
+
+def measure_hubness(model: Any, seed: int = 0) -> bool:
+    """Measures how similar each exemplar is to audio of all kinds, for a generator that subtracts it.
+
+    The audio is rendered: tones, noise, clicks, sweeps, vowels and syllables at all levels.
+
+    Args:
+        model: an `AudioToImage` from audio, whose generator stores exemplars.
+        seed: seed of the audio.
+
+    Returns:
+        Whether there was something to measure: a generator with `subtract_hubness`, and an encoder of audio.
+    """
+    parts = find_exemplars(model)
+    if parts is None or not parts[0].subtract_hubness or model.features.embedding:
+        return False
+    latents = []
+    for i in range(_HUBNESS_BATCHES):
+        # By batches: long clips would take much memory.
+        waveforms = foreign_audio(_HUBNESS_BATCH, model.features.n_samples, _FIRST_SEED + _HUBNESS_BATCHES * seed + i)
+        inputs = waveforms if model.input_kind == "waveform" else mfcc(waveforms, model.features)
+        latents.append(model.encode(inputs))
+    parts[0].assign_hubness(np.concatenate(latents)[:, : parts[0].keys.shape[0]])
+    return True

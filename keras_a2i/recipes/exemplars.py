@@ -19,7 +19,7 @@ RECIPE = Recipe(
     encoder=SceneEncoder(
         channels=(24, 48, 96, 96, 128), latent_dim=64, feature_clip=4.0, feature_noise=0.2, dropout=0.2
     ),
-    generator=ExemplarGenerator(),
+    generator=ExemplarGenerator(sharpness=200.0, spread=0.05, subtract_hubness=True),
     style_units=16,
     objectives={"matching": 1.0, "blending": 4.0},
     learning_rate=4e-3,

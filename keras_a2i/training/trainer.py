@@ -14,7 +14,7 @@ import numpy as np
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.models.audio_to_image import AudioToImage
-from keras_a2i.models.exemplar_generator import adapt_exemplars, find_exemplars, has_exemplars
+from keras_a2i.models.exemplar_generator import adapt_exemplars, find_exemplars, has_exemplars, measure_hubness
 from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
 from keras_a2i.models.prediction import predict_batch
 from keras_a2i.objectives import TrainingModel
@@ -126,19 +126,15 @@ class Trainer:
                 self._fit(self._callbacks(checkpoint, sheets, callbacks), checkpoint, verbose)
         except KeyboardInterrupt:
             stopped = save_interrupted(
-                checkpoint, self._save, command="fit", records=self.records, epochs=config.epochs
+                checkpoint, self._save_unfinished, command="fit", records=self.records, epochs=config.epochs
             )
             sheets.complete(checkpoint.epoch, is_interrupted=True)
             raise stopped from None
         check_finite(self.history, "Lower learning_rate, or look for damaged features with keras-a2i inspect")
         checkpoint.save()
-        if config.restore_best_weights:
-            self.best.restore(self.training_model)
-            sheets.write(self.best.best_epoch, is_kept=True)
-        elif self.training_model.optimizer.use_ema:
-            # Only what is kept is averaged: a resumed training continues from the weights themselves.
-            self.training_model.optimizer.finalize_variable_values(self.training_model.trainable_variables)
-            sheets.write(checkpoint.epoch, is_kept=True)
+        kept = self._keep_weights(checkpoint)
+        if measure_hubness(self.model) or kept is not None:
+            sheets.write(checkpoint.epoch if kept is None else kept, is_kept=True)
         else:
             sheets.complete(checkpoint.epoch)
         if can_calibrate(self.model, self.records):
@@ -151,6 +147,17 @@ class Trainer:
             else:
                 send_result(self.group, self.model)
         return self.model
+
+    def _keep_weights(self, checkpoint: Checkpoint) -> int | None:
+        """Assigns the weights that are kept; returns their epoch, None where they are simply those of the last one."""
+        if self.config.restore_best_weights:
+            self.best.restore(self.training_model)
+            return self.best.best_epoch
+        if self.training_model.optimizer.use_ema:
+            # Only what is kept is averaged: a resumed training continues from the weights themselves.
+            self.training_model.optimizer.finalize_variable_values(self.training_model.trainable_variables)
+            return checkpoint.epoch
+        return None
 
     def _choose_jit(self) -> None:
         """Measures once, in a run that is to use XLA where it is faster, and compiles the model accordingly."""
@@ -285,6 +292,10 @@ class Trainer:
             verbose=verbose,
             progress=progress,
         )
+
+    def _save_unfinished(self) -> None:
+        measure_hubness(self.model)
+        self._save()
 
     def _save(self) -> None:
         save_model(self.model, self.folder.model, self.metadata)

@@ -44,6 +44,22 @@ def test_codes_are_weighted_by_the_softmax_of_similarity_and_field(field_size):
     np.testing.assert_allclose(_call(layer, x), np.einsum("bhwk,khwc->bhwc", weights, codes), atol=1e-5)
 
 
+def test_hubness_is_the_mean_similarity_and_is_subtracted_from_every_score():
+    layer, codes = _attention(sharpness=4.0, spread=0.0, field_size=1, subtract_hubness=True)
+    plain, _ = _attention(sharpness=4.0, spread=0.0, field_size=1)
+    rng = np.random.default_rng(2)
+    x, queries = rng.standard_normal((3, 6)), rng.standard_normal((40, 6)) + 1
+    np.testing.assert_array_equal(_call(layer, x), _call(plain, x))
+    layer.assign_hubness(queries.astype(np.float32))
+    keys = ops.convert_to_numpy(layer.keys)
+    norms = np.linalg.norm(keys, axis=0)
+    hubness = (queries @ keys / np.linalg.norm(queries, axis=1)[:, None] / norms).mean(axis=0)
+    np.testing.assert_allclose(layer.hubness, hubness, atol=1e-5)
+    weights = np.exp(4 * (x @ keys / np.linalg.norm(x, axis=1)[:, None] / norms - hubness))
+    weights /= weights.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(_call(layer, x), np.einsum("bk,khwc->bhwc", weights, codes), atol=1e-5)
+
+
 def test_probability_of_a_label_is_its_share_of_the_exemplars():
     layer, codes = _attention(style_units=2)
     assert not layer.has_labels(3)

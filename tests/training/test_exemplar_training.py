@@ -9,7 +9,7 @@ import keras_a2i as a2i
 from keras_a2i.errors import ConfigError, TrainingInterrupted
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.models import AudioToImage, DenseEncoder
-from keras_a2i.models.exemplar_generator import find_exemplars
+from keras_a2i.models.exemplar_generator import find_exemplars, measure_hubness
 from keras_a2i.training.balanced_rows import balanced_rows
 from keras_a2i.training.fit import fit
 
@@ -56,6 +56,21 @@ def test_exemplars_are_the_training_images(run, records):
     grid = attention.grid_size
     codes = keras.ops.convert_to_numpy(attention.codes).transpose(1, 0, 2).reshape(len(images), grid, grid, -1)
     np.testing.assert_allclose(codes, keras.ops.convert_to_numpy(decoder.encode(from_uint8(images))), atol=1e-4)
+
+
+def test_hubness_is_that_of_rendered_audio_through_the_trained_encoder(run):
+    model = AudioToImage.from_preset(run[0])
+    attention, _ = find_exemplars(model)
+    stored = keras.ops.convert_to_numpy(attention.hubness)
+    assert stored.std() > 1e-3
+    attention.hubness.assign(np.zeros_like(stored))
+    assert measure_hubness(model)
+    np.testing.assert_allclose(attention.hubness, stored, atol=1e-5)
+    measure_hubness(model, seed=1)
+    other = keras.ops.convert_to_numpy(attention.hubness)
+    assert 0 < np.abs(other - stored).max() < 0.5 * np.ptp(stored)
+    without = a2i.get_recipe("words-exemplars").generator
+    assert not without.subtract_hubness and not measure_hubness(model.encoder)
 
 
 def test_style_draws_other_compositions_and_a_query_of_a_key_its_exemplar(run, records):
