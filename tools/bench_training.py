@@ -1,15 +1,17 @@
 """Training steps and inference of the recipes, in turn, beside the same network in PyTorch and the machine's limits.
 
     python tools/bench_training.py [--recipe paper ...] [--size 64 ...] [--policy float32 ...] [--batch 64] [--steps 20]
-        [--rounds 3] [--jit] [--steps-per-execution 1] [--host-data] [--inference] [--peers] [--records FOLDER]
+        [--rounds 3] [--jit] [--steps-per-execution 1] [--host-data] [--inference] [--flop] [--peers] [--records FOLDER]
 
 The backend is that of KERAS_BACKEND; on JAX and PyTorch neither TensorFlow nor records are needed. A row is a recipe at
 an image size under a dtype policy, with its own batch size, objectives and optimizer, on random pairs that stay in the
 device's memory, or with `--host-data` are sent to it at every step. The rounds go through all rows in turn, and each is
 one epoch of `--steps` steps; the table has the median and the fastest and slowest round. `--inference` measures batches
-of images from features or audio instead. `--peers` adds the paper's network in plain PyTorch (eager; its GPU if there
-is one), a matrix product of 4096 x 4096 and a copy of memory. `--records` adds epochs of the paper's recipe on records,
-with what reads them, and of the same in PyTorch as a notebook does it: PNG files that Pillow opens one by one.
+of images from features or audio instead. `--flop` adds the floating-point operations of a step, as TensorFlow's
+profiler counts them, and how many times as long its fastest round takes as matrix products of as many. `--peers` adds
+the paper's network in plain PyTorch (eager; its GPU if there is one), a matrix product of 4096 x 4096 and a copy of
+memory. `--records` adds epochs of the paper's recipe on records, with what reads them, and of the same in PyTorch as a
+notebook does it: PNG files that Pillow opens one by one.
 """
 
 import argparse
@@ -44,6 +46,7 @@ class Row:
     n_images: int
     run: Callable[[], Any]
     n_steps: int
+    flop: float = 0.0
     first_seconds: float = 0.0
     seconds: list[float] = dataclasses.field(default_factory=list)
 
@@ -70,10 +73,14 @@ def main() -> None:
     parser.add_argument("--jit", action=argparse.BooleanOptionalAction, default=None, help="the default is Keras' own")
     parser.add_argument("--host-data", action="store_true")
     parser.add_argument("--inference", action="store_true")
+    parser.add_argument("--flop", action="store_true", help="on TensorFlow, of training steps")
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--records", help="records with images of the paper's features, such as of videos")
     args = parser.parse_args()
     rows = _peers(args) if args.peers else []
+    product = _matrix_product() if args.flop else None
+    if product is not None:
+        rows.append(product)
     if args.records:
         rows += _epochs(args.records)
     for recipe in args.recipe:
@@ -85,14 +92,16 @@ def main() -> None:
         for row in rows:
             row.measure()
     print(f"\n{keras.backend.backend()} on {_device()}, median of {args.rounds} rounds (fastest, slowest)")
-    print("| | ms per step | images/s | first round, s |\n|---|---|---|---|")
+    print("| | ms per step | images/s | first round, s | GFLOP | x the product |\n|---|---|---|---|---|---|")
     for row in rows:
         step = [1e3 * seconds / row.n_steps for seconds in row.seconds]
         rate = row.n_images / statistics.median(row.seconds)
         speed = f"{rate:,.0f}" if row.n_images else ""
+        count = f"{row.flop / 1e9:.1f}" if row.flop else ""
+        times = f"{min(step) / _limit(row, product):.2f}" if row.flop and product is not None else ""
         print(
             f"| {row.name} | {statistics.median(step):.2f} ({min(step):.2f}, {max(step):.2f}) | {speed} "
-            f"| {row.first_seconds:.1f} |",
+            f"| {row.first_seconds:.1f} | {count} | {times} |",
             flush=True,
         )
 
@@ -126,7 +135,38 @@ def training_row(name: str, size: int, policy: str, args: argparse.Namespace) ->
 
     keras.config.set_dtype_policy("float32")
     name = f"`{name}`, {size} px, {policy}, steps of {batch}, {_millions(model)}"
-    return Row(name, batch * args.steps, epoch, args.steps)
+    return Row(name, batch * args.steps, epoch, args.steps, _count_flop(training, pair) if args.flop else 0.0)
+
+
+def _count_flop(training: TrainingModel, pair: Any) -> float:
+    """Returns the floating-point operations of a step of training on TensorFlow."""
+    import tensorflow as tf
+
+    training.optimizer.build(training.trainable_variables)
+    step = tf.function(lambda pair: training.train_step(pair)).get_concrete_function(pair)
+    builder = tf.compat.v1.profiler.ProfileOptionBuilder
+    options = builder(builder.float_operation()).with_empty_output().build()
+    return tf.compat.v1.profiler.profile(graph=step.graph, options=options).total_float_ops
+
+
+def _matrix_product() -> Row:
+    """Returns products of matrices on TensorFlow."""
+    import tensorflow as tf
+
+    n, repeats = 2048, 8
+    left = tf.random.normal((n, n))
+
+    def products() -> None:
+        for _ in range(repeats):
+            result = left @ left
+        _wait(result)
+
+    return Row(f"product of {n} x {n} matrices", 0, products, repeats, flop=2.0 * n**3)
+
+
+def _limit(row: Row, product: Row) -> float:
+    """Milliseconds in which matrix products do the operations of a step."""
+    return 1e3 * row.flop / product.flop * min(product.seconds) / product.n_steps
 
 
 def inference_row(name: str, size: int, policy: str, args: argparse.Namespace) -> Row:
