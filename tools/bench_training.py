@@ -198,8 +198,11 @@ def _network(name: str, size: int) -> tuple[Any, Any]:
     return recipe, model
 
 
-def _inputs(model: keras.Model, batch: int) -> np.ndarray:
-    return np.random.default_rng(0).uniform(-0.5, 0.5, (batch, *model.input_shape[1:])).astype(np.float32)
+def _inputs(model: Any, batch: int) -> Any:
+    """Returns random audio or features, with a reference image for a model that needs one."""
+    shape = model.inputs[0].shape
+    audio = np.random.default_rng(0).uniform(-0.5, 0.5, (batch, *shape[1:])).astype(np.float32)
+    return (audio, _images(batch, model.image.size)[0]) if model.has_reference else audio
 
 
 def _images(n: int, size: int) -> tuple[np.ndarray, np.ndarray]:
