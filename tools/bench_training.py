@@ -174,7 +174,7 @@ def inference_row(name: str, size: int, policy: str, args: argparse.Namespace) -
     keras.config.set_dtype_policy(policy)
     _, model = _network(name, size)
     batch = args.batch or 256
-    inputs = keras.ops.convert_to_tensor(_inputs(model, batch))
+    inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, _inputs(model, batch))
     call = _compiled(model)
 
     def batches() -> None:
