@@ -91,8 +91,8 @@ def train_and_evaluate(row: Row, fold: str, records: pathlib.Path, seed: int, ou
     done = folder / "benchmark.json"
     if done.is_file():
         known = json.loads(done.read_text())
-        # What an earlier version of this tool has evaluated lacks columns.
-        if all(name in known for _, name, _ in REALISM):
+        # What an earlier version of this tool has evaluated lacks columns; a measure that was left out doesn't.
+        if {name for _, name, _ in REALISM} <= {*known, *known.pop("skipped", ())}:
             return known
     if not (folder / "model.keras").is_file() or not (folder / "seconds.json").is_file():
         started = time.monotonic()
@@ -104,7 +104,7 @@ def train_and_evaluate(row: Row, fold: str, records: pathlib.Path, seed: int, ou
         "seconds": json.loads((folder / "seconds.json").read_text()),
         "parameters": json.loads((folder / "config.json").read_text())["n_parameters"],
     }
-    done.write_text(json.dumps(figures))
+    done.write_text(json.dumps(figures | {"skipped": sorted(report.skipped)}))
     return figures
 
 
