@@ -17,15 +17,17 @@ CACHE: dict[str, str | bool] = {"auto": "auto", "always": True, "never": False}
 class JitCompile(click.Choice):
     """The option for XLA, as the argument of `fit`."""
 
+    _values: Mapping[str, str | bool] = {"auto": "auto", "always": True, "never": False}
+
     def __init__(self) -> None:
-        super().__init__(list(CACHE))
+        super().__init__(list(self._values))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | bool:
-        return value if isinstance(value, bool) else CACHE[super().convert(value, param, ctx)]
+        return value if isinstance(value, bool) else self._values[super().convert(value, param, ctx)]
 
     def as_typed(self, value: str | bool) -> str:
         """The word on the command line of a value."""
-        return next(word for word, each in CACHE.items() if each == value)
+        return next(word for word, each in self._values.items() if each == value)
 
 
 _OPTIONS = (

@@ -11,7 +11,8 @@ def training_scores(path: str | pathlib.Path) -> dict[str, Value]:
     """The held-out scores of a run's history, by the names of its columns: the monitored one first.
 
     They are those of the last epoch, or of the best one where its weights are kept, and of the sample of held-out pairs
-    that `fit` scores. Where the recipe averages weights, the history is of those before averaging.
+    that `fit` scores. Where the recipe averages weights, the history is of those before averaging; where it subtracts
+    hubness, of images without it.
 
     Args:
         path: the run folder.

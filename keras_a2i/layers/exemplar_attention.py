@@ -109,6 +109,10 @@ class ExemplarAttention(keras.layers.Layer):
         keys = _unit_vectors(ops.cast(self.keys, "float32"), axis=0)
         return ops.matmul(_unit_vectors(ops.cast(query, "float32"), axis=-1), keys)
 
+    def _scores(self, query: Any) -> Any:
+        similarities = self.similarities(query)
+        return similarities - self.hubness if self.subtract_hubness else similarities
+
     def has_labels(self, n_labels: int) -> bool:
         """Whether the label of every exemplar is known, and one of so many."""
         labels = ops.convert_to_numpy(self.labels)
@@ -126,7 +130,7 @@ class ExemplarAttention(keras.layers.Layer):
             x: as for a call; the style doesn't count.
             n_labels: number of labels, all of `labels` being below it.
         """
-        scores = LABEL_SCALE * self.similarities(x[:, : x.shape[-1] - self.style_units])
+        scores = LABEL_SCALE * self._scores(x[:, : x.shape[-1] - self.style_units])
         members = ops.one_hot(self.labels, n_labels, dtype="float32")
         return LABEL_SCALE + ops.log(ops.matmul(ops.exp(scores - LABEL_SCALE), members) + _NO_EXEMPLAR)
 
@@ -136,10 +140,7 @@ class ExemplarAttention(keras.layers.Layer):
         if self.style_units:
             fields = fields + ops.matmul(x[:, n:], ops.cast(self.style_fields, x.dtype))
         fields = ops.reshape(fields, (-1, side, side, self.n_exemplars))
-        scores = self.similarities(x[:, :n])
-        if self.subtract_hubness:
-            scores = scores - self.hubness
-        scores = scores[:, None, None, :] + self.spread * ops.cast(fields, "float32")
+        scores = self._scores(x[:, :n])[:, None, None, :] + self.spread * ops.cast(fields, "float32")
         if side > 1:
             scores = ops.image.resize(scores, (self.grid_size, self.grid_size), data_format="channels_last")
         weights = ops.softmax(self.sharpness * scores)
@@ -174,7 +175,13 @@ class ExemplarAttention(keras.layers.Layer):
         self.codes.assign(codes.reshape(self.n_exemplars, -1, self.components).transpose(1, 0, 2))
 
     def assign_hubness(self, queries: np.ndarray) -> None:
-        """Sets the hubness of every exemplar: its mean similarity to queries of all kinds, float (n, dimensions)."""
+        """Sets the hubness of every exemplar: its mean similarity to queries of all kinds, float (n, dimensions).
+
+        Raises:
+            UsageError: unless the layer was made with `subtract_hubness`.
+        """
+        if not self.subtract_hubness:
+            raise UsageError("A layer must be made with subtract_hubness=True to have a hubness. Received: one without")
         self.hubness.assign(ops.mean(self.similarities(queries), axis=0))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:

@@ -17,8 +17,8 @@ from keras_a2i.models.network_part import scale_width
 _LARGE = 128
 """Sides from here on are cut into patches of 8 pixels, smaller ones into patches of 4."""
 
-_HUBNESS_BATCHES, _HUBNESS_BATCH = 8, 30
-"""Batches of clips that hubness is measured with, and clips in each."""
+_MAX_CLIPS, _MIN_CLIPS, _HUBNESS_SAMPLES, _HUBNESS_BATCH = 240, 60, 8_000_000, 30
+"""Clips that hubness is measured with: as many as have so many samples together, within bounds, in batches of 30."""
 _FIRST_SEED = 1_000_000
 """Of these clips; `evaluate` renders others, with its own small seed."""
 
@@ -36,7 +36,7 @@ class ExemplarGenerator(Generator):
         n_exemplars: maximum number of stored images; of more training images, a part is stored, spread evenly.
         components: numbers per patch of 4 x 4 pixels, or of 8 x 8 from 128 pixels on.
         sharpness, spread, field_size, subtract_hubness: see `keras_a2i.layers.ExemplarAttention`. `fit` measures the
-            hubness at its end; in a training loop of your own, call `measure_hubness`.
+            hubness at its end, without effect for embeddings; in a training loop of your own, call `measure_hubness`.
         width, blocks: convolutions of the decoder, see `keras_a2i.layers.PatchDecoder`.
         label_sharpness: 0, since exemplars take the place of prototypes.
 
@@ -123,6 +123,13 @@ def adapt_exemplars(model: keras.Model, images: np.ndarray, labels: np.ndarray |
     attention.adapt(np.concatenate(codes), labels)
 
 
+def reset_hubness(model: keras.Model) -> None:
+    """Forgets the hubness of a model whose training begins; nothing for one that has none."""
+    parts = find_exemplars(model)
+    if parts is not None and parts[0].subtract_hubness:
+        parts[0].hubness.assign(keras.ops.zeros_like(parts[0].hubness))
+
+
 def measure_hubness(model: Any, seed: int = 0) -> bool:
     """Measures how similar each exemplar is to audio of all kinds, for a generator that subtracts it.
 
@@ -138,10 +145,11 @@ def measure_hubness(model: Any, seed: int = 0) -> bool:
     parts = find_exemplars(model)
     if parts is None or not parts[0].subtract_hubness or model.features.embedding:
         return False
-    latents = []
-    for i in range(_HUBNESS_BATCHES):
+    latents, length = [], model.features.n_samples
+    n_batches = min(_MAX_CLIPS, max(_MIN_CLIPS, _HUBNESS_SAMPLES // length)) // _HUBNESS_BATCH
+    for i in range(n_batches):
         # By batches: long clips would take much memory.
-        waveforms = foreign_audio(_HUBNESS_BATCH, model.features.n_samples, _FIRST_SEED + _HUBNESS_BATCHES * seed + i)
+        waveforms = foreign_audio(_HUBNESS_BATCH, length, _FIRST_SEED + _MAX_CLIPS * seed + i)
         inputs = waveforms if model.input_kind == "waveform" else mfcc(waveforms, model.features)
         latents.append(model.encode(inputs))
     parts[0].assign_hubness(np.concatenate(latents)[:, : parts[0].keys.shape[0]])

@@ -7,7 +7,7 @@ import keras
 
 from keras_a2i.counts import counted
 from keras_a2i.durations import format_seconds
-from keras_a2i.training.run_folder import PLAIN, XLA, RunConfig, RunFolder
+from keras_a2i.training.run_folder import AUTO, PLAIN, XLA, RunConfig, RunFolder
 
 
 class EpochLines(keras.callbacks.Callback):
@@ -49,7 +49,7 @@ class EpochLines(keras.callbacks.Callback):
 def _describe_xla(config: RunConfig) -> str:
     """What was measured where XLA is used only if it is faster, with a comma before it."""
     times = config.step_milliseconds
-    if not times:
+    if config.jit_compile != AUTO or not times:
         return ""
     if XLA not in times:
         return ", without XLA, which can't compile these steps"

@@ -19,7 +19,7 @@ from keras_a2i.remote.address import Location, local_path
 from keras_a2i.training.networks import dtype_policy as dtype_policy_scope
 from keras_a2i.training.plan import check_options, plan_run
 from keras_a2i.training.process_group import ProcessGroup, current_group
-from keras_a2i.training.run_folder import AUTO, RunConfig, RunFolder, read_recipe
+from keras_a2i.training.run_folder import RunConfig, RunFolder, read_recipe
 from keras_a2i.training.shared_fit import STEP_TIMEOUT, send_finished, train_along
 from keras_a2i.training.trainer import Trainer
 
@@ -78,8 +78,9 @@ def fit(
             "val_mse", "val_ssim" or "val_loss"; None is the recipe's.
         patience: stop after this number of epochs without a better `monitor`; None never stops.
         restore_best_weights: keep the weights of the best `monitor` instead of the last.
-        jit_compile: compile the steps with XLA, as JAX always does. "auto" trains a few steps with and without it on
-            TensorFlow before the training begins, takes them back, and keeps what is faster; None is False.
+        jit_compile: compile the steps with XLA; None is no, but on JAX, which always does, yes. "auto", for TensorFlow,
+            trains a few steps without and with it before a new training begins, undoes them, and keeps what is faster.
+            A resumed run keeps that choice.
         dtype_policy: "float32", "mixed_float16" or "mixed_bfloat16"; None is "float32".
         cache: as for `Records.dataset`.
         image_folder: a folder of images without audio, for a recipe that trains an image autoencoder first.
@@ -133,7 +134,6 @@ def fit(
             raise UsageError(
                 "A resumed run keeps its model and objectives. Received: one of them with resume=True. Leave them out"
             )
-        _check_jit_compile(jit_compile)
         folder.check_start(resume=resume, overwrite=overwrite)
         with folder.opened(resume=resume):
             if resume:
@@ -170,14 +170,6 @@ def fit(
                     step_timeout=step_timeout,
                 )
                 return trainer.run(callbacks, verbose, progress)
-
-
-def _check_jit_compile(jit_compile: bool | str | None) -> None:
-    backend = keras.backend.backend()
-    if jit_compile is False and backend == "jax":
-        raise UsageError("jit_compile must not be False on JAX, where every operation would run by itself")
-    if jit_compile == AUTO and backend == "torch":
-        raise UsageError("jit_compile must be True or False on PyTorch, for which it isn't measured. Received: 'auto'")
 
 
 def check_recipe_unchanged(before: RunConfig, recipe: str | Recipe | None, settings: Mapping[str, Any]) -> None:

@@ -44,11 +44,12 @@ class Interruption(keras.callbacks.Callback):
                 signal.signal(number, handler)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self._check()
+        self.check()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._check()
+        self.check()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raises the KeyboardInterrupt of a signal that was noted."""
         if self._is_received:
             raise KeyboardInterrupt

@@ -15,7 +15,7 @@ from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.parts import Part
 from keras_a2i.records.records import Records
 from keras_a2i.training.process_group import ProcessGroup
-from keras_a2i.training.run_folder import RunConfig
+from keras_a2i.training.run_folder import AUTO, RunConfig
 from keras_a2i.version import library_versions
 
 OWN_MODEL_RECIPE = "scenes"
@@ -112,6 +112,17 @@ def check_options(config: RunConfig, records: Records, group: ProcessGroup | Non
             )
         group.parts_of(config.data_parts)
         group.check_batch_size(config.batch_size)
+    backend = keras.backend.backend()
+    if config.jit_compile is False and backend == "jax":
+        raise UsageError(
+            "jit_compile must be True or left out on JAX, where every operation would else run by itself. "
+            "Received: jit_compile=False (--jit-compile never)"
+        )
+    if config.jit_compile == AUTO and backend == "torch":
+        raise UsageError(
+            "jit_compile must be True, False or left out on PyTorch, for which steps aren't measured. "
+            "Received: jit_compile='auto' (--jit-compile auto)"
+        )
     if config.image_folder and not config.recipe["autoencoder_epochs"]:
         raise UsageError(
             "image_folder requires a recipe with an image autoencoder (autoencoder_epochs above 0). "

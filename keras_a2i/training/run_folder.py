@@ -37,6 +37,8 @@ OTHER_FITS = {
 """Names of the recipes in the runs of functions beside `fit`, and what resumes such a run."""
 AUTO = "auto"
 """`jit_compile` that uses XLA where the steps are measured to be shorter with it."""
+CLEARLY_FASTER = 0.95
+"""Part of the duration without XLA that a step with it must not exceed to be chosen: measured durations vary."""
 PLAIN, XLA = "plain", "xla"
 """Keys of `RunConfig.step_milliseconds`: without XLA, with it."""
 DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
@@ -57,7 +59,8 @@ class RunConfig:
         monitor: the held-out value that `patience` and `restore_best_weights` compare.
         patience: epochs without a better `monitor` before the training stops, or None.
         restore_best_weights: whether the weights of the best `monitor` are kept instead of the last.
-        jit_compile: whether XLA compiles the steps; "auto" for what is faster by `step_milliseconds`.
+        jit_compile: whether XLA compiles the steps, "auto" for what is faster by `step_milliseconds`, or None for the
+            default: no; on JAX, yes.
         dtype_policy: Keras dtype policy.
         image_folder: folder of images without audio, or None.
         n_parameters: trainable parameters of the model.
@@ -80,7 +83,7 @@ class RunConfig:
     seed: int = 0
     patience: int | None = None
     restore_best_weights: bool = False
-    jit_compile: bool | str = False
+    jit_compile: bool | str | None = None
     dtype_policy: str = "float32"
     image_folder: str | None = None
     data_parts: int | None = None
@@ -92,7 +95,7 @@ class RunConfig:
 
     @property
     def uses_xla(self) -> bool:
-        """Whether the steps are compiled with XLA, by what was measured where `jit_compile` is "auto"."""
+        """Whether steps on TensorFlow and PyTorch are compiled, by what was measured where `jit_compile` is "auto"."""
         return bool(self.jit_compile) if self.jit_compile != AUTO else is_faster_with_xla(self.step_milliseconds)
 
     def make_objectives(self) -> list[Any] | None:
@@ -111,7 +114,7 @@ class RunConfig:
             raise UsageError(f"patience must be 1 epoch or more. Received: patience={self.patience}")
         if self.data_parts is not None and self.data_parts < 1:
             raise UsageError(f"data_parts must be 1 or more. Received: data_parts={self.data_parts}")
-        if self.jit_compile not in (True, False, AUTO):
+        if self.jit_compile not in (None, True, False, AUTO):
             raise UsageError(f"jit_compile must be True, False or 'auto'. Received: jit_compile={self.jit_compile!r}")
         if self.dtype_policy not in DTYPE_POLICIES:
             raise UsageError(
@@ -120,8 +123,8 @@ class RunConfig:
 
 
 def is_faster_with_xla(step_milliseconds: Mapping[str, float]) -> bool:
-    """Whether steps were measured to be shorter with XLA; no where it couldn't compile them, or nothing is measured."""
-    return XLA in step_milliseconds and step_milliseconds[XLA] < step_milliseconds[PLAIN]
+    """Whether steps were measured to be clearly shorter with XLA; no where it can't compile them."""
+    return XLA in step_milliseconds and step_milliseconds[XLA] < CLEARLY_FASTER * step_milliseconds[PLAIN]
 
 
 class RunFolder:

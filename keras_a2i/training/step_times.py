@@ -22,9 +22,10 @@ _HOPELESS = 3.0
 
 
 def measure_step_times(model: TrainingModel, recipe: Recipe, inputs: Any, targets: Any) -> dict[str, float]:
-    """Trains a few steps without and with XLA on TensorFlow, takes them back, and compiles the model as is faster.
+    """Trains a few steps without and with XLA on TensorFlow, undoes them, and compiles the model as is faster.
 
-    Weights, optimizer and random numbers are afterwards what they were before.
+    The model's variables, those of its random numbers, and the optimizer's are afterwards what they were before, also
+    where the measurement is interrupted.
 
     Args:
         model: what is to be trained.
@@ -38,15 +39,19 @@ def measure_step_times(model: TrainingModel, recipe: Recipe, inputs: Any, target
 
     model.optimizer.build(model.trainable_variables)
     before = [np.array(keras.ops.convert_to_numpy(variable)) for variable in all_variables(model)]
-    times = {PLAIN: _fastest_step(model, inputs, targets)}
-    _compile_again(model, recipe, before, jit_compile=True)
-    # Some operations have no form for XLA.
-    with contextlib.suppress(tf.errors.OpError):
-        times[XLA] = _fastest_step(model, inputs, targets, give_up=_HOPELESS * times[PLAIN])
-    if is_faster_with_xla(times):
-        assign_variables(model, before)
-    else:
-        _compile_again(model, recipe, before, jit_compile=False)
+    times: dict[str, float] = {}
+    try:
+        times[PLAIN] = _fastest_step(model, inputs, targets)
+        _compile_again(model, recipe, before, jit_compile=True)
+        # Keras leaves XLA out for layers that don't support it; of others, some operations have no form for it.
+        if model.jit_compile:
+            with contextlib.suppress(tf.errors.OpError):
+                times[XLA] = _fastest_step(model, inputs, targets, give_up=_HOPELESS * times[PLAIN])
+    finally:
+        if is_faster_with_xla(times):
+            assign_variables(model, before)
+        else:
+            _compile_again(model, recipe, before, jit_compile=False)
     return times
 
 

@@ -14,7 +14,13 @@ import numpy as np
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.models.audio_to_image import AudioToImage
-from keras_a2i.models.exemplar_generator import adapt_exemplars, find_exemplars, has_exemplars, measure_hubness
+from keras_a2i.models.exemplar_generator import (
+    adapt_exemplars,
+    find_exemplars,
+    has_exemplars,
+    measure_hubness,
+    reset_hubness,
+)
 from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
 from keras_a2i.models.prediction import predict_batch
 from keras_a2i.objectives import TrainingModel
@@ -109,8 +115,9 @@ class Trainer:
         progress: Callable[[str, int, int], None] | None = None,
     ) -> AudioToImage:
         """Trains and saves; see `fit`."""
-        self._choose_jit()
-        config = dataclasses.replace(self.config, n_parameters=count_trainable(self.model), finished=False)
+        self.config = config = dataclasses.replace(
+            self.config, n_parameters=count_trainable(self.model), finished=False
+        )
         if not self._resume:
             self.folder.clear()
         self.folder.create(config)
@@ -123,6 +130,7 @@ class Trainer:
                 self._train_autoencoder(verbose, progress)
             is_over = self.first_epoch >= config.epochs or self.best.is_over(self.first_epoch)
             if not is_over:
+                self._choose_jit()
                 self._fit(self._callbacks(checkpoint, sheets, callbacks), checkpoint, verbose)
         except KeyboardInterrupt:
             stopped = save_interrupted(
@@ -140,7 +148,7 @@ class Trainer:
         if can_calibrate(self.model, self.records):
             self.metadata = self.metadata.with_calibration(calibrate(self.model, self.records, seed=config.seed))
         self._save()
-        self.folder.create(dataclasses.replace(config, finished=True))
+        self.folder.create(dataclasses.replace(self.config, finished=True))
         if self.group is not None:
             if is_over:
                 send_finished(self.group, config, self.model, self.records)
@@ -162,12 +170,15 @@ class Trainer:
     def _choose_jit(self) -> None:
         """Measures once, in a run that is to use XLA where it is faster, and compiles the model accordingly."""
         config = self.config
-        is_measured = config.step_milliseconds or self.first_epoch >= config.epochs
-        if config.jit_compile != AUTO or is_measured or keras.backend.backend() != "tensorflow":
+        if config.jit_compile != AUTO or config.step_milliseconds or keras.backend.backend() != "tensorflow":
             return
         inputs, _, targets = self._batch("train", config.batch_size)
-        times = measure_step_times(self.training_model, self.recipe, inputs, targets)
+        interruption = Interruption()
+        with interruption.noted():
+            times = measure_step_times(self.training_model, self.recipe, inputs, targets)
+        interruption.check()
         self.config = dataclasses.replace(config, step_milliseconds=times)
+        self.folder.create(self.config)
 
     def _fit(self, callbacks: Sequence[keras.callbacks.Callback], checkpoint: Checkpoint, verbose: str | int) -> None:
         """Trains in this process alone, or in all processes of the group."""
@@ -218,6 +229,8 @@ class Trainer:
                 records.features, records.image
             )
             self._adapt(model, adapt and not has_exemplars(model))
+            if adapt:
+                reset_hubness(model)
             return model
         built = build_network(self.recipe, records, records.feature_statistics())
         self._adapt(built, adapt)
@@ -294,8 +307,10 @@ class Trainer:
         )
 
     def _save_unfinished(self) -> None:
-        measure_hubness(self.model)
+        # First as it is: the process may be about to be killed.
         self._save()
+        if measure_hubness(self.model):
+            self._save()
 
     def _save(self) -> None:
         save_model(self.model, self.folder.model, self.metadata)

@@ -60,6 +60,18 @@ def test_hubness_is_the_mean_similarity_and_is_subtracted_from_every_score():
     np.testing.assert_allclose(_call(layer, x), np.einsum("bk,khwc->bhwc", weights, codes), atol=1e-5)
 
 
+def test_hubness_changes_labels_as_it_changes_images():
+    layer, codes = _attention(subtract_hubness=True)
+    layer.adapt(codes, np.array([2, 0, 2, 1, 0]))
+    x = np.random.default_rng(1).standard_normal((3, 6)).astype(np.float32)
+    before = ops.convert_to_numpy(layer.label_logits(x, 3))
+    layer.hubness.assign([0.0, 0.0, 0.0, 0.1, 0.0])
+    change = ops.convert_to_numpy(layer.label_logits(x, 3)) - before
+    np.testing.assert_allclose(change, np.tile([0.0, -1.0, 0.0], (3, 1)), atol=1e-3)
+    with pytest.raises(UsageError, match="subtract_hubness=True to have a hubness"):
+        _attention()[0].assign_hubness(x)
+
+
 def test_probability_of_a_label_is_its_share_of_the_exemplars():
     layer, codes = _attention(style_units=2)
     assert not layer.has_labels(3)

@@ -1,5 +1,7 @@
 """Training of a recipe with exemplars: what is stored, what is drawn, and resuming."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -71,6 +73,20 @@ def test_hubness_is_that_of_rendered_audio_through_the_trained_encoder(run):
     assert 0 < np.abs(other - stored).max() < 0.5 * np.ptp(stored)
     without = a2i.get_recipe("words-exemplars").generator
     assert not without.subtract_hubness and not measure_hubness(model.encoder)
+
+
+def test_hubness_is_measured_anew_when_a_run_or_its_model_is_trained_further(run, records, recipe, tmp_path):
+    two = shutil.copytree(run[0], tmp_path / "run")
+    longer = fit(records, two, resume=True, epochs=4, verbose=0)
+    stored = keras.ops.convert_to_numpy(find_exemplars(longer)[0].hubness)
+    measure_hubness(longer)
+    np.testing.assert_allclose(find_exemplars(longer)[0].hubness, stored, atol=1e-5)
+    seen = []
+    note = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: seen.append(np.array(find_exemplars(longer)[0].hubness))
+    )
+    fit(records, tmp_path / "own", model=longer, recipe=recipe, epochs=1, callbacks=[note], verbose=0)
+    assert not seen[0].any() and np.array(find_exemplars(longer)[0].hubness).any()
 
 
 def test_style_draws_other_compositions_and_a_query_of_a_key_its_exemplar(run, records):
