@@ -1,10 +1,10 @@
 """Clips of one's own, below 1,000 training pairs: images composed from the training images, sharp for any audio.
 
 Result: 27 videos, 64 pixels, blocks held out, mean of three seeds: a probe recognises the right clip in 89 % of the
-images and in 85 % of real ones; a classifier of patches is wrong about real or generated in 46 % of the cases (foreign
-audio 40 %, real images 54 %); density 1.33, coverage 0.98, memorisation ratio 0.82; SSIM 0.332, with shuffled audio
-0.111. 1.4 minutes on two cores. At 256 pixels 89 % (real 85 %), 50 % (foreign audio 43 %, real images 52 %), 6 to 9
-minutes beside other work.
+images and in 84 % of real ones; a classifier of patches is wrong about real or generated in 50 % of the cases (foreign
+audio 42 %, real images 54 %); density 1.22, coverage 0.96, memorisation ratio 0.74; SSIM 0.325, with shuffled audio
+0.106. 1.4 minutes on two cores. At 256 pixels 89 % (real 85 %), 51 % (foreign audio 45 %, real images 52 %), 1.9
+minutes.
 Command: keras-a2i build-records VIDEOS/ --image-size 64 --split block --out records, keras-a2i fit records --out run
 --recipe exemplars --seed 0, keras-a2i evaluate run records
 """
