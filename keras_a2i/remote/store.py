@@ -313,7 +313,7 @@ def _open(address: Address) -> tuple[Any, str]:
     except ImportError:
         raise MissingPackageError("fsspec", "remote", f"Using {address.scheme}:// addresses") from None
     package, extra = _PACKAGES.get(address.scheme, ("", ""))
-    with _store_errors(address):
+    with _store_errors(address, opening=True):
         try:
             # Other processes write into the same folders: a listing is never kept. fsspec takes "::" in a name for a
             # chain of stores, hence the bucket alone.
@@ -349,11 +349,14 @@ def _callback(verb: str, address: Address) -> Any:
 
 
 @contextlib.contextmanager
-def _store_errors(address: Address, *, writing: bool = False) -> Iterator[None]:
+def _store_errors(address: Address, *, writing: bool = False, opening: bool = False) -> Iterator[None]:
     """Turns what the packages of stores raise into a RemoteError that names the address."""
     try:
         yield
     except FileNotFoundError as error:
+        if opening:
+            # A file of credentials is missing, for instance; the store hasn't been asked for anything yet.
+            raise _no_answer(address, "answer", error) from error
         _check_bucket(address)
         what = "The bucket of an address must exist" if writing else "An address must be that of something stored"
         raise AddressNotFoundError(f"{what}. Received: {address}, where nothing is. Check the address") from error
@@ -366,11 +369,14 @@ def _store_errors(address: Address, *, writing: bool = False) -> Iterator[None]:
     except _failures() as error:
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
             raise
-        action = "take what is written" if writing else "answer"
-        raise RemoteError(
-            f"The store must {action}. Received: an error of {address} ({_reason(error)}). Check network, credentials "
-            "and endpoint before you try again"
-        ) from error
+        raise _no_answer(address, "take what is written" if writing else "answer", error) from error
+
+
+def _no_answer(address: Address, action: str, error: Exception) -> RemoteError:
+    return RemoteError(
+        f"The store must {action}. Received: an error of {address} ({_reason(error)}). Check network, credentials and "
+        "endpoint before you try again"
+    )
 
 
 def _check_bucket(address: Address) -> None:

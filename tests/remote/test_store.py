@@ -139,6 +139,29 @@ def test_bucket_of_which_the_account_sees_a_folder_alone_counts_as_one(bucket, m
     assert store.find_kind(folder) == "" and store.list_objects(folder) == {} and store.list_names(folder) == set()
 
 
+def test_a_store_that_can_t_be_opened_for_a_missing_file_says_so_in_one_sentence(monkeypatch):
+    """As gcsfs where the file of its token doesn't exist."""
+    registry = pytest.importorskip("fsspec.registry")
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class Closed(MemoryFileSystem):
+        protocol, cachable = "gs", False
+
+        def __init__(self, **options):
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", "token.json")
+
+    monkeypatch.setitem(registry._registry, "gs", Closed)
+    message = (
+        r"The store must answer\. Received: an error of gs://bucket/records \(.*No such file or directory: "
+        r"'token.json'\)\. Check network, credentials and endpoint"
+    )
+    address = as_location("gs://bucket/records")
+    for call in (store.find_kind, store.stat, functools.partial(store.write_bytes, data=b"")):
+        with pytest.raises(RemoteError, match=message) as raised:
+            call(address)
+        assert not isinstance(raised.value, AddressNotFoundError)
+
+
 def test_refused_access_names_the_credentials(folder, monkeypatch):
     fail_memory(monkeypatch, "cat_file", PermissionError("Access Denied."))
     message = (
