@@ -30,9 +30,12 @@ _PACKAGES = {
     "az": ("adlfs", ""),
     "abfs": ("adlfs", ""),
 }
-# What raises a FileNotFoundError only where there is no bucket. Other stores make the folders that are written to; and
-# gcsfs' info takes an empty bucket for none where the account may only list its objects.
-_BUCKET_PROBES = {"s3": "info", "s3a": "info", "az": "info", "abfs": "info", "gs": "ls", "gcs": "ls"}
+# What raises a FileNotFoundError only where there is no bucket, with its arguments. Other stores make the folders that
+# are written to. gcsfs' info takes an empty bucket for none where the account may only list its objects; its ls lists
+# all pages of a bucket unless it is limited.
+_INFO: tuple[str, dict[str, Any]] = ("info", {})
+_LIST_ONE: tuple[str, dict[str, Any]] = ("ls", {"max_results": 1})
+_BUCKET_PROBES = {"s3": _INFO, "s3a": _INFO, "az": _INFO, "abfs": _INFO, "gs": _LIST_ONE, "gcs": _LIST_ONE}
 # Names of what changes with the content of an object, in the answers of different stores.
 _VERSIONS = ("ETag", "etag", "md5Hash", "blob_id", "mtime", "updated", "LastModified", "last_modified", "created")
 _FAILURES = (
@@ -384,17 +387,21 @@ def _check_bucket(address: Address) -> None:
     probe = _BUCKET_PROBES.get(address.scheme)
     if probe is None or address.bucket in _known_buckets:
         return
+    method, arguments = probe
     files, path = _open(address)
     try:
-        getattr(files, probe)(path.partition("/")[0])
+        getattr(files, method)(path.partition("/")[0], **arguments)
     except FileNotFoundError as error:
         raise RemoteError(
             f"The bucket of an address must exist and be visible to your account. Received: {address}, whose bucket "
             f"{address.bucket} can't be found. Check its name, the credentials and the endpoint of the store"
         ) from error
-    except _failures():
+    except PermissionError:
         # Who may read a folder isn't always allowed to ask for its bucket.
         pass
+    except _failures():
+        # It may be a failure of the network, after which the next call asks again.
+        return
     _known_buckets.add(address.bucket)
 
 

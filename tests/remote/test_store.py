@@ -162,6 +162,31 @@ def test_a_store_that_can_t_be_opened_for_a_missing_file_says_so_in_one_sentence
         assert not isinstance(raised.value, AddressNotFoundError)
 
 
+def test_a_bucket_of_gcs_is_asked_for_with_one_result_and_remembered_only_after_an_answer(monkeypatch):
+    registry = pytest.importorskip("fsspec.registry")
+    from fsspec.spec import AbstractFileSystem
+
+    asked, answers = [], [ConnectionResetError("reset"), PermissionError("Forbidden"), FileNotFoundError("gone")]
+
+    class Bucket(AbstractFileSystem):
+        protocol, cachable = "gs", False
+
+        def info(self, path, **options):
+            raise FileNotFoundError(path)
+
+        def ls(self, path, **options):
+            asked.append((path, options))
+            raise answers.pop(0)
+
+    monkeypatch.setitem(registry._registry, "gs", Bucket)
+    monkeypatch.setattr(store, "_known_buckets", set())
+    # After the failure of the network it is asked again, after the refusal it isn't.
+    assert [store.find_kind(as_location(f"gs://bucket/{name}")) for name in "abc"] == ["", "", ""]
+    assert asked == [("bucket", {"max_results": 1})] * 2
+    with pytest.raises(RemoteError, match="whose bucket gs://another can't be found"):
+        store.find_kind(as_location("gs://another/a"))
+
+
 def test_refused_access_names_the_credentials(folder, monkeypatch):
     fail_memory(monkeypatch, "cat_file", PermissionError("Access Denied."))
     message = (
