@@ -51,15 +51,17 @@ def test_the_options_are_taken_from_those_of_the_command(monkeypatch):
     assert take_place(NONE | together, has_seeds=False) == (ProcessPlace(4), together)
 
 
+@pytest.mark.parametrize("given", [{"devices": "all"}, {"coordinator": "host:1", "num_processes": 1, "process_id": 0}])
+def test_a_script_may_compute_one_process_and_keep_the_timeout_of_steps(given):
+    place, arguments = take_place(NONE | given | {"step_timeout": 5.0}, has_seeds=False)
+    assert place is not None and place.n_processes == 1
+    assert arguments == {"devices": "all", "step_timeout": 5.0}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"step_timeout": 5.0}, "--step-timeout needs several processes: --coordinator.*with one process"),
-        ({"step_timeout": 5.0, "devices": "all"}, "--step-timeout needs several processes"),
-        (
-            {"step_timeout": 5.0, "coordinator": "host:1", "num_processes": 1, "process_id": 0},
-            "--step-timeout needs several processes",
-        ),
+        ({"step_timeout": 5.0}, "--step-timeout needs the options of several processes: --coordinator.*without them"),
         ({"process_id": 1}, r"must be given together \(--coordinator.*Received: None, None, 1"),
         ({"num_processes": 2, "devices": "all"}, "must be given together.*Received: None, 2, None"),
         ({"coordinator": "host:1"}, "must be given together.*Received: 'host:1', None, None"),
