@@ -245,6 +245,7 @@ def test_mistakes_of_trainings_are_refused_before_tensorflow_loads(tmp_path):
     (tmp_path / "other" / "note.txt").write_text("mine")
     build(tmp_path / "rec", ToneSource(n_sources=1, seconds=8), split=SplitSpec(kind="random"))
     fit = ("fit", tmp_path / "rec", "--out", tmp_path / "run")
+    several = ("--coordinator", "127.0.0.1:1", "--num-processes", 2, "--process-id", 1)
     cases = [
         ((*fit, "--recipe", "papper"), 2, "Did you mean 'paper'?"),
         (("fit", tmp_path / "rec", "--out", tmp_path / "other"), 2, "which holds other files"),
@@ -253,8 +254,10 @@ def test_mistakes_of_trainings_are_refused_before_tensorflow_loads(tmp_path):
         ((*fit, "--set", "epohcs=3"), 2, "Did you mean 'epochs'?"),
         ((*fit, "--recipe", "words", "--set", "epochs=many"), 2, "epochs must be a whole number from 1"),
         ((*fit, "--recipe", "features", "--set", "units=a,b"), 2, "units must be whole numbers from 1"),
+        # Without waiting for the other process, which would refuse them, too.
+        ((*fit, "--recipe", "words", "--set", "epohcs=3", *several), 2, "Did you mean 'epochs'?"),
         (("sweep", *fit[1:], "--set", "batch_size=8,0"), 2, "batch_size must be a whole number from 1"),
-        ((*fit, "--step-timeout", 5), 2, "--step-timeout needs several processes"),
+        ((*fit, "--step-timeout", 5), 2, "--step-timeout needs the options of several processes"),
         ((*fit, "--process-id", 1), 2, "must be given together"),
         (
             ("fit", tmp_path / "rec", "--seeds", 3, "--out", "s3://bucket/runs"),
