@@ -97,9 +97,10 @@ def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs
             if seeds is None:
                 RunFolder(out).check_free(overwrite=options["overwrite"])
             if options["recipe"] is None:
-                options["recipe"], reason = choose_recipe(opened)
-                echo(f"The recipe is {options['recipe']}: {reason}", err=True)
-                check_settings(options["recipe"], checked)
+                recipe, reason = choose_recipe(opened)
+                echo(f"The recipe is {recipe}: {reason}", err=True)
+                check_settings(recipe, checked)
+                options["recipe"] = recipe
         changed = _all_settings(values, size, input_, no_augment)
         if seeds is None:
             _fit(opened, out, settings=changed, cache=CACHE[cache], **together, **options)

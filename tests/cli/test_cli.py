@@ -246,6 +246,7 @@ def test_mistakes_of_trainings_are_refused_before_tensorflow_loads(tmp_path):
     build(tmp_path / "rec", ToneSource(n_sources=1, seconds=8), split=SplitSpec(kind="random"))
     fit = ("fit", tmp_path / "rec", "--out", tmp_path / "run")
     several = ("--coordinator", "127.0.0.1:1", "--num-processes", 2, "--process-id", 1)
+    optuna = ("sweep", *fit[1:], "--searcher", "optuna")
     cases = [
         ((*fit, "--recipe", "papper"), 2, "Did you mean 'paper'?"),
         (("fit", tmp_path / "rec", "--out", tmp_path / "other"), 2, "which holds other files"),
@@ -256,7 +257,11 @@ def test_mistakes_of_trainings_are_refused_before_tensorflow_loads(tmp_path):
         ((*fit, "--recipe", "features", "--set", "units=a,b"), 2, "units must be whole numbers from 1"),
         # Without waiting for the other process, which would refuse them, too.
         ((*fit, "--recipe", "words", "--set", "epohcs=3", *several), 2, "Did you mean 'epochs'?"),
+        ((*fit, "--set", "ssim=abc"), 2, "The weight of ssim must be a number in [0, 1e+06]"),
+        ((*fit, "--set", "gain_db=-5"), 2, "gain_db of an Augmentation must lie between 0 and 60"),
         (("sweep", *fit[1:], "--set", "batch_size=8,0"), 2, "batch_size must be a whole number from 1"),
+        ((*optuna, "--set", "batch_size=0..8"), 2, "batch_size must be a whole number from 1"),
+        ((*optuna, "--set", "learning_rate=1..20"), 2, "learning_rate must be a number in (0, 10]"),
         ((*fit, "--step-timeout", 5), 2, "--step-timeout needs the options of several processes"),
         ((*fit, "--process-id", 1), 2, "must be given together"),
         (
