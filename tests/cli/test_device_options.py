@@ -11,7 +11,7 @@ import pytest
 
 from keras_a2i.cli.device_options import join_group, take_place
 from keras_a2i.errors import UsageError
-from keras_a2i.training.process_place import ProcessPlace, find_place
+from keras_a2i.training.process_place import ProcessPlace, configured_backend, find_place
 
 NONE = {"devices": None, "coordinator": None, "num_processes": None, "process_id": None, "step_timeout": None}
 CHILD = """
@@ -81,6 +81,20 @@ def test_options_of_several_processes_are_refused_with_seeds_and_on_other_backen
         take_place(NONE | {"devices": "all"}, has_seeds=False)
     (tmp_path / "keras.json").write_text('{"backend": "jax"}')
     assert take_place(NONE | {"devices": "all"}, has_seeds=False) == (ProcessPlace(), {"devices": "all"})
+
+
+@pytest.mark.parametrize(("is_writable", "folder"), [(True, "home"), (False, "/tmp")])
+def test_the_backend_is_read_where_keras_reads_it(tmp_path, monkeypatch, is_writable, folder):
+    """Keras reads /tmp/.keras where the home folder can't be written to."""
+    monkeypatch.delenv("KERAS_BACKEND")
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    monkeypatch.setattr(os, "access", lambda path, mode: is_writable)
+    read = []
+    monkeypatch.setattr(pathlib.Path, "read_text", lambda own, **_: read.append(own) or '{"backend": "torch"}')
+    assert configured_backend() == "torch"
+    assert read == [tmp_path / folder / ".keras" / "keras.json"]
 
 
 def test_the_tasks_of_a_slurm_step_are_several_processes_but_those_of_hand_are_not_mixed_with_them(monkeypatch):
