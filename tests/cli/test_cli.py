@@ -81,7 +81,7 @@ def run(folder):
 @pytest.mark.training
 def test_build_records_counts_and_names_skipped_inputs(run, folder):
     built, _ = run
-    assert "rec: 14 train, 8 val pairs from 3 sources" in built.stdout
+    assert "rec: 22 pairs (14 train, 8 val) from 3 sources" in built.stdout
     assert "skipped: 2" in built.stdout
     assert "3.wav can't be read as audio" in built.stdout and "5.png doesn't exist" in built.stdout
     assert "24 pairs" not in built.stdout and "/s" in built.stderr
