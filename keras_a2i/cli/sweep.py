@@ -30,7 +30,7 @@ _OTHERS = {
 
 
 class _Sweep(click.Command):
-    """Says what stands for an option of fit that a sweep doesn't have."""
+    """Names the setting to use instead of an option of fit that a sweep doesn't have."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:

@@ -196,7 +196,7 @@ def test_export_and_generate_with_the_exported_file(run, folder, within):
         (["fit", "rec", "--out", "y", "--set", "epochs"], 2, "--set must be given NAME=VALUE"),
         (["fit", "rec", "--out", "run"], 2, "holds a run already. Resume it"),
         (["generate", "nowhere", "0.wav", "--out", "z"], 1, "A model must be a run folder"),
-        (["generate", "run", "3.wav", "--out", "z"], 1, "Of 1 audio file, none could be read"),
+        (["generate", "run", "3.wav", "--out", "z"], 1, "No audio file could be read (1 given)"),
         (["generate", "run", "0.wav", "sub/0.wav", "--out", "pairs.csv"], 2, "--out must be a folder"),
         (["generate", "run", "0.wav", "sub/0.wav", "--out", "z"], 2, "must have different names"),
         (["export", "run", "--out", "pairs.csv", "--format", "tflite"], 2, "path must not exist. Received: pairs.csv"),
@@ -275,7 +275,7 @@ def test_mistakes_of_trainings_are_refused_before_tensorflow_loads(tmp_path):
             2,
             "The folder of the folds (--out) must be a path on the disk. Received: s3://bucket/folds",
         ),
-        (("evaluate", "run", "rec", "--folds", 3, "--samples", 2), 2, "--samples must be left out with --folds"),
+        (("evaluate", "run", "rec", "--folds", 3, "--samples", 2), 2, "Leave out --samples, or --folds"),
         (("evaluate", "run", "rec", "--by", "source"), 2, "--by needs --folds"),
     ]
     commands = json.dumps([[str(each) for each in arguments] for arguments, _, _ in cases])
