@@ -170,10 +170,10 @@ def _build(sources: list, out: pathlib.Path, **options: Any) -> None:
 
 
 def _summarise(manifest: Manifest, out: pathlib.Path) -> None:
-    counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
+    counts = ", ".join(f"{count:,} {split}" for split, count in manifest.counts.items())
     size = sum(shard.size for shard in manifest.shards)
-    pairs = f"{counts} pair{'s' * (sum(manifest.counts.values()) != 1)}"
-    echo(f"{out}: {pairs} from {counted(len(manifest.source_counts), 'source')}, {size / 1e6:.1f} MB")
+    pairs, sources = sum(manifest.counts.values()), len(manifest.source_counts)
+    echo(f"{out}: {counted(pairs, 'pair')} ({counts}) from {counted(sources, 'source')}, {size / 1e6:.1f} MB")
     if manifest.features.embedding:
         echo(f"features: {manifest.features.description}")
     echo(f"split: {', '.join(f'{name} {value}' for name, value in manifest.split.items() if value != ())}")

@@ -43,7 +43,8 @@ _OPTIONS = (
         "--step-timeout",
         type=click.FloatRange(min=1),
         metavar="SECONDS",
-        help="With several processes: end when no step ends within this time, since another one hangs (default: 300).",
+        help="With several processes: end when no step ends within this time, since another one hangs (default: 300); "
+        "no effect with one.",
     ),
 )
 
@@ -77,13 +78,13 @@ def take_place(options: dict[str, Any], *, has_seeds: bool) -> tuple[ProcessPlac
         )
     del given["devices"]
     place = None if named is None else find_place(**given)
-    if step_timeout is not None and (place is None or place.n_processes == 1):
-        raise UsageError(
-            "--step-timeout needs several processes: --coordinator, --num-processes and --process-id, or --devices all "
-            "in a SLURM step or with JAX's environment variables. Received: --step-timeout with one process. Leave it "
-            "out"
-        )
     if place is None:
+        if step_timeout is not None:
+            raise UsageError(
+                "--step-timeout needs the options of several processes: --coordinator, --num-processes and "
+                "--process-id, or --devices all in a SLURM step or with JAX's environment variables. Received: "
+                "--step-timeout without them. Leave it out"
+            )
         return None, {}
     check_backend(configured_backend())
     return place, {"devices": "all"} | ({} if step_timeout is None else {"step_timeout": step_timeout})

@@ -67,7 +67,10 @@ def command(model, records, split, out, samples, foreign, folds, by, seeds, seed
     if folds is not None:
         for name, value in (("--foreign", foreign), ("--split", split), ("--samples", samples)):
             if value is not None:
-                raise click.UsageError(f"{name} must be left out with --folds. Received: both")
+                raise click.UsageError(
+                    f"{name} must be left out with --folds, which evaluates every fold on its own held-out pairs with "
+                    f"the default options. Received: {name} {value}. Leave out {name}, or --folds"
+                )
         folder = local_path(out or as_location(model) / "folds", "The folder of the folds (--out)")
         _cross_validate(model, records, folder, folds=folds, by=by or "block", seeds=seeds, seed=seed)
         return

@@ -77,8 +77,10 @@ def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs
     """
     # What can be refused without TensorFlow is refused before it loads.
     values = parse_settings(settings)
+    checked = values | ({"input": input_} if input_ else {})
     if options["recipe"] is not None:
         check_recipe_name(options["recipe"])
+        check_settings(options["recipe"], checked)
     if jobs is not None and seeds is None:
         raise UsageError("--jobs needs --seeds: one training is one process. Received: --jobs alone")
     if seeds is not None:
@@ -95,10 +97,10 @@ def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs
             if seeds is None:
                 RunFolder(out).check_free(overwrite=options["overwrite"])
             if options["recipe"] is None:
-                options["recipe"], reason = choose_recipe(opened)
-                echo(f"The recipe is {options['recipe']}: {reason}", err=True)
-        if options["recipe"] is not None:
-            check_settings(options["recipe"], values | ({"input": input_} if input_ else {}))
+                recipe, reason = choose_recipe(opened)
+                echo(f"The recipe is {recipe}: {reason}", err=True)
+                check_settings(recipe, checked)
+                options["recipe"] = recipe
         changed = _all_settings(values, size, input_, no_augment)
         if seeds is None:
             _fit(opened, out, settings=changed, cache=CACHE[cache], **together, **options)

@@ -160,7 +160,7 @@ def command(
     if failed:
         echo(f"{failed} of {counted(len(audio), kind)} skipped", err=True)
     if failed == len(audio):
-        raise KerasA2IError(f"Of {counted(len(audio), kind)}, none could be read")
+        raise KerasA2IError(f"No {kind} could be read ({len(audio):,} given)")
 
 
 def _refuse_guidance(guide: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ _OTHERS = {
 
 
 class _Sweep(click.Command):
-    """Says what stands for an option of fit that a sweep doesn't have."""
+    """Names the setting to use instead of an option of fit that a sweep doesn't have."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -118,8 +118,8 @@ def command(records, out, recipe, settings, seeds, seed, evaluate, jobs, cache, 
     grid = parse_grid(settings, functools.partial(takes_list, recipe))
     for name, values in grid.items():
         for value in values:
-            if not isinstance(value, Range):
-                check_settings(recipe, {name: value})
+            for each in (value.low, value.high) if isinstance(value, Range) else (value,):
+                check_settings(recipe, {name: each})
     leave_gpu_memory(jobs)
     from keras_a2i.evaluation.sweep import sweep
 

@@ -5,6 +5,7 @@ import hashlib
 import pathlib
 from collections.abc import Callable, Sequence
 
+import keras
 import numpy as np
 
 from keras_a2i.errors import UsageError
@@ -17,13 +18,13 @@ from keras_a2i.evaluation.report_sections import table
 from keras_a2i.evaluation.statistics import BLOCK_PAIRS, MIN_SOURCES, gain_over_seeds
 from keras_a2i.evaluation.verdict import LEVELS
 from keras_a2i.metrics import METRICS
-from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.resplit import read_keys, resplit
 from keras_a2i.remote.address import Location, local_path
 from keras_a2i.sources.pair import PairKey
 from keras_a2i.training.fit import fit
-from keras_a2i.training.run_folder import RunConfig, RunFolder
+from keras_a2i.training.plan import TRAINING_OPTIONS
+from keras_a2i.training.run_folder import RunConfig, RunFolder, read_recipe
 
 GUARD = 2.0
 BY = ("block", "source")
@@ -70,7 +71,7 @@ def cross_validate(
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> CrossValidation:
-    """Trains the recipe of a run on each fold and evaluates it on what is held out.
+    """Trains the recipe of a run on each fold, with the options of its training, and evaluates it on what is held out.
 
     Args:
         run: the run folder whose recipe is used.
@@ -225,21 +226,28 @@ def _gains_of(reports: Sequence[Report], metric: str, against: str) -> np.ndarra
 
 
 def _train(config: RunConfig, folder: pathlib.Path, seed: int, tell: Callable[[str], None]) -> pathlib.Path:
-    """The run folder of a fold's training with one seed: trained now, resumed, or finished by an earlier call."""
+    """The run folder of a fold's training with one seed: trained now, resumed, or finished by an earlier call.
+
+    The training is that of the run, but for `data_parts`: a fold is trained in one process, and its records may have
+    fewer shards than the run's processes.
+    """
     run_folder = folder / f"run-seed-{seed}"
     tell("training")
     if RunFolder(run_folder).exists:
         fit(folder / "records", run_folder, resume=True, verbose=0)
         return run_folder
+    options = {name: getattr(config, name) for name in TRAINING_OPTIONS if name != "data_parts"}
+    if keras.backend.backend() not in config.versions:
+        # Whether steps may be compiled depends on the backend; the fold has its default.
+        del options["jit_compile"]
     fit(
         folder / "records",
         run_folder,
-        recipe=Recipe.from_dict(config.recipe),
+        recipe=read_recipe(config),
         objectives=config.make_objectives(),
         seed=seed,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
         verbose=0,
+        **options,
     )
     return run_folder
 

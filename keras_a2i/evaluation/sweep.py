@@ -265,7 +265,7 @@ class _Trainings:
         self.state.write()
         if done:
             self.clock.skip(len(done))
-            self.tell(f"{len(done)} of {counted(self.clock.total, 'run')} finished already")
+            self.tell(f"{len(done):,} of {counted(self.clock.total, 'run')} had finished already")
         self._train([job for job in planned if job.name not in done])
 
     def _plan(self, combinations: Sequence[Combination]) -> list[Job]:

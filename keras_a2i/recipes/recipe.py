@@ -16,6 +16,7 @@ from keras_a2i.models.encoder import Encoder
 from keras_a2i.models.generator import Generator
 from keras_a2i.objectives import OBJECTIVES, Objective
 from keras_a2i.optimizers import make_adam
+from keras_a2i.recipes.setting_fields import check_weight
 from keras_a2i.records.augmentation import Augmentation
 from keras_a2i.serialization import register
 
@@ -153,8 +154,7 @@ class Recipe(Settings):
             given = self.objectives.get(id_, 0.0)
             arguments = {"weight": 1.0, **given} if isinstance(given, Mapping) else {"weight": given}
             weight = arguments["weight"]
-            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1e6:
-                raise ConfigError(f"The weight of {id_} must be a number in [0, 1e+06]. Received: {id_}={weight!r}")
+            check_weight(id_, weight)
             if weight:
                 found[id_] = arguments
         return found

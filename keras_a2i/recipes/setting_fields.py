@@ -14,20 +14,27 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from keras_a2i.config import check_field, choice, flag, number, whole, wholes
-from keras_a2i.errors import UsageError
+from keras_a2i.errors import ConfigError, UsageError
 from keras_a2i.models.network_part import check_size
+from keras_a2i.records.augmentation import Augmentation
 
 PARTS = ("encoder", "generator", "augmentation")
 FIXED = ("name", "task")
+WEIGHT: Any = number(0.0, 0, 1e6)
+"""The field of the weight of an objective, which is the setting of its id."""
 NO_SETTINGS = ("weight", "name", "kwargs", "batch_size", "seed")
-"""Arguments of an objective that aren't settings of their own; its weight is the setting of its id."""
+"""Arguments of an objective that aren't settings of their own."""
 _MAKERS: dict[str, Callable[..., Any]] = {each.__name__: each for each in (number, whole, wholes, flag, choice)}
 _PACKAGE = pathlib.Path(__file__).parents[1]
-_AUGMENTATION = ("keras_a2i.records.augmentation", "Augmentation")
+_AUGMENTATION = (Augmentation.__module__, Augmentation.__name__)
 
 
 def check_settings(recipe: str, settings: Mapping[str, Any]) -> None:
-    """Checks the names of settings of a recipe, and the values whose field states their rule, as `get_recipe` would.
+    """Checks the names of settings of a recipe, and those values that a rule of their own holds for.
+
+    These are the settings of the training, the network and the augmentation, and the weights of objectives. Other
+    arguments of an objective, and whether settings fit together, are left to `get_recipe`, which raises the same errors
+    for what is refused here.
 
     Args:
         recipe: its name.
@@ -44,7 +51,20 @@ def check_settings(recipe: str, settings: Mapping[str, Any]) -> None:
             name = full_name(given, list(known))
             if isinstance(known[name].default, tuple):
                 value = tuple(value) if isinstance(value, list | tuple) else (value,)
-            check_field(known[name], name.rpartition(".")[2], value)
+            part, _, own = name.rpartition(".")
+            if known[name] is WEIGHT:
+                check_weight(name, value)
+            elif part == "augmentation":
+                # Its class needs no Keras.
+                Augmentation(**{own: value})
+            else:
+                check_field(known[name], own, value)
+
+
+def check_weight(id_: str, weight: Any) -> None:
+    """Raises a ConfigError unless the weight of the objective of an id is in range."""
+    if not WEIGHT.metadata["check"](weight):
+        raise ConfigError(f"The weight of {id_} must {WEIGHT.metadata['rule']}. Received: {id_}={weight!r}")
 
 
 def takes_list(recipe: str, name: str) -> bool:
@@ -96,7 +116,9 @@ def setting_fields(recipe: str) -> dict[str, Any]:
         place = _AUGMENTATION if part == "augmentation" else _class_of(module, part)
         found |= {f"{part}.{name}": field for name, field in _fields(*place).items()}
     for defining, name, _ in _imports("keras_a2i.objectives"):
-        found |= _objective(defining, name)
+        # Beside classes the package imports functions and the registry.
+        if re.match("[A-Z].*[a-z]", name):
+            found |= _objective(defining, name)
     return found
 
 
@@ -117,15 +139,27 @@ def _objective(module: str, name: str) -> dict[str, Any]:
     if definition is None or "register_objective" not in map(ast.unparse, definition.decorator_list):
         return {}
     id_ = ast.literal_eval(_assigned(definition)["id"])
-    found = {id_: dataclasses.field(default=0.0)}
-    for each in definition.body:
-        if isinstance(each, ast.FunctionDef) and each.name == "__init__":
-            given, named = each.args, each.args.kwonlyargs
-            defaults = [*given.defaults, *given.kw_defaults]
-            for argument, default in zip([*given.args, *named][-len(defaults) :], defaults, strict=True):
-                if argument.arg not in NO_SETTINGS:
-                    found[f"{id_}.{argument.arg}"] = _field(default)
+    found = {id_: WEIGHT}
+    for argument, default in _defaults(module, name):
+        if argument not in NO_SETTINGS:
+            found[f"{id_}.{argument}"] = _field(default)
     return found
+
+
+def _defaults(module: str, name: str) -> list[tuple[str, ast.expr | None]]:
+    """The arguments of a class that have a default, by its `__init__` or that of its first base class with one."""
+    definition = _definition(module, name)
+    for each in definition.body if definition else ():
+        if isinstance(each, ast.FunctionDef) and each.name == "__init__":
+            given = each.args
+            with_default = given.args[len(given.args) - len(given.defaults) :]
+            pairs = [*zip(with_default, given.defaults, strict=True)]
+            named = [*zip(given.kwonlyargs, given.kw_defaults, strict=True)]
+            return [(argument.arg, default) for argument, default in [*pairs, *named]]
+    for base in definition.bases if definition else ():
+        if found := _defaults(*_defined(module, ast.unparse(base))):
+            return found
+    return []
 
 
 def _fields(module: str, name: str) -> dict[str, Any]:
@@ -153,11 +187,26 @@ def _field(value: ast.expr | None) -> Any:
 
 def _assigned(node: ast.Module | ast.ClassDef) -> dict[str, ast.expr]:
     """The values of the names that a module or a class assigns."""
-    return {ast.unparse(each.targets[0]): each.value for each in node.body if isinstance(each, ast.Assign)}
+    found = {ast.unparse(each.targets[0]): each.value for each in node.body if isinstance(each, ast.Assign)}
+    annotated = [each for each in node.body if isinstance(each, ast.AnnAssign)]
+    return found | {ast.unparse(each.target): each.value for each in annotated if each.value is not None}
 
 
 def _definition(module: str, name: str) -> ast.ClassDef | None:
-    return next((each for each in _tree(module).body if isinstance(each, ast.ClassDef) and each.name == name), None)
+    """The definition of a class of the package; None for one of Keras or of Python.
+
+    Raises:
+        LookupError: if the module doesn't define a class of this package.
+    """
+    for each in _tree(module).body:
+        if isinstance(each, ast.ClassDef) and each.name == name:
+            return each
+    if module.partition(".")[0] == _PACKAGE.name and name.isidentifier():
+        raise LookupError(
+            f"The class {name} must be defined in {module.replace('.', '/')}.py, where its settings are read without "
+            "Keras. Received: no such class there. docs/contributing.md states where each kind of class lies"
+        )
+    return None
 
 
 def _defined(module: str, name: str) -> tuple[str, str]:

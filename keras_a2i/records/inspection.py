@@ -234,18 +234,24 @@ def _near_duplicates(
     train, held_out = np.flatnonzero(is_train), np.flatnonzero(~is_train)
     everything = np.arange(len(grey))
     total = len(everything) + (len(train) if len(held_out) else 0)
-    return (
-        _share_with_twin(
-            *(grey, everything[spread_rows(len(grey), MAX_COMPARED)], everything), lambda done: progress(done, total)
-        ),
-        _share_with_twin(
-            *(grey, held_out[spread_rows(len(held_out), MAX_COMPARED)], train),
-            lambda done: progress(len(everything) + done, total),
-        ),
+    near = _share_with_twin(
+        grey,
+        rows=everything[spread_rows(len(grey), MAX_COMPARED)],
+        among=everything,
+        progress=lambda done: progress(done, total),
     )
+    leaked = _share_with_twin(
+        grey,
+        rows=held_out[spread_rows(len(held_out), MAX_COMPARED)],
+        among=train,
+        progress=lambda done: progress(len(everything) + done, total),
+    )
+    return near, leaked
 
 
-def _share_with_twin(grey: np.ndarray, rows: np.ndarray, among: np.ndarray, progress: Callable[[int], None]) -> float:
+def _share_with_twin(
+    grey: np.ndarray, *, rows: np.ndarray, among: np.ndarray, progress: Callable[[int], None]
+) -> float:
     """The share of rows with a near-duplicate among other rows; 0 of none. Every row is compared with all of them."""
     if not len(rows):
         return 0.0

@@ -217,8 +217,7 @@ class Manifest:
             progress: called with the number of shards compared so far and of all.
         """
         problems = []
-        for number, shard in enumerate(self.shards):
-            progress(number, len(self.shards))
+        for number, shard in enumerate(self.shards, start=1):
             path = (folder(shard) if callable(folder) else pathlib.Path(folder)) / shard.file
             if not path.is_file():
                 problems.append(f"{shard.file} is missing")
@@ -228,6 +227,7 @@ class Manifest:
                 with path.open("rb") as file:
                     if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
                         problems.append(f"{shard.file} has a different sha256 than when it was built")
+            progress(number, len(self.shards))
         return problems
 
 

@@ -30,9 +30,12 @@ _PACKAGES = {
     "az": ("adlfs", ""),
     "abfs": ("adlfs", ""),
 }
-# What raises a FileNotFoundError only where there is no bucket. Other stores make the folders that are written to; and
-# gcsfs' info takes an empty bucket for none where the account may only list its objects.
-_BUCKET_PROBES = {"s3": "info", "s3a": "info", "az": "info", "abfs": "info", "gs": "ls", "gcs": "ls"}
+# What raises a FileNotFoundError only where there is no bucket, with its arguments. Other stores make the folders that
+# are written to. gcsfs' info takes an empty bucket for none where the account may only list its objects; its ls lists
+# all pages of a bucket unless it is limited.
+_INFO: tuple[str, dict[str, Any]] = ("info", {})
+_LIST_ONE: tuple[str, dict[str, Any]] = ("ls", {"max_results": 1})
+_BUCKET_PROBES = {"s3": _INFO, "s3a": _INFO, "az": _INFO, "abfs": _INFO, "gs": _LIST_ONE, "gcs": _LIST_ONE}
 # Names of what changes with the content of an object, in the answers of different stores.
 _VERSIONS = ("ETag", "etag", "md5Hash", "blob_id", "mtime", "updated", "LastModified", "last_modified", "created")
 _FAILURES = (
@@ -313,7 +316,7 @@ def _open(address: Address) -> tuple[Any, str]:
     except ImportError:
         raise MissingPackageError("fsspec", "remote", f"Using {address.scheme}:// addresses") from None
     package, extra = _PACKAGES.get(address.scheme, ("", ""))
-    with _store_errors(address):
+    with _store_errors(address, opening=True):
         try:
             # Other processes write into the same folders: a listing is never kept. fsspec takes "::" in a name for a
             # chain of stores, hence the bucket alone.
@@ -349,11 +352,14 @@ def _callback(verb: str, address: Address) -> Any:
 
 
 @contextlib.contextmanager
-def _store_errors(address: Address, *, writing: bool = False) -> Iterator[None]:
+def _store_errors(address: Address, *, writing: bool = False, opening: bool = False) -> Iterator[None]:
     """Turns what the packages of stores raise into a RemoteError that names the address."""
     try:
         yield
     except FileNotFoundError as error:
+        if opening:
+            # A file of credentials is missing, for instance; the store hasn't been asked for anything yet.
+            raise _no_answer(address, "answer", error) from error
         _check_bucket(address)
         what = "The bucket of an address must exist" if writing else "An address must be that of something stored"
         raise AddressNotFoundError(f"{what}. Received: {address}, where nothing is. Check the address") from error
@@ -366,11 +372,14 @@ def _store_errors(address: Address, *, writing: bool = False) -> Iterator[None]:
     except _failures() as error:
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
             raise
-        action = "take what is written" if writing else "answer"
-        raise RemoteError(
-            f"The store must {action}. Received: an error of {address} ({_reason(error)}). Check network, credentials "
-            "and endpoint before you try again"
-        ) from error
+        raise _no_answer(address, "take what is written" if writing else "answer", error) from error
+
+
+def _no_answer(address: Address, action: str, error: Exception) -> RemoteError:
+    return RemoteError(
+        f"The store must {action}. Received: an error of {address} ({_reason(error)}). Check network, credentials and "
+        "endpoint before you try again"
+    )
 
 
 def _check_bucket(address: Address) -> None:
@@ -378,17 +387,21 @@ def _check_bucket(address: Address) -> None:
     probe = _BUCKET_PROBES.get(address.scheme)
     if probe is None or address.bucket in _known_buckets:
         return
+    method, arguments = probe
     files, path = _open(address)
     try:
-        getattr(files, probe)(path.partition("/")[0])
+        getattr(files, method)(path.partition("/")[0], **arguments)
     except FileNotFoundError as error:
         raise RemoteError(
             f"The bucket of an address must exist and be visible to your account. Received: {address}, whose bucket "
             f"{address.bucket} can't be found. Check its name, the credentials and the endpoint of the store"
         ) from error
-    except _failures():
+    except PermissionError:
         # Who may read a folder isn't always allowed to ask for its bucket.
         pass
+    except _failures():
+        # It may be a failure of the network, after which the next call asks again.
+        return
     _known_buckets.add(address.bucket)
 
 

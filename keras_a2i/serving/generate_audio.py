@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
-from keras_a2i.counts import counted
 from keras_a2i.errors import SourceError, UsageError
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.media.image import read_image
@@ -97,7 +96,7 @@ def generate_audio(
             if progress is not None:
                 progress(min(start + _BATCH, len(files)), len(files))
         if not paths:
-            raise SourceError(f"Of {counted(len(files), 'image')}, none could be read. {skipped[0]}")
+            raise SourceError(f"No image could be read ({len(files):,} given). {skipped[0]}")
         staged.commit()
     return GeneratedAudio(paths, skipped)
 

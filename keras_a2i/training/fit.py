@@ -90,7 +90,7 @@ def fit(
             part, and every process reads its own parts. It decides the order of the pairs, so that a run may be resumed
             by another number of processes, which must divide it. None is the number of processes.
         step_timeout: seconds without a step after which a process that trains with others ends with one sentence; None
-            is 300.
+            is 300. It needs `devices`, and has no effect where this process is the only one.
         callbacks: additional Keras callbacks. With several processes they run in the first one, on a copy of the model
             that is updated at the end of every epoch.
         verbose: as for `keras.Model.fit`.
@@ -213,11 +213,10 @@ def _find_group(devices: str | None, step_timeout: float | None) -> ProcessGroup
     if devices not in (None, "all"):
         raise UsageError(f"devices must be 'all' or None. Received: devices={devices!r}")
     group = None if devices is None else current_group()
-    if step_timeout is not None and (group is None or group.n_processes == 1 or step_timeout <= 0):
+    if step_timeout is not None and (group is None or step_timeout <= 0):
         raise UsageError(
-            "step_timeout must be a number of seconds above 0, for a training with devices='all' in several processes "
-            f"that join_processes has connected. Received: step_timeout={step_timeout}, devices={devices!r}, number of "
-            f"processes: {1 if group is None else group.n_processes}"
+            "step_timeout must be a number of seconds above 0, for a training with devices='all'. "
+            f"Received: step_timeout={step_timeout}, devices={devices!r}"
         )
     return group
 

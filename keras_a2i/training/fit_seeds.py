@@ -164,8 +164,9 @@ def _train(planned: Sequence[Job], records: Records, out: pathlib.Path, jobs: in
     left = [job for job in planned if not is_trained(job)]
     clock = Clock(len(planned), jobs)
     if len(left) < len(planned):
-        clock.skip(len(planned) - len(left))
-        tell(f"{len(planned) - len(left)} of {counted(len(planned), 'run')} finished already")
+        done = len(planned) - len(left)
+        clock.skip(done)
+        tell(f"{done:,} of {counted(len(planned), 'run')} had finished already")
     results = run_jobs(left, train_job, records, clock=clock, at_once=jobs, tell=tell)
     with resumable(out, overwrite=any(job.overwrite for job in planned)), contextlib.closing(results):
         failures = {job.name: reason for job, reason in results if reason}

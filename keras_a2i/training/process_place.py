@@ -70,7 +70,11 @@ def configured_backend() -> str:
     """Returns the backend that Keras will have when it is imported, as it reads it itself."""
     if named := os.environ.get("KERAS_BACKEND"):
         return named
-    home = pathlib.Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    if "KERAS_HOME" in os.environ:
+        home = pathlib.Path(os.environ["KERAS_HOME"]).expanduser()
+    else:
+        user = pathlib.Path("~").expanduser()
+        home = (user if os.access(user, os.W_OK) else pathlib.Path("/tmp")) / ".keras"
     try:
         found = json.loads((home / "keras.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -44,7 +44,7 @@ def test_options_that_no_source_uses_are_refused_by_their_flags(tmp_path, argume
 def test_build_then_again_rebuilds_nothing(tmp_path):
     arguments = ("synthetic:surf:4", "--out", tmp_path / "rec", "--image-size", 16, "--workers", 1, "--seed", 5)
     first, second = run(*arguments), run(*arguments)
-    assert first.exit_code == 0 and "pairs from 2 sources" in first.output
+    assert first.exit_code == 0 and " val) from 2 sources" in first.output
     assert second.exit_code == 0 and "complete already; nothing was rebuilt" in second.output
     manifest = Manifest.read(tmp_path / "rec")
     assert manifest.sources[0]["seed"] == 5 and manifest.image.size == 16

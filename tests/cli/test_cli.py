@@ -81,7 +81,7 @@ def run(folder):
 @pytest.mark.training
 def test_build_records_counts_and_names_skipped_inputs(run, folder):
     built, _ = run
-    assert "rec: 14 train, 8 val pairs from 3 sources" in built.stdout
+    assert "rec: 22 pairs (14 train, 8 val) from 3 sources" in built.stdout
     assert "skipped: 2" in built.stdout
     assert "3.wav can't be read as audio" in built.stdout and "5.png doesn't exist" in built.stdout
     assert "24 pairs" not in built.stdout and "/s" in built.stderr
@@ -196,7 +196,7 @@ def test_export_and_generate_with_the_exported_file(run, folder, within):
         (["fit", "rec", "--out", "y", "--set", "epochs"], 2, "--set must be given NAME=VALUE"),
         (["fit", "rec", "--out", "run"], 2, "holds a run already. Resume it"),
         (["generate", "nowhere", "0.wav", "--out", "z"], 1, "A model must be a run folder"),
-        (["generate", "run", "3.wav", "--out", "z"], 1, "Of 1 audio file, none could be read"),
+        (["generate", "run", "3.wav", "--out", "z"], 1, "No audio file could be read (1 given)"),
         (["generate", "run", "0.wav", "sub/0.wav", "--out", "pairs.csv"], 2, "--out must be a folder"),
         (["generate", "run", "0.wav", "sub/0.wav", "--out", "z"], 2, "must have different names"),
         (["export", "run", "--out", "pairs.csv", "--format", "tflite"], 2, "path must not exist. Received: pairs.csv"),
@@ -245,6 +245,8 @@ def test_mistakes_of_trainings_are_refused_before_tensorflow_loads(tmp_path):
     (tmp_path / "other" / "note.txt").write_text("mine")
     build(tmp_path / "rec", ToneSource(n_sources=1, seconds=8), split=SplitSpec(kind="random"))
     fit = ("fit", tmp_path / "rec", "--out", tmp_path / "run")
+    several = ("--coordinator", "127.0.0.1:1", "--num-processes", 2, "--process-id", 1)
+    optuna = ("sweep", *fit[1:], "--searcher", "optuna")
     cases = [
         ((*fit, "--recipe", "papper"), 2, "Did you mean 'paper'?"),
         (("fit", tmp_path / "rec", "--out", tmp_path / "other"), 2, "which holds other files"),
@@ -253,8 +255,14 @@ def test_mistakes_of_trainings_are_refused_before_tensorflow_loads(tmp_path):
         ((*fit, "--set", "epohcs=3"), 2, "Did you mean 'epochs'?"),
         ((*fit, "--recipe", "words", "--set", "epochs=many"), 2, "epochs must be a whole number from 1"),
         ((*fit, "--recipe", "features", "--set", "units=a,b"), 2, "units must be whole numbers from 1"),
+        # Without waiting for the other process, which would refuse them, too.
+        ((*fit, "--recipe", "words", "--set", "epohcs=3", *several), 2, "Did you mean 'epochs'?"),
+        ((*fit, "--set", "ssim=abc"), 2, "The weight of ssim must be a number in [0, 1e+06]"),
+        ((*fit, "--set", "gain_db=-5"), 2, "gain_db of an Augmentation must lie between 0 and 60"),
         (("sweep", *fit[1:], "--set", "batch_size=8,0"), 2, "batch_size must be a whole number from 1"),
-        ((*fit, "--step-timeout", 5), 2, "--step-timeout needs several processes"),
+        ((*optuna, "--set", "batch_size=0..8"), 2, "batch_size must be a whole number from 1"),
+        ((*optuna, "--set", "learning_rate=1..20"), 2, "learning_rate must be a number in (0, 10]"),
+        ((*fit, "--step-timeout", 5), 2, "--step-timeout needs the options of several processes"),
         ((*fit, "--process-id", 1), 2, "must be given together"),
         (
             ("fit", tmp_path / "rec", "--seeds", 3, "--out", "s3://bucket/runs"),
@@ -267,7 +275,7 @@ def test_mistakes_of_trainings_are_refused_before_tensorflow_loads(tmp_path):
             2,
             "The folder of the folds (--out) must be a path on the disk. Received: s3://bucket/folds",
         ),
-        (("evaluate", "run", "rec", "--folds", 3, "--samples", 2), 2, "--samples must be left out with --folds"),
+        (("evaluate", "run", "rec", "--folds", 3, "--samples", 2), 2, "Leave out --samples, or --folds"),
         (("evaluate", "run", "rec", "--by", "source"), 2, "--by needs --folds"),
     ]
     commands = json.dumps([[str(each) for each in arguments] for arguments, _, _ in cases])

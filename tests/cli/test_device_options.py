@@ -11,7 +11,7 @@ import pytest
 
 from keras_a2i.cli.device_options import join_group, take_place
 from keras_a2i.errors import UsageError
-from keras_a2i.training.process_place import ProcessPlace, find_place
+from keras_a2i.training.process_place import ProcessPlace, configured_backend, find_place
 
 NONE = {"devices": None, "coordinator": None, "num_processes": None, "process_id": None, "step_timeout": None}
 CHILD = """
@@ -51,15 +51,17 @@ def test_the_options_are_taken_from_those_of_the_command(monkeypatch):
     assert take_place(NONE | together, has_seeds=False) == (ProcessPlace(4), together)
 
 
+@pytest.mark.parametrize("given", [{"devices": "all"}, {"coordinator": "host:1", "num_processes": 1, "process_id": 0}])
+def test_a_script_may_compute_one_process_and_keep_the_timeout_of_steps(given):
+    place, arguments = take_place(NONE | given | {"step_timeout": 5.0}, has_seeds=False)
+    assert place is not None and place.n_processes == 1
+    assert arguments == {"devices": "all", "step_timeout": 5.0}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"step_timeout": 5.0}, "--step-timeout needs several processes: --coordinator.*with one process"),
-        ({"step_timeout": 5.0, "devices": "all"}, "--step-timeout needs several processes"),
-        (
-            {"step_timeout": 5.0, "coordinator": "host:1", "num_processes": 1, "process_id": 0},
-            "--step-timeout needs several processes",
-        ),
+        ({"step_timeout": 5.0}, "--step-timeout needs the options of several processes: --coordinator.*without them"),
         ({"process_id": 1}, r"must be given together \(--coordinator.*Received: None, None, 1"),
         ({"num_processes": 2, "devices": "all"}, "must be given together.*Received: None, 2, None"),
         ({"coordinator": "host:1"}, "must be given together.*Received: 'host:1', None, None"),
@@ -79,6 +81,20 @@ def test_options_of_several_processes_are_refused_with_seeds_and_on_other_backen
         take_place(NONE | {"devices": "all"}, has_seeds=False)
     (tmp_path / "keras.json").write_text('{"backend": "jax"}')
     assert take_place(NONE | {"devices": "all"}, has_seeds=False) == (ProcessPlace(), {"devices": "all"})
+
+
+@pytest.mark.parametrize(("is_writable", "folder"), [(True, "home"), (False, "/tmp")])
+def test_the_backend_is_read_where_keras_reads_it(tmp_path, monkeypatch, is_writable, folder):
+    """Keras reads /tmp/.keras where the home folder can't be written to."""
+    monkeypatch.delenv("KERAS_BACKEND")
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    monkeypatch.setattr(os, "access", lambda path, mode: is_writable)
+    read = []
+    monkeypatch.setattr(pathlib.Path, "read_text", lambda own, **_: read.append(own) or '{"backend": "torch"}')
+    assert configured_backend() == "torch"
+    assert read == [tmp_path / folder / ".keras" / "keras.json"]
 
 
 def test_the_tasks_of_a_slurm_step_are_several_processes_but_those_of_hand_are_not_mixed_with_them(monkeypatch):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import keras
 import numpy as np
 import pytest
 from support.made_up_report import make_report
@@ -11,10 +12,12 @@ from support.tone_source import ToneSource, build
 from keras_a2i.errors import UsageError
 from keras_a2i.evaluation import cross_validation
 from keras_a2i.evaluation.cross_validation import cross_validate, fold_splits, pooled_gains, source_fold_splits
+from keras_a2i.recipes import get_recipe
 from keras_a2i.records.resplit import resplit
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.sources.pair import PairKey
 from keras_a2i.training.fit import fit
+from keras_a2i.training.run_folder import RunConfig, RunFolder
 
 
 def test_block_folds_hold_every_pair_out_once_behind_gaps():
@@ -43,6 +46,25 @@ def test_source_folds_hold_every_source_out_once_whole():
     assert folds == [source_fold_splits(keys[::-1], 3, fold) for fold in range(3)]
     with pytest.raises(UsageError, match=r"folds must be at most the number of sources, 7. Received: 8"):
         source_fold_splits(keys, 8, 0)
+
+
+@pytest.mark.parametrize(("backend", "compiled"), [(keras.backend.backend(), {"jit_compile": "auto"}), ("other", {})])
+def test_a_fold_is_trained_with_the_options_of_the_run(tmp_path, monkeypatch, backend, compiled):
+    build(tmp_path / "records", ToneSource(n_sources=2, seconds=8), split=SplitSpec(guard=0))
+    options = {
+        **{"epochs": 7, "batch_size": 6, "monitor": "val_ssim", "patience": 2, "restore_best_weights": True},
+        **{"dtype_policy": "mixed_bfloat16", "image_folder": "images"},
+    }
+    recipe = get_recipe("features", units=(4,))
+    stated = {"recipe": recipe.to_dict(), "records": "", "fingerprint": "", "versions": {backend: "1"}}
+    config = RunConfig(**stated, **options, jit_compile="auto", data_parts=3)
+    RunFolder(tmp_path / "run").create(config)
+    trained = []
+    monkeypatch.setattr(cross_validation, "fit", lambda *folders, **given: trained.append(given))
+    monkeypatch.setattr(cross_validation, "evaluate", lambda *_, **__: make_report())
+    monkeypatch.setattr(cross_validation, "pooled_gains", lambda *_: [])
+    cross_validate(tmp_path / "run", tmp_path / "records", tmp_path / "folds", folds=2, seed=4)
+    assert trained == 2 * [options | compiled | {"recipe": recipe, "objectives": None, "seed": 4, "verbose": 0}]
 
 
 @pytest.mark.training

@@ -210,5 +210,5 @@ def test_script_for_slurm_builds_records(tmp_path):
     environment = os.environ | {"VENV": str(binaries.parent), "SLURM_JOB_ID": "7", "PYTHONPATH": paths}
     command = ["bash", script, "synthetic:surf:8", "--image-size", "16", "--channels", "3", "--out", "records"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and "records: 4 train, 2 val pairs" in done.stdout, done.stderr
+    assert done.returncode == 0 and "records: 6 pairs (4 train, 2 val)" in done.stdout, done.stderr
     assert not list(tmp_path.glob("scheduler-*")) and (tmp_path / "records" / "records.json").is_file()

@@ -43,8 +43,8 @@ def test_inspect_counts_duplicates_still_frames_and_silence(tmp_path):
     told = []
     found = inspect(tmp_path, n_sheet=5, progress=lambda *values: told.append(values))
     assert told == [
-        ("shard", 0, 2),
         ("shard", 1, 2),
+        ("shard", 2, 2),
         ("pair", 9, 12),
         ("pair", 12, 12),
         ("image", 12, 21),

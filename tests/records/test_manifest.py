@@ -27,7 +27,9 @@ def test_verify_names_shards_that_differ(tmp_path):
     first.unlink()
     second.write_bytes(second.read_bytes()[:-1])
     third.write_bytes(b"x" + third.read_bytes()[1:])
-    problems = manifest.verify(tmp_path)
+    told = []
+    problems = manifest.verify(tmp_path, lambda *values: told.append(values))
+    assert told == [(number + 1, len(manifest.shards)) for number in range(len(manifest.shards))]
     assert [p.split(" ", 1)[1].split(" ")[0] for p in problems] == ["is", "has", "has"]
     assert "sha256" in problems[2]
 

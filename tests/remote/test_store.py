@@ -139,6 +139,54 @@ def test_bucket_of_which_the_account_sees_a_folder_alone_counts_as_one(bucket, m
     assert store.find_kind(folder) == "" and store.list_objects(folder) == {} and store.list_names(folder) == set()
 
 
+def test_a_store_that_can_t_be_opened_for_a_missing_file_says_so_in_one_sentence(monkeypatch):
+    """As gcsfs where the file of its token doesn't exist."""
+    registry = pytest.importorskip("fsspec.registry")
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class Closed(MemoryFileSystem):
+        protocol, cachable = "gs", False
+
+        def __init__(self, **options):
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", "token.json")
+
+    monkeypatch.setitem(registry._registry, "gs", Closed)
+    message = (
+        r"The store must answer\. Received: an error of gs://bucket/records \(.*No such file or directory: "
+        r"'token.json'\)\. Check network, credentials and endpoint"
+    )
+    address = as_location("gs://bucket/records")
+    for call in (store.find_kind, store.stat, functools.partial(store.write_bytes, data=b"")):
+        with pytest.raises(RemoteError, match=message) as raised:
+            call(address)
+        assert not isinstance(raised.value, AddressNotFoundError)
+
+
+def test_a_bucket_of_gcs_is_asked_for_with_one_result_and_remembered_only_after_an_answer(monkeypatch):
+    registry = pytest.importorskip("fsspec.registry")
+    from fsspec.spec import AbstractFileSystem
+
+    asked, answers = [], [ConnectionResetError("reset"), PermissionError("Forbidden"), FileNotFoundError("gone")]
+
+    class Bucket(AbstractFileSystem):
+        protocol, cachable = "gs", False
+
+        def info(self, path, **options):
+            raise FileNotFoundError(path)
+
+        def ls(self, path, **options):
+            asked.append((path, options))
+            raise answers.pop(0)
+
+    monkeypatch.setitem(registry._registry, "gs", Bucket)
+    monkeypatch.setattr(store, "_known_buckets", set())
+    # After the failure of the network it is asked again, after the refusal it isn't.
+    assert [store.find_kind(as_location(f"gs://bucket/{name}")) for name in "abc"] == ["", "", ""]
+    assert asked == [("bucket", {"max_results": 1})] * 2
+    with pytest.raises(RemoteError, match="whose bucket gs://another can't be found"):
+        store.find_kind(as_location("gs://another/a"))
+
+
 def test_refused_access_names_the_credentials(folder, monkeypatch):
     fail_memory(monkeypatch, "cat_file", PermissionError("Access Denied."))
     message = (

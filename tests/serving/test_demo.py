@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import http.client
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -88,6 +89,18 @@ def test_browsers_that_accept_gzip_get_texts_and_the_runtime_compressed_once(ser
         answer, content = get(server, "/page.css", **{"Accept-Encoding": accepted})
         assert "Content-Encoding" not in answer.headers and content == b"body {}"
     assert "Content-Encoding" not in get(server, "/model.tflite", **{"Accept-Encoding": "gzip"})[0].headers
+
+
+def test_compressed_files_are_sent_in_chunks_for_each_of_which_the_socket_waits(server, page, monkeypatch):
+    content, sizes = random.Random(0).randbytes(200_000), []
+    (page / "page.js").write_bytes(content)
+    send = socket.socket.sendall
+    monkeypatch.setattr(socket.socket, "sendall", lambda own, data: sizes.append(len(data)) or send(own, data))
+    for accepted in ("gzip", "identity"):
+        sizes.clear()
+        _, received = get(server, "/page.js", **{"Accept-Encoding": accepted})
+        assert (gzip.decompress(received) if accepted == "gzip" else received) == content
+        assert sum(sizes) > 200_000 and max(sizes) <= 65_536
 
 
 def test_every_file_of_a_page_is_served(server):

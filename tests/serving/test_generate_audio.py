@@ -59,7 +59,7 @@ def test_damaged_image_is_skipped_or_stops_a_strict_call(model, drawings, tmp_pa
     assert len(done.paths) == 2 and done.skipped == ["c.png isn't a PNG or JPEG image"] and steps == [(3, 3)]
     with pytest.raises(SourceError, match=r"c\.png isn't a PNG or JPEG image"):
         generate_audio(model, drawings, tmp_path / "strict", strict=True)
-    with pytest.raises(SourceError, match=r"Of 1 image, none could be read. c\.png isn't"):
+    with pytest.raises(SourceError, match=r"No image could be read \(1 given\). c\.png isn't"):
         generate_audio(model, drawings / "c.png", tmp_path / "none")
     assert not (tmp_path / "strict").exists() and not (tmp_path / "none").exists()
 

@@ -254,7 +254,7 @@ def test_generate_command_names_counts_and_skips_unreadable_files(generate, tmp_
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [LIST_FILE, "a.webm"]
     with pytest.raises(SourceError, match=r"b.wav can't be read as audio"):
         generate(*names, "--out", "strict", "--video", "--strict")
-    with pytest.raises(KerasA2IError, match="Of 1 audio file, none could be read"):
+    with pytest.raises(KerasA2IError, match=r"No audio file could be read \(1 given\)"):
         generate("b.wav", "--out", "strict", "--video")
 
 

@@ -67,7 +67,7 @@ def test_finished_runs_are_skipped_and_others_settings_refused(in_turn, records)
     out, told = in_turn[0], []
     times = [path.stat().st_mtime_ns for path in sorted(out.rglob("*"))]
     runs = fit_seeds(records, out, seeds=(0, 1), progress=told.append, **OPTIONS)
-    assert runs == fit_seeds(records, out, seeds=2, resume=True) and told == ["2 of 2 runs finished already"]
+    assert runs == fit_seeds(records, out, seeds=2, resume=True) and told == ["2 of 2 runs had finished already"]
     for options, message in (
         (OPTIONS | {"epochs": 5}, r"same settings and records.*seed-0 with others \(epochs 4, now 5\). Choose another"),
         (OPTIONS | {"settings": SMALL | {"learning_rate": 0.1}}, r"others \(learning_rate 0.001, now 0.1\)"),

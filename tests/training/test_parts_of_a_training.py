@@ -82,10 +82,7 @@ def test_a_training_in_parts_is_resumed_as_it_was(records, tmp_path, monkeypatch
         ({"data_parts": 3, "batch_size": 8}, "batch_size must be a multiple of data_parts.*Received: batch_size=8"),
         ({"data_parts": 64, "batch_size": 64}, "A split must have a shard for every part. Received: 64 parts"),
         ({"devices": "gpu"}, "devices must be 'all' or None. Received: devices='gpu'"),
-        (
-            {"step_timeout": 5.0},
-            "in several processes.*Received: step_timeout=5.0, devices=None, number of",
-        ),
+        ({"step_timeout": 5.0}, "above 0, for a training with devices='all'. Received: step_timeout=5.0, devices=None"),
     ],
 )
 def test_parts_and_devices_out_of_range_are_refused(records, tmp_path, options, message):
@@ -100,6 +97,20 @@ def test_other_backends_are_refused_with_what_is_needed(records, tmp_path):
         train(records, tmp_path / "run", devices="all")
     with pytest.raises(UsageError, match="needs Keras' JAX backend"):
         join_processes("127.0.0.1:1", 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("step_timeout", "message"),
+    [
+        # Accepted: what is refused is something else.
+        (600.0, "data_parts must be 1 or more"),
+        (0.0, "step_timeout must be a number of seconds above 0.*Received: step_timeout=0.0, devices='all'"),
+    ],
+)
+def test_a_script_may_set_the_timeout_of_steps_on_one_device_too(records, tmp_path, monkeypatch, step_timeout, message):
+    monkeypatch.setattr("keras_a2i.training.fit.current_group", ProcessGroup)
+    with pytest.raises(UsageError, match=message):
+        train(records, tmp_path / "run", devices="all", step_timeout=step_timeout, data_parts=0)
 
 
 def test_a_group_divides_parts_and_batches(monkeypatch):
