@@ -128,6 +128,8 @@ def _fit(records: Records, out: pathlib.Path, **options) -> None:
     from keras_a2i.training.fit import fit
 
     started, lines = time.monotonic(), EpochLines(RunFolder(out), _tell)
+    if options["jit_compile"] == "auto":
+        _tell("Before the first epoch, steps are measured without and with XLA")
     fit(
         records,
         out,
