@@ -23,7 +23,7 @@ from keras_a2i.records.resplit import read_keys, resplit
 from keras_a2i.remote.address import Location, local_path
 from keras_a2i.sources.pair import PairKey
 from keras_a2i.training.fit import fit
-from keras_a2i.training.plan import TRAINING_OPTIONS
+from keras_a2i.training.job import training_options
 from keras_a2i.training.run_folder import RunConfig, RunFolder, read_recipe
 
 GUARD = 2.0
@@ -236,10 +236,10 @@ def _train(config: RunConfig, folder: pathlib.Path, seed: int, tell: Callable[[s
     if RunFolder(run_folder).exists:
         fit(folder / "records", run_folder, resume=True, verbose=0)
         return run_folder
-    options = {name: getattr(config, name) for name in TRAINING_OPTIONS if name != "data_parts"}
+    options = training_options(config) | {"data_parts": None}
     if keras.backend.backend() not in config.versions:
-        # Whether steps may be compiled depends on the backend; the fold has its default.
-        del options["jit_compile"]
+        # How steps may be compiled depends on the backend: a fold on another one has its default.
+        options["jit_compile"] = None
     fit(
         folder / "records",
         run_folder,

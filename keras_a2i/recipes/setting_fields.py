@@ -26,7 +26,6 @@ NO_SETTINGS = ("weight", "name", "kwargs", "batch_size", "seed")
 """Arguments of an objective that aren't settings of their own."""
 _MAKERS: dict[str, Callable[..., Any]] = {each.__name__: each for each in (number, whole, wholes, flag, choice)}
 _PACKAGE = pathlib.Path(__file__).parents[1]
-_AUGMENTATION = (Augmentation.__module__, Augmentation.__name__)
 
 
 def check_settings(recipe: str, settings: Mapping[str, Any]) -> None:
@@ -112,9 +111,9 @@ def setting_fields(recipe: str) -> dict[str, Any]:
     module = f"keras_a2i.recipes.{recipe.replace('-', '_')}"
     own = _fields("keras_a2i.recipes.recipe", "Recipe")
     found = {name: own[name] for name in own if name not in (*FIXED, *PARTS, "objectives")}
-    for part in PARTS:
-        place = _AUGMENTATION if part == "augmentation" else _class_of(module, part)
-        found |= {f"{part}.{name}": field for name, field in _fields(*place).items()}
+    for part in ("encoder", "generator"):
+        found |= {f"{part}.{name}": field for name, field in _fields(*_class_of(module, part)).items()}
+    found |= {f"augmentation.{field.name}": field for field in dataclasses.fields(Augmentation)}
     for defining, name, _ in _imports("keras_a2i.objectives"):
         # Beside classes the package imports functions and the registry.
         if re.match("[A-Z].*[a-z]", name):
@@ -151,11 +150,11 @@ def _defaults(module: str, name: str) -> list[tuple[str, ast.expr | None]]:
     definition = _definition(module, name)
     for each in definition.body if definition else ():
         if isinstance(each, ast.FunctionDef) and each.name == "__init__":
-            given = each.args
-            with_default = given.args[len(given.args) - len(given.defaults) :]
-            pairs = [*zip(with_default, given.defaults, strict=True)]
-            named = [*zip(given.kwonlyargs, given.kw_defaults, strict=True)]
-            return [(argument.arg, default) for argument, default in [*pairs, *named]]
+            given, positional = each.args, [*each.args.posonlyargs, *each.args.args]
+            with_default = positional[len(positional) - len(given.defaults) :]
+            arguments = [*with_default, *given.kwonlyargs]
+            defaults = [*given.defaults, *given.kw_defaults]
+            return [(argument.arg, default) for argument, default in zip(arguments, defaults, strict=True)]
     for base in definition.bases if definition else ():
         if found := _defaults(*_defined(module, ast.unparse(base))):
             return found

@@ -83,6 +83,19 @@ def check_same_training(job: Job) -> None:
         )
 
 
+def training_options(config: RunConfig) -> dict[str, Any]:
+    """Returns the arguments of `fit`, beside recipe, objectives and seed, for the training that a configuration states.
+
+    Args:
+        config: of a run.
+    """
+    from keras_a2i.training.plan import TRAINING_OPTIONS
+
+    options = {name: getattr(config, name) for name in TRAINING_OPTIONS}
+    # False is the default; where it is given, it is refused on JAX, which compiles in any case.
+    return options | {"jit_compile": config.jit_compile or None}
+
+
 def train_job(job: Job, records: Records, tell: Tell) -> None:
     """Trains the run of a job, or resumes it where its folder holds one, as `fit` does.
 
@@ -93,7 +106,6 @@ def train_job(job: Job, records: Records, tell: Tell) -> None:
     """
     from keras_a2i.training.epoch_lines import EpochLines
     from keras_a2i.training.fit import fit
-    from keras_a2i.training.plan import TRAINING_OPTIONS
     from keras_a2i.training.run_folder import read_recipe
 
     config, run = RunConfig(**job.config), RunFolder(job.folder)
@@ -109,7 +121,8 @@ def train_job(job: Job, records: Records, tell: Tell) -> None:
         records,
         job.folder,
         **new,
-        **{name: getattr(config, name) for name in (*TRAINING_OPTIONS, "seed")},
+        **training_options(config),
+        seed=config.seed,
         cache=job.cache,
         callbacks=[EpochLines(run, tell)],
         verbose=0,

@@ -48,7 +48,7 @@ def test_source_folds_hold_every_source_out_once_whole():
         source_fold_splits(keys, 8, 0)
 
 
-@pytest.mark.parametrize(("backend", "compiled"), [(keras.backend.backend(), {"jit_compile": "auto"}), ("other", {})])
+@pytest.mark.parametrize(("backend", "compiled"), [(keras.backend.backend(), "auto"), ("other", None)])
 def test_a_fold_is_trained_with_the_options_of_the_run(tmp_path, monkeypatch, backend, compiled):
     build(tmp_path / "records", ToneSource(n_sources=2, seconds=8), split=SplitSpec(guard=0))
     options = {
@@ -64,7 +64,8 @@ def test_a_fold_is_trained_with_the_options_of_the_run(tmp_path, monkeypatch, ba
     monkeypatch.setattr(cross_validation, "evaluate", lambda *_, **__: make_report())
     monkeypatch.setattr(cross_validation, "pooled_gains", lambda *_: [])
     cross_validate(tmp_path / "run", tmp_path / "records", tmp_path / "folds", folds=2, seed=4)
-    assert trained == 2 * [options | compiled | {"recipe": recipe, "objectives": None, "seed": 4, "verbose": 0}]
+    others = {"jit_compile": compiled, "data_parts": None, "objectives": None, "verbose": 0}
+    assert trained == 2 * [options | others | {"recipe": recipe, "seed": 4}]
 
 
 @pytest.mark.training

@@ -124,7 +124,9 @@ def test_interrupted_sweep_trains_the_rest_and_a_larger_one_adds_to_it(records, 
     assert pd.read_csv(out / "table.csv")["n_seeds"].tolist() == [2, 0, 0, 0]
     first, trainings.names, trainings.stop_at = trainings.names, [], 0
     sweep(records, out, seeds=2, progress=told.append)
-    assert first[2] == trainings.names[0] and len(trainings.names) == 6 and told[0].startswith("2 of 8 runs finished")
+    assert (
+        first[2] == trainings.names[0] and len(trainings.names) == 6 and told[0] == "2 of 8 runs had finished already"
+    )
     trainings.names = []
     found = sweep(records, out, settings=GRID | {"batch_size": [16, 8, 4]}, seeds=3)
     assert len(trainings.names) == 18 - 8 and len(found.to_frame()) == 6

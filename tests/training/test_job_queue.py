@@ -12,9 +12,10 @@ from support.job_work import job, work
 from keras_a2i.errors import TrainingInterrupted
 from keras_a2i.records.records import Records
 from keras_a2i.training import job_queue
-from keras_a2i.training.job import describe_failure
+from keras_a2i.training.job import describe_failure, training_options
 from keras_a2i.training.job_process import environment_of, log_of, visible_gpus
 from keras_a2i.training.job_queue import Clock, resumable, run_jobs
+from keras_a2i.training.run_folder import RunConfig
 
 
 def run(records, folder, names, at_once=1, n_before=0):
@@ -36,6 +37,15 @@ def test_runs_in_turn_go_on_after_a_failure(records, tmp_path):
     assert told[-1] == "b: done in 0 s; 6 of 6 runs done"
     with pytest.raises(AttributeError, match="a bug"):
         run(records, tmp_path, ["bug"])
+
+
+@pytest.mark.parametrize(("stated", "given"), [(False, None), (True, True), ("auto", "auto")])
+def test_the_options_of_a_run_are_those_of_fit_and_xla_is_left_to_the_backend_unless_it_was_chosen(stated, given):
+    """JAX compiles steps in any case, and refuses jit_compile=False."""
+    options = {"epochs": 3, "batch_size": 4, "monitor": "val_mse", "patience": 2, "restore_best_weights": True}
+    config = RunConfig(recipe={}, records="", fingerprint="", **options, jit_compile=stated, data_parts=2, seed=5)
+    others = {"dtype_policy": "float32", "image_folder": None, "data_parts": 2}
+    assert training_options(config) == options | others | {"jit_compile": given}
 
 
 @pytest.mark.training
