@@ -91,9 +91,7 @@ def training_options(config: RunConfig) -> dict[str, Any]:
     """
     from keras_a2i.training.plan import TRAINING_OPTIONS
 
-    options = {name: getattr(config, name) for name in TRAINING_OPTIONS}
-    # False is the default; where it is given, it is refused on JAX, which compiles in any case.
-    return options | {"jit_compile": config.jit_compile or None}
+    return {name: getattr(config, name) for name in TRAINING_OPTIONS}
 
 
 def train_job(job: Job, records: Records, tell: Tell) -> None:

@@ -39,13 +39,11 @@ def test_runs_in_turn_go_on_after_a_failure(records, tmp_path):
         run(records, tmp_path, ["bug"])
 
 
-@pytest.mark.parametrize(("stated", "given"), [(False, None), (True, True), ("auto", "auto")])
-def test_the_options_of_a_run_are_those_of_fit_and_xla_is_left_to_the_backend_unless_it_was_chosen(stated, given):
-    """JAX compiles steps in any case, and refuses jit_compile=False."""
+def test_the_options_of_a_run_are_those_of_fit_and_xla_is_left_to_the_backend_unless_it_was_chosen():
     options = {"epochs": 3, "batch_size": 4, "monitor": "val_mse", "patience": 2, "restore_best_weights": True}
-    config = RunConfig(recipe={}, records="", fingerprint="", **options, jit_compile=stated, data_parts=2, seed=5)
+    config = RunConfig(recipe={}, records="", fingerprint="", **options, data_parts=2, seed=5)
     others = {"dtype_policy": "float32", "image_folder": None, "data_parts": 2}
-    assert training_options(config) == options | others | {"jit_compile": given}
+    assert training_options(config) == options | others | {"jit_compile": None}
 
 
 @pytest.mark.training
