@@ -3,7 +3,7 @@
 Result: 27 videos, 64 pixels, blocks held out, mean of three seeds: a probe recognises the right clip in 89 % of the
 images and in 84 % of real ones; a classifier of patches is wrong about real or generated in 50 % of the cases (foreign
 audio 42 %, real images 54 %); density 1.22, coverage 0.96, memorisation ratio 0.74; SSIM 0.325, with shuffled audio
-0.106. 1.4 minutes on two cores. At 256 pixels 89 % (real 85 %), 51 % (foreign audio 45 %, real images 52 %), 1.9
+0.106. 1.2 minutes on two cores. At 256 pixels 89 % (real 85 %), 51 % (foreign audio 45 %, real images 52 %), 2.0
 minutes.
 Command: keras-a2i build-records VIDEOS/ --image-size 64 --split block --out records, keras-a2i fit records --out run
 --recipe exemplars --seed 0, keras-a2i evaluate run records

@@ -145,7 +145,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _take(self, epoch: int) -> None:
         # One assignment: an interruption leaves the old snapshot or the new one, never a mixture.
-        self._snapshot = epoch, [_value(variable) for variable in all_variables(self.model)], self._state_of()
+        self._snapshot = epoch, variable_values(self.model), self._state_of()
 
 
 def _values(logs: dict[str, float] | None) -> dict[str, float]:
@@ -160,6 +160,11 @@ def all_variables(model: keras.Model) -> list[keras.Variable]:
     A model around a frozen one of gigabytes leaves that one out by an attribute `changing_variables`.
     """
     return [*getattr(model, "changing_variables", model.variables), *model.optimizer.variables]
+
+
+def variable_values(model: keras.Model) -> list[np.ndarray]:
+    """Copies the values of `all_variables`."""
+    return [_value(variable) for variable in all_variables(model)]
 
 
 def assign_variables(model: keras.Model, values: Sequence[np.ndarray]) -> None:

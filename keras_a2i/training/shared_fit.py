@@ -21,7 +21,7 @@ from keras_a2i.models.model_file import load_model
 from keras_a2i.models.stored_model import local_model
 from keras_a2i.objectives import TrainingModel
 from keras_a2i.records.records import Records
-from keras_a2i.training.callbacks import all_variables, assign_variables
+from keras_a2i.training.callbacks import assign_variables, variable_values
 from keras_a2i.training.early_end import records_read
 from keras_a2i.training.interruption import Interruption
 from keras_a2i.training.networks import (
@@ -74,7 +74,7 @@ class SharedFit:
         with self.distribution.scope():
             self.model = TrainingModel.from_config(local.get_config())
             compile_training(self.model, recipe, jit_compile=True)
-            assign_variables(self.model, _values(local))
+            assign_variables(self.model, variable_values(local))
         self._recipe = recipe
 
     def fit(self, epoch: Epoch, callbacks: Sequence[keras.callbacks.Callback] = (), verbose: str | int = 0) -> None:
@@ -177,7 +177,7 @@ class _OnCopy(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if self._group.is_first:
             with alone():
-                assign_variables(self._local, _values(self.model))
+                assign_variables(self._local, variable_values(self.model))
             self._run("on_epoch_end", epoch, logs)
         if self._group.agree(bool(self._local.stop_training)):
             self.model.stop_training = True
@@ -193,7 +193,7 @@ class _OnCopy(keras.callbacks.Callback):
 
 def send_start(group: ProcessGroup, config: RunConfig, epoch: int, trained: TrainingModel, records: Records) -> None:
     """Sends what the other processes need to train along; they are in `train_along`."""
-    group.send(_header(config, records, epoch=epoch), [*records.feature_statistics(), *_values(trained)])
+    group.send(_header(config, records, epoch=epoch), [*records.feature_statistics(), *variable_values(trained)])
 
 
 def send_result(group: ProcessGroup, model: AudioToImage) -> None:
@@ -285,7 +285,3 @@ def _with_weights(model: AudioToImage, header: dict[str, Any], values: Sequence[
     calibration = header["calibration"]
     model.calibration = None if calibration is None else LabelCalibration(**calibration)
     return model
-
-
-def _values(model: Any) -> list[np.ndarray]:
-    return [np.array(variable.numpy()) for variable in all_variables(model)]

@@ -6,12 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_a2i.objectives import TrainingModel
 from keras_a2i.recipes.recipe import Recipe
-from keras_a2i.training.callbacks import all_variables, assign_variables
+from keras_a2i.training.callbacks import assign_variables, variable_values
 from keras_a2i.training.networks import compile_training
 from keras_a2i.training.run_folder import PLAIN, XLA, is_faster_with_xla
 
@@ -38,7 +37,7 @@ def measure_step_times(model: TrainingModel, recipe: Recipe, inputs: Any, target
     import tensorflow as tf
 
     model.optimizer.build(model.trainable_variables)
-    before = [np.array(keras.ops.convert_to_numpy(variable)) for variable in all_variables(model)]
+    before = variable_values(model)
     times: dict[str, float] = {}
     try:
         times[PLAIN] = _fastest_step(model, inputs, targets)
