@@ -6,6 +6,7 @@ import numpy as np
 from keras_a2i.evaluation.pairs import MEMORY_BUDGET, Pairs, Rows, chunks_of, thumbnails_of
 from keras_a2i.evaluation.report_data import FactorRecovery, LabelAccuracy
 from keras_a2i.evaluation.train_network import train_network
+from keras_a2i.models.prediction import predict_eagerly
 from keras_a2i.spread import spread_rows
 
 FACTOR_SIZE, LABEL_SIZE = 64, 32
@@ -177,7 +178,7 @@ def _train(
 def _predict(model: keras.Model, images: Rows) -> np.ndarray:
     size = model.input_shape[1]
     parts = (thumbnails_of(images, size, rows) for rows in chunks_of(len(images)))
-    return np.concatenate([np.asarray(model.predict(part, verbose=0), np.float32) for part in parts])
+    return np.concatenate([predict_eagerly(model, part) for part in parts])
 
 
 def _accuracy(read: np.ndarray, truth: np.ndarray) -> float:

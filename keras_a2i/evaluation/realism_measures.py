@@ -8,6 +8,7 @@ from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
 from keras_a2i.evaluation.pairs import MEMORY_BUDGET, chunks_of, thumbnails_of
 from keras_a2i.evaluation.train_network import train_network
 from keras_a2i.models.image_encoder import image_encoder
+from keras_a2i.models.prediction import predict_eagerly
 from keras_a2i.spread import spread_rows
 
 N_NEIGHBOURS = 5
@@ -186,7 +187,7 @@ def image_features(evidence: Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarr
 def features_of(evidence: Evidence, thumbnails: np.ndarray) -> np.ndarray:
     """Features, float64 (n, 64), of thumbnails (n, size, size, channels) by the encoder of training images."""
     images = thumbnails.astype(np.float32, copy=False)
-    return np.asarray(_image_encoder(evidence).predict(images, verbose=0), np.float64)
+    return predict_eagerly(_image_encoder(evidence), images).astype(np.float64)
 
 
 def train_image_encoder(images: np.ndarray, seed: int) -> keras.Model:

@@ -296,11 +296,12 @@ def _make_converter(
     serving = to_serving(model, len(metadata.labels))
     dtype, module = tf.as_dtype(_input_dtype(metadata, scales)), tf.Module()
     with unrolled(serving) if options.ranges == "calibrated" else contextlib.nullcontext():
-        module.whole = _trace(serving, names_of_inputs(metadata), dtype, scales)
+        serve = _trace(serving, names_of_inputs(metadata), dtype, scales)
         # Traced while the layers are unrolled.
-        whole = module.whole.get_concrete_function()
+        whole = serve.get_concrete_function()
     if options.latents:
         halves = to_halves(model)
+        module.whole = serve
         module.encode = _trace(halves[ENCODE], [metadata.input])
         module.generate = _trace(halves[GENERATE], [LATENT])
         # No attribute may be named serve: the converter would take it for the only signature.
@@ -308,6 +309,7 @@ def _make_converter(
         tf.saved_model.save(module, folder, signatures=signatures)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
     else:
+        # Without the function as an attribute, which would be traced once more: its weights are constants.
         converter = tf.lite.TFLiteConverter.from_concrete_functions([whole], module)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if options.quantize == "float16" or options.ranges == "dynamic":

@@ -165,6 +165,7 @@ def test_vectors_whose_loss_is_not_finite_stay_as_they_are():
     assert np.isnan([before[1], after[1]]).all() and np.isfinite(np.delete(after, 1)).all()
 
 
+@pytest.mark.training
 @pytest.mark.backend
 def test_prior_makes_ways_shorter():
     ways = []

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from support.processes import LESS_GARBAGE_COLLECTION
 from support.tone_source import ToneSource, build
 
 from keras_a2i.cli import main
@@ -25,7 +26,7 @@ from keras_a2i.records.splits import SplitSpec
 
 def keras_a2i(*args, cwd=None):
     """Runs the command as a user does, in a process of its own."""
-    code = "import sys; from keras_a2i.cli.main import main; main()"
+    code = LESS_GARBAGE_COLLECTION + "from keras_a2i.cli.main import main; main()"
     return subprocess.run([sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, cwd=cwd)
 
 
@@ -314,7 +315,7 @@ def test_debug_shows_the_traceback(folder):
 def test_signal_ends_a_training_that_can_be_resumed(run, folder, tmp_path, number, status):
     # A process that is started by a shell in the background ignores Ctrl-C, and so would its children.
     heeded = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code = heeded + "from keras_a2i.cli.main import main; main()"
+    code = LESS_GARBAGE_COLLECTION + heeded + "from keras_a2i.cli.main import main; main()"
     options = ["--recipe", "features", "--size", "tiny", "--epochs", "100000"]
     arguments = ["fit", str(folder / "rec"), "--out", str(tmp_path / "run"), *options]
     process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True)

@@ -57,20 +57,30 @@ def test_quickstart_runs_every_step_and_continues_after_interruptions(tmp_path, 
     assert isinstance(finished, UsageError) and "exists already" in str(finished)
 
 
-@pytest.mark.usefixtures("small")
-def test_quickstart_continues_only_what_it_began(tmp_path, monkeypatch):
-    out = tmp_path / "quickstart"
+@pytest.fixture
+def interrupted(small, monkeypatch, tmp_path):
+    """A quickstart with the seed 1 that was interrupted while it built its records, as all that follow are."""
     monkeypatch.setattr(quickstart, "_build", _interrupt)
-    assert isinstance(_run("--out", out, "--seed", 1).exception, TrainingInterrupted)
-    refused = _run("--out", out).exception
+    assert isinstance(_run("--out", tmp_path / "quickstart", "--seed", 1).exception, TrainingInterrupted)
+    return tmp_path / "quickstart"
+
+
+def test_quickstart_with_another_seed_is_refused(interrupted):
+    refused = _run("--out", interrupted).exception
     assert isinstance(refused, UsageError) and "--seed must be 1 to continue the quickstart" in str(refused)
-    assert isinstance(_run("--out", out, "--seed", 1).exception, TrainingInterrupted)
-    # What --overwrite begins anew is continued without it.
-    (out / "run" / "state").mkdir(parents=True)
-    (out / "run" / "config.json").write_text("{}")
-    assert isinstance(_run("--out", out, "--overwrite").exception, TrainingInterrupted)
-    assert not (out / "run" / "state").exists()
-    assert isinstance(_run("--out", out).exception, TrainingInterrupted)
-    (out / quickstart.STATE_FILE).unlink()
-    foreign = _run("--out", out).exception
+    assert isinstance(_run("--out", interrupted, "--seed", 1).exception, TrainingInterrupted)
+
+
+def test_quickstart_that_overwrite_began_anew_is_continued_without_it(interrupted):
+    (interrupted / "run" / "state").mkdir(parents=True)
+    (interrupted / "run" / "config.json").write_text("{}")
+    assert isinstance(_run("--out", interrupted, "--overwrite").exception, TrainingInterrupted)
+    assert not (interrupted / "run" / "state").exists()
+    assert isinstance(_run("--out", interrupted).exception, TrainingInterrupted)
+
+
+def test_quickstart_does_not_continue_what_it_did_not_begin(interrupted):
+    (interrupted / "run").mkdir()
+    (interrupted / quickstart.STATE_FILE).unlink()
+    foreign = _run("--out", interrupted).exception
     assert isinstance(foreign, UsageError) and "exists already" in str(foreign)

@@ -78,6 +78,7 @@ def shores():
     return [*(dataclasses.replace(make_pairs(40), images=images[i::3]) for i in range(3)), encoder]
 
 
+@pytest.mark.training
 def test_every_fraud_is_exposed_by_a_figure_and_real_images_by_none(shores):
     train, held_out, others, encoder = shores
     real = real_of(others)

@@ -34,6 +34,14 @@ def run(tmp_path_factory, make_records):
 
 
 @pytest.fixture(scope="session")
+def predictor(run):
+    """The run, loaded once for all tests, which only predict with it."""
+    from keras_a2i.serving.predictor import load
+
+    return load(run)
+
+
+@pytest.fixture(scope="session")
 def exported(run, tmp_path_factory):
     """Exports the run, each with the same options once for all tests, which only read the file."""
     from keras_a2i.exporters.export import export

@@ -68,29 +68,29 @@ def test_with_frontend_accepts_waveforms_and_shares_weights(make_model, clips, t
         ("tflite", {"quantize": "int8", "ranges": "dynamic"}),
     ],
 )
-def test_export_agrees_on_real_pairs_and_loads(run, exported, clips, input_, format, options):
+def test_export_agrees_on_real_pairs_and_loads(predictor, exported, clips, input_, format, options):
     done = exported(format, input=input_, **options)
     assert done.compared_on.startswith("30 pairs of") and done.agreement.count == 30
     limits = FORMATS[format].limits(done.options)
     assert done.agreement.max <= min(limits.max, 1) and done.agreement.mean <= min(limits.mean, 1)
     assert done.agreement.ssim >= max(limits.ssim, 0.97) and done.agreement.latency > 0
-    predictor = load(done.path)
-    assert predictor.metadata.input == input_ and predictor.metadata.license == "CC0-1.0"
-    assert predictor.metadata.recipe == "features"
-    expected, found = _predict_clips(load(run), clips), _predict_clips(predictor, clips)
+    loaded = load(done.path)
+    assert loaded.metadata.input == input_ and loaded.metadata.license == "CC0-1.0"
+    assert loaded.metadata.recipe == "features"
+    expected, found = _predict_clips(predictor, clips), _predict_clips(loaded, clips)
     mean = limits.mean if np.isfinite(limits.mean) else 1e-4
     assert found.dtype == np.float32 and np.abs(found - expected).mean() <= mean * 2
-    assert not predictor.can_encode and predictor.model is None
+    assert not loaded.can_encode and loaded.model is None
     with pytest.raises(UsageError, match="Latent vectors need a model with an encoder and a generator"):
-        predictor.encode(clips, 16_000)
+        loaded.encode(clips, 16_000)
 
 
-def test_tflite_of_waveforms_is_called_by_name_with_an_exact_front_end(run, exported, clips):
+def test_tflite_of_waveforms_is_called_by_name_with_an_exact_front_end(predictor, exported, clips):
     path = exported("tflite", input="waveform").path
     runner = Interpreter(str(path)).get_signature_runner("serving_default")
     assert set(runner.get_input_details()) == {"waveform"} and set(runner.get_output_details()) == {"image"}
     clip = clips[:1]
-    np.testing.assert_allclose(runner(waveform=clip)["image"], _predict_clips(load(run), clip), atol=1e-4)
+    np.testing.assert_allclose(runner(waveform=clip)["image"], _predict_clips(predictor, clip), atol=1e-4)
     assert "RFFT2D" in operators(path)
     for extreme in (np.zeros((1, 16_000)), np.ones((1, 16_000)), 9 * clip):
         assert np.isfinite(runner(waveform=extreme.astype(np.float32))["image"]).all()
@@ -98,7 +98,7 @@ def test_tflite_of_waveforms_is_called_by_name_with_an_exact_front_end(run, expo
 
 @pytest.mark.parametrize("ranges", [None, "dynamic"])
 @pytest.mark.parametrize(("input_", "dtype"), [("waveform", np.int16), ("features", np.int8)])
-def test_integer_io_carries_scales_and_dtype(run, exported, clips, input_, dtype, ranges):
+def test_integer_io_carries_scales_and_dtype(predictor, exported, clips, input_, dtype, ranges):
     path = exported("tflite", input=input_, quantize="int8", integer_io=True, ranges=ranges).path
     runner = Interpreter(str(path)).get_signature_runner()
     assert runner.get_input_details()[input_]["dtype"] == dtype
@@ -109,7 +109,7 @@ def test_integer_io_carries_scales_and_dtype(run, exported, clips, input_, dtype
         assert scales["input"] == (1 / 32_768, 0)
         int16 = (clips[:1] * 32_767).astype(np.int16)
         image = runner(waveform=int16)["image"] * np.float32(scales["output"][0])
-        assert np.abs(image - load(run).predict(int16[0], 16_000)).mean() <= 0.02
+        assert np.abs(image - predictor.predict(int16[0], 16_000)).mean() <= 0.02
 
 
 def test_int8_export_is_smaller_with_integer_kernels(exported):
@@ -191,18 +191,18 @@ def test_int8_export_that_differs_too_much_keeps_last_kernels_in_float(run, tmp_
     assert done.notes[0] == "the ranges of activations are measured in every input"
 
 
-def test_onnx_export_agrees_loads_and_refuses_a_fourier_transform(run, tmp_path):
+def test_onnx_export_agrees_loads_and_refuses_a_fourier_transform(run, predictor, tmp_path):
     done = export(run, tmp_path / "model.onnx", format="onnx")
     assert done.agreement.max <= 1e-4
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
     features = np.random.default_rng(0).normal(0, 15, (3, 104)).astype(np.float32)
     found = session.run(["image"], {"features": features})[0]
-    np.testing.assert_allclose(found, load(run).predict(features), atol=1e-4)
+    np.testing.assert_allclose(found, predictor.predict(features), atol=1e-4)
     held = session.get_modelmeta().custom_metadata_map["keras_a2i.json"]
-    assert ModelMetadata.from_json(held) == load(run).metadata
-    predictor = load(tmp_path / "model.onnx")
-    assert predictor.metadata == load(run).metadata
-    np.testing.assert_allclose(predictor.predict(features), found, atol=1e-6)
+    assert ModelMetadata.from_json(held) == predictor.metadata
+    loaded = load(tmp_path / "model.onnx")
+    assert loaded.metadata == predictor.metadata
+    np.testing.assert_allclose(loaded.predict(features), found, atol=1e-6)
     export(run, tmp_path / "model.onnx", overwrite=True)
     with pytest.raises(
         ExportError, match=r"must consist of ONNX operators. Received: .*FFT.* features with input='features'"

@@ -31,6 +31,7 @@ def chirp(seconds=0.5, rate=8000):
     return (0.4 * np.sin(2 * np.pi * (300 * time + 900 * time**2))).astype(np.float32)
 
 
+@pytest.mark.training
 def test_audio_has_the_length_of_the_clips_and_stays_in_range(model, images):
     audio = model.generate(images, iterations=2)
     assert (audio.shape, audio.dtype) == ((3, 4000), np.float32)
@@ -38,6 +39,7 @@ def test_audio_has_the_length_of_the_clips_and_stays_in_range(model, images):
     assert model.output_shape == (None, model.log_mel(audio).shape[1], 80)
 
 
+@pytest.mark.training
 def test_audio_depends_on_seed_and_temperature(model, images):
     first, again = (model.generate(images[:1], seed=3, temperature=1.0, iterations=2) for _ in range(2))
     np.testing.assert_array_equal(first, again)

@@ -104,7 +104,7 @@ def test_network_input_and_output(recipe, size):
     assert (audio.name, audio.dtype, audio.shape, model.input_kind) == (kind, "float32", (None, length), kind)
     assert [(each.name, each.shape) for each in others] == [("reference", (None, size, size, 1))] * model.has_reference
     assert (model.output_names, model.output.shape) == (["image"], (None, size, size, 1))
-    images = _numpy(model(_inputs(model)))
+    images = _numpy(model(_inputs(model, 1)))
     assert images.dtype == np.float32
     assert np.abs(images).max() <= 1
 

@@ -94,6 +94,7 @@ def fitted(model, epochs):
     return model
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_fit_equals_that_with_adam(policy):
     before = keras.config.dtype_policy()
@@ -106,6 +107,7 @@ def test_fit_equals_that_with_adam(policy):
         np.testing.assert_allclose(value, other, atol=1e-6)
 
 
+@pytest.mark.training
 def test_saved_model_continues_with_its_moments(tmp_path):
     model = fitted(compiled(FlatAdam(0.01, weight_decay=0.1, use_ema=True)), 2)
     model.save(tmp_path / "model.keras")

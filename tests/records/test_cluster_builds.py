@@ -160,14 +160,14 @@ def test_killed_worker_leaves_the_bytes_as_they_are(tmp_path, cluster, client):
 def test_build_resumes_after_its_workers_and_its_scheduler_are_lost(tmp_path, cluster, monkeypatch):
     source, slow = ToneSource(n_sources=8), ToneSource(n_sources=8, pause=0.02)
     out = tmp_path / "there"
-    monkeypatch.setattr(cluster_module, "WORKER_SECONDS", 1.5)
+    monkeypatch.setattr(cluster_module, "WORKER_SECONDS", 0.5)
     monkeypatch.setattr(cluster_module, "_SECONDS_BETWEEN_COUNTS", 0.2)
     other = DaskCluster(tmp_path, n_workers=1)
     try:
         with distributed.Client(other.address, set_as_default=False) as client:
             client.wait_for_workers(1, timeout=60)
         kill_when_finished(out, 1, other.workers)
-        no_worker = rf"The Dask scheduler {other.address} must have a worker. Received: none for 1.5 s. Start one"
+        no_worker = rf"The Dask scheduler {other.address} must have a worker. Received: none for 0.5 s. Start one"
         with pytest.raises(ClusterError, match=no_worker):
             build_there(out, other, slow)
         with pytest.raises(ClusterError, match=no_worker):

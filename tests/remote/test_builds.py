@@ -84,6 +84,7 @@ def is_empty(folder):
     return not any(path.is_file() for path in folder.rglob("*"))
 
 
+@pytest.mark.training
 def test_build_from_and_into_a_server_of_s3_equals_a_local_one(bucket, videos, tmp_path, cache):
     bucket.put(videos, "videos")
     options = {"image": IMAGE, "split": SPLIT}

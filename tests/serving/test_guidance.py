@@ -168,6 +168,7 @@ def test_guide_of_waveforms_guides_a_model_of_features(folder, model, tmp_path):
     assert other.metadata.input == "waveform" and len(other.predict(folder / "a.wav")) == 3
 
 
+@pytest.mark.training
 def test_model_of_embeddings_is_guided_by_one_of_the_same_embeddings(tmp_path):
     config = FeatureConfig(embedding=6)
     run = aligned_run(tmp_path / "run", features=config)
@@ -195,6 +196,7 @@ def test_generate_images_and_videos_of_a_guided_model(folder, guided, tmp_path):
         generate_video(guided, folder / "a.wav", tmp_path / "b.mp4", smooth=1.0)
 
 
+@pytest.mark.training
 def test_report_receives_the_distances_of_every_batch(folder, model):
     received = []
     guided = guide(

@@ -18,6 +18,7 @@ import soundfile
 from click.testing import CliRunner
 from PIL import Image
 from support.networks import tiny_network
+from support.processes import LESS_GARBAGE_COLLECTION
 
 from keras_a2i.cli.main import cli
 from keras_a2i.config import FeatureConfig, ImageConfig
@@ -412,7 +413,7 @@ def test_live_command_plays_a_file_and_ends_with_a_summary_on_a_signal(tmp_path)
     soundfile.write(tmp_path / "short.wav", np.zeros(RATE), RATE)
     soundfile.write(tmp_path / "long.wav", np.zeros(60 * RATE), RATE)
     arguments = ["live", str(tmp_path / "m.keras")]
-    code = "from keras_a2i.cli.main import main; main()"
+    code = LESS_GARBAGE_COLLECTION + "from keras_a2i.cli.main import main; main()"
     live = [sys.executable, "-c", code, *arguments]
     done = CliRunner().invoke(
         cli, [*arguments, "--input", str(tmp_path / "short.wav"), "--to", str(tmp_path / "png")], catch_exceptions=False

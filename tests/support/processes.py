@@ -5,6 +5,9 @@ import os
 import subprocess
 import sys
 
+LESS_GARBAGE_COLLECTION = "import gc; gc.set_threshold(200_000, 20, 100)\n"
+"""Code for the start of a process, as in conftest.py: much of an import of TensorFlow is the search for garbage."""
+
 
 def run_python(code, *arguments, backend="tensorflow", check=True):
     """Runs code with this process's import paths and a Keras backend.
@@ -16,9 +19,7 @@ def run_python(code, *arguments, backend="tensorflow", check=True):
         "KERAS_BACKEND": backend,
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
-    # As in conftest.py: most of a short training is tracing, and much of that the search for garbage.
-    code = "import gc\ngc.set_threshold(200_000, 20, 100)\n" + code
-    command = [sys.executable, "-c", code, *map(str, arguments)]
+    command = [sys.executable, "-c", LESS_GARBAGE_COLLECTION + code, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if not check:
         return done

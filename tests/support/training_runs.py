@@ -10,7 +10,7 @@ import pytest
 
 from keras_a2i.training.fit import fit
 
-SMALL = {"units": (16, 8), "base_channels": 8, "generator.channels": (8, 8)}
+SMALL = {"units": (16, 8), "base_channels": 8, "generator.channels": (8,)}
 
 
 def train(records, out, **options):

@@ -171,6 +171,7 @@ def test_a_reference_image_needs_one_part():
         check_parts(model, config, is_shared=False)
 
 
+@pytest.mark.training
 def test_a_group_ends_its_process_although_saving_fails():
     code = """
 from keras_a2i.training.process_group import ProcessGroup
