@@ -23,6 +23,9 @@ class ExemplarAttention(keras.layers.Layer):
     several are about as similar, each takes a region of its own, whose borders move as the query changes. A query far
     from every key still gives a composition of exemplars. A style vector, drawn at random, changes the fields.
 
+    With `n_labels`, the label is selected first: a softmax of the labels' logits, at the same sharpness, which neither
+    fields nor style change; then exemplars of that label. The image shows what `label_logits` finds likeliest.
+
     Among keys of many dimensions some are hubs, near to queries of all kinds: all that is unknown would look alike.
     With `subtract_hubness`, each key's mean similarity to such queries, set by `assign_hubness`, is subtracted.
 
@@ -35,6 +38,8 @@ class ExemplarAttention(keras.layers.Layer):
         field_size: height and width of the fields before they are enlarged to the map; 1 selects whole exemplars.
         style_units: numbers at the end of the input that are the style, from 0.
         subtract_hubness: whether there is a mean similarity to subtract, at first 0.
+        n_labels: number of labels, one of which is selected first; 0 selects among all exemplars. It requires a
+            `field_size` of 1.
         seed: seed of the fields.
         **kwargs: other arguments of a Keras layer.
 
@@ -61,6 +66,7 @@ class ExemplarAttention(keras.layers.Layer):
         field_size: int = 4,
         style_units: int = 0,
         subtract_hubness: bool = False,
+        n_labels: int = 0,
         seed: int = 0,
         **kwargs: Any,
     ):
@@ -72,9 +78,15 @@ class ExemplarAttention(keras.layers.Layer):
                 f"components={components}, field_size={field_size}, sharpness={sharpness}, spread={spread}, "
                 f"style_units={style_units}"
             )
+        if n_labels < 0 or (n_labels and field_size > 1):
+            raise UsageError(
+                "n_labels must be 0 or more, and field_size 1 where a label is selected first. "
+                f"Received: n_labels={n_labels}, field_size={field_size}"
+            )
         self.n_exemplars, self.grid_size, self.components = n_exemplars, grid_size, components
         self.sharpness, self.spread, self.field_size = sharpness, spread, field_size
         self.style_units, self.subtract_hubness, self.seed = style_units, subtract_hubness, seed
+        self.n_labels = n_labels
 
     def build(self, input_shape: tuple) -> None:
         n, fields = input_shape[-1] - self.style_units, self.field_size**2 * self.n_exemplars
@@ -131,8 +143,12 @@ class ExemplarAttention(keras.layers.Layer):
             n_labels: number of labels, all of `labels` being below it.
         """
         scores = LABEL_SCALE * self._scores(x[:, : x.shape[-1] - self.style_units])
-        members = ops.one_hot(self.labels, n_labels, dtype="float32")
-        return LABEL_SCALE + ops.log(ops.matmul(ops.exp(scores - LABEL_SCALE), members) + _NO_EXEMPLAR)
+        sums = ops.matmul(ops.exp(scores - LABEL_SCALE), self._members(n_labels))
+        return LABEL_SCALE + ops.log(sums + _NO_EXEMPLAR)
+
+    def _members(self, n_labels: int) -> Any:
+        """Returns 1 where an exemplar has a label, else 0, float32 (n_exemplars, n_labels)."""
+        return ops.one_hot(self.labels, n_labels, dtype="float32")
 
     def call(self, x: Any) -> Any:
         n, side = x.shape[-1] - self.style_units, self.field_size
@@ -143,8 +159,22 @@ class ExemplarAttention(keras.layers.Layer):
         scores = self._scores(x[:, :n])[:, None, None, :] + self.spread * ops.cast(fields, "float32")
         if side > 1:
             scores = ops.image.resize(scores, (self.grid_size, self.grid_size), data_format="channels_last")
-        weights = ops.softmax(self.sharpness * scores)
+        if self.n_labels:
+            weights = self._select_label_first(self.sharpness * scores[:, 0, 0], self.label_logits(x, self.n_labels))
+        else:
+            weights = ops.softmax(self.sharpness * scores)
         return self._compose(ops.cast(weights, x.dtype))
+
+    def _select_label_first(self, logits: Any, label_logits: Any) -> Any:
+        """Returns the weights (batch, 1, 1, n_exemplars) from the logits of exemplars and of their labels."""
+        members = self._members(self.n_labels)
+        # Above the lowest, so that 0 can stand for exemplars of other labels: no large constant, which int8 can't hold.
+        logits = logits - ops.min(logits, axis=1, keepdims=True)
+        largest = ops.max(logits[:, :, None] * members, axis=1)
+        within = ops.exp(ops.minimum(logits - ops.matmul(largest, ops.transpose(members)), 0.0))
+        labels = ops.softmax(self.sharpness / LABEL_SCALE * label_logits)
+        shares = labels / (ops.matmul(within, members) + _NO_EXEMPLAR)
+        return (within * ops.matmul(shares, ops.transpose(members)))[:, None, None]
 
     def _compose(self, weights: Any) -> Any:
         """Adds up the codes by weights (batch, height, width, n_exemplars), height and width `grid_size` or 1."""
@@ -165,8 +195,10 @@ class ExemplarAttention(keras.layers.Layer):
             labels: numbers of their labels, int (n_exemplars,), for objectives that match labels; None for none.
 
         Raises:
-            UsageError: if they have another shape.
+            UsageError: if they have another shape, or labels are missing where one is selected first.
         """
+        if self.n_labels and labels is None:
+            raise UsageError(f"labels must be given to a layer with n_labels={self.n_labels}. Received: None")
         codes, shape = np.asarray(codes), (self.n_exemplars, self.grid_size, self.grid_size, self.components)
         if codes.shape != shape:
             raise UsageError(f"codes must have the shape {shape}. Received: shape {codes.shape}")
@@ -189,7 +221,8 @@ class ExemplarAttention(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         names = ("n_exemplars", "grid_size", "components", "sharpness", "spread", "field_size", "style_units")
-        return super().get_config() | {name: getattr(self, name) for name in (*names, "subtract_hubness", "seed")}
+        names = (*names, "subtract_hubness", "n_labels", "seed")
+        return super().get_config() | {name: getattr(self, name) for name in names}
 
 
 def _unit_vectors(x: Any, axis: int) -> Any:

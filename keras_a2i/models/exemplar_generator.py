@@ -37,6 +37,8 @@ class ExemplarGenerator(Generator):
         components: numbers per patch of 4 x 4 pixels, or of 8 x 8 from 128 pixels on.
         sharpness, spread, field_size, subtract_hubness: see `keras_a2i.layers.ExemplarAttention`. `fit` measures the
             hubness at its end, without effect for embeddings; in a training loop of your own, call `measure_hubness`.
+        label_first: whether a label is selected first, and then an exemplar of that label; for labelled clips.
+            `field_size` must then be 1.
         width, blocks: convolutions of the decoder, see `keras_a2i.layers.PatchDecoder`.
         label_sharpness: 0, since exemplars take the place of prototypes.
 
@@ -50,6 +52,7 @@ class ExemplarGenerator(Generator):
     spread: float = number(0.06, 0, 1e3)
     field_size: int = whole(4)
     subtract_hubness: bool = flag(False)
+    label_first: bool = flag(False)
     width: int = whole(64)
     blocks: int = whole(2)
 
@@ -57,7 +60,7 @@ class ExemplarGenerator(Generator):
     stores_exemplars: ClassVar[bool] = True
 
     def connect_image(
-        self, latent: keras.KerasTensor, image_size: int, channels: int, style_units: int = 0
+        self, latent: keras.KerasTensor, image_size: int, channels: int, style_units: int = 0, n_labels: int = 0
     ) -> keras.KerasTensor:
         patch_size = 8 if image_size >= _LARGE else 4
         components = min(self.components, patch_size**2 * channels)
@@ -70,6 +73,7 @@ class ExemplarGenerator(Generator):
             field_size=self.field_size,
             style_units=style_units,
             subtract_hubness=self.subtract_hubness,
+            n_labels=n_labels if self.label_first and n_labels > 1 else 0,
             name="exemplars",
         )(latent)
         decoder = PatchDecoder(
@@ -104,10 +108,11 @@ def adapt_exemplars(model: keras.Model, images: np.ndarray, labels: np.ndarray |
     Args:
         model: an `AudioToImage` with an `ExemplarGenerator`.
         images: float32 (n_exemplars, size, size, channels) in [-1, 1].
-        labels: numbers of their labels, int (n_exemplars,), or None.
+        labels: numbers of their labels, int (n_exemplars,), or None if the generator doesn't select labels first.
 
     Raises:
-        UsageError: if the model has no exemplars, or another number of them than there are images.
+        UsageError: if the model has no exemplars, or another number of them than there are images, or labels are
+            missing.
     """
     parts = find_exemplars(model)
     if parts is None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import keras
 from keras import layers
@@ -73,7 +73,9 @@ class Generator(NetworkPart):
                 name="label_prototypes",
             )
             latent = prototypes(latent)
-        more = {} if reference is None else {"reference": reference}
+        more: dict[str, Any] = {} if reference is None else {"reference": reference}
+        if self.stores_exemplars:
+            more["n_labels"] = n_labels
         image = self.connect_image(latent, image_size, channels, style_units, **more)
         return layers.Activation(self.output_activation, dtype="float32", name="image")(image), prototypes
 
@@ -82,7 +84,8 @@ class Generator(NetworkPart):
     ) -> keras.KerasTensor:
         """Builds the layers from a vector to the image before `output_activation`; see `connect`.
 
-        A generator with `needs_reference` accepts the argument `reference`, too.
+        A generator with `needs_reference` accepts the argument `reference`, too, one with `stores_exemplars` the
+        argument `n_labels`.
         """
         raise NotImplementedError
 

@@ -15,6 +15,7 @@ from keras_a2i.objectives.exemplar_blending import ExemplarBlending
 from keras_a2i.objectives.feature_consistency import FeatureConsistency
 from keras_a2i.objectives.identity import Identity
 from keras_a2i.objectives.image_autoencoder import ImageAutoencoder
+from keras_a2i.objectives.clip_mixer import Mixtures
 from keras_a2i.objectives.objective import (
     OBJECTIVES,
     ImageObjective,
@@ -39,6 +40,7 @@ __all__ = [
     "LabelCrossentropy",
     "LossObjective",
     "MeanSquaredError",
+    "Mixtures",
     "MultiScaleSSIM",
     "Objective",
     "Perceptual",

@@ -23,7 +23,7 @@ class ExemplarMatching(Objective):
     (`by_label`) the targets are equal shares of the exemplars of the clip's label instead.
 
     Mixtures of two clips are trained, too, on the mixture of their targets: as audio fades from one clip into another,
-    the selection then moves from the exemplars of one to those of the other. A frozen encoder is left as it is.
+    the selection then moves from the exemplars of one to those of the other (see `ClipMixer`).
 
     Args:
         weight: factor of the loss.
@@ -32,7 +32,6 @@ class ExemplarMatching(Objective):
             above 0.
         by_label: whether the targets are the exemplars of the label.
         mixture: weight of the loss of mixtures beside that of the clips, 0 or more.
-        seed: seed of the mixtures.
         **kwargs: as `Objective`.
 
     Raises:
@@ -45,7 +44,6 @@ class ExemplarMatching(Objective):
     """
 
     id = "matching"
-    seed_offset = 3
 
     def __init__(
         self,
@@ -54,7 +52,6 @@ class ExemplarMatching(Objective):
         temperature: float = 0.1,
         by_label: bool = False,
         mixture: float = 0.5,
-        seed: int = 0,
         **kwargs: Any,
     ):
         super().__init__(weight, **kwargs)
@@ -65,10 +62,8 @@ class ExemplarMatching(Objective):
             )
         self.needs_labels = by_label  # type: ignore[misc]
         self.scale, self.temperature, self.by_label = scale, temperature, by_label
-        self.mixture, self.seed = mixture, seed
+        self.mixture = mixture
         self._parts: Any = None
-        self._encoder: Any = None
-        self._seed_generator = keras.random.SeedGenerator(seed)
 
     def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
         self._require_latent(model)
@@ -76,20 +71,15 @@ class ExemplarMatching(Objective):
         from keras_a2i.models.exemplar_generator import find_exemplars
 
         self._parts = Untracked(find_exemplars(model))
-        self._encoder = Untracked(getattr(model, "encoder", None))
         self._require(self._parts.value is not None, "a generator with exemplars, such as ExemplarGenerator")
         self._require(model.label_head is None, "a generator without label_sharpness")
 
     def loss(self, state: TrainState) -> Any:
         targets = self._by_label(state.labels) if self.by_label else self._by_image(state.images)
         loss = self._crossentropy(state.content, targets)
-        if not (state.training and self.mixture) or state.encoder_is_frozen:
+        if not self.mixture or state.mixtures is None:
             return loss
-        share = keras.random.uniform((ops.shape(targets)[0], 1), seed=self._seed_generator)
-        inputs = ops.cast(state.inputs, "float32")
-        mixed = share * inputs + (1 - share) * ops.roll(inputs, 1, axis=0)
-        targets = share * targets + (1 - share) * ops.roll(targets, 1, axis=0)
-        of_mixtures = self._crossentropy(self._encoder.value(mixed, training=True), targets)
+        of_mixtures = self._crossentropy(state.mixtures.content, state.mixtures.mix(targets))
         return (loss + self.mixture * of_mixtures) / (1 + self.mixture)
 
     def _crossentropy(self, latent: Any, targets: Any) -> Any:
@@ -118,9 +108,8 @@ class ExemplarMatching(Objective):
         return ops.stop_gradient(ops.softmax(-distances / temperature))
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            name: getattr(self, name) for name in ("scale", "temperature", "by_label", "mixture", "seed")
-        }
+        names = ("scale", "temperature", "by_label", "mixture")
+        return super().get_config() | {name: getattr(self, name) for name in names}
 
 
 def _thumbnails(codes: Any, grid: int) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import losses, ops
 
+from keras_a2i.errors import UsageError
 from keras_a2i.layers import LabelHead
 from keras_a2i.objectives.objective import Objective, TrainState, register_objective
 from keras_a2i.objectives.replicas import undo_replica_scaling
@@ -14,21 +15,31 @@ from keras_a2i.objectives.replicas import undo_replica_scaling
 class LabelCrossentropy(Objective):
     """Cross-entropy of the pair's label, predicted from the latent vector by one dense layer per encoder.
 
-    Uses label smoothing against overconfidence when the data set has few speakers. It trains the label head of the
-    model, if the model has one, else a head of its own.
+    Uses label smoothing against overconfidence when the data set has few speakers. Mixtures of two clips, whose target
+    is the mixture of their labels, help to recognise speakers that weren't trained on (see `ClipMixer`). The objective
+    trains the label head of the model, if the model has one, else a head of its own.
 
     Args:
         weight: factor of the loss.
         label_smoothing: probability that is spread over all labels, 0 up to below 1.
+        mixture: weight of the loss of mixtures beside that of the clips, 0 or more.
         **kwargs: as `Objective`.
+
+    Raises:
+        UsageError: if `mixture` is out of range.
+
+    Reference:
+        Zhang et al., "mixup: beyond empirical risk minimization", arXiv:1710.09412.
     """
 
     id = "labels"
     needs_labels = True
 
-    def __init__(self, weight: float = 1.0, label_smoothing: float = 0.1, **kwargs: Any):
+    def __init__(self, weight: float = 1.0, label_smoothing: float = 0.1, mixture: float = 0.0, **kwargs: Any):
         super().__init__(weight, **kwargs)
-        self.label_smoothing = label_smoothing
+        if not mixture >= 0:
+            raise UsageError(f"mixture must be 0 or more. Received: mixture={mixture!r}")
+        self.label_smoothing, self.mixture = label_smoothing, mixture
         self.head: Any = None
         self._loss_fn = losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
 
@@ -45,10 +56,17 @@ class LabelCrossentropy(Objective):
 
     def loss(self, state: TrainState) -> Any:
         self._require(state.labels is not None, "labels: the data set must yield (inputs, (images, labels))")
-        logits = self.head(state.content)
-        one_hot = ops.one_hot(state.labels, self.head.n_labels, dtype="float32")
-        target = one_hot[:, None] + ops.cast(ops.zeros_like(logits), "float32")
-        return undo_replica_scaling(self._loss_fn(target, logits))
+        targets = ops.one_hot(state.labels, self.head.n_labels, dtype="float32")
+        loss = self._crossentropy(state.content, targets)
+        if not self.mixture or state.mixtures is None:
+            return loss
+        of_mixtures = self._crossentropy(state.mixtures.content, state.mixtures.mix(targets))
+        return (loss + self.mixture * of_mixtures) / (1 + self.mixture)
+
+    def _crossentropy(self, content: Any, targets: Any) -> Any:
+        logits = self.head(content)
+        targets = targets[:, None] + ops.cast(ops.zeros_like(logits), "float32")
+        return undo_replica_scaling(self._loss_fn(targets, logits))
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"label_smoothing": self.label_smoothing}
+        return super().get_config() | {"label_smoothing": self.label_smoothing, "mixture": self.mixture}

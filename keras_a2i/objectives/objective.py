@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_a2i.errors import UsageError
+from keras_a2i.objectives.clip_mixer import Mixtures
 from keras_a2i.objectives.replicas import undo_replica_scaling
 
 
@@ -31,6 +32,8 @@ class TrainState:
         encoder_is_frozen: whether the encoder runs in inference mode, see `TrainingModel`.
         sampled_style: the style of `sampled`, (batch, style_units), or None without the objective `Variational`.
         references: reference images, as `images`, or None if the model has none.
+        mixtures: mixtures of the clips, or None in evaluation, while the encoder is frozen, and if no objective trains
+            on them.
     """
 
     inputs: Any
@@ -45,6 +48,7 @@ class TrainState:
     encoder_is_frozen: bool = False
     sampled_style: Any = None
     references: Any = None
+    mixtures: Mixtures | None = None
 
 
 class Objective(keras.layers.Layer):
@@ -68,6 +72,7 @@ class Objective(keras.layers.Layer):
         compares_images: whether the loss depends on generated images, so that it trains the generator.
         aligns_images: whether the encoder's vector of a clip and the autoencoder's of an image share one space.
         seed_offset: added to the seed of a training, so that two objectives don't draw the same random numbers.
+        mixture: weight of what it trains on mixtures of two clips; above 0, the state of a training step has them.
 
     Raises:
         UsageError: if `weight` isn't a number above 0.
@@ -90,6 +95,7 @@ class Objective(keras.layers.Layer):
     compares_images: ClassVar[bool] = False
     aligns_images: ClassVar[bool] = False
     seed_offset: ClassVar[int] = 0
+    mixture: float = 0.0
 
     def __init__(self, weight: float = 1.0, *, name: str | None = None, **kwargs: Any):
         # Losses are float32 under every policy, and images lose grey levels in half precision.

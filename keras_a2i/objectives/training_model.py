@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_a2i.errors import UsageError
+from keras_a2i.objectives.clip_mixer import ClipMixer, Mixtures
 from keras_a2i.objectives.encoder_freezing import EncoderFreezing, exclude_frozen_encoder
 from keras_a2i.objectives.image_autoencoder import ImageAutoencoder
 from keras_a2i.objectives.objective import LossObjective, Objective, TrainState
@@ -34,6 +35,7 @@ class TrainingModel(keras.Model):
             trained on the vectors that it will receive in use. `fit` compiles the step anew at that moment, which falls
             on a multiple of `steps_per_execution`.
         autoencoder: an `ImageAutoencoder` around the model's generator, for objectives that need one.
+        seed: seed of the mixtures of clips, for objectives that train on them.
         name: name of the model; None is that of `model`.
 
     Attributes:
@@ -59,6 +61,7 @@ class TrainingModel(keras.Model):
         total_steps: int = 1,
         freeze_encoder_after: float = 1.0,
         autoencoder: ImageAutoencoder | None = None,
+        seed: int = 0,
         name: str | None = None,
     ):
         # The parts cast their inputs themselves; here, half precision would take the quiet parts from a waveform.
@@ -84,6 +87,9 @@ class TrainingModel(keras.Model):
         for objective in self.objectives:
             objective.attach(self.model, autoencoder)
         self._style = next((o for o in self.objectives if o.needs_style), None)
+        self.seed = seed
+        mixes = self.encoder is not None and any(objective.mixture for objective in self.objectives)
+        self._mixer = ClipMixer(self.encoder, seed) if mixes else None
         self._trackers = [keras.metrics.Mean(name=f"{name.removesuffix('_loss')}_loss") for name in names]
         self._has_metrics = self.encoder_is_frozen = False
         self.step = self.add_weight(
@@ -193,14 +199,15 @@ class TrainingModel(keras.Model):
         return total if n_replicas() == 1 else total / n_replicas()
 
     def _training_state(self, x: Any, images: Any, labels: Any, y_pred: dict[str, Any]) -> TrainState:
+        audio, references = self._split(x)
+        mixtures = self._mixtures(audio)
         if self._style is None:
             generated, content = y_pred["images"], self._content(y_pred.get("latent"))
-            frozen = self.encoder_is_frozen
-            audio, references = self._split(x)
             return TrainState(
                 *(audio, images, labels, content, generated, generated, None, self._progress()),
-                encoder_is_frozen=frozen,
+                encoder_is_frozen=self.encoder_is_frozen,
                 references=references,
+                mixtures=mixtures,
             )
         content = self._content(y_pred["latent"])
         style = self._style.infer_style(images)
@@ -210,8 +217,16 @@ class TrainingModel(keras.Model):
         both = ops.concatenate([_with_style(content, inferred), _with_style(content, sampled)], axis=0)
         from_inferred, from_sampled = ops.split(self.generator(both, training=True), 2, axis=0)
         return TrainState(
-            x, images, labels, content, from_inferred, from_sampled, style, self._progress(), sampled_style=sampled
+            *(x, images, labels, content, from_inferred, from_sampled, style, self._progress()),
+            sampled_style=sampled,
+            mixtures=mixtures,
         )
+
+    def _mixtures(self, audio: Any) -> Mixtures | None:
+        if self._mixer is None or self.encoder_is_frozen:
+            return None
+        latent, shares = self._mixer(audio)
+        return Mixtures(self._content(latent), shares)
 
     def _evaluation_state(self, x: Any, images: Any, labels: Any, y_pred: Any) -> TrainState:
         style, mean_style, generated = None, None, y_pred
@@ -260,6 +275,7 @@ class TrainingModel(keras.Model):
             "objectives": [keras.saving.serialize_keras_object(objective) for objective in self.objectives],
             "total_steps": self.total_steps,
             "freeze_encoder_after": self.freeze_encoder_after,
+            "seed": self.seed,
             "autoencoder": self._autoencoder_config,
         }
 
@@ -273,7 +289,8 @@ class TrainingModel(keras.Model):
                 autoencoder = ImageAutoencoder(**(autoencoder | {"generator": model.generator}))
             elif autoencoder is not None:
                 autoencoder = ImageAutoencoder.from_config(autoencoder)
-        options = {key: config[key] for key in ("name", "total_steps", "freeze_encoder_after")}
+        names = ("name", "total_steps", "freeze_encoder_after", "seed")
+        options = {name: config[name] for name in names if name in config}
         return cls(model, objectives, autoencoder=autoencoder, **options)
 
 

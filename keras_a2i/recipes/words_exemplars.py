@@ -18,9 +18,22 @@ RECIPE = dataclasses.replace(
     WORDS,
     name="words-exemplars",
     generator=ExemplarGenerator(
-        n_exemplars=512, components=24, sharpness=400.0, spread=0.045, field_size=1, width=32, blocks=1
+        n_exemplars=512,
+        components=24,
+        sharpness=400.0,
+        spread=0.045,
+        field_size=1,
+        label_first=True,
+        width=32,
+        blocks=1,
     ),
     style_units=16,
-    objectives={"labels": 6.0, "matching": {"weight": 1.0, "by_label": True, "mixture": 0.0}, "blending": 1.0},
+    epochs=160,
+    min_steps=3600,
+    objectives={
+        "labels": {"weight": 6.0, "mixture": 1.0},
+        "matching": {"weight": 1.0, "by_label": True, "mixture": 1.0},
+        "blending": 1.0,
+    },
     shuffle_within_label=False,
 )

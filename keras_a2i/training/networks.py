@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _SEED_STRIDE = 1_000_003
+_MIXTURE_SEED_OFFSET = 3
 
 
 @dataclasses.dataclass
@@ -104,6 +105,7 @@ def build_training_model(
         total_steps=steps,
         freeze_encoder_after=recipe.freeze_encoder_after,
         autoencoder=autoencoder,
+        seed=config.seed + _MIXTURE_SEED_OFFSET,
     )
     compile_training(training_model, recipe, config.uses_xla)
     return training_model

@@ -34,7 +34,7 @@ def test_training_model_with_every_objective_trains_validates_saves_and_loads(tm
     keras.utils.set_random_seed(0)
     model = small_model(style_units=2, n_labels=2)
     objectives = [
-        *(MeanSquaredError(batch_size=4), MultiScaleSSIM(), Spectrum(), LabelCrossentropy(), Variational()),
+        *(MeanSquaredError(batch_size=4), MultiScaleSSIM(), Spectrum(), LabelCrossentropy(mixture=1.0), Variational()),
         *(Adversarial(), TemporalDifference(batch_size=4), keras.losses.Huber()),
     ]
     training = TrainingModel(model, objectives, total_steps=6, freeze_encoder_after=0.5)

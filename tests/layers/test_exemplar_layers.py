@@ -9,13 +9,13 @@ from keras_a2i.errors import UsageError
 from keras_a2i.layers import ExemplarAttention, PatchDecoder
 
 
-def _attention(n=5, grid=4, components=3, dim=6, seed=0, **options):
+def _attention(n=5, grid=4, components=3, dim=6, seed=0, labels=None, **options):
     layer = ExemplarAttention(n, grid, components, **options)
     layer.build((None, dim + layer.style_units))
     rng = np.random.default_rng(seed)
     layer.keys.assign(rng.standard_normal((dim, n)))
     codes = rng.standard_normal((n, grid, grid, components)).astype(np.float32)
-    layer.adapt(codes)
+    layer.adapt(codes, labels)
     return layer, codes
 
 
@@ -84,6 +84,58 @@ def test_probability_of_a_label_is_its_share_of_the_exemplars():
     expected = np.stack([shares[:, [1, 4]].sum(1), shares[:, 3], shares[:, [0, 2]].sum(1)], axis=1)
     logits = ops.convert_to_numpy(layer.label_logits(x, 3))
     np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), expected, atol=1e-5)
+
+
+def _by_label(labels, **options):
+    """A layer that selects one of three labels first, and the same without that."""
+    options |= {"n": len(labels), "labels": np.array(labels), "style_units": 2, "field_size": 1}
+    (first, codes), (plain, _) = _attention(n_labels=3, **options), _attention(**options)
+    return first, plain, codes
+
+
+def test_label_is_selected_first_and_then_an_exemplar_of_it():
+    labels = np.array([2, 0, 2, 1, 0])
+    first, plain, codes = _by_label(labels, sharpness=30.0, spread=0.2)
+    x = np.random.default_rng(1).standard_normal((4, 8)).astype(np.float32)
+    cosine = ops.convert_to_numpy(plain.similarities(x[:, :6]))
+    fields = ops.convert_to_numpy(plain.fields) + x[:, 6:] @ ops.convert_to_numpy(plain.style_fields)
+    of_label = np.stack([np.exp(10 * cosine[:, labels == k]).sum(axis=1) for k in range(3)], axis=1) ** 3
+    of_label /= of_label.sum(axis=1, keepdims=True)
+    weights = np.exp(30 * (cosine + 0.2 * fields))
+    for k in range(3):
+        weights[:, labels == k] *= of_label[:, k : k + 1] / weights[:, labels == k].sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(_call(first, x), np.einsum("bk,khwc->bhwc", weights, codes), atol=1e-4)
+
+
+def test_neither_fields_nor_style_change_the_selected_label():
+    labels = np.repeat(np.arange(3), 4)
+    first, plain, codes = _by_label(labels, sharpness=400.0, spread=0.5)
+    # The code of an exemplar is its label.
+    codes = np.broadcast_to(labels[:, None, None, None], codes.shape).astype(np.float32)
+    first.adapt(codes, labels)
+    plain.adapt(codes, labels)
+    rng = np.random.default_rng(3)
+    x = np.concatenate([np.repeat(rng.standard_normal((6, 6)), 20, axis=0), rng.standard_normal((120, 2))], axis=1)
+    likeliest = ops.convert_to_numpy(first.label_logits(x.astype(np.float32), 3)).argmax(axis=1)
+    shown = _call(first, x)[:, 0, 0, 0]
+    np.testing.assert_allclose(shown, likeliest, atol=1e-3)
+    assert (np.abs(_call(plain, x)[:, 0, 0, 0] - likeliest) > 0.5).any()
+
+
+def test_selection_of_a_label_is_finite_at_any_sharpness_and_without_exemplars_of_it():
+    first, _, codes = _by_label([0, 0, 2, 2, 2], sharpness=1e5, spread=0.1)
+    found = _call(first, 1e3 * np.random.default_rng(0).standard_normal((8, 8)))
+    assert (found <= codes.max(axis=0) + 1e-3).all() and (found >= codes.min(axis=0) - 1e-3).all()
+    empty = ExemplarAttention(5, 4, 3, field_size=1, n_labels=3)
+    assert not _call(empty, np.ones((1, 6))).any()
+
+
+def test_selection_of_labels_that_are_not_known_is_refused():
+    layer, _, codes = _by_label([0, 1, 2, 2, 2])
+    with pytest.raises(UsageError, match=r"labels must be given to a layer with n_labels=3\. Received: None"):
+        layer.adapt(codes)
+    with pytest.raises(UsageError, match=r"field_size 1 where a label is selected first\. Received: .*field_size=4"):
+        ExemplarAttention(5, 4, 3, n_labels=3)
 
 
 def test_any_query_gives_values_between_those_of_the_exemplars():

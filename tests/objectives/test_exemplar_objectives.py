@@ -10,7 +10,7 @@ from support.training_states import random_images, small_model, train_state
 from keras_a2i.errors import UsageError
 from keras_a2i.models import AudioToImage, ExemplarGenerator, adapt_exemplars
 from keras_a2i.models.exemplar_generator import find_exemplars
-from keras_a2i.objectives import ExemplarBlending, ExemplarMatching, TrainingModel
+from keras_a2i.objectives import ExemplarBlending, ExemplarMatching, Mixtures, TrainingModel
 from keras_a2i.objectives.exemplar_blending import blend as blend_tensors
 from keras_a2i.objectives.exemplar_blending import multi_scale_error
 
@@ -74,12 +74,12 @@ def test_targets_of_matching_are_a_softmax_of_distances_between_thumbnails(image
 def test_matching_of_mixtures_needs_the_selection_of_both(images):
     model = _exemplar_model(images)
     x = np.random.default_rng(3).standard_normal((6, 6)).astype(np.float32)
-    state = train_state(images, images, content=np.asarray(model.encode(x)), inputs=x, training=True)
-    alone, mixed = (float(_attached(ExemplarMatching(mixture=m, seed=5), model).loss(state)) for m in (0.0, 1.0))
-    share = ops.convert_to_numpy(keras.random.uniform((6, 1), seed=keras.random.SeedGenerator(5)))
+    share = np.random.default_rng(5).uniform(0, 1, (6, 1)).astype(np.float32)
+    mixtures = Mixtures(model.encode(share * x + (1 - share) * np.roll(x, 1, axis=0)), ops.convert_to_tensor(share))
+    state = train_state(images, images, content=np.asarray(model.encode(x)), mixtures=mixtures)
+    alone, mixed = (float(_attached(ExemplarMatching(mixture=m), model).loss(state)) for m in (0.0, 1.0))
     targets = ops.convert_to_numpy(_attached(ExemplarMatching(), model)._by_image(images))
-    query = model.encode(share * x + (1 - share) * np.roll(x, 1, axis=0))[:, :4]
-    similarity = ops.convert_to_numpy(find_exemplars(model)[0].similarities(query))
+    similarity = ops.convert_to_numpy(find_exemplars(model)[0].similarities(mixtures.content[:, :4]))
     log_selected = np.asarray(ops.log_softmax(10 * similarity))
     expected = -np.mean(np.sum((share * targets + (1 - share) * np.roll(targets, 1, axis=0)) * log_selected, axis=1))
     np.testing.assert_allclose(mixed, (alone + expected) / 2, rtol=1e-4)
@@ -186,13 +186,6 @@ def test_targets_by_label_are_equal_shares_of_its_exemplars(images):
     np.testing.assert_array_equal(found, [[0, 0, 0, 0, 1, 0], [0.25, 0.25, 0.25, 0.25, 0, 0], [0, 0, 0, 0, 0, 0]])
     with pytest.raises(UsageError, match="needs labels"):
         matching.loss(train_state(images, images, content=_content(model, [0] * 6)))
-
-
-def test_frozen_encoder_is_not_trained_on_mixtures(images):
-    model = _exemplar_model(images)
-    state = train_state(images, images, content=_content(model, [0] * 6), encoder_is_frozen=True)
-    frozen, plain = (float(_attached(ExemplarMatching(mixture=m), model).loss(state)) for m in (1.0, 0.0))
-    assert frozen == plain
 
 
 @pytest.mark.parametrize("argument", [{"scale": 0}, {"temperature": 0}, {"mixture": -1}])

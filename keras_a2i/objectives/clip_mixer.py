@@ -1,0 +1,66 @@
+"""Mixtures of the clips of a batch, on which objectives train the encoder beside the clips."""
+
+import dataclasses
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_a2i.layers import FrameAugmentation
+from keras_a2i.models.untracked import Untracked
+
+
+@dataclasses.dataclass
+class Mixtures:
+    """Every clip of a batch, mixed with the one before it; the first is mixed with the last.
+
+    Attributes:
+        content: output of the encoder for the mixtures, without the style units, (batch, n).
+        shares: share of the clip itself in its mixture, 0 to 1, (batch, 1).
+    """
+
+    content: Any
+    shares: Any
+
+    def mix(self, targets: Any) -> Any:
+        """Returns the targets of the mixtures, from those of the clips, (batch, n)."""
+        return _mix(targets, self.shares)
+
+
+class ClipMixer(keras.layers.Layer):
+    """Mixes the clips of a batch in pairs, by random shares, and encodes the mixtures.
+
+    What is mixed are the augmented log-mel frames of an encoder that has them (`FrameAugmentation`): the events of both
+    clips then begin and end together, as one that sounds like both. Otherwise it is the inputs: two clips at once.
+
+    Args:
+        encoder: functional model from the inputs to the latent vector (batch, n).
+        seed: seed of the shares.
+        **kwargs: other arguments of a Keras layer.
+
+    Call with the inputs of the encoder. Returns the latent vectors of the mixtures (batch, n) and the shares
+    (batch, 1).
+
+    Reference:
+        Zhang et al., "mixup: beyond empirical risk minimization", arXiv:1710.09412.
+    """
+
+    def __init__(self, encoder: keras.Model, seed: int = 0, **kwargs: Any):
+        super().__init__(**({"dtype": "float32", "autocast": False} | kwargs))
+        augmented = [layer.output for layer in encoder.layers if isinstance(layer, FrameAugmentation)]
+        self._frames = Untracked(keras.Model(encoder.inputs, augmented) if augmented else None)
+        self._latent = Untracked(keras.Model(augmented, encoder.outputs[0]) if augmented else encoder)
+        self._seed_generator = keras.random.SeedGenerator(seed)
+        self.built = True
+
+    def call(self, inputs: Any) -> tuple[Any, Any]:
+        shares = keras.random.uniform((ops.shape(inputs)[0], 1), dtype="float32", seed=self._seed_generator)
+        if self._frames.value is None:
+            return self._latent.value(_mix(inputs, shares), training=True), shares
+        frames = self._frames.value(inputs, training=True)
+        return self._latent.value([_mix(each, shares[..., None]) for each in frames], training=True), shares
+
+
+def _mix(values: Any, shares: Any) -> Any:
+    values = ops.cast(values, "float32")
+    return shares * values + (1 - shares) * ops.roll(values, 1, axis=0)
