@@ -18,12 +18,12 @@ from keras_a2i.evaluation.report_sections import table
 from keras_a2i.evaluation.statistics import BLOCK_PAIRS, MIN_SOURCES, gain_over_seeds
 from keras_a2i.evaluation.verdict import LEVELS
 from keras_a2i.metrics import METRICS
-from keras_a2i.records.manifest import Manifest
-from keras_a2i.records.resplit import read_keys, resplit
+from keras_a2i.records.manifest import FILE_NAME, Manifest
+from keras_a2i.records.resplit import is_resplit, read_keys, resplit
 from keras_a2i.remote.address import Location, local_path
 from keras_a2i.sources.pair import PairKey
 from keras_a2i.training.fit import fit
-from keras_a2i.training.job import training_options
+from keras_a2i.training.job import check_same_settings, training_options
 from keras_a2i.training.run_folder import RunConfig, RunFolder, read_recipe
 
 GUARD = 2.0
@@ -76,7 +76,8 @@ def cross_validate(
     Args:
         run: the run folder whose recipe is used.
         records: the records; their own splits are ignored.
-        out: a folder for the folds' records and runs; finished trainings in it aren't repeated.
+        out: a folder for the folds' records and runs; finished trainings in it aren't repeated, and it must not hold
+            others.
         folds: number of folds, 2 to 20.
         by: "block" holds out one contiguous block of every source per fold, "source" whole sources.
         seeds: trainings per fold, with the seeds `seed`, `seed` + 1 and so on; 1 to 20.
@@ -84,8 +85,8 @@ def cross_validate(
         progress: called with what is being done, in words.
 
     Raises:
-        UsageError: if an argument is out of range, there are fewer sources than folds, or the run trained an own
-            model, of which no untrained copy can be made.
+        UsageError: if an argument is out of range, there are fewer sources than folds, `out` holds folds of other
+            records or of another training, or the run trained an own model, of which no untrained copy can be made.
     """
     for name, value, low in (("folds", folds, 2), ("seeds", seeds, 1)):
         if not low <= value <= 20:
@@ -103,18 +104,28 @@ def cross_validate(
     reports = []
     for fold in range(folds):
         folder = out / f"{by}-{fold + 1}-of-{folds}"
-        if not (folder / "records" / "records.json").is_file():
-            if by == "block":
-                splits = fold_splits(keys, folds, fold, manifest.features.duration)
-            else:
-                splits = source_fold_splits(keys, folds, fold)
-            resplit(records, folder / "records", splits, f"{by} {fold + 1} of {folds}")
+        if by == "block":
+            splits = fold_splits(keys, folds, fold, manifest.features.duration)
+        else:
+            splits = source_fold_splits(keys, folds, fold)
+        _split(records, manifest, folder / "records", splits, f"{by} {fold + 1} of {folds}")
         for own_seed in range(seed, seed + seeds):
             tell = _prefixed(progress, f"fold {fold + 1} of {folds}, seed {own_seed}: ")
             run_folder = _train(config, folder, own_seed, tell)
             reports.append(evaluate(run_folder, folder / "records", seed=seed, progress=tell))
     titles = {contender.id: contender.title for contender in reports[0].contenders}
     return CrossValidation(reports, pooled_gains(reports, seeds, seed), titles)
+
+
+def _split(records: str | Location, manifest: Manifest, out: pathlib.Path, splits: dict[str, str], kind: str) -> None:
+    """Writes the records of a fold, unless an earlier call has."""
+    if not (out / FILE_NAME).is_file():
+        resplit(records, out, splits, kind)
+    elif not is_resplit(Manifest.read(out), manifest, kind):
+        raise UsageError(
+            f"The folds of an earlier call must be of the same records. Received: {out}, which was made from others. "
+            "Choose another folder by out (--out), or remove this one"
+        )
 
 
 def fold_splits(
@@ -233,7 +244,15 @@ def _train(config: RunConfig, folder: pathlib.Path, seed: int, tell: Callable[[s
     """
     run_folder = folder / f"run-seed-{seed}"
     tell("training")
-    if RunFolder(run_folder).exists:
+    before = RunFolder(run_folder)
+    if before.exists:
+        kept = before.read_config()
+        check_same_settings(
+            before,
+            dataclasses.replace(
+                config, fingerprint=kept.fingerprint, data_parts=kept.data_parts, jit_compile=kept.jit_compile
+            ),
+        )
         fit(folder / "records", run_folder, resume=True, verbose=0)
         return run_folder
     options = training_options(config) | {"data_parts": None}

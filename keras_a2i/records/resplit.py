@@ -82,7 +82,22 @@ def _write(records: Records, out: pathlib.Path, splits: Mapping[str, str], kind:
         split={"kind": kind},
         pair_counts=pair_counts,
         left_out=old.left_out + seen - sum(shard.count for shard in shards),
-        fingerprint=f"{old.fingerprint}/{kind}",
+        fingerprint=_fingerprint(old, kind),
     )
     manifest.write(out)
     return manifest
+
+
+def is_resplit(manifest: Manifest, records: Manifest, kind: str) -> bool:
+    """Whether `resplit` wrote records from others under this name of the split.
+
+    Args:
+        manifest: of what was written.
+        records: of what it may have been written from.
+        kind: the name of the split.
+    """
+    return manifest.fingerprint == _fingerprint(records, kind)
+
+
+def _fingerprint(old: Manifest, kind: str) -> str:
+    return f"{old.fingerprint}/{kind}"

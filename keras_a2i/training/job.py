@@ -69,16 +69,23 @@ def check_same_training(job: Job) -> None:
         UsageError: if it differs; the message names each difference.
         ModelError: if its config.json is damaged.
     """
+    if not job.overwrite:
+        check_same_settings(RunFolder(job.folder), RunConfig(**job.config))
+
+
+def check_same_settings(run: RunFolder, config: RunConfig) -> None:
+    """Checks that a run of an earlier call, where the folder holds one, is the training that a configuration states.
+
+    Raises:
+        UsageError, ModelError: as `check_same_training`.
+    """
     from keras_a2i.training.plan import list_differences
 
-    run = RunFolder(job.folder)
-    if job.overwrite or not run.exists:
-        return
-    differences = list_differences(run.read_config(), RunConfig(**job.config))
+    differences = list_differences(run.read_config(), config) if run.exists else {}
     if differences:
         named = "; ".join(f"{name} {before}, now {after}" for name, (before, after) in differences.items())
         raise UsageError(
-            f"A run of an earlier call must have the same settings and records to be resumed. Received: {job.folder} "
+            f"A run of an earlier call must have the same settings and records to be resumed. Received: {run.location} "
             f"with others ({named}). Choose another folder"
         )
 

@@ -13,6 +13,7 @@ from keras_a2i.errors import UsageError
 from keras_a2i.evaluation import cross_validation
 from keras_a2i.evaluation.cross_validation import cross_validate, fold_splits, pooled_gains, source_fold_splits
 from keras_a2i.recipes import get_recipe
+from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.resplit import resplit
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.sources.pair import PairKey
@@ -102,6 +103,49 @@ def test_cross_validation_trains_every_fold_and_seed_and_repeats_none(tmp_path, 
         cross_validate(*arguments, folds=2)
     with pytest.raises(UsageError, match=r"holds records\. Choose another folder"):
         resplit(tmp_path / "records", tmp_path / "folds" / "block-1-of-2" / "records", {}, "again")
+
+
+@pytest.fixture
+def folds(tmp_path, monkeypatch):
+    """Untrained folds of a run of two epochs; the arguments of `cross_validate` for them."""
+    build(tmp_path / "records", ToneSource(n_sources=2, seconds=8), split=SplitSpec(guard=0))
+    options = {"epochs": 2, "batch_size": 4, "monitor": "val_mse"}
+    stated = {"recipe": get_recipe("features").to_dict(), "records": "", "fingerprint": "", "versions": {}}
+    RunFolder(tmp_path / "run").create(RunConfig(**stated, **options))
+
+    def train(records, out, *, recipe=None, verbose=0, resume=False, **given):
+        if not resume:
+            kept = {name: given[name] for name in options}
+            fingerprint = Manifest.read(records).fingerprint
+            RunFolder(out).create(RunConfig(**(stated | {"fingerprint": fingerprint}), **kept, seed=given["seed"]))
+
+    monkeypatch.setattr(cross_validation, "fit", train)
+    monkeypatch.setattr(cross_validation, "evaluate", lambda *_, **__: make_report())
+    monkeypatch.setattr(cross_validation, "pooled_gains", lambda *_: [])
+    arguments = (tmp_path / "run", tmp_path / "records", tmp_path / "folds")
+    cross_validate(*arguments, folds=2)
+    return arguments
+
+
+def test_folds_of_the_same_training_are_used_again(folds):
+    assert len(cross_validate(*folds, folds=2).reports) == 2
+
+
+def test_folds_of_another_training_are_refused(folds):
+    run = folds[0]
+    config = json.loads((run / "config.json").read_text())
+    config["recipe"]["learning_rate"] = 0.5
+    (run / "config.json").write_text(json.dumps(config | {"epochs": 3}))
+    message = r"must have the same settings and records to be resumed\. Received: .*run-seed-0 with others "
+    with pytest.raises(UsageError, match=message + r"\(epochs 2, now 3; learning_rate 0\.001, now 0\.5\)"):
+        cross_validate(*folds, folds=2)
+
+
+def test_folds_of_other_records_are_refused(folds):
+    run, records, out = folds
+    build(records.parent / "others", ToneSource(n_sources=3, seconds=8), split=SplitSpec(guard=0))
+    with pytest.raises(UsageError, match=r"folds of an earlier call must be of the same records\. Received: .*-1-of-2"):
+        cross_validate(run, records.parent / "others", out, folds=2)
 
 
 @pytest.mark.training
