@@ -221,8 +221,8 @@ class ExemplarAttention(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         names = ("n_exemplars", "grid_size", "components", "sharpness", "spread", "field_size", "style_units")
-        names = (*names, "subtract_hubness", "n_labels", "seed")
-        return super().get_config() | {name: getattr(self, name) for name in names}
+        more = ("subtract_hubness", "n_labels", "seed")
+        return super().get_config() | {name: getattr(self, name) for name in (*names, *more)}
 
 
 def _unit_vectors(x: Any, axis: int) -> Any:
