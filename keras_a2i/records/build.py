@@ -80,9 +80,10 @@ def build_records(
         The manifest, also written to `out/records.json`.
 
     Raises:
-        UsageError: if ids collide, the sources have different kinds of features, a source was opened with another
-            configuration than the one given here, `out` holds other records and `overwrite` is False, or `scheduler`
-            isn't an address or is given together with `workers` or `executor`.
+        UsageError: if ids collide, only some sources state splits and `split` chooses no other kind, the sources have
+            different kinds of features, a source was opened with another configuration than the one given here, `out`
+            holds other records and `overwrite` is False, or `scheduler` isn't an address or is given together with
+            `workers` or `executor`.
         RecordsError: if there is no pair, the split leaves no training pairs, `strict` meets a bad input, or a worker
             process was started that runs the script from its beginning.
         LockedError: if another process is writing into `out`.
@@ -113,6 +114,8 @@ def build_records(
         by_source = all(getattr(source, "split_by_source", False) for source in plan.sources)
         spec = (split or SplitSpec()).resolve(plan.keys, by_source)
         splits = assign_splits(plan.keys, spec, plan.features.duration)
+        if spec.kind == "column":
+            _check_every_source_has_splits(plan, splits)
         n_pairs = int(np.count_nonzero(splits != LEFT_OUT))
         fingerprint = _fingerprint(plan, splits, waveform)
         if (finished := output.find_finished(fingerprint, overwrite)) is not None:
@@ -208,6 +211,25 @@ def _check_ids(keys: PairKeys) -> None:
         raise UsageError(
             f"Every pair must have an id of its own. Received: {len(repeated)} repeated ids, such as {name!r}. "
             "Pass each file once, and build separate records from sources with equal names"
+        )
+
+
+def _check_every_source_has_splits(plan: _Plan, splits: np.ndarray) -> None:
+    """Raises an error where all pairs of a source would be left out because only other sources state splits."""
+    names: dict[bool, list[str]] = {True: [], False: []}
+    start = 0
+    for _, group in itertools.groupby(plan.parts, lambda part: id(part[0])):
+        parts = list(group)
+        (source, first), end = parts[0], start + sum(len(unit.keys) for _, unit in parts)
+        stated = source.describe()
+        name = f"{stated.get('name') or stated.get('kind')} (such as {first.keys[0].id!r})"
+        names[bool((splits[start:end] != LEFT_OUT).any())].append(name)
+        start = end
+    if names[False]:
+        raise UsageError(
+            "split must be chosen where only some sources state the splits of their pairs. Received: "
+            f"{', '.join(names[True])} with splits and {', '.join(names[False])} without. Choose block, source or "
+            "random, pass a split file, fill the column split of every source, or build separate records"
         )
 
 

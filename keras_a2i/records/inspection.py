@@ -27,6 +27,12 @@ _ROWS_AT_ONCE = 1024
 MAX_COMPARED = 5000
 """Images that are compared with all others, so that the time grows in proportion to the number of pairs."""
 _NAMES_SHOWN = 3
+# Kind of a split -> why it leaves pairs out.
+_LEFT_OUT_BECAUSE = {
+    "block": " (guard gaps)",
+    "file": " (not named in the split file)",
+    "column": " (no split of their own)",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,7 +102,7 @@ class Inspection:
             f"in two splits     {counted(len(self.shared_sources), 'source')}{_some(self.shared_sources)}"
             f"{' (fine for block)' if manifest.split['kind'] == 'block' else ''}",
             f"skipped           {counted(len(manifest.dropped), 'input')}; "
-            f"{counted(manifest.left_out, 'pair')} in no split (guard gaps)",
+            f"{counted(manifest.left_out, 'pair')} in no split{_LEFT_OUT_BECAUSE.get(manifest.split['kind'], '')}",
             f"damaged, but used {counted(len(manifest.notes), 'file')}",
             *filter(None, [manifest.split_warning]),
             *_table("source", manifest.source_counts, top),

@@ -34,8 +34,9 @@ class SplitSpec:
     Args:
         kind: "block" holds out the last part of every source, behind a guard gap; "source" holds out whole sources;
             "random" holds out random pairs of every source (the paper's method: neighbours in time fall on both sides);
-            "file" follows `file`; "column" follows the split column of the sources; None chooses "column" where there
-            is one, "source" where no source has two pairs or all are data sets of clips, else "block".
+            "file" follows `file`; "column" follows the split column of the sources, without the pairs whose cell is
+            empty; None chooses "column" where there is one, "source" where no source has two pairs or all are data
+            sets of clips, else "block".
         val_fraction: the fraction of held-out pairs, 0 (none) to below 1. With "file" and "column", that of the
             training sources that become the split val, whole, where none is given: published splits are often train
             and test alone. None is 0.25, and 0 with "file" and "column".
@@ -113,7 +114,7 @@ def assign_splits(keys: PairKeys, spec: SplitSpec, duration: float) -> np.ndarra
 
     Returns:
         The place in `SPLITS` of every pair's split, int8 (n,); `LEFT_OUT` for pairs that are left out (in a guard gap,
-        or not named in the file).
+        not named in the file, or without a split of their own).
 
     Raises:
         UsageError: if a source to hold out, an id of the split file or the name of a split doesn't exist, or

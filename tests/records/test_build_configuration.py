@@ -1,4 +1,6 @@
-"""The configurations of a build: those that its sources were opened with."""
+"""The configurations of a build: those that its sources were opened with, and the split that fits all of them."""
+
+import dataclasses
 
 import pytest
 from support.tone_source import ToneSource
@@ -6,7 +8,9 @@ from support.tone_source import ToneSource
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import UsageError
 from keras_a2i.records.build import build_records
+from keras_a2i.records.inspection import inspect
 from keras_a2i.records.manifest import Manifest
+from keras_a2i.records.splits import SplitSpec
 from keras_a2i.sources.open_sources import open_sources
 
 IMAGE, FEATURES = ImageConfig(size=16), FeatureConfig(sample_rate=8_000)
@@ -43,3 +47,44 @@ def test_build_of_sources_with_different_configurations_is_refused(tmp_path):
 def test_build_of_a_source_that_states_no_configuration_uses_the_given_one(tmp_path):
     manifest = build_records([ToneSource()], tmp_path / "rec", image=IMAGE, workers=1)
     assert manifest.image == IMAGE
+
+
+class SplitTones(ToneSource):
+    """Tones whose pairs state the split val or train, but for the first of each source."""
+
+    def plan(self):
+        plan = super().plan()
+        units = [
+            dataclasses.replace(
+                unit,
+                keys=tuple(
+                    dataclasses.replace(key, id=f"split{key.id}", split="" if k == 0 else "val" if k < 3 else "train")
+                    for k, key in enumerate(unit.keys)
+                ),
+            )
+            for unit in plan.units
+        ]
+        return dataclasses.replace(plan, units=tuple(units))
+
+
+@pytest.mark.parametrize("kind", [None, "column"])
+def test_build_where_only_some_sources_state_splits_is_refused(tmp_path, kind):
+    sources = [SplitTones(n_sources=1), ToneSource(n_sources=1)]
+    message = (
+        r"^split must be chosen where only some sources .* Received: tone \(such as 'splittone0@0'\) with splits and "
+        r"tone \(such as 'tone0@0'\) without. Choose block, source or random"
+    )
+    with pytest.raises(UsageError, match=message):
+        build_records(sources, tmp_path / "rec", image=IMAGE, workers=1, split=SplitSpec(kind=kind))
+    assert not (tmp_path / "rec").exists()
+
+
+def test_inspect_says_why_pairs_are_in_no_split(tmp_path):
+    build_records([SplitTones(n_sources=2)], tmp_path / "column", image=IMAGE, workers=1)
+    assert "2 pairs in no split (no split of their own)" in str(inspect(tmp_path / "column"))
+    (tmp_path / "split.csv").write_text("id,split\ntone0@1,train\ntone0@2,val\n")
+    split = SplitSpec(file=str(tmp_path / "split.csv"))
+    build_records([ToneSource(n_sources=1, seconds=4)], tmp_path / "file", image=IMAGE, workers=1, split=split)
+    assert "2 pairs in no split (not named in the split file)" in str(inspect(tmp_path / "file"))
+    build_records([ToneSource(n_sources=1)], tmp_path / "block", image=IMAGE, workers=1)
+    assert "2 pairs in no split (guard gaps)" in str(inspect(tmp_path / "block"))
