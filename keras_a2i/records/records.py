@@ -266,17 +266,24 @@ class Records:
 
         Args:
             split: "train", "val" or "test".
-            rows: int (n,), row numbers from 0 in the order of the shards; any order, also repeated.
+            rows: int (n,), row numbers from 0 in the order of the shards; any order, also repeated. Or bool (count,), a
+                mask over all rows of the split.
             input: "features" or "waveform".
 
         Raises:
             RecordsError, CorruptRecordError: as `dataset`.
-            UsageError: if a row doesn't exist.
+            UsageError: if a row doesn't exist, or `rows` holds neither row numbers nor a mask.
         """
         reader = self._reader(split, input)
-        numbers = np.asarray(rows, dtype=np.int64).reshape(-1)
-        if not len(numbers) or numbers.min() < 0 or numbers.max() >= reader.count:
-            raise UsageError(f"rows must be one or more numbers from 0 to {reader.count - 1}. Received: {rows!r}")
+        numbers = np.asarray(rows)
+        if numbers.dtype.kind == "b" and numbers.shape == (reader.count,):
+            numbers = np.flatnonzero(numbers)
+        if numbers.dtype.kind not in "iu" or not numbers.size or numbers.min() < 0 or numbers.max() >= reader.count:
+            raise UsageError(
+                f"rows must be one or more whole numbers from 0 to {reader.count - 1}, or a mask of {reader.count} "
+                f"booleans of which one or more are true. Received: {rows!r}"
+            )
+        numbers = numbers.astype(np.int64).reshape(-1)
         known = self._in_memory(split, input)
         return reader.rows(numbers) if known is None else known[numbers]
 

@@ -281,9 +281,16 @@ def test_rows_are_read_in_any_order(records, records_folder):
         records.decoded("train", "waveform")
 
 
-@pytest.mark.parametrize("rows", [[45], [-1], []])
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_rows_of_a_mask_are_those_where_it_is_true(records, in_memory):
+    times = (records.decoded if in_memory else records.table)("train").times
+    np.testing.assert_array_equal(records.rows("train", times > 7).times, times[times > 7])
+    np.testing.assert_array_equal(records.rows("train", (times > 7).tolist()).times, times[times > 7])
+
+
+@pytest.mark.parametrize("rows", [[45], [-1], [], [0.5, 1.5], ["0"], [True, False], np.zeros(45, bool), None])
 def test_rows_that_do_not_exist_are_an_error(records, rows):
-    with pytest.raises(UsageError, match=r"rows must be one or more numbers from 0 to 44. Received: "):
+    with pytest.raises(UsageError, match=r"rows must be one or more whole numbers from 0 to 44, or a mask of 45 boole"):
         records.rows("train", rows)
 
 
