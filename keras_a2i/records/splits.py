@@ -1,6 +1,5 @@
 """Dividing pairs into training and held-out splits by their names, before anything is read."""
 
-import csv
 import dataclasses
 import difflib
 import hashlib
@@ -10,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_a2i.errors import RecordsError, UsageError
+from keras_a2i.errors import RecordsError, SourceError, UsageError
 from keras_a2i.remote.address import Address, as_location
 from keras_a2i.remote.copies import local_copy
+from keras_a2i.sources.csv_table import read_rows
 from keras_a2i.sources.pair_keys import PairKeys
+from keras_a2i.sources.pair_rows import check_split
 
 SPLITS = ("train", "val", "test")
 LEFT_OUT = -1
@@ -43,7 +44,7 @@ class SplitSpec:
         guard: seconds left out between the two parts of a source, 0 to 3600, for "block".
         holdout: the source ids to hold out, for "source"; empty chooses them by hash.
         file: a csv with the columns id,split, or its address in an object store, for "file"; pairs that it doesn't name
-            are left out.
+            or whose cell is empty are left out.
         seed: of the kind "random".
 
     Raises:
@@ -119,6 +120,7 @@ def assign_splits(keys: PairKeys, spec: SplitSpec, duration: float) -> np.ndarra
     Raises:
         UsageError: if a source to hold out, an id of the split file or the name of a split doesn't exist, or
             `val_fraction` is set although the given splits hold val.
+        SourceError: if the split file can't be read, isn't such a csv, or states two splits of an id.
         RecordsError: if there are no training pairs, or no held-out pairs although `val_fraction` isn't 0.
     """
     if spec.kind == "file":
@@ -226,24 +228,33 @@ def _local_file(file: str) -> pathlib.Path:
 
 def _from_file(keys: PairKeys, path: pathlib.Path) -> np.ndarray:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if not {"id", "split"} <= set(reader.fieldnames or ()):
-                raise UsageError(
-                    f"The split file must have the columns id,split. Received: {reader.fieldnames} in {path.name}"
-                )
-            splits = {row["id"]: row["split"] for row in reader}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"The split file {path.name} can't be read: {error}") from error
-    places = {id: _place(split, id) for id, split in splits.items()}
-    known = {id for id in keys.texts("id") if id in places}
-    unknown = [name for name in splits if name not in known]
+        named = _read_split_file(path)
+    except SourceError as error:
+        raise SourceError(f"The split file can't be used: {error}") from None
+    known = {id for id in keys.texts("id") if id in named}
+    unknown = [id for id in named if id not in known]
     if unknown:
         raise UsageError(
             f"Every id of the split file must exist. Received: {len(unknown)} unknown ids in {path.name}, "
             f"such as {unknown[0]!r}. The ids look like {keys[0].id!r}"
         )
-    return np.fromiter((places.get(id, LEFT_OUT) for id in keys.texts("id")), np.int8, len(keys))
+    return np.fromiter((named.get(id, LEFT_OUT) for id in keys.texts("id")), np.int8, len(keys))
+
+
+def _read_split_file(path: pathlib.Path) -> dict[str, int]:
+    """The place of every id's split; `LEFT_OUT` where the cell is empty."""
+    places: dict[str, int] = {}
+    lines: dict[str, int] = {}
+    for line, cells in read_rows(path, ("id", "split")):
+        id, split = cells["id"], check_split(cells.get("split", ""), f"{path.name}, line {line}")
+        place = _PLACES.get(split, LEFT_OUT)
+        if places.setdefault(id, place) != place:
+            raise SourceError(
+                f"{path.name}, lines {lines[id]} and {line}: an id must have one split. Received: two for {id!r}. "
+                "Remove one of the lines"
+            )
+        lines.setdefault(id, line)
+    return places
 
 
 def _place(split: str, id: str) -> int:

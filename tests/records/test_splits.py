@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from keras_a2i.errors import RecordsError, UsageError
+from keras_a2i.errors import RecordsError, SourceError, UsageError
 from keras_a2i.records.splits import LEFT_OUT, SPLITS, SplitSpec, assign_splits
 from keras_a2i.sources.pair import PairKey
 from keras_a2i.sources.pair_keys import PairKeys
@@ -127,21 +127,29 @@ def test_given_splits_without_val_hold_out_whole_training_sources_on_request(tmp
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name,split\na@0,train\n", "must have the columns id,split. Received: .'name', 'split'."),
+        ("name,split\na@0,train\n", "can't be used: split.csv must have the columns id, split, .*'name', 'split'"),
         ("id,split\nb@7,train\n", "1 unknown ids in split.csv, such as 'b@7'. The ids look like 'a@0'"),
-        ("id,split\na@0,training\n", "must be one of train, val, test. Received: 'training' for 'a@0'"),
+        ("id,split\n\na@0,training\n", "split.csv, line 3: split must be train, val, test or empty.*'training'"),
         ("id,split\na@0,val\n", "leaves none"),
+        ("id,split\na@0,val\na@1,train\na@0,train\n", "split.csv, lines 2 and 4: an id must .* two for 'a@0'"),
+        ("id,split\na@0,val,train\n", "split.csv, line 2: a row must have one cell for each of the 2 columns"),
     ],
 )
 def test_split_file_rejects_bad_content(tmp_path, text, message):
     path = tmp_path / "split.csv"
     path.write_text(text)
-    with pytest.raises((UsageError, RecordsError), match=message):
+    with pytest.raises((UsageError, RecordsError, SourceError), match=message):
         assign(keys_of(["a"], 4), file=str(path))
 
 
+def test_split_file_may_be_written_as_any_other_csv(tmp_path):
+    path = tmp_path / "split.csv"
+    path.write_text("\ufeffNote, ID,Split\n,a@0, TRAIN\n\n,a@0,train\n,a@1\n,a@2,Val\n", encoding="utf-8")
+    assert assign(keys_of(["a"], 4), file=str(path)) == {"a@0": "train", "a@2": "val"}
+
+
 def test_split_file_that_is_missing_is_an_error():
-    with pytest.raises(UsageError, match=r"The split file nowhere.csv can't be read"):
+    with pytest.raises(SourceError, match=r"The split file can't be used: nowhere.csv can't be read: No such file"):
         assign(keys_of(["a"], 4), file="nowhere.csv")
 
 
