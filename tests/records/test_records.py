@@ -195,9 +195,14 @@ def test_decoded_rows_hold_everything_that_is_stored(records):
     assert decoded[:4].ids.tolist() == decoded.ids[:4].tolist() and len(decoded[decoded.times > 10]) == 5
 
 
-def test_decoded_arrays_are_read_only(records):
+def test_shared_arrays_are_read_only_and_rows_of_them_are_not(records):
+    table, chosen, decoded = records.table("val"), records.rows("val", [0]), records.decoded("val", "waveform")
+    shared = [*vars(table).values(), *vars(decoded).values(), *records.feature_statistics()]
+    arrays = [value for value in shared if isinstance(value, np.ndarray)]
+    assert len(arrays) == 6 + 8 + 2 and not any(array.flags.writeable for array in arrays)
+    assert all(array.flags.writeable for array in (chosen.labels, decoded[np.array([0])].labels, decoded[[0]].images))
     with pytest.raises(ValueError, match="read-only"):
-        records.decoded("val").images[0] = 0
+        decoded.labels[0] = "other"
 
 
 def test_stream_yields_the_decoded_split_in_batches(records, records_folder):
