@@ -34,6 +34,7 @@ SourceOrSpec = Source | str | os.PathLike[str]
 """A source object, or what `open_sources` accepts: a path, or a name such as "synthetic:surf"."""
 
 _Config = TypeVar("_Config", FeatureConfig, ImageConfig)
+_SOURCE_METHODS = ("plan", "read", "describe")
 
 
 def build_records(
@@ -82,8 +83,8 @@ def build_records(
     Raises:
         UsageError: if ids collide, only some sources state splits and `split` chooses no other kind, the sources have
             different kinds of features, a source was opened with another configuration than the one given here, `out`
-            holds other records and `overwrite` is False, or `scheduler` isn't an address or is given together with
-            `workers` or `executor`.
+            holds other records and `overwrite` is False, an argument has another type or is out of range, `scheduler`
+            isn't an address, or more than one of `workers`, `executor` and `scheduler` are given.
         RecordsError: if there is no pair, the split leaves no training pairs, `strict` meets a bad input, or a worker
             process was started that runs the script from its beginning.
         LockedError: if another process is writing into `out`.
@@ -94,6 +95,11 @@ def build_records(
         RemoteError: if an object store can't be read or written to. Finished shards are kept.
     """
     check_main_guard()
+    _check_arguments(features=(features, FeatureConfig), image=(image, ImageConfig), split=(split, SplitSpec))
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
+        raise UsageError(f"workers must be None (one per core), or 1 or more. Received: workers={workers!r}")
+    if executor is not None and workers is not None:
+        raise UsageError(f"workers must be left out with executor, which has its own. Received: workers={workers!r}")
     if scheduler is not None and (workers is not None or executor is not None):
         raise UsageError(
             "scheduler must be given without workers and executor, since its own workers run the tasks. "
@@ -138,6 +144,12 @@ def build_records(
             return manifest
 
 
+def _check_arguments(**arguments: tuple[Any, type]) -> None:
+    for name, (value, expected) in arguments.items():
+        if value is not None and not isinstance(value, expected):
+            raise UsageError(f"{name} must be of the class {expected.__name__}, or None. Received: {name}={value!r}")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Plan:
     """The input of a build: every unit of every source, and the configurations of all pairs."""
@@ -155,6 +167,12 @@ def _open(
 ) -> list[Source]:
     """The source objects as they are, then the sources of all specs."""
     listed = list(sources) if isinstance(sources, Sequence) and not isinstance(sources, str) else [sources]
+    for each in listed:
+        if not isinstance(each, str | os.PathLike) and not all(hasattr(each, name) for name in _SOURCE_METHODS):
+            raise UsageError(
+                f"sources must be a list of source objects (with {', '.join(_SOURCE_METHODS)}), of paths or of names "
+                f"of data sets, or a single one. Received: {each!r}"
+            )
     specs = [source for source in listed if isinstance(source, str | os.PathLike)]
     opened = [source for source in listed if not isinstance(source, str | os.PathLike)]
     if specs:

@@ -1,5 +1,8 @@
 """`keras-a2i build-records`: the options that the source types declare, and their flags in messages."""
 
+import re
+
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -39,6 +42,33 @@ def test_options_that_no_source_uses_are_refused_by_their_flags(tmp_path, argume
     result = run("synthetic:surf:4", "--out", tmp_path / "rec", *arguments)
     assert isinstance(result.exception, UsageError) and message in str(result.exception)
     assert not (tmp_path / "rec").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--holdout", "surf0", "--val-fraction", "0.9"], "val_fraction must .*On the command line: --val-fraction"),
+        (["--holdout", "surf0", "--guard", "60"], "guard must be left out, .*On the command line: --guard, --split"),
+        (["--split-file", "split.csv", "--guard", "60"], "guard must be left out, .*guard=60.0 with the kind 'file'"),
+        (
+            ["--split-file", "split.csv", "--holdout", "a"],
+            "holdout must .*On the command line: --holdout, --split-file",
+        ),
+    ],
+)
+def test_options_that_the_split_ignores_are_refused_by_their_flags(tmp_path, arguments, message):
+    result = run("synthetic:surf:4", "--out", tmp_path / "rec", *arguments)
+    assert isinstance(result.exception, UsageError) and re.search(message, str(result.exception))
+    assert not (tmp_path / "rec").exists()
+
+
+def test_seed_that_neither_split_nor_source_uses_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", embeddings=np.eye(8, dtype=np.float32), images=np.zeros((8, 16, 16, 3), np.uint8))
+    arguments = (tmp_path / "a.npz", "--out", tmp_path / "rec", "--image-size", 16, "--channels", 3, "--workers", 1)
+    refused = run(*arguments, "--seed", 0).exception
+    assert isinstance(refused, UsageError) and str(refused).startswith("--seed can only be used with --split random")
+    assert run(*arguments, "--seed", 3, "--split", "random").exit_code == 0
+    assert Manifest.read(tmp_path / "rec").split["seed"] == 3
 
 
 def test_build_then_again_rebuilds_nothing(tmp_path):

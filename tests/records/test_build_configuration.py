@@ -49,6 +49,29 @@ def test_build_of_a_source_that_states_no_configuration_uses_the_given_one(tmp_p
     assert manifest.image == IMAGE
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"split": "random"}, "split must be of the class SplitSpec, or None. Received: split='random'"),
+        ({"image": 64}, "image must be of the class ImageConfig, or None. Received: image=64"),
+        ({"features": {}}, "features must be of the class FeatureConfig, or None. Received: features={}"),
+        ({"workers": -5}, r"workers must be None \(one per core\), or 1 or more. Received: workers=-5"),
+        ({"workers": 0}, "workers must be None"),
+        ({"workers": 1.5}, "workers must be None"),
+        ({"workers": 2, "executor": object()}, "workers must be left out with executor, .* Received: workers=2"),
+        (
+            {"sources": (each for each in [ToneSource()])},
+            r"sources must be a list of source objects \(with plan, read,",
+        ),
+        ({"sources": [None]}, "sources must be a list .* Received: None"),
+    ],
+)
+def test_build_rejects_arguments(tmp_path, arguments, message):
+    with pytest.raises(UsageError, match=message):
+        build_records(**{"sources": [ToneSource()], "out": tmp_path / "rec", **arguments})
+    assert not (tmp_path / "rec").exists()
+
+
 class SplitTones(ToneSource):
     """Tones whose pairs state the split val or train, but for the first of each source."""
 

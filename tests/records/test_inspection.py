@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import scipy.spatial
+from click.testing import CliRunner
 from PIL import Image
 from support.tone_source import ToneSource, build
 
 from keras_a2i import Records, inspect
+from keras_a2i.cli.inspect import command
 from keras_a2i.config import ImageConfig
-from keras_a2i.errors import RecordsError
+from keras_a2i.errors import RecordsError, UsageError
 from keras_a2i.records import inspection
 from keras_a2i.records.build import build_records
 from keras_a2i.records.splits import SplitSpec
@@ -117,6 +119,15 @@ def test_inspect_summary_and_sheet(records, tmp_path):
     assert "  ... and 4 more" in found.summary(top=1).splitlines()
     found.save_sheet(tmp_path / "sheet.png")
     assert Image.open(tmp_path / "sheet.png").size[0] > 500
+
+
+def test_inspect_rejects_numbers_out_of_range(records):
+    with pytest.raises(UsageError, match=r"n_sheet must be 1 or more. Received: n_sheet=0"):
+        inspect(records, n_sheet=0)
+    with pytest.raises(UsageError, match=r"top must be 0 or more. Received: top=-1"):
+        inspect(records).summary(top=-1)
+    result = CliRunner().invoke(command, [str(records.path), "--top", "-1"])
+    assert result.exit_code == 2 and "-1 is not in the range x>=0" in result.output
 
 
 def test_inspect_reports_damage_and_counts_the_rest(damaged_folder):

@@ -162,11 +162,34 @@ def test_split_file_that_is_missing_is_an_error():
         ({"kind": "block", "holdout": ("a",)}, "holdout must go with kind='source'"),
         ({"kind": "block", "file": "x"}, "file must go with kind='file'"),
         ({"kind": "file"}, "file must be a csv"),
+        ({"file": "x", "holdout": ("a",)}, r"holdout must be left out with file. Received: holdout=\('a',\), file='x'"),
+        ({"holdout": ("a",), "val_fraction": 0.9}, "val_fraction must be left out with holdout, .* val_fraction=0.9"),
+        (
+            {"holdout": ("a",), "guard": 2},
+            "guard must be left out, or go with kind='block'. .*guard=2 with the kind 'so",
+        ),
+        ({"kind": "random", "guard": 0}, "guard must be left out, or .*guard=0 with the kind 'random'"),
+        ({"file": "x", "guard": 1.5}, "guard must be left out, or .*guard=1.5 with the kind 'file'"),
+        ({"file": "x", "seed": 3}, "seed must be left out, or go with kind='random'. .*seed=3 with the kind 'file'"),
     ],
 )
 def test_split_rejects_options_out_of_range(options, message):
     with pytest.raises(UsageError, match=message):
         SplitSpec(**options)
+
+
+def test_options_of_another_kind_than_the_pairs_decide_are_refused():
+    alone = PairKeys.of([PairKey("a", "a"), PairKey("b", "b")])
+    for options, message in (
+        ({"guard": 1.0}, "guard=1.0 with the kind 'source'"),
+        ({"seed": 0}, "seed=0 with the kind"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            SplitSpec(**options).resolve(alone)
+    block = SplitSpec().resolve(PairKeys.of(keys_of(["a"], 5)))
+    assert block.to_dict() == {"kind": "block", "val_fraction": 0.25, "guard": 2.0}
+    assert SplitSpec(kind="random").resolve(alone).to_dict() == {"kind": "random", "val_fraction": 0.25, "seed": 0}
+    assert SplitSpec(holdout=("a",)).resolve(alone).to_dict() == {"kind": "source", "holdout": ("a",)}
 
 
 def test_split_of_too_few_pairs_is_an_error():
