@@ -159,14 +159,18 @@ class FeatureConfig(Settings):
         )
         _require(0.05 <= self.duration <= 60, "duration must lie between 0.05 and 60 seconds", duration=self.duration)
         _require(
-            2 / self.sample_rate <= self.hop <= self.frame <= self.duration,
+            bool(self.embedding) or 2 / self.sample_rate <= self.hop <= self.frame <= self.duration,
             "hop must be positive and at most frame, and frame at most duration",
             hop=self.hop,
             frame=self.frame,
             duration=self.duration,
         )
         _require(2 <= self.n_mels <= 256, "n_mels must lie between 2 and 256", n_mels=self.n_mels)
-        _require(1 <= self.n_mfcc <= self.n_mels, "n_mfcc must lie between 1 and n_mels", n_mfcc=self.n_mfcc)
+        _require(
+            1 <= self.n_mfcc <= self.n_mels,
+            f"n_mfcc must lie between 1 and n_mels, which is {self.n_mels}",
+            n_mfcc=self.n_mfcc,
+        )
         _require(self.lifter >= 0, "lifter must be 0 or more", lifter=self.lifter)
         _require(0 <= self.preemphasis < 1, "preemphasis must lie in [0, 1)", preemphasis=self.preemphasis)
         _require(

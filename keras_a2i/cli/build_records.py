@@ -25,6 +25,7 @@ from keras_a2i.sources.registry import SOURCE_TYPES, Option
 _SKIPPED_SHOWN = 20
 # --seed is the seed of the split too.
 _SOURCE_OPTIONS = {name: option for name, (option, _) in all_options().items() if name != "seed"}
+_USUAL = FeatureConfig()
 _SPLIT_FLAGS = {"kind": "--split", "file": "--split-file"}
 _AUDIO_FLAGS = {"sample_rate": "sample-rate", "n_mfcc": "n-mfcc"}
 
@@ -85,7 +86,12 @@ def _help() -> str:
 @click.option(
     "--raw-images", is_flag=True, help="Store pixels in place of PNG: larger, and faster to read beyond the memory."
 )
-@click.option("--duration", default=1.0, show_default=True, help="Seconds of audio per image.")
+@click.option(
+    "--duration",
+    default=1.0,
+    show_default=True,
+    help=f"Seconds of audio per image, 0.05 to 60. Analysis frames have {_USUAL.frame:g} s, or this where it is less.",
+)
 @click.option("--sample-rate", default=16_000, show_default=True, help="Audio is resampled to this rate, Hz.")
 @click.option("--n-mfcc", default=13, show_default=True, help="MFCC per analysis frame.")
 @click.option(
@@ -135,7 +141,10 @@ def command(
     seed: int | None,
     **options: Any,
 ) -> None:
-    features = FeatureConfig(duration=duration, sample_rate=sample_rate, n_mfcc=n_mfcc)
+    # A clip that is shorter than the usual frame is one frame; frames overlap by half, as they usually do.
+    frame = min(_USUAL.frame, duration)
+    hop = frame * _USUAL.hop / _USUAL.frame
+    features = FeatureConfig(duration=duration, sample_rate=sample_rate, n_mfcc=n_mfcc, frame=frame, hop=hop)
     n_channels = 1 if channels == "1" else 3
     image = ImageConfig(size=image_size, channels=n_channels, jpeg_quality=jpeg_quality, raw=raw_images)
     with flag_names(**_SPLIT_FLAGS):
