@@ -246,7 +246,9 @@ class ImageConfig(Settings):
     Args:
         size: pixels per side, a power of two from 16 to 512.
         channels: 3 for RGB, 1 for grey.
-        jpeg_quality: None stores images without loss (PNG); 1 to 100 stores JPEG of that quality.
+        jpeg_quality: None stores images without loss (PNG); 1 to 100 stores JPEG of that quality. JPEG files that have
+            the size and channels already are then stored as they are, of whatever quality, because encoding them again
+            would lose more.
         raw: whether the pixels are stored as they are: without loss, larger than PNG, and faster to read.
 
     Raises:
@@ -276,7 +278,9 @@ class ImageConfig(Settings):
     @property
     def encoding(self) -> str:
         """How images are stored, in words."""
-        return "raw pixels" if self.raw else f"JPEG of quality {self.jpeg_quality}" if self.jpeg_quality else "PNG"
+        if self.raw:
+            return "raw pixels"
+        return f"JPEG (quality {self.jpeg_quality}, or that of fitting files)" if self.jpeg_quality else "PNG"
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -82,7 +82,11 @@ def _help() -> str:
     show_default=True,
     help="3 for RGB, 1 for grey; auto is 1 if all of 64 images of each source are grey.",
 )
-@click.option("--jpeg-quality", type=int, help="Store JPEG of this quality, 1 to 100, instead of lossless PNG.")
+@click.option(
+    "--jpeg-quality",
+    type=int,
+    help="Store JPEG of this quality, 1 to 100, instead of lossless PNG; JPEG files of that size stay as they are.",
+)
 @click.option(
     "--raw-images", is_flag=True, help="Store pixels in place of PNG: larger, and faster to read beyond the memory."
 )
