@@ -34,6 +34,8 @@ SourceOrSpec = Source | str | os.PathLike[str]
 """A source object, or what `open_sources` accepts: a path, or a name such as "synthetic:surf"."""
 
 _Config = TypeVar("_Config", FeatureConfig, ImageConfig)
+# Seconds by which times differ that are meant to be equal.
+_SAME_TIME = 1e-6
 _SOURCE_METHODS = ("plan", "read", "describe")
 
 
@@ -81,10 +83,11 @@ def build_records(
         The manifest, also written to `out/records.json`.
 
     Raises:
-        UsageError: if ids collide, only some sources state splits and `split` chooses no other kind, the sources have
-            different kinds of features, a source was opened with another configuration than the one given here, `out`
-            holds other records and `overwrite` is False, an argument has another type or is out of range, `scheduler`
-            isn't an address, or more than one of `workers`, `executor` and `scheduler` are given.
+        UsageError: if ids collide, different times of a source are too large to be stored as different, only some
+            sources state splits and `split` chooses no other kind, the sources have different kinds of features, a
+            source was opened with another configuration than the one given here, `out` holds other records and
+            `overwrite` is False, an argument has another type or is out of range, `scheduler` isn't an address, or more
+            than one of `workers`, `executor` and `scheduler` are given.
         RecordsError: if there is no pair, the split leaves no training pairs, `strict` meets a bad input, or a worker
             process was started that runs the script from its beginning.
         LockedError: if another process is writing into `out`.
@@ -197,6 +200,7 @@ def _plan(sources: list[Source], features: FeatureConfig | None, image: ImageCon
         raise UsageError(f"All sources must have features of one kind. Received: {kinds}. Build separate records")
     keys = PairKeys.concatenate(unit.keys for _, unit in parts)
     _check_ids(keys)
+    _check_times(keys)
     return _Plan(
         sources=sources,
         parts=parts,
@@ -229,6 +233,24 @@ def _check_ids(keys: PairKeys) -> None:
         raise UsageError(
             f"Every pair must have an id of its own. Received: {len(repeated)} repeated ids, such as {name!r}. "
             "Pass each file once, and build separate records from sources with equal names"
+        )
+
+
+def _check_times(keys: PairKeys) -> None:
+    """Raises an error where times of a source that differ are equal once they are stored."""
+    sources, _ = keys.number("source_id")
+    order = np.lexsort((keys.times, sources))
+    sources, times = sources[order], keys.times[order]
+    with np.errstate(over="ignore"):
+        stored = times.astype(np.float32)
+    same = (sources[1:] == sources[:-1]) & (stored[1:] == stored[:-1])
+    places = np.flatnonzero(same & (np.diff(times) > _SAME_TIME))
+    if len(places):
+        first, second = order[places[0]], order[places[0] + 1]
+        raise UsageError(
+            "Times of a source must differ as 32-bit numbers, as which records hold them. Received: "
+            f"{keys.times[first]:.12g} and {keys.times[second]:.12g} in {keys[int(second)].source_id!r}. Count the "
+            "seconds from the start of the source, not from a date"
         )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from support.tone_source import ToneSource
 
@@ -10,8 +11,10 @@ from keras_a2i.errors import UsageError
 from keras_a2i.records.build import build_records
 from keras_a2i.records.inspection import inspect
 from keras_a2i.records.manifest import Manifest
+from keras_a2i.records.records import Records
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.sources.open_sources import open_sources
+from keras_a2i.sources.pair import Plan
 
 IMAGE, FEATURES = ImageConfig(size=16), FeatureConfig(sample_rate=8_000)
 
@@ -111,3 +114,42 @@ def test_inspect_says_why_pairs_are_in_no_split(tmp_path):
     assert "2 pairs in no split (not named in the split file)" in str(inspect(tmp_path / "file"))
     build_records([ToneSource(n_sources=1)], tmp_path / "block", image=IMAGE, workers=1)
     assert "2 pairs in no split (guard gaps)" in str(inspect(tmp_path / "block"))
+
+
+@dataclasses.dataclass(frozen=True)
+class TimedSource(ToneSource):
+    """The first pairs of each of some tones, at other times."""
+
+    times: tuple[float, ...] = ()
+
+    def plan(self):
+        units = [
+            dataclasses.replace(
+                unit,
+                keys=tuple(
+                    dataclasses.replace(key, time=time) for key, time in zip(unit.keys, self.times, strict=False)
+                ),
+            )
+            for unit in super().plan().units
+        ]
+        return Plan(tuple(units))
+
+
+@pytest.mark.parametrize(
+    ("times", "received"),
+    [((1.7e9, 1.7e9 + 1), "1700000000 and 1700000001"), ((5, 20_000_001, 20_000_000), "20000000 and 20000001")],
+)
+def test_build_of_times_that_records_cannot_tell_apart_is_refused(tmp_path, times, received):
+    message = f"Times of a source must differ as 32-bit numbers.* Received: {received} in 'tone0'. Count the seconds"
+    with pytest.raises(UsageError, match=message):
+        build_records([TimedSource(n_sources=1, times=times)], tmp_path / "rec", image=IMAGE, workers=1)
+    assert not (tmp_path / "rec").exists()
+
+
+@pytest.mark.parametrize("times", [(0.3, 0.1 + 0.2), (3, 3, 3), (1e5, 1e5 + 0.1), (1.7e9,), (1.7e9, 1.7e9 + 256)])
+def test_build_of_times_that_are_equal_or_differ_when_stored_is_not_refused(tmp_path, times):
+    split = SplitSpec(kind="random", val_fraction=0)
+    source = TimedSource(n_sources=2, times=times)
+    build_records([source], tmp_path / "rec", image=IMAGE, workers=1, split=split)
+    stored = Records(tmp_path / "rec").table("train").times
+    np.testing.assert_array_equal(stored, np.float32(times * 2))
