@@ -159,14 +159,18 @@ class FeatureConfig(Settings):
         )
         _require(0.05 <= self.duration <= 60, "duration must lie between 0.05 and 60 seconds", duration=self.duration)
         _require(
-            2 / self.sample_rate <= self.hop <= self.frame <= self.duration,
+            bool(self.embedding) or 2 / self.sample_rate <= self.hop <= self.frame <= self.duration,
             "hop must be positive and at most frame, and frame at most duration",
             hop=self.hop,
             frame=self.frame,
             duration=self.duration,
         )
         _require(2 <= self.n_mels <= 256, "n_mels must lie between 2 and 256", n_mels=self.n_mels)
-        _require(1 <= self.n_mfcc <= self.n_mels, "n_mfcc must lie between 1 and n_mels", n_mfcc=self.n_mfcc)
+        _require(
+            1 <= self.n_mfcc <= self.n_mels,
+            f"n_mfcc must lie between 1 and n_mels, which is {self.n_mels}",
+            n_mfcc=self.n_mfcc,
+        )
         _require(self.lifter >= 0, "lifter must be 0 or more", lifter=self.lifter)
         _require(0 <= self.preemphasis < 1, "preemphasis must lie in [0, 1)", preemphasis=self.preemphasis)
         _require(
@@ -242,7 +246,9 @@ class ImageConfig(Settings):
     Args:
         size: pixels per side, a power of two from 16 to 512.
         channels: 3 for RGB, 1 for grey.
-        jpeg_quality: None stores images without loss (PNG); 1 to 100 stores JPEG of that quality.
+        jpeg_quality: None stores images without loss (PNG); 1 to 100 stores JPEG of that quality. JPEG files that have
+            the size and channels already are then stored as they are, of whatever quality, because encoding them again
+            would lose more.
         raw: whether the pixels are stored as they are: without loss, larger than PNG, and faster to read.
 
     Raises:
@@ -272,7 +278,9 @@ class ImageConfig(Settings):
     @property
     def encoding(self) -> str:
         """How images are stored, in words."""
-        return "raw pixels" if self.raw else f"JPEG of quality {self.jpeg_quality}" if self.jpeg_quality else "PNG"
+        if self.raw:
+            return "raw pixels"
+        return f"JPEG (quality {self.jpeg_quality}, or that of fitting files)" if self.jpeg_quality else "PNG"
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ from keras_a2i.errors import ConfigError
     ("make", "message"),
     [
         (lambda: FeatureConfig(hop=0.5), "hop must be positive and at most frame"),
-        (lambda: FeatureConfig(n_mfcc=40), "n_mfcc must lie between 1 and n_mels"),
+        (lambda: FeatureConfig(n_mfcc=40), r"n_mfcc must lie between 1 and n_mels, which is 26. Received: n_mfcc=40"),
         (lambda: FeatureConfig(sample_rate=10), "sample_rate must be a whole number of Hz"),
         (lambda: FeatureConfig(duration=100.0), "duration must lie between"),
         (lambda: ImageConfig(size=100), "power of two from 16 to 512. Received: size=100"),
@@ -26,6 +26,12 @@ from keras_a2i.errors import ConfigError
 def test_config_rejects_values_out_of_range(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_embeddings_may_have_any_duration():
+    assert FeatureConfig(embedding=8, duration=0.1).n_features == 8
+    with pytest.raises(ConfigError, match="hop must be positive and at most frame, and frame at most duration"):
+        FeatureConfig(duration=0.1)
 
 
 def test_config_round_trips_and_derives_the_layout_of_the_paper():

@@ -25,6 +25,8 @@ from keras_a2i.sources.registry import SOURCE_TYPES, Option
 _SKIPPED_SHOWN = 20
 # --seed is the seed of the split too.
 _SOURCE_OPTIONS = {name: option for name, (option, _) in all_options().items() if name != "seed"}
+_USUAL = FeatureConfig()
+_SPLIT_FLAGS = {"kind": "--split", "file": "--split-file"}
 _AUDIO_FLAGS = {"sample_rate": "sample-rate", "n_mfcc": "n-mfcc"}
 
 
@@ -80,11 +82,20 @@ def _help() -> str:
     show_default=True,
     help="3 for RGB, 1 for grey; auto is 1 if all of 64 images of each source are grey.",
 )
-@click.option("--jpeg-quality", type=int, help="Store JPEG of this quality, 1 to 100, instead of lossless PNG.")
+@click.option(
+    "--jpeg-quality",
+    type=int,
+    help="Store JPEG of this quality, 1 to 100, instead of lossless PNG; JPEG files of that size stay as they are.",
+)
 @click.option(
     "--raw-images", is_flag=True, help="Store pixels in place of PNG: larger, and faster to read beyond the memory."
 )
-@click.option("--duration", default=1.0, show_default=True, help="Seconds of audio per image.")
+@click.option(
+    "--duration",
+    default=1.0,
+    show_default=True,
+    help=f"Seconds of audio per image, 0.05 to 60. Analysis frames have {_USUAL.frame:g} s, or this where it is less.",
+)
 @click.option("--sample-rate", default=16_000, show_default=True, help="Audio is resampled to this rate, Hz.")
 @click.option("--n-mfcc", default=13, show_default=True, help="MFCC per analysis frame.")
 @click.option(
@@ -104,8 +115,8 @@ def _help() -> str:
     help="Fraction that is held out; 0 for none (default: 0.25). Where the csv or --split-file gives splits without "
     "val, the fraction of its training sources that become val (default: 0).",
 )
-@click.option("--guard", default=2.0, show_default=True, help="Seconds omitted before a held-out block.")
-@click.option("--seed", default=0, show_default=True, help="Random seed of the random split and of rendered data.")
+@click.option("--guard", type=float, help="Seconds omitted before a held-out block (default: 2).")
+@click.option("--seed", type=int, help="Random seed of the random split and of rendered data (default: 0).")
 @_add_source_options
 @click.option("--waveform/--no-waveform", default=True, help="Store the waveform beside its features (default: yes).")
 @click.option("--workers", type=click.IntRange(min=1), help="Number of processes (default: one per core).")
@@ -130,25 +141,39 @@ def command(
     holdout: tuple[str, ...],
     split_file: str | None,
     val_fraction: float | None,
-    guard: float,
-    seed: int,
+    guard: float | None,
+    seed: int | None,
     **options: Any,
 ) -> None:
-    features = FeatureConfig(duration=duration, sample_rate=sample_rate, n_mfcc=n_mfcc)
+    # A clip that is shorter than the usual frame is one frame; frames overlap by half, as they usually do.
+    frame = min(_USUAL.frame, duration)
+    hop = frame * _USUAL.hop / _USUAL.frame
+    features = FeatureConfig(duration=duration, sample_rate=sample_rate, n_mfcc=n_mfcc, frame=frame, hop=hop)
     n_channels = 1 if channels == "1" else 3
     image = ImageConfig(size=image_size, channels=n_channels, jpeg_quality=jpeg_quality, raw=raw_images)
-    spec = SplitSpec(
-        kind=split, val_fraction=val_fraction, guard=guard, holdout=tuple(holdout), file=split_file, seed=seed
-    )
+    with flag_names(**_SPLIT_FLAGS):
+        spec = SplitSpec(
+            kind=split,
+            val_fraction=val_fraction,
+            guard=guard,
+            holdout=tuple(holdout),
+            file=split_file,
+            seed=seed if split == "random" else None,
+        )
     source_options = {name: options.pop(name) for name in _SOURCE_OPTIONS}
+    source_options["seed"] = 0 if seed is None else seed
     try:
-        sources = open_sources(source, features=features, image=image, seed=seed, **source_options)
+        sources = open_sources(source, features=features, image=image, **source_options)
         if channels == "auto" and are_grey(sources):
             image = dataclasses.replace(image, channels=1)
-            sources = open_sources(source, features=features, image=image, seed=seed, **source_options)
+            sources = open_sources(source, features=features, image=image, **source_options)
     except UnusedOptionError as error:
         flags = {name: option.flag for name, option in _SOURCE_OPTIONS.items()} | _AUDIO_FLAGS
         raise UsageError(f"{' and '.join(f'--{flags[name]}' for name in error.names)} {error.usage}") from error
+    if seed is not None and split != "random" and not any("seed" in each.describe() for each in sources):
+        raise UsageError(
+            "--seed can only be used with --split random, or with rendered data. No given source is rendered"
+        )
     _build(sources, out, features=features, image=image, split=spec, **options)
     if channels == "auto" and image.channels == 1:
         echo("The images are grey and stored with one channel. For three, pass --channels 3")
@@ -160,7 +185,7 @@ def _build(sources: list, out: pathlib.Path, **options: Any) -> None:
     progress = ProgressLine("pair")
     try:
         typed = shlex.join(["keras-a2i", *sys.argv[1:]])
-        with flag_names():
+        with flag_names(**_SPLIT_FLAGS):
             manifest = build_records(sources, out, command=typed, progress=progress, **options)
     finally:
         progress.close()

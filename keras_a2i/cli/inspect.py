@@ -14,7 +14,9 @@ _SECONDS_WITHOUT_PROGRESS = 2.0
 @click.command("inspect")
 @click.argument("records", type=LocationType())
 @click.option("--sheet", type=LocalPath(), help="Write a contact sheet to this PNG file.")
-@click.option("--top", default=20, show_default=True, help="Number of sources and labels to list.")
+@click.option(
+    "--top", type=click.IntRange(min=0), default=20, show_default=True, help="Number of sources and labels to list."
+)
 def command(records: pathlib.Path, sheet: pathlib.Path | None, top: int) -> None:
     """Show the counts, statistics, leaks, duplicates and silent clips of RECORDS, and write a contact sheet."""
     from keras_a2i.records.records import Records

@@ -34,6 +34,9 @@ SourceOrSpec = Source | str | os.PathLike[str]
 """A source object, or what `open_sources` accepts: a path, or a name such as "synthetic:surf"."""
 
 _Config = TypeVar("_Config", FeatureConfig, ImageConfig)
+# Seconds by which times differ that are meant to be equal.
+_SAME_TIME = 1e-6
+_SOURCE_METHODS = ("plan", "read", "describe")
 
 
 def build_records(
@@ -80,9 +83,11 @@ def build_records(
         The manifest, also written to `out/records.json`.
 
     Raises:
-        UsageError: if ids collide, the sources have different kinds of features, a source was opened with another
-            configuration than the one given here, `out` holds other records and `overwrite` is False, or `scheduler`
-            isn't an address or is given together with `workers` or `executor`.
+        UsageError: if ids collide, different times of a source are too large to be stored as different, only some
+            sources state splits and `split` chooses no other kind, the sources have different kinds of features, a
+            source was opened with another configuration than the one given here, `out` holds other records and
+            `overwrite` is False, an argument has another type or is out of range, `scheduler` isn't an address, or more
+            than one of `workers`, `executor` and `scheduler` are given.
         RecordsError: if there is no pair, the split leaves no training pairs, `strict` meets a bad input, or a worker
             process was started that runs the script from its beginning.
         LockedError: if another process is writing into `out`.
@@ -93,6 +98,11 @@ def build_records(
         RemoteError: if an object store can't be read or written to. Finished shards are kept.
     """
     check_main_guard()
+    _check_arguments(features=(features, FeatureConfig), image=(image, ImageConfig), split=(split, SplitSpec))
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
+        raise UsageError(f"workers must be None (one per core), or 1 or more. Received: workers={workers!r}")
+    if executor is not None and workers is not None:
+        raise UsageError(f"workers must be left out with executor, which has its own. Received: workers={workers!r}")
     if scheduler is not None and (workers is not None or executor is not None):
         raise UsageError(
             "scheduler must be given without workers and executor, since its own workers run the tasks. "
@@ -113,6 +123,8 @@ def build_records(
         by_source = all(getattr(source, "split_by_source", False) for source in plan.sources)
         spec = (split or SplitSpec()).resolve(plan.keys, by_source)
         splits = assign_splits(plan.keys, spec, plan.features.duration)
+        if spec.kind == "column":
+            _check_every_source_has_splits(plan, splits)
         n_pairs = int(np.count_nonzero(splits != LEFT_OUT))
         fingerprint = _fingerprint(plan, splits, waveform)
         if (finished := output.find_finished(fingerprint, overwrite)) is not None:
@@ -135,6 +147,12 @@ def build_records(
             return manifest
 
 
+def _check_arguments(**arguments: tuple[Any, type]) -> None:
+    for name, (value, expected) in arguments.items():
+        if value is not None and not isinstance(value, expected):
+            raise UsageError(f"{name} must be of the class {expected.__name__}, or None. Received: {name}={value!r}")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Plan:
     """The input of a build: every unit of every source, and the configurations of all pairs."""
@@ -152,6 +170,12 @@ def _open(
 ) -> list[Source]:
     """The source objects as they are, then the sources of all specs."""
     listed = list(sources) if isinstance(sources, Sequence) and not isinstance(sources, str) else [sources]
+    for each in listed:
+        if not isinstance(each, str | os.PathLike) and not all(hasattr(each, name) for name in _SOURCE_METHODS):
+            raise UsageError(
+                f"sources must be a list of source objects (with {', '.join(_SOURCE_METHODS)}), of paths or of names "
+                f"of data sets, or a single one. Received: {each!r}"
+            )
     specs = [source for source in listed if isinstance(source, str | os.PathLike)]
     opened = [source for source in listed if not isinstance(source, str | os.PathLike)]
     if specs:
@@ -176,6 +200,7 @@ def _plan(sources: list[Source], features: FeatureConfig | None, image: ImageCon
         raise UsageError(f"All sources must have features of one kind. Received: {kinds}. Build separate records")
     keys = PairKeys.concatenate(unit.keys for _, unit in parts)
     _check_ids(keys)
+    _check_times(keys)
     return _Plan(
         sources=sources,
         parts=parts,
@@ -208,6 +233,43 @@ def _check_ids(keys: PairKeys) -> None:
         raise UsageError(
             f"Every pair must have an id of its own. Received: {len(repeated)} repeated ids, such as {name!r}. "
             "Pass each file once, and build separate records from sources with equal names"
+        )
+
+
+def _check_times(keys: PairKeys) -> None:
+    """Raises an error where times of a source that differ are equal once they are stored."""
+    sources, _ = keys.number("source_id")
+    order = np.lexsort((keys.times, sources))
+    sources, times = sources[order], keys.times[order]
+    with np.errstate(over="ignore"):
+        stored = times.astype(np.float32)
+    same = (sources[1:] == sources[:-1]) & (stored[1:] == stored[:-1])
+    places = np.flatnonzero(same & (np.diff(times) > _SAME_TIME))
+    if len(places):
+        first, second = order[places[0]], order[places[0] + 1]
+        raise UsageError(
+            "Times of a source must differ as 32-bit numbers, as which records hold them. Received: "
+            f"{keys.times[first]:.12g} and {keys.times[second]:.12g} in {keys[int(second)].source_id!r}. Count the "
+            "seconds from the start of the source, not from a date"
+        )
+
+
+def _check_every_source_has_splits(plan: _Plan, splits: np.ndarray) -> None:
+    """Raises an error where all pairs of a source would be left out because only other sources state splits."""
+    names: dict[bool, list[str]] = {True: [], False: []}
+    start = 0
+    for _, group in itertools.groupby(plan.parts, lambda part: id(part[0])):
+        parts = list(group)
+        (source, first), end = parts[0], start + sum(len(unit.keys) for _, unit in parts)
+        stated = source.describe()
+        name = f"{stated.get('name') or stated.get('kind')} (such as {first.keys[0].id!r})"
+        names[bool((splits[start:end] != LEFT_OUT).any())].append(name)
+        start = end
+    if names[False]:
+        raise UsageError(
+            "split must be chosen where only some sources state the splits of their pairs. Received: "
+            f"{', '.join(names[True])} with splits and {', '.join(names[False])} without. Choose block, source or "
+            "random, pass a split file, fill the column split of every source, or build separate records"
         )
 
 

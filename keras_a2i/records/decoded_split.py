@@ -16,6 +16,8 @@ INPUTS = ("features", "waveform")
 class PairTable:
     """Everything about pairs but their images and waveforms.
 
+    The arrays of a whole split are shared by everything that asked for them, and read-only.
+
     Attributes:
         ids: str (n,).
         sources: str (n,), the source id of every pair.
@@ -47,12 +49,17 @@ class PairTable:
         }
         return dataclasses.replace(self, factors=[self.factors[number] for number in numbers], **arrays)
 
+    def protected(self) -> Self:
+        """The same object after its arrays, which many will share, have been made read-only."""
+        for field in dataclasses.fields(self):
+            if isinstance(value := getattr(self, field.name), np.ndarray):
+                value.setflags(write=False)
+        return self
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class DecodedSplit(PairTable):
     """Pairs with their images: a whole split, or a part of it.
-
-    The arrays of a whole split are shared by everything that asked for them, and read-only.
 
     Attributes:
         input: "features" or "waveform": what `inputs` returns.

@@ -3,7 +3,7 @@
 | key | type | value |
 |---|---|---|
 | id, source_id, label | bytes | UTF-8 |
-| time | float | seconds from the start of the source |
+| time | float | seconds from the start of the source; the times of a source differ as float32 |
 | image | bytes | PNG or JPEG file, or the pixels as uint8, row by row, where the manifest says raw |
 | features | float, n_features | |
 | waveform | bytes | int16 little-endian samples; absent where no waveforms are stored |

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_a2i.config import FeatureConfig
 from keras_a2i.counts import counted
-from keras_a2i.errors import RecordsError
+from keras_a2i.errors import RecordsError, UsageError
 from keras_a2i.media.conversion import from_int16
 from keras_a2i.media.image import save_png
 from keras_a2i.media.sheet import draw_sheet
@@ -27,6 +27,12 @@ _ROWS_AT_ONCE = 1024
 MAX_COMPARED = 5000
 """Images that are compared with all others, so that the time grows in proportion to the number of pairs."""
 _NAMES_SHOWN = 3
+# Kind of a split -> why it leaves pairs out.
+_LEFT_OUT_BECAUSE = {
+    "block": " (guard gaps)",
+    "file": " (not named in the split file)",
+    "column": " (no split of their own)",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,8 +83,13 @@ class Inspection:
         """All figures as text, one per line.
 
         Args:
-            top: the number of sources and of labels that are listed.
+            top: the number of sources and of labels that are listed, 0 or more.
+
+        Raises:
+            UsageError: if `top` is out of range.
         """
+        if top < 0:
+            raise UsageError(f"top must be 0 or more. Received: top={top}")
         manifest, image, features = self.manifest, self.manifest.image, self.manifest.features
         about = "about " if self.duplicates_are_estimated else ""
         unknown = "none: embeddings have no audio" if features.embedding else "unknown: no waveforms are stored"
@@ -96,7 +107,7 @@ class Inspection:
             f"in two splits     {counted(len(self.shared_sources), 'source')}{_some(self.shared_sources)}"
             f"{' (fine for block)' if manifest.split['kind'] == 'block' else ''}",
             f"skipped           {counted(len(manifest.dropped), 'input')}; "
-            f"{counted(manifest.left_out, 'pair')} in no split (guard gaps)",
+            f"{counted(manifest.left_out, 'pair')} in no split{_LEFT_OUT_BECAUSE.get(manifest.split['kind'], '')}",
             f"damaged, but used {counted(len(manifest.notes), 'file')}",
             *filter(None, [manifest.split_warning]),
             *_table("source", manifest.source_counts, top),
@@ -122,13 +133,16 @@ def inspect(
 
     Args:
         records: a records folder, or a `Records` object.
-        n_sheet: the number of images for the contact sheet.
+        n_sheet: the number of images for the contact sheet, 1 or more.
         progress: called as progress(what, done, total), where `what` is first "shard", whose sha256 is compared, then
             "pair", which is read, and then "image", which is compared with others.
 
     Raises:
         RecordsError: if the folder isn't a records folder, or no record in it can be read.
+        UsageError: if `n_sheet` is out of range.
     """
+    if n_sheet < 1:
+        raise UsageError(f"n_sheet must be 1 or more. Received: n_sheet={n_sheet}")
     records = as_records(records)
     manifest = records.manifest
     tell = progress or (lambda what, done, total: None)

@@ -57,7 +57,7 @@ class Manifest:
         sources: `Source.describe` of each source.
         shards: the files.
         pair_counts: source id -> split -> label -> number of pairs.
-        left_out: number of pairs in a guard gap or missing from the split file.
+        left_out: number of pairs in a guard gap, missing from the split file, or without a split where others have one.
         dropped: inputs that yielded no pair, as [id, reason].
         command: the command that built the records, "" where they were built from Python.
         versions: library versions.

@@ -108,7 +108,7 @@ class Records:
         """Mean and standard deviation of every feature over the training split.
 
         Returns:
-            Two float32 arrays (n_features,). They are computed once, without decoding images.
+            Two float32 arrays (n_features,), read-only. They are computed once, without decoding images.
 
         Raises:
             CorruptRecordError: at a damaged record.
@@ -118,6 +118,8 @@ class Records:
             rows = known.features if known is not None else self._reader("train").columns(("features",))["features"]
             mean, std = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
             self._statistics = mean.astype(np.float32), std.astype(np.float32)
+            for values in self._statistics:
+                values.setflags(write=False)
         return self._statistics
 
     def dataset(
@@ -248,7 +250,7 @@ class Records:
             split: "train", "val" or "test".
 
         Returns:
-            All pairs, in the order of the shards, so that its row numbers are those of `rows`.
+            All pairs, in the order of the shards, so that row numbers are those of `rows`. The arrays are read-only.
 
         Raises:
             RecordsError, CorruptRecordError: as `dataset`.
@@ -258,7 +260,7 @@ class Records:
         if known is not None:
             return known
         if split not in self._tables:
-            self._tables[split] = reader.table()
+            self._tables[split] = reader.table().protected()
         return self._tables[split]
 
     def rows(self, split: str, rows: "ArrayLike", input: str = "features") -> DecodedSplit:
@@ -266,17 +268,24 @@ class Records:
 
         Args:
             split: "train", "val" or "test".
-            rows: int (n,), row numbers from 0 in the order of the shards; any order, also repeated.
+            rows: int (n,), row numbers from 0 in the order of the shards; any order, also repeated. Or bool (count,), a
+                mask over all rows of the split.
             input: "features" or "waveform".
 
         Raises:
             RecordsError, CorruptRecordError: as `dataset`.
-            UsageError: if a row doesn't exist.
+            UsageError: if a row doesn't exist, or `rows` holds neither row numbers nor a mask.
         """
         reader = self._reader(split, input)
-        numbers = np.asarray(rows, dtype=np.int64).reshape(-1)
-        if not len(numbers) or numbers.min() < 0 or numbers.max() >= reader.count:
-            raise UsageError(f"rows must be one or more numbers from 0 to {reader.count - 1}. Received: {rows!r}")
+        numbers = np.asarray(rows)
+        if numbers.dtype.kind == "b" and numbers.shape == (reader.count,):
+            numbers = np.flatnonzero(numbers)
+        if numbers.dtype.kind not in "iu" or not numbers.size or numbers.min() < 0 or numbers.max() >= reader.count:
+            raise UsageError(
+                f"rows must be one or more whole numbers from 0 to {reader.count - 1}, or a mask of {reader.count} "
+                f"booleans of which one or more are true. Received: {rows!r}"
+            )
+        numbers = numbers.astype(np.int64).reshape(-1)
         known = self._in_memory(split, input)
         return reader.rows(numbers) if known is None else known[numbers]
 

@@ -36,7 +36,7 @@ class SplitCache:
             self._inputs = {"features": tf.constant(decoded.features)}
         self._decoded = dataclasses.replace(
             decoded, waveforms=None, images=_view(self.images), features=_view(self._inputs["features"])
-        )
+        ).protected()
         if decoded.waveforms is not None:
             self._keep(decoded.waveforms)
 

@@ -1,6 +1,5 @@
 """Dividing pairs into training and held-out splits by their names, before anything is read."""
 
-import csv
 import dataclasses
 import difflib
 import hashlib
@@ -10,16 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from keras_a2i.errors import RecordsError, UsageError
+from keras_a2i.errors import RecordsError, SourceError, UsageError
 from keras_a2i.remote.address import Address, as_location
 from keras_a2i.remote.copies import local_copy
+from keras_a2i.sources.csv_table import read_rows
 from keras_a2i.sources.pair_keys import PairKeys
+from keras_a2i.sources.pair_rows import check_split
 
 SPLITS = ("train", "val", "test")
 LEFT_OUT = -1
 KINDS = ("block", "source", "random", "file", "column")
 VAL_FRACTION = 0.25
 """Of pairs that are held out by default."""
+GUARD = 2.0
+"""Seconds that are left out by default between the two parts of a source."""
 
 _PLACES = {split: place for place, split in enumerate(SPLITS)}
 _TRAIN, _VAL, _ = range(3)
@@ -34,34 +37,36 @@ class SplitSpec:
     Args:
         kind: "block" holds out the last part of every source, behind a guard gap; "source" holds out whole sources;
             "random" holds out random pairs of every source (the paper's method: neighbours in time fall on both sides);
-            "file" follows `file`; "column" follows the split column of the sources; None chooses "column" where there
-            is one, "source" where no source has two pairs or all are data sets of clips, else "block".
+            "file" follows `file`; "column" follows the split column of the sources, without the pairs whose cell is
+            empty; None chooses "column" where there is one, "source" where no source has two pairs or all are data
+            sets of clips, else "block".
         val_fraction: the fraction of held-out pairs, 0 (none) to below 1. With "file" and "column", that of the
             training sources that become the split val, whole, where none is given: published splits are often train
-            and test alone. None is 0.25, and 0 with "file" and "column".
-        guard: seconds left out between the two parts of a source, 0 to 3600, for "block".
+            and test alone. None is 0.25, and 0 with "file" and "column". It must be None with `holdout`.
+        guard: seconds left out between the two parts of a source, 0 to 3600, for "block" alone. None is 2.
         holdout: the source ids to hold out, for "source"; empty chooses them by hash.
         file: a csv with the columns id,split, or its address in an object store, for "file"; pairs that it doesn't name
-            are left out.
-        seed: of the kind "random".
+            or whose cell is empty are left out.
+        seed: of the kind "random" alone. None is 0.
 
     Raises:
-        UsageError: if a value is out of range or doesn't belong to the kind.
+        UsageError: if a value is out of range, or doesn't belong to the kind or to another value; of a kind that the
+            pairs decide, from `resolve`.
     """
 
     kind: str | None = None
     val_fraction: float | None = None
-    guard: float = 2.0
+    guard: float | None = None
     holdout: tuple[str, ...] = ()
     file: str | None = None
-    seed: int = 0
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind is not None and self.kind not in KINDS:
             raise UsageError(f"kind of a split must be one of {', '.join(KINDS)}. Received: {self.kind!r}")
         if self.val_fraction is not None and not 0 <= self.val_fraction < 1:
             raise UsageError(f"val_fraction must lie in [0, 1). Received: {self.val_fraction}")
-        if not 0 <= self.guard <= 3600:
+        if self.guard is not None and not 0 <= self.guard <= 3600:
             raise UsageError(f"guard must lie between 0 and 3600 seconds. Received: {self.guard}")
         if self.holdout and self.kind not in (None, "source"):
             raise UsageError(f"holdout must go with kind='source'. Received: kind={self.kind!r}")
@@ -69,24 +74,44 @@ class SplitSpec:
             raise UsageError(f"file must go with kind='file' or none. Received: kind={self.kind!r}")
         if self.kind == "file" and not self.file:
             raise UsageError("file must be a csv with the columns id,split where kind='file'. Received: None")
+        if self.file and self.holdout:
+            raise UsageError(
+                f"holdout must be left out with file. Received: holdout={self.holdout!r}, file={self.file!r}"
+            )
+        if self.holdout and self.val_fraction is not None:
+            raise UsageError(
+                "val_fraction must be left out with holdout, which names what is held out. "
+                f"Received: val_fraction={self.val_fraction}, holdout={self.holdout!r}"
+            )
+        kind = self.kind or self._given_kind()
+        for name, owner in (("guard", "block"), ("seed", "random")):
+            if kind not in (None, owner) and getattr(self, name) is not None:
+                raise UsageError(
+                    f"{name} must be left out, or go with kind={owner!r}. "
+                    f"Received: {name}={getattr(self, name)!r} with the kind {kind!r}"
+                )
 
     def resolve(self, keys: PairKeys, by_source: bool = False) -> "SplitSpec":
-        """The same with `kind` chosen by the pairs, and `val_fraction` by the kind, where they were None.
+        """The same with `kind` chosen by the pairs, and what it needs of the others, where they were None.
 
         Args:
             keys: all pairs.
             by_source: whether to prefer whole sources to blocks, where there are two or more.
+
+        Raises:
+            UsageError: if a value doesn't belong to the kind.
         """
-        kind, val_fraction = self.kind or self._choose_kind(keys, by_source), self.val_fraction
-        if val_fraction is None:
-            val_fraction = 0.0 if kind in _GIVEN else VAL_FRACTION
-        return dataclasses.replace(self, kind=kind, val_fraction=val_fraction)
+        kind = self.kind or self._given_kind() or self._choose_kind(keys, by_source)
+        defaults: dict[str, Any] = {"guard": GUARD} if kind == "block" else {"seed": 0} if kind == "random" else {}
+        if not self.holdout:
+            defaults["val_fraction"] = 0.0 if kind in _GIVEN else VAL_FRACTION
+        unset = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, kind=kind, **unset)
+
+    def _given_kind(self) -> str | None:
+        return "file" if self.file else "source" if self.holdout else None
 
     def _choose_kind(self, keys: PairKeys, by_source: bool) -> str:
-        if self.file:
-            return "file"
-        if self.holdout:
-            return "source"
         if any(keys.texts("split")):
             return "column"
         _, firsts = keys.number("source_id")
@@ -113,11 +138,12 @@ def assign_splits(keys: PairKeys, spec: SplitSpec, duration: float) -> np.ndarra
 
     Returns:
         The place in `SPLITS` of every pair's split, int8 (n,); `LEFT_OUT` for pairs that are left out (in a guard gap,
-        or not named in the file).
+        not named in the file, or without a split of their own).
 
     Raises:
         UsageError: if a source to hold out, an id of the split file or the name of a split doesn't exist, or
             `val_fraction` is set although the given splits hold val.
+        SourceError: if the split file can't be read, isn't such a csv, or states two splits of an id.
         RecordsError: if there are no training pairs, or no held-out pairs although `val_fraction` isn't 0.
     """
     if spec.kind == "file":
@@ -156,6 +182,7 @@ def _hold_out_of_training(splits: np.ndarray, keys: PairKeys, spec: SplitSpec) -
 
 
 def _divide_blocks(keys: PairKeys, spec: SplitSpec, duration: float) -> np.ndarray:
+    assert spec.guard is not None
     sources, _ = keys.number("source_id")
     ends, n_val = _count_held_out(sources, spec)
     times = keys.times
@@ -225,24 +252,33 @@ def _local_file(file: str) -> pathlib.Path:
 
 def _from_file(keys: PairKeys, path: pathlib.Path) -> np.ndarray:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if not {"id", "split"} <= set(reader.fieldnames or ()):
-                raise UsageError(
-                    f"The split file must have the columns id,split. Received: {reader.fieldnames} in {path.name}"
-                )
-            splits = {row["id"]: row["split"] for row in reader}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"The split file {path.name} can't be read: {error}") from error
-    places = {id: _place(split, id) for id, split in splits.items()}
-    known = {id for id in keys.texts("id") if id in places}
-    unknown = [name for name in splits if name not in known]
+        named = _read_split_file(path)
+    except SourceError as error:
+        raise SourceError(f"The split file can't be used: {error}") from None
+    known = {id for id in keys.texts("id") if id in named}
+    unknown = [id for id in named if id not in known]
     if unknown:
         raise UsageError(
             f"Every id of the split file must exist. Received: {len(unknown)} unknown ids in {path.name}, "
             f"such as {unknown[0]!r}. The ids look like {keys[0].id!r}"
         )
-    return np.fromiter((places.get(id, LEFT_OUT) for id in keys.texts("id")), np.int8, len(keys))
+    return np.fromiter((named.get(id, LEFT_OUT) for id in keys.texts("id")), np.int8, len(keys))
+
+
+def _read_split_file(path: pathlib.Path) -> dict[str, int]:
+    """The place of every id's split; `LEFT_OUT` where the cell is empty."""
+    places: dict[str, int] = {}
+    lines: dict[str, int] = {}
+    for line, cells in read_rows(path, ("id", "split")):
+        id, split = cells["id"], check_split(cells.get("split", ""), f"{path.name}, line {line}")
+        place = _PLACES.get(split, LEFT_OUT)
+        if places.setdefault(id, place) != place:
+            raise SourceError(
+                f"{path.name}, lines {lines[id]} and {line}: an id must have one split. Received: two for {id!r}. "
+                "Remove one of the lines"
+            )
+        lines.setdefault(id, line)
+    return places
 
 
 def _place(split: str, id: str) -> int:

@@ -16,7 +16,8 @@ class PairKey:
     Attributes:
         id: unique within the records, for instance "clips/beach.mp4@12".
         source_id: the video, speaker or recording that the pair was cut from.
-        time: seconds from the start of that recording.
+        time: seconds from the start of that recording. Records hold it as float32: a build refuses times of a source
+            that differ by more than a microsecond, but not as float32, such as seconds since 1970.
         label: class name, or "".
         split: the split that the source itself requests ("train", "val", "test"), or "".
     """

@@ -22,22 +22,27 @@ _SPLITS = ("", "train", "val", "test")
 
 
 class PairRow(NamedTuple):
-    """A usable row: its number among the rows with two parts, its two parts, and its key."""
+    """A usable row: its number among the rows with two parts, its two parts, its key, and whether it is an excerpt."""
 
     number: int
     first: str
     second: str
     key: PairKey
+    is_excerpt: bool
 
 
 class PairRun(NamedTuple):
-    """Consecutive usable rows: the lines of the first and the last, the two parts of each, and their keys."""
+    """Consecutive usable rows: the lines of the first and the last, the two parts of each, and their keys.
+
+    `excerpts` are the times at which those of them begin that are excerpts, float64 (n,).
+    """
 
     first_line: int
     last_line: int
     firsts: list[str]
     seconds: list[str]
     keys: PairKeys
+    excerpts: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,6 +56,7 @@ class PairTable:
         usable: the numbers of those that don't repeat an earlier one, integers (pairs,).
         ids: the id of each of all.
         keys: the keys of the usable ones.
+        is_excerpt: whether a row is one of several that share the first part and state different times, (rows,).
         dropped: the rows that can't be used.
     """
 
@@ -60,6 +66,7 @@ class PairTable:
     usable: np.ndarray
     ids: TextColumn
     keys: PairKeys
+    is_excerpt: np.ndarray
     dropped: tuple[Dropped, ...]
 
     def runs(self) -> Iterator[PairRun]:
@@ -67,8 +74,9 @@ class PairTable:
         for start in range(0, len(self.usable), UNIT_ROWS):
             rows = self.usable[start : start + UNIT_ROWS]
             firsts, seconds = self.firsts.take(rows), self.seconds.take(rows)
-            lines = self.lines[rows]
-            yield PairRun(int(lines[0]), int(lines[-1]), firsts, seconds, self.keys[start : start + UNIT_ROWS])
+            lines, keys = self.lines[rows], self.keys[start : start + UNIT_ROWS]
+            excerpts = keys.times[self.is_excerpt[rows]]
+            yield PairRun(int(lines[0]), int(lines[-1]), firsts, seconds, keys, excerpts)
 
     def rows(self) -> Iterator[PairRow]:
         """Yields the usable rows."""
@@ -81,7 +89,8 @@ class PairTable:
         return None if number is None else self._row(number, int(np.searchsorted(self.usable, number)))
 
     def _row(self, number: int, position: int) -> PairRow:
-        return PairRow(number, self.firsts[number], self.seconds[number], self.keys[position])
+        first, second, key = self.firsts[number], self.seconds[number], self.keys[position]
+        return PairRow(number, first, second, key, bool(self.is_excerpt[number]))
 
     @functools.cached_property
     def _index(self) -> TextIndex:
@@ -94,6 +103,7 @@ def read_pair_rows(
     name_parts: Callable[[dict[str, str]], tuple[str, str]],
     duration: float,
     what: str,
+    excerpts: bool = False,
 ) -> PairTable:
     """Reads a csv of pairs.
 
@@ -106,6 +116,8 @@ def read_pair_rows(
         name_parts: returns the two parts of a row from its cells; a SourceError drops the row.
         duration: seconds of a clip.
         what: a noun for the two parts, for messages.
+        excerpts: whether rows that share the first part and state different times are excerpts of it, which begin at
+            these times; a row that shares it without a time is then dropped.
 
     Raises:
         SourceError: as `read_rows`, or if a row's time or split isn't valid.
@@ -126,7 +138,7 @@ def read_pair_rows(
             # A repeated row is dropped, whatever else it holds.
             time, split = math.nan, ""
         columns.append(line, time, (*parts, cells.get("source") or parts[0], cells.get("label", ""), split))
-    return columns.table(unnamed, duration, name, what)
+    return columns.table(unnamed, duration, name, what, excerpts)
 
 
 class _Columns:
@@ -148,17 +160,22 @@ class _Columns:
         firsts, seconds = (TextColumn(self._texts[name]) for name in ("first", "second"))
         return parts in (row[:2] for row in self._waiting) or parts[1] in seconds.take(firsts.rows_with(parts[0]))
 
-    def table(self, unnamed: list[tuple[int, str]], duration: float, name: str, what: str) -> PairTable:
+    def table(self, unnamed: list[tuple[int, str]], duration: float, name: str, what: str, excerpts: bool) -> PairTable:
         """The finished table, with the rows that were dropped before in order with those that repeat others."""
         self._encode()
         lines, times = np.array(self._lines), np.array(self._times)
         first, second, source, label, split = (TextColumn(chunks) for chunks in self._texts.values())
-        same, shared = _find_repeated(first, second)
-        usable, repeated = (np.flatnonzero(is_one) for is_one in (same < 0, same >= 0))
+        same_first = TextIndex(first).first_rows()
+        same, shared = _find_repeated(same_first, second)
+        is_excerpt = _find_excerpts(same_first, np.where(same < 0, times, np.nan)) & excerpts
+        untimed = is_excerpt & np.isnan(times) & (same < 0)
+        usable, repeated = (np.flatnonzero(is_one) for is_one in ((same < 0) & ~untimed, same >= 0))
         ids = _ids(first, second, shared)
         times[usable] = _with_defaults(times[usable], TextIndex(source).first_rows()[usable], duration)
         reasons = (f"the same {what} as line {line}" for line in lines[same[repeated]].tolist())
-        dropped = sorted([*unnamed, *zip(lines[repeated].tolist(), reasons, strict=True)])
+        reason = "it needs a time, since other rows of the same audio state different times"
+        missing = ((line, reason) for line in lines[untimed].tolist())
+        dropped = sorted([*unnamed, *missing, *zip(lines[repeated].tolist(), reasons, strict=True)])
         return PairTable(
             lines=lines,
             firsts=first,
@@ -166,6 +183,7 @@ class _Columns:
             usable=usable,
             ids=ids,
             keys=PairKeys(KeyColumns(ids, source, times, label, split), usable),
+            is_excerpt=is_excerpt,
             dropped=tuple(Dropped(f"{name} line {line}", reason) for line, reason in dropped),
         )
 
@@ -180,22 +198,33 @@ class _Columns:
         self._waiting.clear()
 
 
-def _find_repeated(firsts: TextColumn, seconds: TextColumn) -> tuple[np.ndarray, np.ndarray]:
+def _find_repeated(same_first: np.ndarray, seconds: TextColumn) -> tuple[np.ndarray, np.ndarray]:
     """Finds rows that repeat the parts of an earlier row, and rows that share the first part with another.
+
+    Args:
+        same_first: the first row with the same first part as a row, (rows,).
+        seconds: the second parts.
 
     Returns:
         The row that a row repeats, -1 where it repeats none; and whether a row shares its first part with one that
         repeats none; both (rows,).
     """
-    same_first = TextIndex(firsts).first_rows()
-    numbers = np.arange(len(firsts))
+    numbers = np.arange(len(seconds))
     if (same_first == numbers).all():
-        return np.full(len(firsts), -1), np.zeros(len(firsts), bool)
-    parts = same_first * len(firsts) + TextIndex(seconds).first_rows()
+        return np.full(len(seconds), -1), np.zeros(len(seconds), bool)
+    parts = same_first * len(seconds) + TextIndex(seconds).first_rows()
     _, positions, places = np.unique(parts, return_index=True, return_inverse=True)
     same = positions[places]
-    uses = np.bincount(same_first[same == numbers], minlength=len(firsts))
+    uses = np.bincount(same_first[same == numbers], minlength=len(seconds))
     return np.where(same == numbers, -1, same), uses[same_first] > 1
+
+
+def _find_excerpts(same_first: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Whether a row shares its first part with rows of different times, (rows,); NaN is no time."""
+    first, last = np.full_like(times, np.nan), np.full_like(times, np.nan)
+    np.fmin.at(first, same_first, times)
+    np.fmax.at(last, same_first, times)
+    return (first < last)[same_first]
 
 
 def _ids(firsts: TextColumn, seconds: TextColumn, shared: np.ndarray) -> TextColumn:

@@ -1,7 +1,9 @@
 """Pairs listed in a csv: one audio file and one image per row."""
 
+import contextlib
 import dataclasses
 import functools
+import hashlib
 import itertools
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -12,11 +14,12 @@ import numpy as np
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError
 from keras_a2i.media.audio import read_audio
+from keras_a2i.media.audio_excerpts import ExcerptReader
 from keras_a2i.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES
 from keras_a2i.remote.address import Address
-from keras_a2i.sources.files import open_table, read_pair_image, relative_path, stamp
+from keras_a2i.sources.files import TableFiles, open_table, read_pair_image, relative_path, stamp
 from keras_a2i.sources.pair import Dropped, Pair, Plan, Source, Unit
-from keras_a2i.sources.pair_rows import PairRun, PairTable, read_pair_rows
+from keras_a2i.sources.pair_rows import PairRow, PairRun, PairTable, read_pair_rows
 from keras_a2i.sources.registry import SourceOptions, SourceType, Spec, option, register_source
 from keras_a2i.sources.vectors import holds_embeddings
 
@@ -28,7 +31,9 @@ class PairsCsvOptions(SourceOptions):
     """Options of `PairsCsvSource`."""
 
     short: Literal["pad", "skip"] = option("pad", "Audio shorter than a clip: pad it with silence, or skip the pair.")
-    long: Literal["start", "skip"] = option("start", "Audio longer than a clip: keep its start, or skip the pair.")
+    long: Literal["start", "skip"] = option(
+        "start", "Audio longer than a clip: keep its start (of excerpts, what begins at their time), or skip the pair."
+    )
 
 
 class PairsCsvSource:
@@ -39,12 +44,16 @@ class PairsCsvSource:
     source; `time` is by default the row's number within its source x duration, as if the rows of a source were
     consecutive. `split` is train, val or test.
 
+    Rows that name the same audio and state different times are excerpts of a recording: the clip of each begins at its
+    time, in seconds within the file. In all other cases the clip is the start of the file, wherever in its source
+    `time` says it lies.
+
     Args:
         csv_path: the csv file, or its address in an object store.
         features: sample rate and duration of a clip.
         image: size and channels of an image.
         short: "pad" pads audio that is shorter than a clip with silence, "skip" drops the pair.
-        long: "start" keeps the start of audio that is longer than a clip, "skip" drops the pair.
+        long: "start" keeps the start of audio that is longer than a clip, or the excerpt, "skip" drops the pair.
 
     Raises:
         UsageError: if `short` or `long` has another value.
@@ -76,24 +85,27 @@ class PairsCsvSource:
         return Plan(tuple(self._unit(run) for run in table.runs()), table.dropped)
 
     def read(self, unit: Unit) -> Iterator[Pair | Dropped]:
-        """Decodes the rows of a unit one by one; a file that can't be used drops its own pair only.
+        """Decodes the rows of a unit one by one; a file that can't be used drops its own pairs only.
+
+        Excerpts of a recording that follow one another in time are read in one pass.
 
         Raises:
             SourceError: if the csv was changed since the unit was planned.
         """
         table = self._table()
-        for key in unit.keys:
-            row = table.find(key.id)
-            if row is None or row.key != key:
-                raise SourceError(f"{self.csv_path.name} changed while it was being read. Start again")
-            try:
-                waveform, note = self._waveform(row.first)
-                with self._files.opened(row.second) as file:
-                    image = read_pair_image(file, self.image)
-            except SourceError as error:
-                yield Dropped(key.id, str(error))
-            else:
-                yield Pair(key=key, image=image, waveform=waveform, origin=row.first, note=note)
+        with contextlib.closing(_Recording(self._files, self.features.sample_rate)) as recording:
+            for key in unit.keys:
+                row = table.find(key.id)
+                if row is None or row.key != key:
+                    raise SourceError(f"{self.csv_path.name} changed while it was being read. Start again")
+                try:
+                    waveform, note = self._excerpt(row, recording) if row.is_excerpt else self._waveform(row.first)
+                    with self._files.opened(row.second) as file:
+                        image = read_pair_image(file, self.image)
+                except SourceError as error:
+                    yield Dropped(key.id, str(error))
+                else:
+                    yield Pair(key=key, image=image, waveform=waveform, origin=row.first, note=note)
 
     def describe(self) -> dict[str, Any]:
         """Describes the source for the manifest."""
@@ -102,23 +114,40 @@ class PairsCsvSource:
 
     def _waveform(self, audio: str) -> tuple[np.ndarray, str]:
         """The waveform of a clip, and what was wrong with the file within the clip."""
-        n_samples, duration = self.features.n_samples, f"{self.features.duration:g} s"
         troubles: list[str] = []
         with self._files.opened(audio) as path:
-            waveform, n_read = read_audio(path, self.features.sample_rate, n_samples, troubles.append)
+            waveform, n_read = read_audio(path, self.features.sample_rate, self.features.n_samples, troubles.append)
+        return self._fit(waveform, n_read, audio), "; ".join(troubles)
+
+    def _excerpt(self, row: PairRow, recording: "_Recording") -> tuple[np.ndarray, str]:
+        """The clip that begins at the row's time, and what was wrong with the file up to its end."""
+        reader, rate = recording.open(row.first), self.features.sample_rate
+        waveform = reader.read(round(row.key.time * rate), self.features.n_samples)
+        if not len(waveform):
+            raise SourceError(
+                f"{row.first} lasts {reader.n_read / rate:.3f} s; its excerpt would begin at {row.key.time:.12g} s"
+            )
+        name = f"{row.first} from {row.key.time:.12g} s"
+        return self._fit(waveform, reader.n_read, name, row.first), "; ".join(reader.troubles)
+
+    def _fit(self, waveform: np.ndarray, n_read: int, name: str, audio: str = "") -> np.ndarray:
+        """A waveform of the length of a clip, where the options `short` and `long` allow it."""
+        n_samples, duration = self.features.n_samples, f"{self.features.duration:g} s"
         if n_read > n_samples and self.options.long == "skip":
-            raise SourceError(f"{audio} is longer than {duration}")
+            raise SourceError(f"{audio or name} is longer than {duration}")
         if len(waveform) < n_samples and self.options.short == "skip":
-            raise SourceError(f"{audio} lasts {len(waveform) / self.features.sample_rate:.3f} s, less than {duration}")
-        return np.pad(waveform, (0, n_samples - len(waveform))), "; ".join(troubles)
+            raise SourceError(f"{name} lasts {len(waveform) / self.features.sample_rate:.3f} s, less than {duration}")
+        return np.pad(waveform, (0, n_samples - len(waveform)))
 
     def _unit(self, run: PairRun) -> Unit:
         files = itertools.chain.from_iterable(zip(run.firsts, run.seconds, strict=True))
+        # The audio of excerpts changes with their times.
+        times = hashlib.sha256(run.excerpts.astype("<f8").tobytes()).hexdigest()[:16] if len(run.excerpts) else ""
         return Unit(
             name=f"{self.csv_path.name} lines {run.first_line}-{run.last_line}",
             keys=run.keys,
             cost=float(len(run.keys)),
-            stamp=self._files.stamp(files),
+            stamp=self._files.stamp(files) + times,
         )
 
     def _table(self) -> PairTable:
@@ -132,7 +161,38 @@ def _load(path: pathlib.Path, duration: float, version: str) -> PairTable:
     def name_parts(cells: dict[str, str]) -> tuple[str, str]:
         return relative_path(cells["audio"], "audio"), relative_path(cells["image"], "image")
 
-    return read_pair_rows(path, _COLUMNS, name_parts, duration, "audio and image")
+    return read_pair_rows(path, _COLUMNS, name_parts, duration, "audio and image", excerpts=True)
+
+
+class _Recording:
+    """The audio file whose excerpts are being read; the next one takes its place.
+
+    Args:
+        files: those of the table.
+        sample_rate: rate of the excerpts, Hz.
+    """
+
+    def __init__(self, files: TableFiles, sample_rate: int):
+        self._files, self._sample_rate = files, sample_rate
+        self._opened = contextlib.ExitStack()
+        self._readers: dict[str, ExcerptReader] = {}
+
+    def open(self, audio: str) -> ExcerptReader:
+        """Returns the reader of a file.
+
+        Raises:
+            SourceError, RemoteError: as `TableFiles.opened`.
+        """
+        if audio not in self._readers:
+            self.close()
+            path = self._opened.enter_context(self._files.opened(audio))
+            self._readers[audio] = ExcerptReader(path, self._sample_rate)
+        return self._readers[audio]
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._readers.clear()
+        self._opened.close()
 
 
 @register_source

@@ -1,7 +1,13 @@
 """`keras-a2i build-records`: the options that the source types declare, and their flags in messages."""
 
+import re
+
+import numpy as np
 import pytest
+import python_speech_features
+import soundfile
 from click.testing import CliRunner
+from PIL import Image
 
 from keras_a2i.cli.build_records import command
 from keras_a2i.errors import RecordsError, UsageError
@@ -39,6 +45,58 @@ def test_options_that_no_source_uses_are_refused_by_their_flags(tmp_path, argume
     result = run("synthetic:surf:4", "--out", tmp_path / "rec", *arguments)
     assert isinstance(result.exception, UsageError) and message in str(result.exception)
     assert not (tmp_path / "rec").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--holdout", "surf0", "--val-fraction", "0.9"], "val_fraction must .*On the command line: --val-fraction"),
+        (["--holdout", "surf0", "--guard", "60"], "guard must be left out, .*On the command line: --guard, --split"),
+        (["--split-file", "split.csv", "--guard", "60"], "guard must be left out, .*guard=60.0 with the kind 'file'"),
+        (
+            ["--split-file", "split.csv", "--holdout", "a"],
+            "holdout must .*On the command line: --holdout, --split-file",
+        ),
+    ],
+)
+def test_options_that_the_split_ignores_are_refused_by_their_flags(tmp_path, arguments, message):
+    result = run("synthetic:surf:4", "--out", tmp_path / "rec", *arguments)
+    assert isinstance(result.exception, UsageError) and re.search(message, str(result.exception))
+    assert not (tmp_path / "rec").exists()
+
+
+def test_seed_that_neither_split_nor_source_uses_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", embeddings=np.eye(8, dtype=np.float32), images=np.zeros((8, 16, 16, 3), np.uint8))
+    arguments = (tmp_path / "a.npz", "--out", tmp_path / "rec", "--image-size", 16, "--channels", 3, "--workers", 1)
+    refused = run(*arguments, "--seed", 0).exception
+    assert isinstance(refused, UsageError) and str(refused).startswith("--seed can only be used with --split random")
+    assert run(*arguments, "--seed", 3, "--split", "random").exit_code == 0
+    assert Manifest.read(tmp_path / "rec").split["seed"] == 3
+
+
+@pytest.mark.parametrize(("duration", "frame", "hop", "n_frames"), [(0.05, 0.05, 0.025, 2), (0.3, 0.25, 0.125, 3)])
+def test_clips_shorter_than_a_frame_are_one_frame(tmp_path, duration, frame, hop, n_frames):
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 16_000), 16_000)
+    for i in range(4):
+        Image.new("RGB", (16, 16), (i, i, 0)).save(tmp_path / f"{i}.png")
+    rows = "".join(f"a.wav,{i}.png,{i * duration:g}\n" for i in range(4))
+    (tmp_path / "pairs.csv").write_text(f"audio,image,time\n{rows}")
+    arguments = ("--out", tmp_path / "rec", "--image-size", 16, "--workers", 1, "--val-fraction", 0)
+    assert run(tmp_path / "pairs.csv", *arguments, "--duration", duration).exit_code == 0
+    records = Records(tmp_path / "rec")
+    assert (records.features.frame, records.features.hop, records.features.n_frames) == (frame, hop, n_frames)
+    decoded = records.decoded("train", "waveform")
+    assert np.isfinite(decoded.features).all() and len(np.unique(decoded.features[:, 0])) == 4
+    expected = python_speech_features.mfcc(
+        np.pad(decoded.waveforms[0], (0, 8_000)), 16_000, frame, hop, nfft=records.features.n_fft
+    )
+    np.testing.assert_allclose(decoded.features[0].reshape(-1, 13), expected[:n_frames], atol=1e-3)
+
+
+@pytest.mark.parametrize("duration", [0, 0.01, 61])
+def test_duration_out_of_range_is_refused_by_its_own_name(tmp_path, duration):
+    error = run("synthetic:surf:4", "--out", tmp_path / "rec", "--duration", duration).exception
+    assert isinstance(error, UsageError) and str(error).startswith("duration must lie between 0.05 and 60 seconds")
 
 
 def test_build_then_again_rebuilds_nothing(tmp_path):

@@ -178,7 +178,7 @@ def test_build_accepts_an_executor(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(2) as executor:
-        build(tmp_path / "threads", executor=executor)
+        build(tmp_path / "threads", executor=executor, workers=None)
     build(tmp_path / "plain")
     assert shard_bytes(tmp_path / "threads") == shard_bytes(tmp_path / "plain")
 

@@ -3,15 +3,19 @@
 import numpy as np
 import pytest
 import scipy.spatial
+import soundfile
+from click.testing import CliRunner
 from PIL import Image
 from support.tone_source import ToneSource, build
 
 from keras_a2i import Records, inspect
+from keras_a2i.cli.inspect import command
 from keras_a2i.config import ImageConfig
-from keras_a2i.errors import RecordsError
+from keras_a2i.errors import RecordsError, UsageError
 from keras_a2i.records import inspection
 from keras_a2i.records.build import build_records
 from keras_a2i.records.splits import SplitSpec
+from keras_a2i.records.tfrecord import read_records
 from keras_a2i.sources.pair import Pair, PairKey, Plan, Unit
 
 
@@ -117,6 +121,31 @@ def test_inspect_summary_and_sheet(records, tmp_path):
     assert "  ... and 4 more" in found.summary(top=1).splitlines()
     found.save_sheet(tmp_path / "sheet.png")
     assert Image.open(tmp_path / "sheet.png").size[0] > 500
+
+
+def test_inspect_says_that_fitting_jpeg_files_keep_their_quality(tmp_path):
+    rows = "audio,image\n"
+    for number, size in enumerate((16, 32)):
+        soundfile.write(tmp_path / f"{number}.wav", np.full(16_000, 0.1), 16_000)
+        noise = np.random.default_rng(number).integers(0, 256, (size, size, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number}.jpg", quality=30)
+        rows += f"{number}.wav,{number}.jpg\n"
+    (tmp_path / "pairs.csv").write_text(rows)
+    image, split = ImageConfig(size=16, jpeg_quality=95), SplitSpec(val_fraction=0)
+    manifest = build_records(tmp_path / "pairs.csv", tmp_path / "rec", image=image, split=split, workers=1)
+    data = [each for shard in manifest.shards for each in read_records(tmp_path / "rec" / shard.file)]
+    assert [(tmp_path / "0.jpg").read_bytes() in each for each in data] == [True, False]
+    found = str(inspect(tmp_path / "rec"))
+    assert "images            16 x 16, 3 channels, JPEG (quality 95, or that of fitting files)" in found
+
+
+def test_inspect_rejects_numbers_out_of_range(records):
+    with pytest.raises(UsageError, match=r"n_sheet must be 1 or more. Received: n_sheet=0"):
+        inspect(records, n_sheet=0)
+    with pytest.raises(UsageError, match=r"top must be 0 or more. Received: top=-1"):
+        inspect(records).summary(top=-1)
+    result = CliRunner().invoke(command, [str(records.path), "--top", "-1"])
+    assert result.exit_code == 2 and "-1 is not in the range x>=0" in result.output
 
 
 def test_inspect_reports_damage_and_counts_the_rest(damaged_folder):

@@ -195,9 +195,14 @@ def test_decoded_rows_hold_everything_that_is_stored(records):
     assert decoded[:4].ids.tolist() == decoded.ids[:4].tolist() and len(decoded[decoded.times > 10]) == 5
 
 
-def test_decoded_arrays_are_read_only(records):
+def test_shared_arrays_are_read_only_and_rows_of_them_are_not(records):
+    table, chosen, decoded = records.table("val"), records.rows("val", [0]), records.decoded("val", "waveform")
+    shared = [*vars(table).values(), *vars(decoded).values(), *records.feature_statistics()]
+    arrays = [value for value in shared if isinstance(value, np.ndarray)]
+    assert len(arrays) == 6 + 8 + 2 and not any(array.flags.writeable for array in arrays)
+    assert all(array.flags.writeable for array in (chosen.labels, decoded[np.array([0])].labels, decoded[[0]].images))
     with pytest.raises(ValueError, match="read-only"):
-        records.decoded("val").images[0] = 0
+        decoded.labels[0] = "other"
 
 
 def test_stream_yields_the_decoded_split_in_batches(records, records_folder):
@@ -281,9 +286,16 @@ def test_rows_are_read_in_any_order(records, records_folder):
         records.decoded("train", "waveform")
 
 
-@pytest.mark.parametrize("rows", [[45], [-1], []])
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_rows_of_a_mask_are_those_where_it_is_true(records, in_memory):
+    times = (records.decoded if in_memory else records.table)("train").times
+    np.testing.assert_array_equal(records.rows("train", times > 7).times, times[times > 7])
+    np.testing.assert_array_equal(records.rows("train", (times > 7).tolist()).times, times[times > 7])
+
+
+@pytest.mark.parametrize("rows", [[45], [-1], [], [0.5, 1.5], ["0"], [True, False], np.zeros(45, bool), None])
 def test_rows_that_do_not_exist_are_an_error(records, rows):
-    with pytest.raises(UsageError, match=r"rows must be one or more numbers from 0 to 44. Received: "):
+    with pytest.raises(UsageError, match=r"rows must be one or more whole numbers from 0 to 44, or a mask of 45 boole"):
         records.rows("train", rows)
 
 

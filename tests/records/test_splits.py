@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from keras_a2i.errors import RecordsError, UsageError
+from keras_a2i.errors import RecordsError, SourceError, UsageError
 from keras_a2i.records.splits import LEFT_OUT, SPLITS, SplitSpec, assign_splits
 from keras_a2i.sources.pair import PairKey
 from keras_a2i.sources.pair_keys import PairKeys
@@ -127,21 +127,29 @@ def test_given_splits_without_val_hold_out_whole_training_sources_on_request(tmp
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name,split\na@0,train\n", "must have the columns id,split. Received: .'name', 'split'."),
+        ("name,split\na@0,train\n", "can't be used: split.csv must have the columns id, split, .*'name', 'split'"),
         ("id,split\nb@7,train\n", "1 unknown ids in split.csv, such as 'b@7'. The ids look like 'a@0'"),
-        ("id,split\na@0,training\n", "must be one of train, val, test. Received: 'training' for 'a@0'"),
+        ("id,split\n\na@0,training\n", "split.csv, line 3: split must be train, val, test or empty.*'training'"),
         ("id,split\na@0,val\n", "leaves none"),
+        ("id,split\na@0,val\na@1,train\na@0,train\n", "split.csv, lines 2 and 4: an id must .* two for 'a@0'"),
+        ("id,split\na@0,val,train\n", "split.csv, line 2: a row must have one cell for each of the 2 columns"),
     ],
 )
 def test_split_file_rejects_bad_content(tmp_path, text, message):
     path = tmp_path / "split.csv"
     path.write_text(text)
-    with pytest.raises((UsageError, RecordsError), match=message):
+    with pytest.raises((UsageError, RecordsError, SourceError), match=message):
         assign(keys_of(["a"], 4), file=str(path))
 
 
+def test_split_file_may_be_written_as_any_other_csv(tmp_path):
+    path = tmp_path / "split.csv"
+    path.write_text("\ufeffNote, ID,Split\n,a@0, TRAIN\n\n,a@0,train\n,a@1\n,a@2,Val\n", encoding="utf-8")
+    assert assign(keys_of(["a"], 4), file=str(path)) == {"a@0": "train", "a@2": "val"}
+
+
 def test_split_file_that_is_missing_is_an_error():
-    with pytest.raises(UsageError, match=r"The split file nowhere.csv can't be read"):
+    with pytest.raises(SourceError, match=r"The split file can't be used: nowhere.csv can't be read: No such file"):
         assign(keys_of(["a"], 4), file="nowhere.csv")
 
 
@@ -154,11 +162,34 @@ def test_split_file_that_is_missing_is_an_error():
         ({"kind": "block", "holdout": ("a",)}, "holdout must go with kind='source'"),
         ({"kind": "block", "file": "x"}, "file must go with kind='file'"),
         ({"kind": "file"}, "file must be a csv"),
+        ({"file": "x", "holdout": ("a",)}, r"holdout must be left out with file. Received: holdout=\('a',\), file='x'"),
+        ({"holdout": ("a",), "val_fraction": 0.9}, "val_fraction must be left out with holdout, .* val_fraction=0.9"),
+        (
+            {"holdout": ("a",), "guard": 2},
+            "guard must be left out, or go with kind='block'. .*guard=2 with the kind 'so",
+        ),
+        ({"kind": "random", "guard": 0}, "guard must be left out, or .*guard=0 with the kind 'random'"),
+        ({"file": "x", "guard": 1.5}, "guard must be left out, or .*guard=1.5 with the kind 'file'"),
+        ({"file": "x", "seed": 3}, "seed must be left out, or go with kind='random'. .*seed=3 with the kind 'file'"),
     ],
 )
 def test_split_rejects_options_out_of_range(options, message):
     with pytest.raises(UsageError, match=message):
         SplitSpec(**options)
+
+
+def test_options_of_another_kind_than_the_pairs_decide_are_refused():
+    alone = PairKeys.of([PairKey("a", "a"), PairKey("b", "b")])
+    for options, message in (
+        ({"guard": 1.0}, "guard=1.0 with the kind 'source'"),
+        ({"seed": 0}, "seed=0 with the kind"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            SplitSpec(**options).resolve(alone)
+    block = SplitSpec().resolve(PairKeys.of(keys_of(["a"], 5)))
+    assert block.to_dict() == {"kind": "block", "val_fraction": 0.25, "guard": 2.0}
+    assert SplitSpec(kind="random").resolve(alone).to_dict() == {"kind": "random", "val_fraction": 0.25, "seed": 0}
+    assert SplitSpec(holdout=("a",)).resolve(alone).to_dict() == {"kind": "source", "holdout": ("a",)}
 
 
 def test_split_of_too_few_pairs_is_an_error():

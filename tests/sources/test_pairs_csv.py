@@ -13,6 +13,8 @@ from PIL import Image
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError, UsageError
+from keras_a2i.media import audio_excerpts
+from keras_a2i.media.audio import stream_audio
 from keras_a2i.sources.pair import Dropped, Pair
 from keras_a2i.sources.pairs_csv import PairsCsvSource
 
@@ -321,3 +323,75 @@ def test_a_row_counts_in_its_source_whether_the_source_is_named_or_its_own_audio
         ("a.wav", 7.0),
         ("a.wav", 1.5),
     ]
+
+
+@pytest.fixture
+def recording(folder):
+    """Two seconds of noise at 16 kHz, twice the rate of the features, and an image of its own for each of 9 rows."""
+    soundfile.write(folder / "wav/tape.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 32_000), 16_000)
+    for i in range(9):
+        Image.new("RGB", (16, 16), (i, 0, 0)).save(folder / f"{i}.png")
+    return np.concatenate(list(stream_audio(folder / "wav/tape.wav", 8_000)))
+
+
+def _excerpts(times):
+    return "audio,image,time\n" + "".join(f"wav/tape.wav,{i}.png,{time}\n" for i, time in enumerate(times))
+
+
+def test_rows_that_share_audio_at_different_times_are_excerpts_that_begin_there(folder, recording):
+    times = [0, 0.25, 0.25, 1.4, 1.9, 0.1, 2, 1e9, 0.3]
+    items = _read(_source(folder, _excerpts(times)))
+    for item, time in zip(items, times, strict=True):
+        assert item.key.time == time if time < 2 else isinstance(item, Dropped)
+        if time < 2:
+            expected = recording[round(time * 8_000) :][:4_000]
+            np.testing.assert_array_equal(item.waveform, np.pad(expected, (0, 4_000 - len(expected))))
+    assert items[6].message == "wav/tape.wav|6.png: wav/tape.wav lasts 2.000 s; its excerpt would begin at 2 s"
+    assert items[7].reason.endswith("would begin at 1000000000 s")
+    kept, skipped = _read(_source(folder, _excerpts([0, 1.9]), short="skip"))
+    assert kept.note == "" and skipped.reason == "wav/tape.wav from 1.9 s lasts 0.100 s, less than 0.5 s"
+    assert {item.reason for item in _read(_source(folder, _excerpts([0, 1.9]), long="skip"))} == {
+        "wav/tape.wav is longer than 0.5 s"
+    }
+
+
+def test_excerpts_in_ascending_order_are_read_in_one_pass(folder, recording, monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        audio_excerpts, "stream_audio", lambda path, *a: opened.append(path.name) or stream_audio(path, *a)
+    )
+    assert len(_read(_source(folder, _excerpts([0, 0.5, 0.7, 1.4, 1.9])))) == 5 and opened == ["tape.wav"]
+    _read(_source(folder, _excerpts([0.5, 0])))
+    assert len(opened) == 3
+
+
+@pytest.mark.parametrize("times", [["", "", ""], ["3", "3", "3"], ["", "7", ""]])
+def test_rows_that_share_audio_without_different_times_begin_with_the_file(folder, recording, times):
+    for item in _read(_source(folder, _excerpts(times))):
+        np.testing.assert_array_equal(item.waveform, recording[:4_000])
+
+
+def test_a_row_without_time_among_excerpts_is_dropped(folder, recording):
+    plan = _source(folder, _excerpts(["0", "", "1"]) + "wav/a.wav,0.png,\nwav/tape.wav,0.png,\n").plan()
+    assert plan.dropped == (
+        Dropped("pairs.csv line 3", "it needs a time, since other rows of the same audio state different times"),
+        Dropped("pairs.csv line 6", "the same audio and image as line 2"),
+    )
+    assert [key.id for unit in plan.units for key in unit.keys][-1] == "wav/a.wav"
+
+
+def test_the_stamp_of_excerpts_changes_with_their_times(folder, recording):
+    stamps = [_source(folder, _excerpts(times)).plan().units[0].stamp for times in ([0, 1], [0, 1.5], [1, 1], [2, 2])]
+    assert len(set(stamps)) == 3 and stamps[2] == stamps[3]
+
+
+def test_excerpts_of_a_damaged_recording_are_noted_where_it_breaks_off(folder, recording):
+    data = (folder / "wav/tape.wav").read_bytes()
+    (folder / "wav/tape.wav").write_bytes(data[: 44 + 32_000])
+    whole, part, behind, again = _read(_source(folder, _excerpts([0.2, 0.8, 1.5, 0])))
+    assert whole.note == again.note == "" and part.note == "tape.wav breaks off at 1.0 s; its header states 2.0 s"
+    assert behind.reason == "wav/tape.wav lasts 1.000 s; its excerpt would begin at 1.5 s"
+    (folder / "wav/tape.wav").write_bytes(b"no sound")
+    assert [item.reason for item in _read(_source(folder, _excerpts([0, 1])))] == [
+        "tape.wav can't be read as audio: Format not recognised."
+    ] * 2
