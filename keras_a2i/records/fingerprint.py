@@ -47,9 +47,10 @@ def _enclosed(opening: str, items: Iterable[str], closing: str) -> Iterator[str]
 
 
 def _units(units: Iterable[Unit], keys: PairKeys) -> Iterator[str]:
-    ids = keys.texts("id")
+    """All that the shards hold of the keys: with the same ids, a label in a csv may have been corrected."""
+    rows = zip(keys.texts("id"), keys.texts("source_id"), map(float, keys.times), keys.texts("label"), strict=True)
     for unit in units:
-        yield json.dumps([unit.name, unit.stamp, list(itertools.islice(ids, len(unit.keys)))])
+        yield json.dumps([unit.name, unit.stamp, list(itertools.islice(rows, len(unit.keys)))])
 
 
 def _splits(keys: PairKeys, splits: np.ndarray) -> Iterator[str]:

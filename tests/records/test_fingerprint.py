@@ -1,5 +1,6 @@
 """The fingerprint is the sha256 of a JSON object, although that is never made as a whole."""
 
+import dataclasses
 import hashlib
 import json
 
@@ -16,12 +17,15 @@ from keras_a2i.sources.pair_keys import PairKeys
 def test_fingerprint_is_the_sha256_of_the_json_text(monkeypatch, n_pairs):
     monkeypatch.setattr(keras_a2i.records.fingerprint, "_RUN", 10)
     monkeypatch.setattr(keras_a2i.records.fingerprint, "_BATCH", 4)
-    keys = PairKeys.of(PairKey(f'{i * 23 % 60} ä"', "source") for i in range(n_pairs))
+    keys = PairKeys.of(PairKey(f'{i * 23 % 60} ä"', "source", i / 3, f"é{i}") for i in range(n_pairs))
     units = [Unit(f"unit {start}", keys[start : start + 20], stamp="x") for start in range(0, n_pairs, 20)]
     splits = np.arange(n_pairs, dtype=np.int8) % 4 - 1
     options = {"waveform": True, "features": {"b": 1.5, "a": [None, "é"]}, "image": {}}
     content = {
-        "units": [[unit.name, unit.stamp, [key.id for key in unit.keys]] for unit in units],
+        "units": [
+            [unit.name, unit.stamp, [[key.id, key.source_id, key.time, key.label] for key in unit.keys]]
+            for unit in units
+        ],
         "splits": {
             key.id: ["train", "val", "test"][place] for key, place in zip(keys, splits, strict=True) if place >= 0
         },
@@ -29,3 +33,12 @@ def test_fingerprint_is_the_sha256_of_the_json_text(monkeypatch, n_pairs):
     }
     text = json.dumps(content, sort_keys=True)
     assert plan_fingerprint(units, keys, splits, options) == hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("change", [{"label": "b"}, {"time": 1.0}, {"source_id": "t"}])
+def test_fingerprint_changes_with_all_that_a_record_holds_of_a_key(change):
+    found = []
+    for key in (PairKey("id", "s", 0.0, "a"), dataclasses.replace(PairKey("id", "s", 0.0, "a"), **change)):
+        keys = PairKeys.of([key])
+        found.append(plan_fingerprint([Unit("unit", keys)], keys, np.zeros(1, np.int8), {}))
+    assert found[0] != found[1]
