@@ -72,7 +72,8 @@ def build_records(
         scheduler: the address of a Dask scheduler, such as "tcp://host:8786", whose workers run the tasks in place of
             a process pool. They read the input and write into `out` under the same paths as this process.
         strict: stop at the first input that yields no pair, or whose file breaks off or is damaged.
-        overwrite: replace records that were built from other input or with other options.
+        overwrite: replace records that were built from other input, or files that have changed since, or with other
+            options.
         command: kept in the manifest.
         progress: called with the number of written pairs, of dropped inputs and of planned pairs.
 

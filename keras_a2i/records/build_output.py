@@ -27,6 +27,7 @@ from keras_a2i.remote.store import fetch, find_kind, list_names, list_objects, m
 
 _MARK = "fingerprint.json"
 _SHARDS = "*-of-*.tfrecord"
+_ALSO_OTHER = " (or files have changed since, or an earlier version of keras-a2i built them)"
 
 
 class BuildOutput:
@@ -79,7 +80,7 @@ class BuildOutput:
             if not overwrite:
                 raise UsageError(
                     f"out must not hold other records. Received: {self.location}, which holds records of other input "
-                    "or options. Choose another folder, or replace them with overwrite=True"
+                    f"or options{_ALSO_OTHER}. Choose another folder, or replace them with overwrite=True"
                 )
         elif BUILD_FOLDER not in names and names - {LOCK_FILE}:
             raise UsageError(f"out must be a new or empty folder. Received: {self.location}, which holds other files")
@@ -141,7 +142,7 @@ class BuildOutput:
         if not overwrite:
             raise UsageError(
                 f"out must not hold another build. Received: {self.location}, which holds an unfinished build of other "
-                "input or options. Choose another folder, or replace it with overwrite=True"
+                f"input or options{_ALSO_OTHER}. Choose another folder, or replace it with overwrite=True"
             )
 
     def _remove_half_written(self) -> None:

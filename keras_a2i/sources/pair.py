@@ -74,8 +74,8 @@ class Unit:
         keys: its pairs in reading order: a tuple, or `PairKeys` where there may be many. `Source.read` yields each of
             them, or a `Dropped` with its id.
         cost: relative time to read it, used to spread units over shards.
-        stamp: changes when the files behind the unit do (sizes and modification times); an interrupted build resumes
-            only if it is unchanged.
+        stamp: changes when the files behind the unit do (sizes and modification times): finished records are complete
+            and an interrupted build resumes only if it is unchanged. A source without files has none.
     """
 
     name: str

@@ -15,7 +15,8 @@ from keras_a2i.media.video_decode import DecodedClip, decode_clips
 from keras_a2i.media.video_file import VideoFile, import_av, open_video
 from keras_a2i.remote.address import Address, Location, as_location, common_folder, relative_name
 from keras_a2i.remote.copies import fetched
-from keras_a2i.remote.store import list_objects, opened
+from keras_a2i.remote.store import list_objects, opened, stat
+from keras_a2i.sources.files import stamp, stamp_objects
 from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Source, Unit
 from keras_a2i.sources.pair_keys import PairKeys
 from keras_a2i.sources.registry import SourceType, Spec, register_source
@@ -97,14 +98,16 @@ class VideoSource:
         files, dropped = [], []
         for name, path in self._paths.items():
             try:
-                files.append((name, *self._count(path)))
+                # A file that changes while it is planned has a stamp of before.
+                state = stamp_objects([stat(path)]) if isinstance(path, Address) else stamp([path])
+                files.append((name, *self._count(path), state))
             except SourceError as error:
                 dropped.append(Dropped(name, str(error)))
-        keys = PairKeys.of(self._key(name, k) for name, n_pairs, _ in files for k in range(n_pairs))
-        ends = itertools.accumulate((n_pairs for _, n_pairs, _ in files), initial=0)
+        keys = PairKeys.of(self._key(name, k) for name, n_pairs, *_ in files for k in range(n_pairs))
+        ends = itertools.accumulate((n_pairs for _, n_pairs, *_ in files), initial=0)
         units = (
-            Unit(name, keys[start:end], cost)
-            for (name, _, cost), (start, end) in zip(files, itertools.pairwise(ends), strict=True)
+            Unit(name, keys[start:end], cost, state)
+            for (name, _, cost, state), (start, end) in zip(files, itertools.pairwise(ends), strict=True)
         )
         return Plan(tuple(units), tuple(dropped))
 
