@@ -84,8 +84,9 @@ def build_records(
         UsageError: if ids collide, the sources have different kinds of features, a source was opened with another
             configuration than the one given here, `out` holds other records and `overwrite` is False, or `scheduler`
             isn't an address or is given together with `workers` or `executor`.
-        RecordsError: if there is no pair, the split leaves no training pairs, `strict` meets a bad input, or a worker
-            process was started that runs the script from its beginning.
+        RecordsError: if there is no pair, the split leaves no training pairs, `strict` meets a bad input, a finished
+            shard was removed or cut off meanwhile, or a worker process was started that runs the script from its
+            beginning.
         LockedError: if another process is writing into `out`.
         ClusterError: if the scheduler doesn't answer within 10 seconds or has no worker for a minute, the versions
             there differ from those here, a worker doesn't share the folders, or the scheduler is lost. Finished shards
@@ -126,7 +127,8 @@ def build_records(
             options = {"folder": output.folder.absolute(), "upload_to": output.upload_to}
             tasks = _make_tasks(plan, splits, waveform=waveform, strict=strict, **options)
             with output.writing():
-                results = run_tasks(tasks, workers, executor, cluster, Tally(progress, n_pairs, len(plan.dropped)))
+                tally = Tally(progress, n_pairs, len(plan.dropped))
+                results = run_tasks(tasks, output.load_results(tasks), workers, executor, cluster, tally)
             if not any(result["shards"] for result in results):
                 output.discard()
                 raise _no_pairs(_all_dropped(plan, results))

@@ -54,8 +54,10 @@ class RecordWriter:
         self.count += 1
 
     def close(self) -> None:
-        """Flushes to disk and closes the file."""
-        self._file.close()
+        """Waits until everything has reached the disk and closes the file."""
+        with self._file:
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
 
 def read_records(

@@ -232,6 +232,44 @@ def test_upload_that_fails_leaves_finished_shards_and_the_next_call_resumes(memo
     assert shards(resumed) == shards(build(memory + "/whole"))
 
 
+@pytest.mark.parametrize("data", [None, b"", b"cut off"])
+def test_task_whose_stored_shard_was_lost_is_run_again(memory, monkeypatch, data):
+    out, upload, lost = as_location(memory) / "records", store.upload, "00002-train.tfrecord"
+
+    def failing(file, address):
+        if address.name.startswith("00000"):
+            raise RemoteError("the network is gone")
+        upload(file, address)
+
+    with monkeypatch.context() as patch, pytest.raises(RemoteError, match="the network is gone"):
+        patch.setattr("keras_a2i.records.task.upload", failing)
+        build(str(out))
+    store.remove([out / ".build" / lost]) if data is None else store.write_bytes(out / ".build" / lost, data)
+    read = []
+    monkeypatch.setattr(ToneSource, "read", counting(ToneSource.read, read))
+    resumed = build(str(out))
+    assert sorted(read) == ["tone0", "tone2"] and shards(resumed) == shards(build(memory + "/whole"))
+    assert all(store.stat(out / shard.file).size == shard.size for shard in resumed.shards)
+
+
+def test_stored_shards_that_have_their_names_already_are_taken_over(memory, monkeypatch):
+    moved, move = [], store.move
+
+    def failing(source, target):
+        if len(moved) == 2:
+            raise RemoteError("the network is gone")
+        moved.append(target.name)
+        move(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(RemoteError, match="the network is gone"):
+        patch.setattr("keras_a2i.records.build_output.move", failing)
+        build(memory + "/records")
+    read = []
+    monkeypatch.setattr(ToneSource, "read", counting(ToneSource.read, read))
+    assert shards(build(memory + "/records")) == shards(Manifest.read(memory + "/records"))
+    assert len(moved) == 2 and not read
+
+
 def counting(function, calls):
     def counted(self, unit):
         calls.append(unit.name)
