@@ -78,7 +78,7 @@ def _help() -> str:
     type=click.Choice(["auto", "1", "3"]),
     default="auto",
     show_default=True,
-    help="3 for RGB, 1 for grey; auto is 1 if all of 64 images of each source are grey.",
+    help="3 for RGB, 1 for grey; auto is 1 if all of 64 images, spread over the whole of each source, are grey.",
 )
 @click.option("--jpeg-quality", type=int, help="Store JPEG of this quality, 1 to 100, instead of lossless PNG.")
 @click.option(

@@ -11,7 +11,7 @@ from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError, UsageError
 from keras_a2i.media.file_names import printable_name
 from keras_a2i.media.suffixes import VIDEO_SUFFIXES
-from keras_a2i.media.video_decode import DecodedClip, decode_clips
+from keras_a2i.media.video_decode import DecodedClip, decode_clips_at
 from keras_a2i.media.video_file import VideoFile, import_av, open_video
 from keras_a2i.remote.address import Address, Location, as_location, common_folder, relative_name
 from keras_a2i.remote.copies import fetched
@@ -119,14 +119,22 @@ class VideoSource:
         Raises:
             RemoteError: if an object store can't be read.
         """
+        yield from self.read_at(unit, range(len(unit.keys)))
+
+    def read_at(self, unit: Unit, positions: Sequence[int]) -> Iterator[Pair | Dropped]:
+        """Yields what `read` yields for the keys at ascending positions; files with an index are skipped between them.
+
+        Raises:
+            RemoteError: if an object store can't be read.
+        """
         path, done = self._paths[unit.name], 0
         try:
             with fetched(path) if isinstance(path, Address) else contextlib.nullcontext(path) as file:
-                for clip in decode_clips(file, len(unit.keys), self.features, self.image):
-                    yield to_pair(unit.keys[done], clip, unit.name)
+                for clip in decode_clips_at(file, positions, self.features, self.image):
+                    yield to_pair(unit.keys[positions[done]], clip, unit.name)
                     done += 1
         except SourceError as error:
-            yield from (Dropped(key.id, str(error)) for key in unit.keys[done:])
+            yield from (Dropped(unit.keys[position].id, str(error)) for position in positions[done:])
 
     def describe(self) -> dict[str, Any]:
         """Describes the source for the manifest."""

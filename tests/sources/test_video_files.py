@@ -169,6 +169,20 @@ def test_find_videos_lists_visible_files_by_suffix(tmp_path):
     assert {".mp4", ".mkv", ".webm", ".mov", ".avi"} <= set(VIDEO_SUFFIXES)
 
 
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.ts"])
+def test_some_clips_of_a_video_are_those_of_all(tmp_path, name):
+    path = write_clip(tmp_path / name, at(10, 6), tone(6), tags={"gop_size": 5})
+    source = VideoSource([path], tmp_path, features=FeatureConfig(), image=IMAGE)
+    (unit,) = source.plan().units
+    every = list(source.read(unit))
+    for positions in ([0], [1, 2, 5], [4]):
+        for position, pair in zip(positions, source.read_at(unit, positions), strict=True):
+            assert pair.key == every[position].key == unit.keys[position]
+            np.testing.assert_array_equal(pair.image, every[position].image)
+    path.unlink()
+    assert [drop.id for drop in source.read_at(unit, [1, 3])] == [f"{name}@1", f"{name}@3"]
+
+
 def test_source_is_picklable_and_its_names_are_relative(tmp_path):
     (tmp_path / "in").mkdir()
     write_clip(tmp_path / "in" / "c.mp4", at(10, 2), tone(2))
