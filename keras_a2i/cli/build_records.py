@@ -115,7 +115,9 @@ def _help() -> str:
     help="Run on the workers of a Dask scheduler, such as tcp://host:8786, which share the folders (extra cluster).",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first input that can't become a pair or is damaged.")
-@click.option("--overwrite", is_flag=True, help="Replace records of other or changed input, or of other options.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace records of other or changed input or options, or damaged ones."
+)
 def command(
     source: tuple[str, ...],
     out: pathlib.Path,

@@ -73,7 +73,7 @@ def build_records(
             a process pool. They read the input and write into `out` under the same paths as this process.
         strict: stop at the first input that yields no pair, or whose file breaks off or is damaged.
         overwrite: replace records that were built from other input, or files that have changed since, or with other
-            options.
+            options, or whose shards are damaged.
         command: kept in the manifest.
         progress: called with the number of written pairs, of dropped inputs and of planned pairs.
 
@@ -82,8 +82,8 @@ def build_records(
 
     Raises:
         UsageError: if ids collide, the sources have different kinds of features, a source was opened with another
-            configuration than the one given here, `out` holds other records and `overwrite` is False, or `scheduler`
-            isn't an address or is given together with `workers` or `executor`.
+            configuration than the one given here, `out` holds other or damaged records and `overwrite` is False, or
+            `scheduler` isn't an address or is given together with `workers` or `executor`.
         RecordsError: if there is no pair, the split leaves no training pairs, `strict` meets a bad input, a finished
             shard was removed or cut off meanwhile, or a worker process was started that runs the script from its
             beginning.

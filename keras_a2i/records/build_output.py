@@ -6,6 +6,7 @@ its result; a result counts only as long as its shards have the sizes that it st
 """
 
 import contextlib
+import dataclasses
 import fnmatch
 import json
 import os
@@ -21,7 +22,7 @@ from keras_a2i.media.json_file import write_json
 from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, Manifest, Shard, compare_sizes, find_sizes
 from keras_a2i.records.task import Task, finished_result
 from keras_a2i.remote.address import Address, Location, as_location
-from keras_a2i.remote.copies import temporary_folder
+from keras_a2i.remote.copies import fetched, temporary_folder
 from keras_a2i.remote.lock import store_lock
 from keras_a2i.remote.store import fetch, find_kind, list_names, list_objects, move, read_bytes, remove, upload
 
@@ -65,7 +66,8 @@ class BuildOutput:
         """Returns the manifest of equal records that are complete, or None where the folder may be written.
 
         Raises:
-            UsageError: if it is a file, or holds something else and `overwrite` is False.
+            UsageError: if it is a file, or holds something else or equal records with damaged shards and `overwrite` is
+                False.
         """
         if self._is_file():
             raise UsageError(f"out must be a folder. Received: the file {self.location}")
@@ -77,8 +79,15 @@ class BuildOutput:
                 if overwrite:
                     return None
                 raise UsageError(f"{error}, with overwrite=True") from error
-            if manifest.fingerprint == fingerprint and not self._problems(manifest):
+            equal = manifest.fingerprint == fingerprint
+            problems = self._find_problems(manifest, overwrite) if equal else []
+            if equal and not problems:
                 return manifest
+            if problems and not overwrite:
+                raise UsageError(
+                    f"The shards of finished records must be as they were built. Received: {self.location}, where "
+                    f"{_shown(problems)}. Build them again with overwrite=True"
+                )
             if not overwrite:
                 raise UsageError(
                     f"out must not hold other records. Received: {self.location}, which holds records of other input "
@@ -202,7 +211,7 @@ class BuildOutput:
     def _names(self) -> set[str]:
         return {path.name for path in self._out.iterdir()} if self._out.is_dir() else set()
 
-    def _problems(self, manifest: Manifest) -> list[str]:
+    def _find_problems(self, manifest: Manifest, overwrite: bool) -> list[str]:
         return manifest.verify(self._out)
 
     def _name(self, shard: pathlib.Path, name: str) -> None:
@@ -217,7 +226,10 @@ class BuildOutput:
 
 
 class StoredBuildOutput(BuildOutput):
-    """A folder of an object store that records are built in; whether they are complete is told by their sizes.
+    """A folder of an object store that records are built in.
+
+    Whether they are complete is told by the sizes of their shards; before equal ones are overwritten, these are fetched
+    and compared with their sha256.
 
     Args:
         address: the folder.
@@ -278,8 +290,15 @@ class StoredBuildOutput(BuildOutput):
     def _names(self) -> set[str]:
         return list_names(self._address)
 
-    def _problems(self, manifest: Manifest) -> list[str]:
-        return compare_sizes(manifest, find_sizes(self._address))
+    def _find_problems(self, manifest: Manifest, overwrite: bool) -> list[str]:
+        if (problems := compare_sizes(manifest, find_sizes(self._address))) or not overwrite:
+            return problems
+        # Who overwrites equal records may have met a damaged one, which sizes don't show.
+        for shard in manifest.shards:
+            with fetched(self._address / shard.file) as file:
+                if problems := dataclasses.replace(manifest, shards=[shard]).verify(file.parent):
+                    return problems
+        return []
 
     def _name(self, shard: pathlib.Path, name: str) -> None:
         with contextlib.suppress(AddressNotFoundError):

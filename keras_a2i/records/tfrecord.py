@@ -99,7 +99,8 @@ def read_records(
             if error is not None:
                 damage = CorruptRecordError(
                     f"Every record must match its checksum. Received: record {index} of {path.name}: {error}. "
-                    "Build the records again; in Python, ignore_errors=True skips damaged records"
+                    "Build the records again, with overwrite=True (--overwrite); in Python, ignore_errors=True skips "
+                    "damaged records"
                 )
                 if on_damage is None:
                     raise damage

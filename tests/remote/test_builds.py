@@ -295,11 +295,22 @@ def test_unfinished_build_of_other_input_is_replaced_only_if_asked(memory, monke
 
 def test_finished_records_with_a_missing_shard_are_built_again(memory):
     manifest = build(memory)
-    store.remove([as_location(memory) / manifest.shards[0].file])
-    with pytest.raises(UsageError, match="out must not hold other records"):
+    name = manifest.shards[0].file
+    store.remove([as_location(memory) / name])
+    message = rf"shards of finished records must be as they were built\. Received: {memory}, where {name} is missing\."
+    with pytest.raises(UsageError, match=message):
         build(memory)
     assert build(memory, overwrite=True) == manifest
-    assert manifest.shards[0].file in store.list_names(as_location(memory))
+    assert name in store.list_names(as_location(memory))
+
+
+def test_finished_records_with_a_damaged_shard_of_the_same_size_are_built_again(memory):
+    manifest = build(memory)
+    shard = as_location(memory) / manifest.shards[-1].file
+    data = store.read_bytes(shard)
+    store.write_bytes(shard, data[:-1] + bytes([data[-1] ^ 1]))
+    assert build(memory) == manifest and store.read_bytes(shard) != data
+    assert build(memory, overwrite=True) == manifest and store.read_bytes(shard) == data
 
 
 def test_locked_folder_and_folder_of_other_files_are_left_alone(memory):
