@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import itertools
+import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -52,7 +53,8 @@ class VideoSource:
     The audio is mono (the mean of the channels) at `features.sample_rate`, placed by its time stamps; a clip of which
     at least half has audio is padded with silence. Every whole clip of a file becomes a pair or a `Dropped` with the
     reason. Each file is read once from start to end in constant memory. Of a file in an object store, the header alone
-    is fetched to plan; the file is fetched when it is read, and the copy is deleted afterwards.
+    is fetched to plan; the file is fetched when it is read, and the copy is deleted afterwards. A symbolic link to
+    another of the files is dropped: one pair could lie in several splits.
 
     Args:
         paths: video files, or their addresses in an object store.
@@ -95,8 +97,11 @@ class VideoSource:
             RemoteError: if an object store can't be read.
         """
         import_av()
-        files, dropped = [], []
+        files, dropped, repeated = [], [], self._find_repeated()
         for name, path in self._paths.items():
+            if name in repeated:
+                dropped.append(Dropped(name, f"the same file as {repeated[name]}. Pass each file once"))
+                continue
             try:
                 # A file that changes while it is planned has a stamp of before.
                 state = stamp_objects([stat(path)]) if isinstance(path, Address) else stamp([path])
@@ -140,6 +145,18 @@ class VideoSource:
         """Describes the source for the manifest."""
         return {"kind": "videos", "has_audio": True, "continuous": True, "files": len(self._paths)}
 
+    def _find_repeated(self) -> dict[str, str]:
+        """The names of files of the disk that are reached by links to others, each with the name of the other."""
+        firsts: dict[str, str] = {}
+        paths = {name: path for name, path in self._paths.items() if isinstance(path, pathlib.Path)}
+        targets = {name: os.path.realpath(path) for name, path in paths.items()}
+        # A file itself comes before links to it.
+        for name in sorted(
+            targets, key=lambda name: (targets[name] != os.fspath(paths[name]), paths[name].is_symlink())
+        ):
+            firsts.setdefault(targets[name], name)
+        return {name: firsts[target] for name, target in targets.items() if firsts[target] != name}
+
     def _count(self, path: Location) -> tuple[int, float]:
         """The number of whole clips of a file, and its cost."""
         step = self.features.duration
@@ -158,8 +175,13 @@ class VideoSource:
 
 
 def _absolute(path: Location) -> Location:
+    """The path without "..", so that a file has one name however it is spelled; links stay as they are."""
     location = as_location(path)
-    return location if isinstance(location, Address) else location.absolute()
+    if isinstance(location, Address) or ".." not in location.parts:
+        return location if isinstance(location, Address) else location.absolute()
+    plain = pathlib.Path(os.path.abspath(location))  # noqa: PTH100 (pathlib keeps "..")
+    # Behind a link to a folder, ".." leads elsewhere than the text says.
+    return plain if plain.resolve() == location.resolve() else location.resolve()
 
 
 @contextlib.contextmanager
