@@ -11,6 +11,7 @@ from typing import Any
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError, UsageError
 from keras_a2i.media.file_names import printable_name
+from keras_a2i.media.folder_files import walk_files
 from keras_a2i.media.suffixes import VIDEO_SUFFIXES
 from keras_a2i.media.video_decode import DecodedClip, decode_clips_at
 from keras_a2i.media.video_file import VideoFile, import_av, open_video
@@ -29,7 +30,10 @@ ROUNDING = 0.001
 def find_videos(folder: Location) -> list[Location]:
     """Lists the video files in a folder and below, by suffix, sorted by path; hidden files and folders are omitted.
 
+    Links to folders are followed on the disk (see `walk_files`).
+
     Raises:
+        SourceError: if a folder of the disk can't be read.
         RemoteError: if an object store can't be read.
     """
     if isinstance(folder, Address):
@@ -39,9 +43,7 @@ def find_videos(folder: Location) -> list[Location]:
             for name in sorted(names, key=str)
             if name.suffix.lower() in VIDEO_SUFFIXES and not any(part.startswith(".") for part in name.parts)
         ]
-    files = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
-    visible = (file for file in files if not any(part.startswith(".") for part in file.parts))
-    return [folder / file for file in sorted(visible, key=pathlib.Path.as_posix) if (folder / file).is_file()]
+    return [folder / name for name in sorted(walk_files(folder, VIDEO_SUFFIXES))]
 
 
 class VideoSource:
