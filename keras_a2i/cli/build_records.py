@@ -80,7 +80,7 @@ def _help() -> str:
     type=click.Choice(["auto", "1", "3"]),
     default="auto",
     show_default=True,
-    help="3 for RGB, 1 for grey; auto is 1 if all of 64 images of each source are grey.",
+    help="3 for RGB, 1 for grey; auto is 1 if all of 64 images, spread over the whole of each source, are grey.",
 )
 @click.option(
     "--jpeg-quality",
@@ -126,7 +126,9 @@ def _help() -> str:
     help="Run on the workers of a Dask scheduler, such as tcp://host:8786, which share the folders (extra cluster).",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first input that can't become a pair or is damaged.")
-@click.option("--overwrite", is_flag=True, help="Replace records of other input or options.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace records of other or changed input or options, or damaged ones."
+)
 def command(
     source: tuple[str, ...],
     out: pathlib.Path,

@@ -11,6 +11,7 @@ from keras_a2i.errors import MissingPackageError, SourceError, UsageError
 from keras_a2i.media.audio import stream_audio
 from keras_a2i.media.clips import cut_clips
 from keras_a2i.media.conversion import from_int16, to_int16
+from keras_a2i.media.folder_files import walk_files
 from keras_a2i.media.suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from keras_a2i.spread import spread_rows
 
@@ -33,18 +34,17 @@ class FolderClips:
 
 
 def audio_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the audio files and videos in a folder and below it, sorted; hidden ones are left out.
+    """Returns the audio files and videos in a folder and below it, sorted; see `walk_files` for links and hidden ones.
 
     Raises:
-        SourceError: if it doesn't exist.
+        SourceError: if it doesn't exist or can't be read.
         UsageError: if it isn't a folder or holds none.
     """
     if not folder.exists():
         raise SourceError(f"A folder of audio files must exist. Received: {folder}, which doesn't")
     if not folder.is_dir():
         raise UsageError(f"A folder of audio files must be a folder. Received: the file {folder}")
-    found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES + VIDEO_SUFFIXES]
-    found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    found = sorted(folder / name for name in walk_files(folder, AUDIO_SUFFIXES + VIDEO_SUFFIXES))
     if not found:
         raise UsageError(
             f"A folder of audio files must hold at least one ({', '.join(AUDIO_SUFFIXES)}, or a video). Received: "

@@ -3,7 +3,7 @@
 import collections
 import itertools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -69,6 +69,42 @@ def decode_clips(
             return
         except InexactSkipError:
             continue
+
+
+def decode_clips_at(
+    path: pathlib.Path,
+    positions: Sequence[int],
+    features: FeatureConfig,
+    image: ImageConfig,
+    *,
+    start: Fraction = Fraction(0),
+    crop: Crop | None = None,
+) -> Iterator[DecodedClip]:
+    """Decodes some of the consecutive clips of a video; where the file has an index, what lies between is skipped.
+
+    Args:
+        path: the video.
+        positions: ascending numbers of clips, from 0.
+        features, image, start, crop: as for `decode_clips`.
+
+    Yields:
+        `DecodedClip` for each of them.
+
+    Raises:
+        SourceError, MissingPackageError: as `decode_clips`.
+    """
+    places = (list(group) for _, group in itertools.groupby(enumerate(positions), lambda place: place[1] - place[0]))
+    runs = [(run[0][1], len(run)) for run in places]
+    if len(runs) > 1 or any(first for first, _ in runs):
+        with open_video(path) as file:
+            if not file.has_index:
+                wanted = set(positions)
+                clips = enumerate(decode_clips(path, positions[-1] + 1, features, image, start=start, crop=crop))
+                yield from (clip for k, clip in clips if k in wanted)
+                return
+    step = Fraction(features.duration).limit_denominator(1_000_000)
+    for first, n_clips in runs:
+        yield from decode_clips(path, n_clips, features, image, start=start + first * step, crop=crop)
 
 
 class VideoDecoder:

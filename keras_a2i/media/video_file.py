@@ -73,9 +73,14 @@ class VideoFile:
         return dataclasses.replace(self, origin=self.origin - self.start + start, start=start)
 
     @property
+    def has_index(self) -> bool:
+        """Whether files of this format have an index."""
+        return self.container.format.name in _INDEXED
+
+    @property
     def can_skip_ahead(self) -> bool:
         """Whether `skip_ahead` leaves out anything."""
-        return self.start > _LEAD_IN and self.video is not None and self.container.format.name in _INDEXED
+        return self.start > _LEAD_IN and self.video is not None and self.has_index
 
     def skip_ahead(self) -> None:
         """Makes reading begin with the last keyframe that the index has one second before time 0.

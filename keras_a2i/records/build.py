@@ -75,7 +75,8 @@ def build_records(
         scheduler: the address of a Dask scheduler, such as "tcp://host:8786", whose workers run the tasks in place of
             a process pool. They read the input and write into `out` under the same paths as this process.
         strict: stop at the first input that yields no pair, or whose file breaks off or is damaged.
-        overwrite: replace records that were built from other input or with other options.
+        overwrite: replace records that were built from other input, or files that have changed since, or with other
+            options, or whose shards are damaged.
         command: kept in the manifest.
         progress: called with the number of written pairs, of dropped inputs and of planned pairs.
 
@@ -85,11 +86,12 @@ def build_records(
     Raises:
         UsageError: if ids collide, different times of a source are too large to be stored as different, only some
             sources state splits and `split` chooses no other kind, the sources have different kinds of features, a
-            source was opened with another configuration than the one given here, `out` holds other records and
-            `overwrite` is False, an argument has another type or is out of range, `scheduler` isn't an address, or more
-            than one of `workers`, `executor` and `scheduler` are given.
-        RecordsError: if there is no pair, the split leaves no training pairs, `strict` meets a bad input, or a worker
-            process was started that runs the script from its beginning.
+            source was opened with another configuration than the one given here, `out` holds other or damaged records
+            and `overwrite` is False, an argument has another type or is out of range, `scheduler` isn't an address, or
+            more than one of `workers`, `executor` and `scheduler` are given.
+        RecordsError: if there is no pair, the split leaves no training pairs, `strict` meets a bad input, a finished
+            shard was removed or cut off meanwhile, or a worker process was started that runs the script from its
+            beginning.
         LockedError: if another process is writing into `out`.
         ClusterError: if the scheduler doesn't answer within 10 seconds or has no worker for a minute, the versions
             there differ from those here, a worker doesn't share the folders, or the scheduler is lost. Finished shards
@@ -137,7 +139,8 @@ def build_records(
             options = {"folder": output.folder.absolute(), "upload_to": output.upload_to}
             tasks = _make_tasks(plan, splits, waveform=waveform, strict=strict, **options)
             with output.writing():
-                results = run_tasks(tasks, workers, executor, cluster, Tally(progress, n_pairs, len(plan.dropped)))
+                tally = Tally(progress, n_pairs, len(plan.dropped))
+                results = run_tasks(tasks, output.load_results(tasks), workers, executor, cluster, tally)
             if not any(result["shards"] for result in results):
                 output.discard()
                 raise _no_pairs(_all_dropped(plan, results))

@@ -1,11 +1,12 @@
 """Where a build writes: a folder of the disk, or of an object store, to which it is uploaded shard by shard.
 
 Unnamed shards and the results of their tasks lie in the subfolder `.build` until all are finished. Then the shards get
-their names, the manifest is written, and the subfolder is removed. In a store a task's shards are uploaded before its
-result, so that a result there means complete shards.
+their names, the manifest is written, and the subfolder is removed. A task's shards reach the disk, or the store, before
+its result; a result counts only as long as its shards have the sizes that it states.
 """
 
 import contextlib
+import dataclasses
 import fnmatch
 import json
 import os
@@ -18,15 +19,18 @@ from keras_a2i.errors import AddressNotFoundError, RecordsError, UsageError
 from keras_a2i.media.durable import naming_output
 from keras_a2i.media.folder_lock import LOCK_FILE, folder_lock
 from keras_a2i.media.json_file import write_json
-from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, Manifest, Shard, verify_sizes
-from keras_a2i.records.task import Task
+from keras_a2i.records.manifest import BUILD_FOLDER, FILE_NAME, Manifest, Shard, compare_sizes, find_sizes
+from keras_a2i.records.task import Task, finished_result
 from keras_a2i.remote.address import Address, Location, as_location
-from keras_a2i.remote.copies import temporary_folder
+from keras_a2i.remote.copies import fetched, temporary_folder
 from keras_a2i.remote.lock import store_lock
 from keras_a2i.remote.store import fetch, find_kind, list_names, list_objects, move, read_bytes, remove, upload
 
 _MARK = "fingerprint.json"
+_NAMING = "naming.json"
 _SHARDS = "*-of-*.tfrecord"
+_PROBLEMS_SHOWN = 3
+_ALSO_OTHER = " (or files have changed since, or an earlier version of keras-a2i built them)"
 
 
 class BuildOutput:
@@ -62,7 +66,8 @@ class BuildOutput:
         """Returns the manifest of equal records that are complete, or None where the folder may be written.
 
         Raises:
-            UsageError: if it is a file, or holds something else and `overwrite` is False.
+            UsageError: if it is a file, or holds something else or equal records with damaged shards and `overwrite` is
+                False.
         """
         if self._is_file():
             raise UsageError(f"out must be a folder. Received: the file {self.location}")
@@ -74,12 +79,19 @@ class BuildOutput:
                 if overwrite:
                     return None
                 raise UsageError(f"{error}, with overwrite=True") from error
-            if manifest.fingerprint == fingerprint and not self._problems(manifest):
+            equal = manifest.fingerprint == fingerprint
+            problems = self._find_problems(manifest, overwrite) if equal else []
+            if equal and not problems:
                 return manifest
+            if problems and not overwrite:
+                raise UsageError(
+                    f"The shards of finished records must be as they were built. Received: {self.location}, where "
+                    f"{_shown(problems)}. Build them again with overwrite=True"
+                )
             if not overwrite:
                 raise UsageError(
                     f"out must not hold other records. Received: {self.location}, which holds records of other input "
-                    "or options. Choose another folder, or replace them with overwrite=True"
+                    f"or options{_ALSO_OTHER}. Choose another folder, or replace them with overwrite=True"
                 )
         elif BUILD_FOLDER not in names and names - {LOCK_FILE}:
             raise UsageError(f"out must be a new or empty folder. Received: {self.location}, which holds other files")
@@ -116,24 +128,52 @@ class BuildOutput:
         """Removes the folder for unnamed shards."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def load_results(self, tasks: list[Task]) -> dict[int, dict[str, Any]]:
+        """The results, by the numbers of their tasks, that an interrupted equal build left with whole shards.
+
+        Results whose shards are missing or have other sizes are removed.
+        """
+        results = {task.index: result for task in tasks if (result := finished_result(task)) is not None}
+        unnamed, named, names = find_sizes(self._build), dict[str, int](), dict[tuple[int, str], str]()
+        if self._is_naming() and len(results) == len(tasks):
+            named, names = find_sizes(self.location), _shard_names(tasks, list(results.values()))
+        for task in tasks:
+            for split, shard in results.get(task.index, {"shards": {}})["shards"].items():
+                name = names.get((task.index, split), "")
+                if shard["size"] not in (unnamed.get(task.shard_path(split).name), named.get(name)):
+                    del results[task.index]
+                    self._remove_result(task)
+                    break
+        return results
+
     def name_shards(self, tasks: list[Task], results: list[dict[str, Any]]) -> list[Shard]:
         """Removes replaced records and gives the shards of all tasks their names.
 
         Those that an interrupted call named already are left alone.
         """
-        self._remove_replaced()
+        if not self._is_naming():
+            self._remove_replaced()
+            self._begin_naming()
+        named = dict(zip((task.index for task in tasks), zip(tasks, results, strict=True), strict=True))
         shards = []
-        for split in sorted({split for result in results for split in result["shards"]}):
-            holders = [(task, result) for task, result in zip(tasks, results, strict=True) if split in result["shards"]]
-            for number, (task, result) in enumerate(holders):
-                name = f"{split}-{number:05d}-of-{len(holders):05d}.tfrecord"
-                self._name(task.shard_path(split), name)
-                shards.append(Shard(file=name, split=split, **result["shards"][split]))
+        for (index, split), name in _shard_names(tasks, results).items():
+            task, result = named[index]
+            self._name(task.shard_path(split), name)
+            shards.append(Shard(file=name, split=split, **result["shards"][split]))
         return shards
 
     def finish(self, manifest: Manifest) -> None:
-        """Writes the manifest and removes the folder for unnamed shards."""
-        manifest.write(self._out)
+        """Writes the manifest and removes the folder for unnamed shards.
+
+        Raises:
+            RecordsError: if a shard isn't there, or isn't whole.
+        """
+        if problems := compare_sizes(manifest, find_sizes(self.location)):
+            raise RecordsError(
+                f"Every shard must be whole when a build ends. Received: {_shown(problems)}, in {self.location}. Run "
+                "the same build again, which writes these anew"
+            )
+        self._write(manifest)
         # A worker of a scheduler that was lost may still write into it; what is left then is removed by the next build.
         self.discard()
 
@@ -141,12 +181,29 @@ class BuildOutput:
         if not overwrite:
             raise UsageError(
                 f"out must not hold another build. Received: {self.location}, which holds an unfinished build of other "
-                "input or options. Choose another folder, or replace it with overwrite=True"
+                f"input or options{_ALSO_OTHER}. Choose another folder, or replace it with overwrite=True"
             )
 
     def _remove_half_written(self) -> None:
         for path in self.folder.glob("*.tmp"):
             path.unlink()
+
+    @property
+    def _build(self) -> Location:
+        return self.folder
+
+    def _is_naming(self) -> bool:
+        """Whether named shards are those of this build: the ones of replaced records have been removed."""
+        return (self.folder / _NAMING).is_file() and FILE_NAME not in self._names()
+
+    def _begin_naming(self) -> None:
+        write_json(self.folder / _NAMING, True)
+
+    def _remove_result(self, task: Task) -> None:
+        task.result_path.unlink()
+
+    def _write(self, manifest: Manifest) -> None:
+        manifest.write(self._out)
 
     def _is_file(self) -> bool:
         return self._out.exists() and not self._out.is_dir()
@@ -154,7 +211,7 @@ class BuildOutput:
     def _names(self) -> set[str]:
         return {path.name for path in self._out.iterdir()} if self._out.is_dir() else set()
 
-    def _problems(self, manifest: Manifest) -> list[str]:
+    def _find_problems(self, manifest: Manifest, overwrite: bool) -> list[str]:
         return manifest.verify(self._out)
 
     def _name(self, shard: pathlib.Path, name: str) -> None:
@@ -169,7 +226,10 @@ class BuildOutput:
 
 
 class StoredBuildOutput(BuildOutput):
-    """A folder of an object store that records are built in; whether they are complete is told by their sizes.
+    """A folder of an object store that records are built in.
+
+    Whether they are complete is told by the sizes of their shards; before equal ones are overwritten, these are fetched
+    and compared with their sha256.
 
     Args:
         address: the folder.
@@ -208,15 +268,21 @@ class StoredBuildOutput(BuildOutput):
         names = sorted(list_objects(self._build), key=lambda name: name != _MARK)
         remove(self._build / name for name in names)
 
-    def finish(self, manifest: Manifest) -> None:
-        """Uploads the manifest and removes the unnamed shards."""
-        manifest.write(self.folder)
-        upload(self.folder / FILE_NAME, self._address / FILE_NAME)
-        self.discard()
-
     @property
     def _build(self) -> Address:
         return self._address / BUILD_FOLDER
+
+    def _begin_naming(self) -> None:
+        super()._begin_naming()
+        upload(self.folder / _NAMING, self._build / _NAMING)
+
+    def _remove_result(self, task: Task) -> None:
+        super()._remove_result(task)
+        remove([self._build / task.result_path.name])
+
+    def _write(self, manifest: Manifest) -> None:
+        manifest.write(self.folder)
+        upload(self.folder / FILE_NAME, self._address / FILE_NAME)
 
     def _is_file(self) -> bool:
         return find_kind(self._address) == "file"
@@ -224,8 +290,15 @@ class StoredBuildOutput(BuildOutput):
     def _names(self) -> set[str]:
         return list_names(self._address)
 
-    def _problems(self, manifest: Manifest) -> list[str]:
-        return verify_sizes(manifest, self._address)
+    def _find_problems(self, manifest: Manifest, overwrite: bool) -> list[str]:
+        if (problems := compare_sizes(manifest, find_sizes(self._address))) or not overwrite:
+            return problems
+        # Who overwrites equal records may have met a damaged one, which sizes don't show.
+        for shard in manifest.shards:
+            with fetched(self._address / shard.file) as file:
+                if problems := dataclasses.replace(manifest, shards=[shard]).verify(file.parent):
+                    return problems
+        return []
 
     def _name(self, shard: pathlib.Path, name: str) -> None:
         with contextlib.suppress(AddressNotFoundError):
@@ -236,6 +309,21 @@ class StoredBuildOutput(BuildOutput):
         if FILE_NAME in names:
             remove([self._address / FILE_NAME])
             remove(self._address / name for name in fnmatch.filter(names, _SHARDS))
+
+
+def _shard_names(tasks: list[Task], results: list[dict[str, Any]]) -> dict[tuple[int, str], str]:
+    """The names of all shards by (number of the task, split), sorted by split."""
+    names = {}
+    for split in sorted({split for result in results for split in result["shards"]}):
+        holders = [task.index for task, result in zip(tasks, results, strict=True) if split in result["shards"]]
+        for number, index in enumerate(holders):
+            names[index, split] = f"{split}-{number:05d}-of-{len(holders):05d}.tfrecord"
+    return names
+
+
+def _shown(problems: list[str]) -> str:
+    more = len(problems) - _PROBLEMS_SHOWN
+    return "; ".join(problems[:_PROBLEMS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
 def open_output(out: str | os.PathLike[str] | Address) -> BuildOutput:

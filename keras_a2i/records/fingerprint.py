@@ -1,4 +1,4 @@
-"""The fingerprint of a build: equal fingerprints mean equal shards."""
+"""The fingerprint of a build: equal fingerprints mean equal shards, as far as the stamps of the units tell."""
 
 import hashlib
 import heapq
@@ -47,10 +47,14 @@ def _enclosed(opening: str, items: Iterable[str], closing: str) -> Iterator[str]
 
 
 def _units(units: Iterable[Unit], keys: PairKeys) -> Iterator[str]:
-    """All that the shards hold of the keys: with the same ids, a label in a csv may have been corrected."""
-    rows = zip(keys.texts("id"), keys.texts("source_id"), map(float, keys.times), keys.texts("label"), strict=True)
+    """Of every unit the name, the stamp, and what the keys say: ids, sources, labels and times."""
+    texts, times = [keys.texts(field) for field in ("id", "source_id", "label")], keys.times
+    start = 0
     for unit in units:
-        yield json.dumps([unit.name, unit.stamp, list(itertools.islice(rows, len(unit.keys)))])
+        end = start + len(unit.keys)
+        columns = [list(itertools.islice(column, end - start)) for column in texts]
+        yield json.dumps([unit.name, unit.stamp, *columns, times[start:end].tolist()])
+        start = end
 
 
 def _splits(keys: PairKeys, splits: np.ndarray) -> Iterator[str]:

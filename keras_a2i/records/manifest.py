@@ -6,14 +6,14 @@ import hashlib
 import json
 import pathlib
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import AddressNotFoundError, RecordsError
 from keras_a2i.media.json_file import write_json
 from keras_a2i.media.value_types import check_types
-from keras_a2i.remote.address import Address, as_location
+from keras_a2i.remote.address import Address, Location, as_location
 from keras_a2i.remote.store import list_objects, read_bytes
 from keras_a2i.sources.pair import PairKey
 
@@ -231,19 +231,30 @@ class Manifest:
         return problems
 
 
-def verify_sizes(manifest: Manifest, folder: Address) -> list[str]:
-    """Compares the size of every shard in an object store; returns a sentence for each one that is missing or differs.
+def find_sizes(folder: Location) -> dict[str, int]:
+    """Returns the bytes of every file in a folder by its name.
 
     Raises:
-        RemoteError: if the store can't be read.
+        RemoteError: if an object store can't be read.
     """
-    found = list_objects(folder)
+    if isinstance(folder, Address):
+        return {name: stored.size for name, stored in list_objects(folder).items()}
+    return {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
+
+
+def compare_sizes(manifest: Manifest, sizes: Mapping[str, int]) -> list[str]:
+    """Compares the size of every shard; returns a sentence for each one that is missing or differs.
+
+    Args:
+        manifest: the manifest.
+        sizes: the files of the folder, as `find_sizes` returns them.
+    """
     problems = []
     for shard in manifest.shards:
-        if shard.file not in found:
+        if shard.file not in sizes:
             problems.append(f"{shard.file} is missing")
-        elif found[shard.file].size != shard.size:
-            problems.append(f"{shard.file} has {found[shard.file].size:,} bytes, not {shard.size:,}")
+        elif sizes[shard.file] != shard.size:
+            problems.append(f"{shard.file} has {sizes[shard.file]:,} bytes, not {shard.size:,}")
     return problems
 
 

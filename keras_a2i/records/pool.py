@@ -8,14 +8,14 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from keras_a2i.errors import RecordsError
 from keras_a2i.records.cluster import Cluster
-from keras_a2i.records.task import Task, finished_result, run_task
+from keras_a2i.records.task import Task, run_task
 
 Progress = Callable[[int, int, int], None]
 """Called with the number of written pairs, of dropped inputs and of planned pairs."""
@@ -36,12 +36,18 @@ class Tally:
 
 
 def run_tasks(
-    tasks: Sequence[Task], workers: int | None, executor: Executor | None, cluster: Cluster | None, tally: Tally
+    tasks: Sequence[Task],
+    finished: Mapping[int, dict[str, Any]],
+    workers: int | None,
+    executor: Executor | None,
+    cluster: Cluster | None,
+    tally: Tally,
 ) -> list[dict[str, Any]]:
     """Runs the tasks that aren't finished yet, the longest first; returns all results in the order of the tasks.
 
     Args:
         tasks: the shard tasks.
+        finished: the results of those that an earlier build finished, by the numbers of their tasks.
         workers: the number of processes, None for one per core; 1 works in this process.
         executor: runs the tasks in place of a process pool.
         cluster: runs the tasks in place of a process pool.
@@ -51,11 +57,9 @@ def run_tasks(
         RecordsError: if a worker process was killed.
         ClusterError: as `Cluster.run`.
     """
-    results: dict[int, dict[str, Any]] = {}
-    for task in tasks:
-        if (result := finished_result(task)) is not None:
-            results[task.index] = result
-            tally(*_size(result))
+    results = dict(finished)
+    for result in finished.values():
+        tally(*_size(result))
     waiting = sorted((task for task in tasks if task.index not in results), key=lambda task: -task.cost)
     workers = min(len(waiting), workers or os.cpu_count() or 1)
     if cluster is not None:

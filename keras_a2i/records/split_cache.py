@@ -85,7 +85,9 @@ def _read_all(reader: SplitReader) -> DecodedSplit:
             values += getattr(batch, name).tolist()
         factors += batch.factors
     if batch is None:
-        raise RecordsError("Every record of the split is damaged. Build the records again")
+        raise RecordsError(
+            "Every record of the split is damaged. Build the records again, with overwrite=True (--overwrite)"
+        )
     columns: dict[str, Any] = {name: values[: len(factors)] for name, values in arrays.items()}
     columns |= {name: np.array(values) for name, values in texts.items()}
     return dataclasses.replace(batch, factors=factors, **columns)

@@ -61,12 +61,16 @@ class SplitReader:
         self._paths = [path / shard.file for shard in self._shards]
         for shard_path in self._paths:
             if not shard_path.is_file():
-                raise RecordsError(f"The shard {shard_path.name} is missing in {path}. Build the records again")
+                raise RecordsError(
+                    f"The shard {shard_path.name} is missing in {path}. Build the records again, "
+                    "with overwrite=True (--overwrite)"
+                )
         for shard, shard_path in zip(self._shards, self._paths, strict=True):
             if problem := _find_problem(shard, shard_path):
                 if on_damage is None:
                     raise RecordsError(
-                        f"{problem}. Build the records again; in Python, ignore_errors=True reads the rest"
+                        f"{problem}. Build the records again, with overwrite=True (--overwrite); in Python, "
+                        "ignore_errors=True reads the rest"
                     )
                 on_damage(problem)
         self.count = sum(shard.count for shard in self._shards)
@@ -169,7 +173,7 @@ class SplitReader:
             raise CorruptRecordError(
                 "Every record must hold a pair of the features and images that the manifest states. Received: "
                 f"another one in {shards}{' or more' if len(self._paths) > 3 else ''} ({_first_line(error)}). "
-                "Build the records again"
+                "Build the records again, with overwrite=True (--overwrite)"
             ) from error
 
     def _parse(self, serialized: Any, names: Sequence[str] | None) -> dict[str, tf.Tensor]:
@@ -248,7 +252,7 @@ class SplitReader:
         if count != expected and on_damage is None:
             raise CorruptRecordError(
                 f"A shard must hold as many records as the manifest states. Received: {path.name} with {count:,}, not "
-                f"{expected:,}. Build the records again"
+                f"{expected:,}. Build the records again, with overwrite=True (--overwrite)"
             )
 
 

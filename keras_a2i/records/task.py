@@ -60,7 +60,7 @@ class Task:
 
     @property
     def result_path(self) -> pathlib.Path:
-        """The result file; it exists once the task is finished."""
+        """The result file; it exists once the task is finished and its shards are on the disk, or in the store."""
         return self.folder / f"{self.index:05d}.json"
 
     def shard_path(self, split: str) -> pathlib.Path:
@@ -171,7 +171,7 @@ def finish_task(task: Task, result: dict[str, Any], attempt: str = "") -> None:
 
 
 def finished_result(task: Task) -> dict[str, Any] | None:
-    """The result of a task that was finished by an earlier build, or None."""
+    """The result of a task that was finished by an earlier build, or None; its shards may have been lost since."""
     if not task.result_path.is_file():
         return None
     return json.loads(task.result_path.read_text(encoding="utf-8"))

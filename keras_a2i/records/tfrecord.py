@@ -54,8 +54,10 @@ class RecordWriter:
         self.count += 1
 
     def close(self) -> None:
-        """Flushes to disk and closes the file."""
-        self._file.close()
+        """Waits until everything has reached the disk and closes the file."""
+        with self._file:
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
 
 def read_records(
@@ -97,7 +99,8 @@ def read_records(
             if error is not None:
                 damage = CorruptRecordError(
                     f"Every record must match its checksum. Received: record {index} of {path.name}: {error}. "
-                    "Build the records again; in Python, ignore_errors=True skips damaged records"
+                    "Build the records again, with overwrite=True (--overwrite); in Python, ignore_errors=True skips "
+                    "damaged records"
                 )
                 if on_damage is None:
                     raise damage

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_a2i.errors import ModelError, SourceError, UsageError
 from keras_a2i.media.conversion import from_uint8
+from keras_a2i.media.folder_files import walk_files
 from keras_a2i.media.image import read_image, save_png
 from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES
@@ -197,15 +198,18 @@ def load_searcher(run: str | pathlib.Path, argument: str = "run") -> Searcher:
 
 
 def candidates(places: Iterable[pathlib.Path], suffixes: tuple[str, ...]) -> list[pathlib.Path]:
-    """Returns the files of a kind among the given files and below the given folders.
+    """Returns the files of a kind among the given files and below the given folders; see `walk_files` for the latter.
 
     Raises:
+        SourceError: if a folder can't be read.
         UsageError: if there is none.
     """
     found: list[pathlib.Path] = []
     for place in places:
-        files = sorted(place.rglob("*")) if place.is_dir() else [place]
-        found += [path for path in files if path.suffix.lower() in suffixes]
+        if place.is_dir():
+            found += sorted(place / name for name in walk_files(place, suffixes))
+        elif place.suffix.lower() in suffixes:
+            found.append(place)
     if not found:
         raise UsageError(f"among must hold at least one {', '.join(suffixes)} file to search through. Received: none")
     return found

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from keras_a2i.errors import SourceError
+from keras_a2i.media.folder_files import walk_files
 from keras_a2i.media.suffixes import VIDEO_SUFFIXES
 from keras_a2i.sources.text_column import ColumnWriter
 
@@ -55,10 +55,7 @@ class _Name(NamedTuple):
 
 
 class ClipFiles:
-    """An index of the video files in a folder and below, made by one walk.
-
-    Hidden files and folders, and folders that can't be read, are omitted. Links to folders are followed; a folder that
-    is reached twice is walked once.
+    """An index of the video files in a folder and below, made by one walk (see `walk_files`).
 
     Args:
         folder: the folder.
@@ -74,7 +71,7 @@ class ClipFiles:
     def __init__(self, folder: pathlib.Path):
         ids, paths = bytearray(), ColumnWriter()
         times = array.array("d")
-        for path in _walk(folder):
+        for path in walk_files(folder, VIDEO_SUFFIXES):
             if name := _parse(path):
                 ids += name.id.encode()
                 times.extend(name[1:])
@@ -122,29 +119,6 @@ class ClipFiles:
             if best is None or distance < best[0]:
                 best = distance, number
         return None if best is None else FoundFile(best[1], is_clip=True)
-
-
-def _walk(folder: pathlib.Path) -> Iterator[str]:
-    """Yields the relative paths of the video files."""
-    walked: set[tuple[int, int]] = set()
-    waiting = [""]
-    while waiting:
-        prefix = waiting.pop()
-        try:
-            status = (folder / prefix).stat()
-            with os.scandir(folder / prefix) as entries:
-                visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
-        except OSError as error:
-            if prefix:
-                continue
-            raise SourceError(f"The folder '{folder.name}' can't be read: {error.strerror}") from None
-        if (status.st_dev, status.st_ino) in walked:
-            continue
-        walked.add((status.st_dev, status.st_ino))
-        waiting += [f"{prefix}{entry.name}/" for entry in reversed(visible) if entry.is_dir()]
-        for entry in visible:
-            if os.path.splitext(entry.name)[1].lower() in VIDEO_SUFFIXES and entry.is_file():  # noqa: PTH122
-                yield prefix + entry.name
 
 
 def _parse(path: str) -> _Name | None:

@@ -1,5 +1,6 @@
 """AVSpeech, VGGSound and AudioSet: a csv of clips of YouTube videos beside a folder of the video files."""
 
+import bisect
 import dataclasses
 import hashlib
 import itertools
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError, UsageError
 from keras_a2i.media.file_names import printable_name
-from keras_a2i.media.video_decode import decode_clips
+from keras_a2i.media.video_decode import decode_clips_at
 from keras_a2i.media.video_file import import_av, open_video
 from keras_a2i.media.video_frames import Crop
 from keras_a2i.remote.address import Location, local_path
@@ -147,10 +148,17 @@ class ClipSource:
 
     def read(self, unit: Unit) -> Iterator[Pair | Dropped]:
         """Decodes the clips of a unit one by one; a file that can't be used drops its own pairs only."""
+        yield from self.read_at(unit, range(len(unit.keys)))
+
+    def read_at(self, unit: Unit, positions: Sequence[int]) -> Iterator[Pair | Dropped]:
+        """Yields what `read` yields for the keys at ascending positions; clips without one aren't opened."""
         assert isinstance(unit, ClipUnit)
-        keys = iter(unit.keys)
-        for clip in unit.clips:
-            yield from self._read(clip, tuple(itertools.islice(keys, clip.n_pairs)))
+        ends = itertools.accumulate((clip.n_pairs for clip in unit.clips), initial=0)
+        for clip, (first, end) in zip(unit.clips, itertools.pairwise(ends), strict=True):
+            wanted = positions[bisect.bisect_left(positions, first) : bisect.bisect_left(positions, end)]
+            if wanted:
+                keys = [unit.keys[position] for position in wanted]
+                yield from self._read(clip, keys, [position - first for position in wanted])
 
     def describe(self) -> dict[str, Any]:
         """Describes the source for the manifest."""
@@ -180,7 +188,7 @@ class ClipSource:
             digest.update(f"{text}\n".encode())
         return digest.hexdigest()[:16]
 
-    def _read(self, clip: Clip, keys: Sequence[PairKey]) -> Iterator[Pair | Dropped]:
+    def _read(self, clip: Clip, keys: Sequence[PairKey], positions: Sequence[int]) -> Iterator[Pair | Dropped]:
         path, name = self.csv_path.parent / clip.path, printable_name(clip.path)
         start = Fraction(0) if clip.is_clip else Fraction(clip.start).limit_denominator(_MICROSECONDS)
         crop = None
@@ -188,7 +196,7 @@ class ClipSource:
             crop = Crop(clip.x, clip.y, self.options.crop_size)
         done = 0
         try:
-            for result in decode_clips(path, len(keys), self.features, self.image, start=start, crop=crop):
+            for result in decode_clips_at(path, positions, self.features, self.image, start=start, crop=crop):
                 if done == 0 and isinstance(result, str):
                     _check_duration(path, name, start)
                 yield to_pair(keys[done], result, name)

@@ -21,6 +21,7 @@ from keras_a2i.remote.address import Address, as_location
 from keras_a2i.remote.copies import copy_files, fetched, local_copy
 from keras_a2i.remote.store import Stored, list_objects, stat
 
+_MISSING = b"missing\n"
 _REMEDY = ". Put the csv into a folder above its files, or copy the files"
 
 
@@ -81,14 +82,25 @@ def read_pair_image(path: pathlib.Path, config: ImageConfig) -> np.ndarray | byt
 
 
 def stamp(files: Iterable[str | pathlib.Path]) -> str:
-    """Returns a short digest of the files' sizes and modification times."""
+    """Returns a short digest of the files' sizes and modification times, in whichever form their names exist."""
     digest = hashlib.sha256()
     for file in files:
-        try:
-            status = os.stat(file)  # noqa: PTH116 (a million files: pathlib costs more than the call)
-            digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
-        except (OSError, ValueError):
-            digest.update(b"missing\n")
+        digest.update(next(_states(os.fspath(file)), _MISSING))
+    return digest.hexdigest()[:16]
+
+
+def _states(file: str) -> Iterator[bytes]:
+    for form in [file] if file.isascii() else _forms(file):
+        with contextlib.suppress(OSError, ValueError):
+            status = os.stat(form)  # noqa: PTH116 (a million files: pathlib costs more than the call)
+            yield f"{status.st_size} {status.st_mtime_ns}\n".encode()
+
+
+def stamp_objects(objects: Iterable[Stored | None]) -> str:
+    """Returns a short digest of the sizes and versions of objects in a store; None is one that is missing."""
+    digest = hashlib.sha256()
+    for stored in objects:
+        digest.update(_MISSING if stored is None else f"{stored.size} {stored.version}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -150,11 +162,8 @@ class StoredTableFiles(TableFiles):
 
     def stamp(self, names: Iterable[str]) -> str:
         """Returns a short digest that changes with the objects of these relative paths."""
-        digest = hashlib.sha256()
-        for name in names:
-            stored = self._objects.get(name)
-            digest.update(f"{stored.size} {stored.version}\n".encode() if stored else b"missing\n")
-        return digest.hexdigest()[:16]
+        objects = self._objects
+        return stamp_objects(next((objects[form] for form in _forms(name) if form in objects), None) for name in names)
 
     @contextlib.contextmanager
     def opened(self, name: str) -> Iterator[pathlib.Path]:

@@ -75,8 +75,8 @@ class Unit:
         keys: its pairs in reading order: a tuple, or `PairKeys` where there may be many. `Source.read` yields each of
             them, or a `Dropped` with its id.
         cost: relative time to read it, used to spread units over shards.
-        stamp: changes when the files behind the unit do (sizes and modification times); an interrupted build resumes
-            only if it is unchanged.
+        stamp: changes when the files behind the unit do (sizes and modification times): finished records are complete
+            and an interrupted build resumes only if it is unchanged. A source without files has none.
     """
 
     name: str
@@ -109,7 +109,9 @@ class Source(Protocol):
     of many recordings: unless another split is asked for, whole recordings are held out. One that has the attribute
     `paths` names files without which it can't be read: a build on several machines checks at its start that each of
     them has these. One that has the method `select(units)` returns a source that can read these units alone: it is what
-    a process that reads them is sent, so that a source of very many files should have it.
+    a process that reads them is sent, so that a source of very many files should have it. One whose `read` can't read a
+    unit with some of its keys alone, because these are moments of one file, has the method `read_at(unit, positions)`,
+    which yields what `read` yields for the keys at ascending positions.
     """
 
     def plan(self) -> Plan:

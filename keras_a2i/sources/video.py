@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import itertools
+import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError, UsageError
 from keras_a2i.media.file_names import printable_name
+from keras_a2i.media.folder_files import walk_files
 from keras_a2i.media.suffixes import VIDEO_SUFFIXES
-from keras_a2i.media.video_decode import DecodedClip, decode_clips
+from keras_a2i.media.video_decode import DecodedClip, decode_clips_at
 from keras_a2i.media.video_file import VideoFile, import_av, open_video
 from keras_a2i.remote.address import Address, Location, as_location, common_folder, relative_name
 from keras_a2i.remote.copies import fetched
-from keras_a2i.remote.store import list_objects, opened
+from keras_a2i.remote.store import list_objects, opened, stat
+from keras_a2i.sources.files import stamp, stamp_objects
 from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Source, Unit
 from keras_a2i.sources.pair_keys import PairKeys
 from keras_a2i.sources.registry import SourceType, Spec, register_source
@@ -27,7 +30,10 @@ ROUNDING = 0.001
 def find_videos(folder: Location) -> list[Location]:
     """Lists the video files in a folder and below, by suffix, sorted by path; hidden files and folders are omitted.
 
+    Links to folders are followed on the disk (see `walk_files`).
+
     Raises:
+        SourceError: if a folder of the disk can't be read.
         RemoteError: if an object store can't be read.
     """
     if isinstance(folder, Address):
@@ -37,9 +43,7 @@ def find_videos(folder: Location) -> list[Location]:
             for name in sorted(names, key=str)
             if name.suffix.lower() in VIDEO_SUFFIXES and not any(part.startswith(".") for part in name.parts)
         ]
-    files = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
-    visible = (file for file in files if not any(part.startswith(".") for part in file.parts))
-    return [folder / file for file in sorted(visible, key=pathlib.Path.as_posix) if (folder / file).is_file()]
+    return [folder / name for name in sorted(walk_files(folder, VIDEO_SUFFIXES))]
 
 
 class VideoSource:
@@ -51,7 +55,8 @@ class VideoSource:
     The audio is mono (the mean of the channels) at `features.sample_rate`, placed by its time stamps; a clip of which
     at least half has audio is padded with silence. Every whole clip of a file becomes a pair or a `Dropped` with the
     reason. Each file is read once from start to end in constant memory. Of a file in an object store, the header alone
-    is fetched to plan; the file is fetched when it is read, and the copy is deleted afterwards.
+    is fetched to plan; the file is fetched when it is read, and the copy is deleted afterwards. A symbolic link to
+    another of the files is dropped: one pair could lie in several splits.
 
     Args:
         paths: video files, or their addresses in an object store.
@@ -94,17 +99,22 @@ class VideoSource:
             RemoteError: if an object store can't be read.
         """
         import_av()
-        files, dropped = [], []
+        files, dropped, repeated = [], [], self._find_repeated()
         for name, path in self._paths.items():
+            if name in repeated:
+                dropped.append(Dropped(name, f"the same file as {repeated[name]}. Pass each file once"))
+                continue
             try:
-                files.append((name, *self._count(path)))
+                # A file that changes while it is planned has a stamp of before.
+                state = stamp_objects([stat(path)]) if isinstance(path, Address) else stamp([path])
+                files.append((name, *self._count(path), state))
             except SourceError as error:
                 dropped.append(Dropped(name, str(error)))
-        keys = PairKeys.of(self._key(name, k) for name, n_pairs, _ in files for k in range(n_pairs))
-        ends = itertools.accumulate((n_pairs for _, n_pairs, _ in files), initial=0)
+        keys = PairKeys.of(self._key(name, k) for name, n_pairs, *_ in files for k in range(n_pairs))
+        ends = itertools.accumulate((n_pairs for _, n_pairs, *_ in files), initial=0)
         units = (
-            Unit(name, keys[start:end], cost)
-            for (name, _, cost), (start, end) in zip(files, itertools.pairwise(ends), strict=True)
+            Unit(name, keys[start:end], cost, state)
+            for (name, _, cost, state), (start, end) in zip(files, itertools.pairwise(ends), strict=True)
         )
         return Plan(tuple(units), tuple(dropped))
 
@@ -116,18 +126,38 @@ class VideoSource:
         Raises:
             RemoteError: if an object store can't be read.
         """
+        yield from self.read_at(unit, range(len(unit.keys)))
+
+    def read_at(self, unit: Unit, positions: Sequence[int]) -> Iterator[Pair | Dropped]:
+        """Yields what `read` yields for the keys at ascending positions; files with an index are skipped between them.
+
+        Raises:
+            RemoteError: if an object store can't be read.
+        """
         path, done = self._paths[unit.name], 0
         try:
             with fetched(path) if isinstance(path, Address) else contextlib.nullcontext(path) as file:
-                for clip in decode_clips(file, len(unit.keys), self.features, self.image):
-                    yield to_pair(unit.keys[done], clip, unit.name)
+                for clip in decode_clips_at(file, positions, self.features, self.image):
+                    yield to_pair(unit.keys[positions[done]], clip, unit.name)
                     done += 1
         except SourceError as error:
-            yield from (Dropped(key.id, str(error)) for key in unit.keys[done:])
+            yield from (Dropped(unit.keys[position].id, str(error)) for position in positions[done:])
 
     def describe(self) -> dict[str, Any]:
         """Describes the source for the manifest."""
         return {"kind": "videos", "has_audio": True, "continuous": True, "files": len(self._paths)}
+
+    def _find_repeated(self) -> dict[str, str]:
+        """The names of files of the disk that are reached by links to others, each with the name of the other."""
+        firsts: dict[str, str] = {}
+        paths = {name: path for name, path in self._paths.items() if isinstance(path, pathlib.Path)}
+        targets = {name: os.path.realpath(path) for name, path in paths.items()}
+        # A file itself comes before links to it.
+        for name in sorted(
+            targets, key=lambda name: (targets[name] != os.fspath(paths[name]), paths[name].is_symlink())
+        ):
+            firsts.setdefault(targets[name], name)
+        return {name: firsts[target] for name, target in targets.items() if firsts[target] != name}
 
     def _count(self, path: Location) -> tuple[int, float]:
         """The number of whole clips of a file, and its cost."""
@@ -147,8 +177,13 @@ class VideoSource:
 
 
 def _absolute(path: Location) -> Location:
+    """The path without "..", so that a file has one name however it is spelled; links stay as they are."""
     location = as_location(path)
-    return location if isinstance(location, Address) else location.absolute()
+    if isinstance(location, Address) or ".." not in location.parts:
+        return location if isinstance(location, Address) else location.absolute()
+    plain = pathlib.Path(os.path.abspath(location))  # noqa: PTH100 (pathlib keeps "..")
+    # Behind a link to a folder, ".." leads elsewhere than the text says.
+    return plain if plain.resolve() == location.resolve() else location.resolve()
 
 
 @contextlib.contextmanager

@@ -76,6 +76,6 @@ def records_read() -> Iterator[None]:
         ):
             raise CorruptRecordError(
                 "Every record must hold a pair of the features and images that the manifest states. Received: another "
-                "one. Build the records again"
+                "one. Build the records again, with overwrite=True (--overwrite)"
             ) from error
         raise

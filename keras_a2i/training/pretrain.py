@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_a2i.config import ImageConfig
 from keras_a2i.errors import KerasA2IError, SourceError, UsageError
+from keras_a2i.media.folder_files import walk_files
 from keras_a2i.media.image import read_image
 from keras_a2i.objectives.image_autoencoder import NO_LABEL, ImageAutoencoder
 from keras_a2i.optimizers import make_adam
@@ -84,7 +85,7 @@ def _mix(images: Any, extra_images: np.ndarray, batch_size: int, seed: int) -> A
 def read_image_folder(folder: pathlib.Path, image: ImageConfig) -> np.ndarray:
     """Reads all PNG and JPEG images below a folder, cropped and scaled as those of the records.
 
-    Files that can't be read are skipped.
+    Files that can't be read are skipped; see `walk_files` for links and hidden files.
 
     Returns:
         uint8 (n, size, size, channels).
@@ -95,7 +96,7 @@ def read_image_folder(folder: pathlib.Path, image: ImageConfig) -> np.ndarray:
     if not folder.is_dir():
         raise UsageError(f"image_folder must be a folder. Received: {folder}, which isn't one")
     found, failed = [], 0
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES):
+    for path in sorted(folder / name for name in walk_files(folder, _SUFFIXES)):
         try:
             found.append(read_image(path, image))
         except SourceError:

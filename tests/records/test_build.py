@@ -76,6 +76,28 @@ def test_build_again_changes_nothing_and_another_build_needs_overwrite(tmp_path)
     assert sorted(p.name for p in tmp_path.glob("*.tfrecord")) == sorted(s.file for s in Manifest.read(tmp_path).shards)
 
 
+@pytest.mark.parametrize("damage", ["missing", "cut", "changed"])
+def test_damaged_shards_are_named_and_built_again_with_overwrite(tmp_path, damage):
+    manifest = build(tmp_path)
+    before, path = shard_bytes(tmp_path), tmp_path / manifest.shards[0].file
+    if damage == "missing":
+        path.unlink()
+    else:
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] if damage == "cut" else data[:-1] + bytes([data[-1] ^ 1]))
+    reason = {
+        "missing": "is missing",
+        "cut": r"has [\d,]+ bytes, not [\d,]+",
+        "changed": "has a different sha256 than .*",
+    }
+    message = (
+        rf"must be as they were built\. Received: {tmp_path}, where {path.name} {reason[damage]}\. Build them again "
+    )
+    with pytest.raises(UsageError, match=message + "with overwrite=True"):
+        build(tmp_path)
+    assert build(tmp_path, overwrite=True) == manifest and shard_bytes(tmp_path) == before
+
+
 def test_shards_of_a_build_folder_without_its_mark_are_not_taken_over(tmp_path):
     """A command that is killed while it removes the folder of another build leaves such a one."""
     (tmp_path / "records" / ".build").mkdir(parents=True)

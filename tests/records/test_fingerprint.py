@@ -17,14 +17,14 @@ from keras_a2i.sources.pair_keys import PairKeys
 def test_fingerprint_is_the_sha256_of_the_json_text(monkeypatch, n_pairs):
     monkeypatch.setattr(keras_a2i.records.fingerprint, "_RUN", 10)
     monkeypatch.setattr(keras_a2i.records.fingerprint, "_BATCH", 4)
-    keys = PairKeys.of(PairKey(f'{i * 23 % 60} ä"', "source", i / 3, f"é{i}") for i in range(n_pairs))
+    keys = PairKeys.of(PairKey(f'{i * 23 % 60} ä"', f"source {i % 7}", i / 3, f"label {i % 5}") for i in range(n_pairs))
     units = [Unit(f"unit {start}", keys[start : start + 20], stamp="x") for start in range(0, n_pairs, 20)]
     splits = np.arange(n_pairs, dtype=np.int8) % 4 - 1
     options = {"waveform": True, "features": {"b": 1.5, "a": [None, "é"]}, "image": {}}
+    fields = ("id", "source_id", "label", "time")
     content = {
         "units": [
-            [unit.name, unit.stamp, [[key.id, key.source_id, key.time, key.label] for key in unit.keys]]
-            for unit in units
+            [unit.name, unit.stamp, *([getattr(key, field) for key in unit.keys] for field in fields)] for unit in units
         ],
         "splits": {
             key.id: ["train", "val", "test"][place] for key, place in zip(keys, splits, strict=True) if place >= 0

@@ -1,6 +1,8 @@
 """Records that are built from files in an object store and into one are those of a local build."""
 
+import dataclasses
 import pathlib
+import unicodedata
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from keras_a2i.records.splits import SplitSpec
 from keras_a2i.remote import store
 from keras_a2i.remote.address import as_location
 from keras_a2i.remote.lock import store_lock
+from keras_a2i.sources.files import open_table
 from keras_a2i.sources.open_sources import open_sources
 from keras_a2i.sources.video import VideoSource
 from keras_a2i.training.run_folder import RunFolder
@@ -90,10 +93,13 @@ def test_build_from_and_into_a_server_of_s3_equals_a_local_one(bucket, videos, t
     options = {"image": IMAGE, "split": SPLIT}
     local = build_records(videos, tmp_path / "records", workers=1, **options)
     stored = build_records(f"{bucket.address}/videos", f"{bucket.address}/records", workers=2, **options)
-    assert stored == local and stored.dropped[0][0] == "bad.mp4" and stored.counts == {"train": 4, "val": 4}
+    # The videos have other stamps there, and the records another fingerprint.
+    assert dataclasses.replace(stored, fingerprint=local.fingerprint) == local
+    assert stored.dropped[0][0] == "bad.mp4" and stored.counts == {"train": 4, "val": 4}
     for shard in local.shards:
         assert bucket.read(f"records/{shard.file}") == (tmp_path / "records" / shard.file).read_bytes()
-    assert bucket.read("records/records.json") == (tmp_path / "records" / "records.json").read_bytes()
+    text = (tmp_path / "records" / "records.json").read_text().replace(local.fingerprint, stored.fingerprint)
+    assert bucket.read("records/records.json").decode() == text
     assert bucket.keys("records/") == sorted(f"records/{name}" for name in ("records.json", *dict(shards(local))))
     # Videos are deleted after use.
     assert is_empty(cache / "temporary") and not (cache / "copies").exists()
@@ -155,6 +161,25 @@ def test_changed_file_of_a_table_is_another_build(memory, pairs):
     assert Manifest.read(f"{memory}/records") == replaced != first
 
 
+def test_changed_video_has_another_stamp(memory, videos):
+    address, stamps = as_location(f"{memory}/clips/c.mp4"), []
+    source = VideoSource([address], address.parent, features=FeatureConfig(), image=IMAGE)
+    for name in ("a.mp4", "below/b.mkv"):
+        store.write_bytes(address, (videos / name).read_bytes())
+        stamps += [source.plan().units[0].stamp for _ in range(2)]
+    assert stamps[0] == stamps[1] != stamps[2] == stamps[3]
+
+
+def test_stamp_of_a_table_finds_objects_in_the_other_form_of_their_names(memory):
+    composed, decomposed = (unicodedata.normalize(form, "é.wav") for form in ("NFC", "NFD"))
+    table, stamps = as_location(f"{memory}/pairs.csv"), []
+    store.write_bytes(table, b"audio,image\n")
+    for data in (b"1", b"22"):
+        store.write_bytes(table.parent / decomposed, data)
+        stamps += [open_table(table).stamp([name]) for name in (composed, decomposed)]
+    assert stamps[0] == stamps[1] != stamps[2] == stamps[3]
+
+
 def test_videos_of_the_disk_and_of_a_store_together(memory, videos, tmp_path):
     store.write_bytes(as_location(f"{memory}/clips/c.mp4"), (videos / "a.mp4").read_bytes())
     manifest = build_records([videos / "a.mp4", f"{memory}/clips"], tmp_path, image=IMAGE, split=SPLIT, workers=1)
@@ -207,6 +232,44 @@ def test_upload_that_fails_leaves_finished_shards_and_the_next_call_resumes(memo
     assert shards(resumed) == shards(build(memory + "/whole"))
 
 
+@pytest.mark.parametrize("data", [None, b"", b"cut off"])
+def test_task_whose_stored_shard_was_lost_is_run_again(memory, monkeypatch, data):
+    out, upload, lost = as_location(memory) / "records", store.upload, "00002-train.tfrecord"
+
+    def failing(file, address):
+        if address.name.startswith("00000"):
+            raise RemoteError("the network is gone")
+        upload(file, address)
+
+    with monkeypatch.context() as patch, pytest.raises(RemoteError, match="the network is gone"):
+        patch.setattr("keras_a2i.records.task.upload", failing)
+        build(str(out))
+    store.remove([out / ".build" / lost]) if data is None else store.write_bytes(out / ".build" / lost, data)
+    read = []
+    monkeypatch.setattr(ToneSource, "read", counting(ToneSource.read, read))
+    resumed = build(str(out))
+    assert sorted(read) == ["tone0", "tone2"] and shards(resumed) == shards(build(memory + "/whole"))
+    assert all(store.stat(out / shard.file).size == shard.size for shard in resumed.shards)
+
+
+def test_stored_shards_that_have_their_names_already_are_taken_over(memory, monkeypatch):
+    moved, move = [], store.move
+
+    def failing(source, target):
+        if len(moved) == 2:
+            raise RemoteError("the network is gone")
+        moved.append(target.name)
+        move(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(RemoteError, match="the network is gone"):
+        patch.setattr("keras_a2i.records.build_output.move", failing)
+        build(memory + "/records")
+    read = []
+    monkeypatch.setattr(ToneSource, "read", counting(ToneSource.read, read))
+    assert shards(build(memory + "/records")) == shards(Manifest.read(memory + "/records"))
+    assert len(moved) == 2 and not read
+
+
 def counting(function, calls):
     def counted(self, unit):
         calls.append(unit.name)
@@ -232,11 +295,22 @@ def test_unfinished_build_of_other_input_is_replaced_only_if_asked(memory, monke
 
 def test_finished_records_with_a_missing_shard_are_built_again(memory):
     manifest = build(memory)
-    store.remove([as_location(memory) / manifest.shards[0].file])
-    with pytest.raises(UsageError, match="out must not hold other records"):
+    name = manifest.shards[0].file
+    store.remove([as_location(memory) / name])
+    message = rf"shards of finished records must be as they were built\. Received: {memory}, where {name} is missing\."
+    with pytest.raises(UsageError, match=message):
         build(memory)
     assert build(memory, overwrite=True) == manifest
-    assert manifest.shards[0].file in store.list_names(as_location(memory))
+    assert name in store.list_names(as_location(memory))
+
+
+def test_finished_records_with_a_damaged_shard_of_the_same_size_are_built_again(memory):
+    manifest = build(memory)
+    shard = as_location(memory) / manifest.shards[-1].file
+    data = store.read_bytes(shard)
+    store.write_bytes(shard, data[:-1] + bytes([data[-1] ^ 1]))
+    assert build(memory) == manifest and store.read_bytes(shard) != data
+    assert build(memory, overwrite=True) == manifest and store.read_bytes(shard) == data
 
 
 def test_locked_folder_and_folder_of_other_files_are_left_alone(memory):

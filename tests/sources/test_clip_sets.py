@@ -119,6 +119,16 @@ def test_units_are_picklable_and_hold_their_own_clips_only(home):
         np.testing.assert_array_equal(one.image, other.image)
 
 
+def test_some_pairs_of_a_unit_are_those_of_all(home):
+    source = opened(home, f"{IDS[0]},1,5,0.5,0.5\n{IDS[1]},0,2,0.5,0.5\n{IDS[2]},3,7,0.5,0.5\n")
+    (unit,) = source.plan().units
+    every = list(source.read(unit))
+    for positions in ([0], [1, 3, 6], [2, 3, 4, 9]):
+        for position, pair in zip(positions, source.read_at(unit, positions), strict=True):
+            assert pair.key == every[position].key == unit.keys[position]
+            np.testing.assert_array_equal(pair.image, every[position].image)
+
+
 def test_what_the_images_and_labels_depend_on_is_another_build(home, tmp_path, video):
     text = f"{IDS[0]},1,singing,train\n{IDS[1]},1,singing,train\n"
     stamps = [opened(home, text).plan().units[0].stamp for _ in range(2)]

@@ -110,6 +110,18 @@ def test_open_sources_merges_all_videos_at_the_place_of_the_first(folder):
     assert video_names(videos) == ["clips/more/c.mp4", "other/d.mp4", "clips/a.mp4", "clips/b.mkv"]
 
 
+def test_open_sources_has_one_name_for_a_video_however_it_is_spelled(folder, monkeypatch):
+    monkeypatch.chdir(folder / "clips")
+    source = open_sources([".", "../clips", "more/../a.mp4", folder / "other" / ".." / "clips" / "more"], **CONFIG)[0]
+    assert source.root == folder / "clips" and video_names(source) == ["a.mp4", "b.mkv", "more/c.mp4"]
+
+
+def test_open_sources_follows_a_link_before_it_goes_up(folder):
+    (folder / "clips" / "link").symlink_to(folder / "other", target_is_directory=True)
+    source = open_one(folder / "clips" / "link" / ".." / "other" / "d.mp4")
+    assert source.root == (folder / "other").resolve() and video_names(source) == ["d.mp4"]
+
+
 def test_open_sources_without_configurations_uses_the_default_ones(folder):
     (source,) = open_sources([folder / "pairs"])
     assert (source.features, source.image) == (FeatureConfig(), ImageConfig())

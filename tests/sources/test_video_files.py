@@ -160,6 +160,19 @@ def test_tracks_far_apart_are_not_held_in_memory(tmp_path, monkeypatch):
     assert results[0].reason == f"no frame within 0.25 s of 0.50 s: {reason}"
 
 
+def test_video_that_is_reached_twice_yields_its_pairs_once(tmp_path):
+    path = write_clip(tmp_path / "clip.mkv", at(10, 2), tone(2))
+    (tmp_path / "another.mkv").symlink_to(path)
+    (tmp_path / "sub").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "gone.mkv").symlink_to(tmp_path / "nothing.mkv")
+    names = ["another.mkv", "clip.mkv", "gone.mkv", "sub/clip.mkv"]
+    plan = VideoSource([tmp_path / name for name in names], tmp_path, features=FeatureConfig(), image=IMAGE).plan()
+    assert [unit.name for unit in plan.units] == ["clip.mkv"]
+    reason = "the same file as clip.mkv. Pass each file once"
+    assert plan.dropped[0] == Dropped("another.mkv", reason) and plan.dropped[2] == Dropped("sub/clip.mkv", reason)
+    assert plan.dropped[1].reason.startswith("gone.mkv can't be opened as a video")
+
+
 def test_find_videos_lists_visible_files_by_suffix(tmp_path):
     for name in ("b.MP4", "a/z.webm", "a/notes.txt", ".hidden.mp4", ".cache/x.mp4", "a.mkv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -167,6 +180,20 @@ def test_find_videos_lists_visible_files_by_suffix(tmp_path):
     (tmp_path / "folder.mp4").mkdir()
     assert [path.relative_to(tmp_path).as_posix() for path in find_videos(tmp_path)] == ["a.mkv", "a/z.webm", "b.MP4"]
     assert {".mp4", ".mkv", ".webm", ".mov", ".avi"} <= set(VIDEO_SUFFIXES)
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.ts"])
+def test_some_clips_of_a_video_are_those_of_all(tmp_path, name):
+    path = write_clip(tmp_path / name, at(10, 6), tone(6), tags={"gop_size": 5})
+    source = VideoSource([path], tmp_path, features=FeatureConfig(), image=IMAGE)
+    (unit,) = source.plan().units
+    every = list(source.read(unit))
+    for positions in ([0], [1, 2, 5], [4]):
+        for position, pair in zip(positions, source.read_at(unit, positions), strict=True):
+            assert pair.key == every[position].key == unit.keys[position]
+            np.testing.assert_array_equal(pair.image, every[position].image)
+    path.unlink()
+    assert [drop.id for drop in source.read_at(unit, [1, 3])] == [f"{name}@1", f"{name}@3"]
 
 
 def test_source_is_picklable_and_its_names_are_relative(tmp_path):
