@@ -13,8 +13,7 @@ from keras_a2i.evaluation.report_markdown import markdown_table, markdown_text
 from keras_a2i.evaluation.verdict import LEVELS
 from keras_a2i.models.model_file import ModelMetadata, read_metadata
 from keras_a2i.remote.address import local_path
-
-CARD_NAME = "card.md"
+from keras_a2i.training.run_folder import CARD_FILE
 
 
 def write_card(run: str | pathlib.Path, path: str | pathlib.Path | None = None) -> pathlib.Path:
@@ -30,7 +29,7 @@ def write_card(run: str | pathlib.Path, path: str | pathlib.Path | None = None) 
     Raises:
         ModelError: as `model_card`.
     """
-    path = local_path(run, "run") / CARD_NAME if path is None else local_path(path, "path")
+    path = local_path(run, "run") / CARD_FILE if path is None else local_path(path, "path")
     replace_file(path, model_card(run))
     return path
 
@@ -42,7 +41,7 @@ def model_card(run: str | pathlib.Path) -> str:
         run: a run folder that holds a report.json, as `evaluate` writes it.
 
     Raises:
-        ModelError: if it is no run folder or wasn't evaluated.
+        ModelError: if it is no run folder, or its present model wasn't evaluated.
     """
     run = local_path(run, "run")
     config = read_config(run)

@@ -106,7 +106,7 @@ def compare(runs: Iterable[str | pathlib.Path]) -> Comparison:
         One row per recipe, settings, records and split; runs that differ by their seed only are replicates.
 
     Raises:
-        ModelError: if a run has no report.
+        ModelError: if a run has no report of its present model.
         UsageError: if no run is given.
     """
     folders = [local_path(run, "runs") for run in runs]

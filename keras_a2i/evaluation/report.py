@@ -1,5 +1,6 @@
 """The report of an evaluation: its data, and how it is written and read."""
 
+import hashlib
 import json
 import pathlib
 
@@ -11,8 +12,9 @@ from keras_a2i.media.json_file import write_json
 from keras_a2i.remote.address import Address, Location, as_location, local_path
 from keras_a2i.remote.copies import temporary_folder
 from keras_a2i.remote.store import find_kind, upload
+from keras_a2i.training.run_folder import REPORT_FILES
 
-JSON_NAME, HTML_NAME, CSV_NAME = "report.json", "report.html", "per_pair.csv"
+JSON_NAME, HTML_NAME, CSV_NAME = REPORT_FILES
 
 
 class Report(ReportData):
@@ -67,7 +69,8 @@ def read_report(path: str | pathlib.Path) -> Report:
     """Reads a report.json, or the one in a folder; it comes without its examples.
 
     Raises:
-        ModelError: if there is none, or it isn't a report of this version.
+        ModelError: if there is none, it isn't a report of this version, or it is of another model than the model.keras
+            beside it, such as the one before a retraining.
     """
     path = local_path(path, "path")
     if not path.exists() and path.suffix != ".json":
@@ -79,7 +82,24 @@ def read_report(path: str | pathlib.Path) -> Report:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} isn't JSON: {error}. Evaluate the model again") from error
-    return Report.from_dict(values)
+    report = Report.from_dict(values)
+    model = path.parent / "model.keras"
+    # Reports of functions, of folders and of older versions have no digest.
+    if report.model_digest and model.is_file() and model_digest(model) != report.model_digest:
+        raise ModelError(
+            f"A report must be of the model beside it. Received: {path}, which is of another model than {model}: that "
+            "was trained, resumed or calibrated since, or the report is of another file. Evaluate the model again"
+        )
+    return report
+
+
+def model_digest(path: pathlib.Path) -> str:
+    """Returns the SHA-256 of a model's file in hexadecimal digits, of a run's `model.keras`; "" where there is none."""
+    path = path / "model.keras" if path.is_dir() else path
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def replace_file(path: pathlib.Path, text: str) -> None:

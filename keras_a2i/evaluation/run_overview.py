@@ -38,7 +38,7 @@ class Run:
         config: how it was trained.
         history: a row per epoch.
         report: the report of its evaluation, or None.
-        problem: why its report can't be read, or "".
+        problem: why its report can't be read or isn't of its present model, or "".
         sheet: the newest sample sheet, or None.
     """
 
@@ -211,7 +211,7 @@ def _row(run: Run) -> tuple[Cell | str, ...]:
         number(last[0], 3) if last else "",
     )
     if run.report is None:
-        return (*trained, "", "", "", Cell("report can't be read", run.problem) if run.problem else "not evaluated")
+        return (*trained, "", "", "", Cell("report can't be used", run.problem) if run.problem else "not evaluated")
     gain, labels = run.report.gain(SHUFFLED), run.report.labels
     return (
         *trained,

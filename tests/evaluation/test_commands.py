@@ -1,5 +1,6 @@
 """The commands evaluate, baselines and their options, in this process."""
 
+import hashlib
 import json
 import re
 
@@ -51,6 +52,8 @@ def test_evaluate_command_prints_and_writes_the_report(folder, monkeypatch):
     assert report["command"] == "keras-a2i evaluate run rec" and report["verdict"][0] in result.output
     assert report["configuration"] and report["configuration"] in (folder / "run" / "report.html").read_text()
     assert len((folder / "run" / "per_pair.csv").read_text().splitlines()) == 9
+    assert report["model_digest"] == hashlib.sha256((folder / "run" / "model.keras").read_bytes()).hexdigest()
+    assert report["records_fingerprint"] == Manifest.read(folder / "rec").fingerprint
     # The recipe is the paper's: its three figures beside the published ones.
     assert "The paper's figures:" in result.output and "0.4630" in result.output and "stand-ins" in result.output
     assert report["paper"]["MSE x 64"][0] == 4.239

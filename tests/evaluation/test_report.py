@@ -1,6 +1,7 @@
 """Reports: saved by suffix, read again, as a table of pairs; compared, and as a model card."""
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 import shutil
@@ -20,7 +21,7 @@ from keras_a2i.evaluation.card import model_card
 from keras_a2i.evaluation.card_metadata import card_metadata
 from keras_a2i.evaluation.compare import compare
 from keras_a2i.evaluation.environment import configuration_hash, describe_environment
-from keras_a2i.evaluation.report import read_report
+from keras_a2i.evaluation.report import model_digest, read_report
 from keras_a2i.models.model_file import ModelMetadata
 
 
@@ -61,6 +62,19 @@ def test_read_report_names_what_is_wrong(report, tmp_path):
     (tmp_path / "report.json").write_text(json.dumps({"schema_version": 2}))
     with pytest.raises(ModelError, match="no report of this version"):
         read_report(tmp_path)
+
+
+def test_report_of_another_model_than_that_of_its_run_is_refused(runs, tmp_path):
+    run = shutil.copytree(runs / "a0", tmp_path / "run")
+    (run / "model.keras").write_bytes(b"first")
+    digest = hashlib.sha256(b"first").hexdigest()
+    assert model_digest(run) == model_digest(run / "model.keras") == digest and model_digest(tmp_path) == ""
+    dataclasses.replace(read_report(run), model_digest=digest).save(run / "report.json")
+    assert compare([run]).runs == [[str(run)]] and "# words on surf" in model_card(run)
+    (run / "model.keras").write_bytes(b"resumed")
+    for read in (read_report, model_card, lambda run: compare([run])):
+        with pytest.raises(ModelError, match=r"A report must be of the model beside it\. .*Evaluate the model again"):
+            read(run)
 
 
 def test_pairs_has_one_row_per_held_out_pair(report, tmp_path):
