@@ -211,7 +211,7 @@ def test_export_and_generate_with_the_exported_file(run, folder, within):
         (["build-records", "pairs.csv", "--out", "run"], 2, "out must be a new or empty folder"),
         (["fit", "rec", "--out", "rec"], 2, "must be written to a new or empty folder"),
         (["fit", "rec", "--out", "none", "--resume"], 1, "which doesn't exist"),
-        (["quickstart", "--out", "rec"], 2, "exists already"),
+        (["quickstart", "--out", "rec"], 2, "which holds other files"),
     ],
 )
 @pytest.mark.training
