@@ -11,9 +11,12 @@ from keras_a2i.evaluation.report import Report, read_report, replace_file
 from keras_a2i.evaluation.report_format import number, percent, signed
 from keras_a2i.evaluation.report_markdown import markdown_table, markdown_text
 from keras_a2i.evaluation.verdict import LEVELS
+from keras_a2i.media.output_file import check_suffix
 from keras_a2i.models.model_file import ModelMetadata, read_metadata
 from keras_a2i.remote.address import local_path
 from keras_a2i.training.run_folder import CARD_FILE
+
+SUFFIXES = (".md",)
 
 
 def write_card(run: str | pathlib.Path, path: str | pathlib.Path | None = None) -> pathlib.Path:
@@ -21,15 +24,17 @@ def write_card(run: str | pathlib.Path, path: str | pathlib.Path | None = None) 
 
     Args:
         run: a run folder that holds a report.json.
-        path: the Markdown file; None is `card.md` in the run folder.
+        path: the Markdown file, which ends in .md; None is `card.md` in the run folder.
 
     Returns:
         The file.
 
     Raises:
         ModelError: as `model_card`.
+        UsageError: if the path has another suffix.
     """
     path = local_path(run, "run") / CARD_FILE if path is None else local_path(path, "path")
+    check_suffix(path, SUFFIXES)
     replace_file(path, model_card(run))
     return path
 

@@ -17,9 +17,9 @@ from keras_a2i.evaluation.report_format import number, percent, signed
 from keras_a2i.evaluation.report_plots import plot_curves
 from keras_a2i.evaluation.report_sections import table
 from keras_a2i.evaluation.report_text import render_table
-from keras_a2i.evaluation.table_files import check_suffix
 from keras_a2i.evaluation.verdict import LEVELS
 from keras_a2i.media.image import read_thumbnail
+from keras_a2i.media.output_file import check_suffix
 from keras_a2i.remote.address import local_path
 from keras_a2i.training.run_folder import HIGHER_IS_BETTER, SCORES, RunConfig, RunFolder
 

@@ -77,6 +77,24 @@ def test_evaluate_command_writes_where_it_is_told(folder, tmp_path):
     assert (tmp_path / "out" / "report.json").is_file()
 
 
+def test_evaluate_command_refuses_files_of_a_user_before_it_reads_the_model(tmp_path):
+    (tmp_path / "report.json").write_text("mine")
+    for out, flags, message in (
+        (
+            tmp_path,
+            [],
+            r"path must not exist, unless it is a folder with an earlier report.*On the command line: --out",
+        ),
+        (tmp_path / "report.json", [], r"where report.json would be replaced"),
+        (tmp_path / "r.pdf", ["--overwrite"], r"path must be a folder or end in .*On the command line: --out"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            invoke("evaluate", "nowhere", "nowhere", "--out", out, *flags)
+    assert (tmp_path / "report.json").read_text() == "mine"
+    result = invoke("evaluate", "nowhere", "nowhere", "--folds", 2, "--overwrite")
+    assert result.exit_code == 2 and "--overwrite must be left out with --folds" in result.output
+
+
 def test_evaluate_command_passes_options_of_cross_validation(folder, tmp_path, monkeypatch):
     calls = []
 

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -21,7 +22,7 @@ from keras_a2i.evaluation.card import model_card
 from keras_a2i.evaluation.card_metadata import card_metadata
 from keras_a2i.evaluation.compare import compare
 from keras_a2i.evaluation.environment import configuration_hash, describe_environment
-from keras_a2i.evaluation.report import model_digest, read_report
+from keras_a2i.evaluation.report import check_report_path, model_digest, read_report
 from keras_a2i.models.model_file import ModelMetadata
 
 
@@ -155,6 +156,68 @@ def test_compare_command_writes_html_csv_markdown_and_latex(runs, tmp_path):
     assert latex.startswith(r"\begin{tabular}{lrrrr") and r"feat\_ures on surf & 1 &" in latex and r"$\pm$" in latex
     columns = latex.splitlines()[2].count("&")
     assert all(line.count(" & ") == columns for line in latex.splitlines() if line.startswith(("words", "feat")))
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "name"),
+    [
+        (["compare", "nowhere"], "--out", "t.html"),
+        (["runs", "nowhere"], "--out", "t.html"),
+        (["card", "nowhere"], "--out", "t.md"),
+        (["inspect", "nowhere"], "--sheet", "t.png"),
+        (["search", "nowhere", "a.wav", "."], "--sheet", "t.png"),
+    ],
+)
+def test_file_of_a_user_is_refused_before_anything_is_read(command, flag, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("mine")
+    for arguments, message in (
+        ([flag, name], f"path must not exist. Received: {name}. Choose another, or pass overwrite=True."),
+        ([flag, "t.doc", "--overwrite"], f"path must end in .*Received: t.doc. On the command line: {flag}"),
+        ([flag, "d.png", "--overwrite"], f"path must .*. On the command line: {flag}"),
+        (["--overwrite"], f"--overwrite must be left out without {flag}, whose file it replaces"),
+    ):
+        (tmp_path / "d.png").mkdir(exist_ok=True)
+        error = CliRunner().invoke(cli, [*command, *arguments]).exception
+        assert isinstance(error, UsageError) and re.match(message, str(error)), error
+    assert (tmp_path / name).read_text() == "mine"
+    # With --overwrite the next thing that is wrong is named.
+    error = CliRunner().invoke(cli, [*command, flag, name, "--overwrite"]).exception
+    assert error is not None and "must not exist" not in str(error) and (tmp_path / name).read_text() == "mine"
+
+
+def test_compare_replaces_a_table_on_request(runs, tmp_path):
+    (tmp_path / "t.md").write_text("mine")
+    args = ["compare", str(runs / "a0"), "--out", str(tmp_path / "t.md")]
+    assert isinstance(CliRunner().invoke(cli, args).exception, UsageError)
+    assert (tmp_path / "t.md").read_text() == "mine"
+    assert CliRunner().invoke(cli, [*args, "--overwrite"], catch_exceptions=False).exit_code == 0
+    assert "words on surf" in (tmp_path / "t.md").read_text()
+
+
+def test_place_of_a_report_is_checked_before_the_evaluation(report, tmp_path):
+    (tmp_path / "earlier").mkdir()
+    report.save(tmp_path / "earlier" / "report.json")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "per_pair.csv").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "a.csv").write_text("mine")
+    place = {"model": report.model, "overwrite": False, "is_own": False}
+    for name in ("new", "new.html", "earlier"):
+        check_report_path(tmp_path / name, **place)
+    for name, changes in (
+        *(("earlier", {"model": "other"}), ("mine", {}), ("mine", {"is_own": True}), ("a.csv", {})),
+        ("a.csv", {"is_own": True}),
+    ):
+        with pytest.raises(UsageError, match=r"path must not exist, unless it .* Received: .* would be replaced"):
+            check_report_path(tmp_path / name, **place | changes)
+        check_report_path(tmp_path / name, **place | changes | {"overwrite": True})
+    check_report_path(tmp_path / "earlier", **place | {"model": "other", "is_own": True})
+    for name in ("file", "new.pdf"):
+        with pytest.raises(UsageError, match=r"path must be a folder or end in .html, .json or .csv"):
+            check_report_path(tmp_path / name, **place | {"overwrite": True})
+        with pytest.raises(UsageError, match=r"path must be a folder or end in .html, .json or .csv"):
+            report.save(tmp_path / name)
 
 
 @pytest.mark.parametrize(
