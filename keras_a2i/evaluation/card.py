@@ -86,7 +86,7 @@ def _facts(config: dict[str, Any], report: Report, metadata: ModelMetadata | Non
         ("recipe", str(config["recipe"]["name"])),
         ("trained by", str(config.get("command") or "a call of fit")),
         ("evaluated by", report.command or "a call of evaluate"),
-        ("records", f"{report.records}, fingerprint {str(config.get('fingerprint', ''))[:12]}"),
+        *_records(config, report),
         (
             "held out",
             f"{counted(report.n_pairs, 'pair')} of {counted(report.n_sources, 'source')}, split {report.split}",
@@ -97,6 +97,17 @@ def _facts(config: dict[str, Any], report: Report, metadata: ModelMetadata | Non
         ("evaluated on", ", ".join(f"{name} {value}" for name, value in report.environment.items())),
         ("versions", ", ".join(f"{name} {version}" for name, version in report.versions.items())),
     ]
+    return facts
+
+
+def _records(config: dict[str, Any], report: Report) -> list[tuple[str, str]]:
+    """The records of the evaluation, and those of the training where they are others."""
+    trained_on = str(config.get("fingerprint", ""))
+    # A report of an older version doesn't state which they were.
+    evaluated_on = report.records_fingerprint or trained_on
+    facts = [("records", f"{report.records}, fingerprint {evaluated_on[:12]}")]
+    if evaluated_on != trained_on:
+        facts.append(("records of the training", f"{config.get('records', '')}, fingerprint {trained_on[:12]}"))
     return facts
 
 

@@ -138,6 +138,31 @@ def test_compare_takes_seeds_as_replicates(runs):
     assert "± their sample standard deviation" in text
 
 
+def test_compare_keeps_evaluations_on_different_records_apart(runs, tmp_path):
+    copies = {name: shutil.copytree(runs / "a0", tmp_path / name) for name in ("a", "b", "c", "d")}
+    changes = {"a": {"records_fingerprint": "f" * 64}, "b": {"records_fingerprint": "f" * 64, "records": "moved/surf"}}
+    changes |= {"c": {"records_fingerprint": "0" * 64}, "d": {"records_fingerprint": "f" * 64, "split": "test"}}
+    for name, change in changes.items():
+        dataclasses.replace(read_report(runs / "a0"), **change).save(copies[name] / "report.json")
+    comparison = compare(copies.values())
+    assert [[pathlib.Path(run).name for run in row] for row in comparison.runs] == [["a", "b"], ["c"], ["d"]]
+    assert comparison.names == [
+        f"words on surf (split val) ({'f' * 12})",
+        f"words on surf (split val) ({'0' * 12})",
+        "words on surf (split test)",
+    ]
+    card = model_card(copies["c"])
+    assert "surf, fingerprint 000000000000 |" in card and "| rec, fingerprint ffffffffffff |" in card
+    assert "records of the training" not in model_card(copies["a"])
+
+
+def test_run_that_is_given_twice_is_no_replicate(runs, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(runs / "a0")
+    monkeypatch.chdir(runs)
+    comparison = compare(["a0", "./a0/", "a1", runs / "a0", tmp_path / "link", "a0/report.json"])
+    assert comparison.runs == [["a0", "a1"]] and comparison.to_frame()["n_runs"].tolist() == [2]
+
+
 def test_compare_command_writes_html_csv_markdown_and_latex(runs, tmp_path):
     args = ["compare", *(str(runs / name) for name in ("a0", "a1", "b0"))]
     for suffix in ("html", "csv", "md", "tex"):
