@@ -225,7 +225,7 @@ def find_format(format: str | None, path: pathlib.Path) -> Format:
     """Returns the format of an id, or of a path's suffix where the id is None.
 
     Raises:
-        UsageError: if there is no such format.
+        UsageError: if there is no such format, or the path lacks the suffix by which files in the format are loaded.
     """
     if format is None:
         found = next((each for each in FORMATS.values() if each.suffix == path.suffix.lower()), None)
@@ -239,6 +239,12 @@ def find_format(format: str | None, path: pathlib.Path) -> Format:
         return found
     if format not in FORMATS:
         raise UsageError(f"format must be one of {', '.join(FORMATS)}. Received: format={format!r}")
+    suffix = FORMATS[format].suffix
+    if suffix and path.suffix.lower() != suffix:
+        raise UsageError(
+            f"path must end in {suffix} with format={format!r}: files are loaded and replaced by their suffix. "
+            f"Received: {path}. Choose such a name, or leave out format"
+        )
     return FORMATS[format]
 
 
