@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keras_a2i.cli.damaged_audio import damage_shown
 from keras_a2i.cli.flag_names import flag_names
 from keras_a2i.cli.locations import LocalPath, LocationType, ModelPath
 from keras_a2i.cli.progress import tell_step
@@ -93,16 +94,18 @@ def command(model, records, split, out, overwrite, samples, foreign, folds, by, 
         check_report_path(target, str(location), overwrite=overwrite, is_own=out is None)
     import keras_a2i.evaluation.evaluate as evaluation
 
-    report = evaluation.evaluate(
-        model,
-        records,
-        split=split or "val",
-        seed=seed,
-        samples=8 if samples is None else samples,
-        foreign=foreign,
-        command=shlex.join(["keras-a2i", *sys.argv[1:]]),
-        progress=tell_step,
-    )
+    # Audio of --foreign may be damaged.
+    with damage_shown():
+        report = evaluation.evaluate(
+            model,
+            records,
+            split=split or "val",
+            seed=seed,
+            samples=8 if samples is None else samples,
+            foreign=foreign,
+            command=shlex.join(["keras-a2i", *sys.argv[1:]]),
+            progress=tell_step,
+        )
     written = report.save(target)
     show_report(report)
     echo(f"\n{written}: written in {format_seconds(time.monotonic() - started)}")

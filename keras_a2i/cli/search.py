@@ -2,6 +2,7 @@
 
 import click
 
+from keras_a2i.cli.damaged_audio import damage_shown
 from keras_a2i.cli.flag_names import flag_names
 from keras_a2i.cli.locations import LocalPath, ModelPath
 from keras_a2i.cli.output_options import check_output, overwrite_option
@@ -26,7 +27,7 @@ def command(run, query, among, top, sheet, overwrite):
     check_output(sheet, (".png",), overwrite, "--sheet")
     from keras_a2i.serving.search import IMAGE_SUFFIXES, search
 
-    with flag_names():
+    with flag_names(), damage_shown():
         result = search(run, query, among, top=top, sheet=sheet, overwrite=overwrite)
     for sentence in result.skipped:
         echo(f"skipped: {sentence}", err=True)

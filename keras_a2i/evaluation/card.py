@@ -75,10 +75,11 @@ def _facts(config: dict[str, Any], report: Report, metadata: ModelMetadata | Non
     facts = []
     if metadata is not None:
         size, channels = metadata.image.size, metadata.image.channels
-        what = metadata.features.description if metadata.input == "features" else "a waveform"
-        facts.append(
-            ("input", f"{what}, of {metadata.features.duration:g} s of audio at {metadata.features.sample_rate} Hz")
-        )
+        features = metadata.features
+        audio = f"of {features.duration:g} s of audio at {features.sample_rate} Hz"
+        what = features.description if metadata.input == "features" else "a waveform"
+        # Nobody knows here which audio embeddings are of, if any.
+        facts.append(("input", what if features.embedding else f"{what}, {audio}"))
         facts.append(("output", f"an image of {size} x {size} pixels, {'grey' if channels == 1 else 'RGB'}"))
         facts.append(("license", metadata.license or "not stated"))
     counts = {label: report.held_out.labels.count(label) for label in sorted(set(report.held_out.labels)) if label}

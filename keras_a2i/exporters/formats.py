@@ -34,6 +34,7 @@ class ServedModel:
         inputs, outputs: names of the inputs that it accepts, and of the outputs that it returns.
         encode_fn: inputs to latent vectors (batch, latent_dim); None if it doesn't give them.
         decode_fn: latent vectors to images.
+        latent_dim: length of the latent vectors.
 
     Attributes:
         has_style: whether it accepts a style, which files of older versions don't.
@@ -53,8 +54,9 @@ class ServedModel:
         *,
         encode_fn: PredictFn | None = None,
         decode_fn: PredictFn | None = None,
+        latent_dim: int | None = None,
     ):
-        self.encode_fn, self.decode_fn = encode_fn, decode_fn
+        self.encode_fn, self.decode_fn, self.latent_dim = encode_fn, decode_fn, latent_dim
         self._run, self._metadata = run, metadata
         self.has_style, self.has_logits = STYLE in inputs, LOGITS in outputs
         self.has_reference = metadata.reference

@@ -17,6 +17,7 @@ from support.made_up_report import LABELS, N_PAIRS, make_report
 
 from keras_a2i.cli.evaluate import show_report
 from keras_a2i.cli.main import cli
+from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.evaluation.card import model_card
 from keras_a2i.evaluation.card_metadata import card_metadata
@@ -313,6 +314,20 @@ def test_card_of_exemplars_says_that_the_model_stores_training_images(runs, tmp_
     config["recipe"]["generator"] = {"class_name": "keras_a2i>ExemplarGenerator"}
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     assert "composed of training images, which the model stores" in model_card(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        (ModelMetadata(features=FeatureConfig(embedding=8, embedding_name="clap")), "embeddings of 8 numbers (clap)"),
+        (ModelMetadata(), "104 MFCC of audio, of 1 s of audio at 16000 Hz"),
+        (ModelMetadata(input="waveform"), "a waveform, of 1 s of audio at 16000 Hz"),
+    ],
+)
+def test_card_tells_of_audio_where_the_input_is_audio(runs, monkeypatch, metadata, said):
+    monkeypatch.setattr("keras_a2i.evaluation.card.read_metadata", lambda path: metadata)
+    (row,) = [line for line in model_card(runs / "a0").splitlines() if line.startswith("| input |")]
+    assert row.replace("\\", "") == f"| input | {said} |"
 
 
 def test_card_escapes_markdown(runs, tmp_path):
