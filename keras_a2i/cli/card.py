@@ -3,17 +3,21 @@
 import click
 
 from keras_a2i.cli.locations import LocalPath
+from keras_a2i.cli.output_options import check_output, overwrite_option
 from keras_a2i.cli.terminal import echo
 
 
 @click.command("card")
 @click.argument("run", type=LocalPath())
 @click.option("--out", type=LocalPath(), help="The Markdown file (default: RUN/card.md).")
-def command(run, out):
+@overwrite_option("--out")
+def command(run, out, overwrite):
     """Write a model card of RUN: command, data, scores beside baselines, confusion matrix and limits.
 
-    RUN is a run folder that holds a report.json, as written by evaluate.
+    RUN is a run folder that holds a report.json of its present model, as written by evaluate. RUN/card.md replaces an
+    earlier card.
     """
-    from keras_a2i.evaluation.card import write_card
+    from keras_a2i.evaluation.card import SUFFIXES, write_card
 
+    check_output(out, SUFFIXES, overwrite)
     echo(write_card(run, out))

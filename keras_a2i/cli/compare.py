@@ -3,6 +3,7 @@
 import click
 
 from keras_a2i.cli.locations import LocalPath
+from keras_a2i.cli.output_options import check_output, overwrite_option
 from keras_a2i.cli.terminal import echo
 
 
@@ -13,17 +14,17 @@ from keras_a2i.cli.terminal import echo
     type=LocalPath(),
     help="A .html, .csv, .md (Markdown) or .tex (LaTeX) file for the table.",
 )
-def command(runs, out):
+@overwrite_option("--out")
+def command(runs, out, overwrite):
     """Compare evaluated runs: one row per recipe and records, with the spread over seeds.
 
     RUN is a run folder that holds a report.json, as written by evaluate. Runs that differ only by their seed are
     replicates and share a row.
     """
     from keras_a2i.evaluation.compare import compare
-    from keras_a2i.evaluation.table_files import SUFFIXES, check_suffix
+    from keras_a2i.evaluation.table_files import SUFFIXES
 
-    if out:
-        check_suffix(out, SUFFIXES)
+    check_output(out, SUFFIXES, overwrite)
     comparison = compare(runs)
     echo(comparison.render_text())
     if out:

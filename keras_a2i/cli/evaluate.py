@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keras_a2i.cli.damaged_audio import damage_shown
+from keras_a2i.cli.flag_names import flag_names
 from keras_a2i.cli.locations import LocalPath, LocationType, ModelPath
 from keras_a2i.cli.progress import tell_step
 from keras_a2i.cli.terminal import echo
@@ -32,6 +34,11 @@ _COLOURS = {"good": "green", "mixed": "green", "weak": "yellow", "bad": "red"}
     help="The folder for report.json, report.html and per_pair.csv (default: MODEL if it is a run folder, else "
     "NAME-report beside the model).",
 )
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace files in --out other than an earlier report of MODEL.",
+)
 @click.option("--samples", type=click.IntRange(min=0), help="Images per audio, if it has a style (default: 8).")
 @click.option(
     "--foreign",
@@ -53,7 +60,7 @@ _COLOURS = {"good": "green", "mixed": "green", "weak": "yellow", "bad": "red"}
 )
 @click.option("--seeds", default=1, show_default=True, metavar="N", help="With --folds: trainings per fold.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of shuffled audio, bootstrap and probes.")
-def command(model, records, split, out, samples, foreign, folds, by, seeds, seed):
+def command(model, records, split, out, overwrite, samples, foreign, folds, by, seeds, seed):
     """Score MODEL on held-out pairs of RECORDS beside contenders without audio or without a model.
 
     Prints a verdict and writes report.json, report.html and per_pair.csv. MODEL is a run folder, a .keras file, an
@@ -65,7 +72,8 @@ def command(model, records, split, out, samples, foreign, folds, by, seeds, seed
     if out is None and isinstance(model, pathlib.Path) and find_model(model) != model:
         raise click.UsageError("--out must be given with a shipped model, whose folder isn't written to")
     if folds is not None:
-        for name, value in (("--foreign", foreign), ("--split", split), ("--samples", samples)):
+        given = (("--foreign", foreign), ("--split", split), ("--samples", samples), ("--overwrite", overwrite or None))
+        for name, value in given:
             if value is not None:
                 raise click.UsageError(
                     f"{name} must be left out with --folds, which evaluates every fold on its own held-out pairs with "
@@ -78,20 +86,27 @@ def command(model, records, split, out, samples, foreign, folds, by, seeds, seed
         raise click.UsageError("--seeds needs --folds: several trainings of one run are compared by keras-a2i compare")
     if by is not None:
         raise click.UsageError("--by needs --folds, of which it is the kind. Received: --by alone")
+    from keras_a2i.evaluation.report import check_report_path
 
+    location = as_location(model)
+    target = out or _report_folder(location)
+    with flag_names(path="--out"):
+        check_report_path(target, str(location), overwrite=overwrite, is_own=out is None)
     import keras_a2i.evaluation.evaluate as evaluation
 
-    report = evaluation.evaluate(
-        model,
-        records,
-        split=split or "val",
-        seed=seed,
-        samples=8 if samples is None else samples,
-        foreign=foreign,
-        command=shlex.join(["keras-a2i", *sys.argv[1:]]),
-        progress=tell_step,
-    )
-    written = report.save(out or _report_folder(as_location(model)))
+    # Audio of --foreign may be damaged.
+    with damage_shown():
+        report = evaluation.evaluate(
+            model,
+            records,
+            split=split or "val",
+            seed=seed,
+            samples=8 if samples is None else samples,
+            foreign=foreign,
+            command=shlex.join(["keras-a2i", *sys.argv[1:]]),
+            progress=tell_step,
+        )
+    written = report.save(target)
     show_report(report)
     echo(f"\n{written}: written in {format_seconds(time.monotonic() - started)}")
 

@@ -1,13 +1,11 @@
 """`keras-a2i generate`: audio into images or videos."""
 
-import contextlib
 import pathlib
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from keras_a2i.cli.damaged_audio import damage_shown
 from keras_a2i.cli.film_options import (
     check_film_options,
     check_films,
@@ -147,7 +145,7 @@ def command(
         for path, target in zip(audio, targets, strict=True):
             distances.clear()
             try:
-                with _damage_shown(strict):
+                with damage_shown(strict):
                     done = (generate_film if video else _generate_images)(predictor, path, target, overwrite, arguments)
             except SourceError as error:
                 if strict:
@@ -212,24 +210,6 @@ def _load(model: pathlib.Path, guide: dict[str, Any], drawing: dict[str, Any], s
     from keras_a2i.serving.predictor import load
 
     return load(model, **{name: value for name, value in drawing.items() if value is not None})
-
-
-@contextlib.contextmanager
-def _damage_shown(strict: bool) -> Iterator[None]:
-    """Shows a sentence for a file that breaks off or is damaged; with `strict` raises it as a SourceError."""
-    from keras_a2i.media.audio import DamagedAudioWarning
-
-    def show(message, category, *_):
-        if issubclass(category, DamagedAudioWarning):
-            echo(f"damaged, but used: {message}", err=True)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error" if strict else "always", DamagedAudioWarning)
-        warnings.showwarning = show
-        try:
-            yield
-        except DamagedAudioWarning as error:
-            raise SourceError(f"{error}. The command stops at it (--strict)") from None
 
 
 def _folder_names(audio: tuple[pathlib.Path, ...]) -> list[str]:

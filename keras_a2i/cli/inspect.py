@@ -5,6 +5,7 @@ import pathlib
 import click
 
 from keras_a2i.cli.locations import LocalPath, LocationType
+from keras_a2i.cli.output_options import check_output, overwrite_option
 from keras_a2i.cli.progress import ProgressLine
 from keras_a2i.cli.terminal import echo
 
@@ -14,11 +15,13 @@ _SECONDS_WITHOUT_PROGRESS = 2.0
 @click.command("inspect")
 @click.argument("records", type=LocationType())
 @click.option("--sheet", type=LocalPath(), help="Write a contact sheet to this PNG file.")
+@overwrite_option("--sheet")
 @click.option(
     "--top", type=click.IntRange(min=0), default=20, show_default=True, help="Number of sources and labels to list."
 )
-def command(records: pathlib.Path, sheet: pathlib.Path | None, top: int) -> None:
+def command(records: pathlib.Path, sheet: pathlib.Path | None, overwrite: bool, top: int) -> None:
     """Show the counts, statistics, leaks, duplicates and silent clips of RECORDS, and write a contact sheet."""
+    check_output(sheet, (".png",), overwrite, "--sheet")
     from keras_a2i.records.records import Records
 
     opened = Records(records)

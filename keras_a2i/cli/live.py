@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import click
 
+from keras_a2i.cli.damaged_audio import damage_shown
 from keras_a2i.cli.flag_names import flag_names
 from keras_a2i.cli.locations import LocalPath, ModelPath
 from keras_a2i.cli.terminal import echo
@@ -70,7 +71,11 @@ def command(model, input_, rate, to, port, seconds, reference):
     # What can be refused is refused before the model takes seconds to load: the input, then a port or folder in use.
     with flag_names(device="--input"):
         _check_input(input_)
-    with flag_names(path="--to", device="--input"), contextlib.closing(_open_output(to, port)) as output:
+    with (
+        flag_names(path="--to", device="--input"),
+        contextlib.closing(_open_output(to, port)) as output,
+        damage_shown(),
+    ):
         from keras_a2i.serving.predictor import load
 
         predictor = load(model).with_reference(reference)

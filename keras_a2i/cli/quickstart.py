@@ -6,6 +6,7 @@ import pathlib
 import shlex
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -46,9 +47,10 @@ def command(out, seed, overwrite):
     command continues.
     """
     started = time.monotonic()
-    interrupted = None if overwrite else _interrupted_seed(out)
+    state = _read_state(out)
+    interrupted = None if overwrite or state is None or state["finished"] else state["seed"]
     if interrupted is None:
-        _start(out, seed, overwrite)
+        _start(out, seed, overwrite, is_quickstart=state is not None)
     elif interrupted == seed:
         echo(f"{out}: continues the quickstart that was interrupted here", err=True)
     else:
@@ -63,23 +65,29 @@ def command(out, seed, overwrite):
     _list_results(out, time.monotonic() - started)
 
 
-def _interrupted_seed(out: pathlib.Path) -> int | None:
-    """Returns the seed of a quickstart that was interrupted in the folder, or None if there is none."""
+def _read_state(out: pathlib.Path) -> dict[str, Any] | None:
+    """Returns the seed of the quickstart in the folder and whether it is finished, or None if there is none."""
     try:
         state = json.loads((out / STATE_FILE).read_text(encoding="utf-8"))
-        return None if state["finished"] else int(state["seed"])
+        return {"seed": int(state["seed"]), "finished": bool(state["finished"])}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _start(out: pathlib.Path, seed: int, overwrite: bool) -> None:
+def _start(out: pathlib.Path, seed: int, overwrite: bool, is_quickstart: bool) -> None:
     """Notes that a quickstart has begun, and removes what an earlier training left, which isn't to be resumed."""
     from keras_a2i.training.run_folder import RunFolder
 
-    if out.is_file() or (out.exists() and not overwrite and any(out.iterdir())):
+    if out.is_file():
+        raise UsageError(f"--out must be a folder. Received: the file {out}. Choose another --out")
+    is_empty = not out.exists() or not any(out.iterdir())
+    if not is_empty and not is_quickstart:
         raise UsageError(
-            f"{out} exists already. Choose another --out, or replace an earlier quickstart with --overwrite"
+            f"--out must be a new or empty folder, or that of an earlier quickstart. Received: {out}, which holds "
+            "other files. Choose another --out"
         )
+    if not is_empty and not overwrite:
+        raise UsageError(f"{out} holds a quickstart already. Choose another --out, or replace it with --overwrite")
     out.mkdir(parents=True, exist_ok=True)
     folder = RunFolder(out / "run")
     with folder_lock(folder.path) if folder.exists else contextlib.nullcontext():

@@ -5,6 +5,7 @@ import pathlib
 import click
 
 from keras_a2i.cli.locations import LocalPath
+from keras_a2i.cli.output_options import check_output, overwrite_option
 from keras_a2i.cli.terminal import echo
 
 
@@ -15,17 +16,16 @@ from keras_a2i.cli.terminal import echo
     type=LocalPath(),
     help="An .html file for a page with the curves and the newest sample sheets.",
 )
-def command(paths, out):
+@overwrite_option("--out")
+def command(paths, out, overwrite):
     """List the runs in folders: what was trained, how far, and what it reached.
 
     PATH is a run folder or a folder that holds some; without one, the current folder. Unfinished trainings are listed
     with the epochs done so far.
     """
     from keras_a2i.evaluation.run_overview import SUFFIXES, run_overview
-    from keras_a2i.evaluation.table_files import check_suffix
 
-    if out:
-        check_suffix(out, SUFFIXES)
+    check_output(out, SUFFIXES, overwrite)
     overview = run_overview(paths or [pathlib.Path()])
     echo(overview.render_text())
     for folder, reason in overview.skipped:

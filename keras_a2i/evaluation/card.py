@@ -11,10 +11,12 @@ from keras_a2i.evaluation.report import Report, read_report, replace_file
 from keras_a2i.evaluation.report_format import number, percent, signed
 from keras_a2i.evaluation.report_markdown import markdown_table, markdown_text
 from keras_a2i.evaluation.verdict import LEVELS
+from keras_a2i.media.output_file import check_suffix
 from keras_a2i.models.model_file import ModelMetadata, read_metadata
 from keras_a2i.remote.address import local_path
+from keras_a2i.training.run_folder import CARD_FILE
 
-CARD_NAME = "card.md"
+SUFFIXES = (".md",)
 
 
 def write_card(run: str | pathlib.Path, path: str | pathlib.Path | None = None) -> pathlib.Path:
@@ -22,15 +24,17 @@ def write_card(run: str | pathlib.Path, path: str | pathlib.Path | None = None) 
 
     Args:
         run: a run folder that holds a report.json.
-        path: the Markdown file; None is `card.md` in the run folder.
+        path: the Markdown file, which ends in .md; None is `card.md` in the run folder.
 
     Returns:
         The file.
 
     Raises:
         ModelError: as `model_card`.
+        UsageError: if the path has another suffix.
     """
-    path = local_path(run, "run") / CARD_NAME if path is None else local_path(path, "path")
+    path = local_path(run, "run") / CARD_FILE if path is None else local_path(path, "path")
+    check_suffix(path, SUFFIXES)
     replace_file(path, model_card(run))
     return path
 
@@ -42,7 +46,7 @@ def model_card(run: str | pathlib.Path) -> str:
         run: a run folder that holds a report.json, as `evaluate` writes it.
 
     Raises:
-        ModelError: if it is no run folder or wasn't evaluated.
+        ModelError: if it is no run folder, or its present model wasn't evaluated.
     """
     run = local_path(run, "run")
     config = read_config(run)
@@ -71,10 +75,11 @@ def _facts(config: dict[str, Any], report: Report, metadata: ModelMetadata | Non
     facts = []
     if metadata is not None:
         size, channels = metadata.image.size, metadata.image.channels
-        what = metadata.features.description if metadata.input == "features" else "a waveform"
-        facts.append(
-            ("input", f"{what}, of {metadata.features.duration:g} s of audio at {metadata.features.sample_rate} Hz")
-        )
+        features = metadata.features
+        audio = f"of {features.duration:g} s of audio at {features.sample_rate} Hz"
+        what = features.description if metadata.input == "features" else "a waveform"
+        # Nobody knows here which audio embeddings are of, if any.
+        facts.append(("input", what if features.embedding else f"{what}, {audio}"))
         facts.append(("output", f"an image of {size} x {size} pixels, {'grey' if channels == 1 else 'RGB'}"))
         facts.append(("license", metadata.license or "not stated"))
     counts = {label: report.held_out.labels.count(label) for label in sorted(set(report.held_out.labels)) if label}
@@ -82,7 +87,7 @@ def _facts(config: dict[str, Any], report: Report, metadata: ModelMetadata | Non
         ("recipe", str(config["recipe"]["name"])),
         ("trained by", str(config.get("command") or "a call of fit")),
         ("evaluated by", report.command or "a call of evaluate"),
-        ("records", f"{report.records}, fingerprint {str(config.get('fingerprint', ''))[:12]}"),
+        *_records(config, report),
         (
             "held out",
             f"{counted(report.n_pairs, 'pair')} of {counted(report.n_sources, 'source')}, split {report.split}",
@@ -93,6 +98,17 @@ def _facts(config: dict[str, Any], report: Report, metadata: ModelMetadata | Non
         ("evaluated on", ", ".join(f"{name} {value}" for name, value in report.environment.items())),
         ("versions", ", ".join(f"{name} {version}" for name, version in report.versions.items())),
     ]
+    return facts
+
+
+def _records(config: dict[str, Any], report: Report) -> list[tuple[str, str]]:
+    """The records of the evaluation, and those of the training where they are others."""
+    trained_on = str(config.get("fingerprint", ""))
+    # A report of an older version doesn't state which they were.
+    evaluated_on = report.records_fingerprint or trained_on
+    facts = [("records", f"{report.records}, fingerprint {evaluated_on[:12]}")]
+    if evaluated_on != trained_on:
+        facts.append(("records of the training", f"{config.get('records', '')}, fingerprint {trained_on[:12]}"))
     return facts
 
 

@@ -11,7 +11,7 @@ from keras_a2i.errors import UsageError
 from keras_a2i.evaluation.contenders import SHUFFLED
 from keras_a2i.evaluation.environment import read_config
 from keras_a2i.evaluation.replicates import Score, Value, gather_scores
-from keras_a2i.evaluation.report import Report, read_report
+from keras_a2i.evaluation.report import JSON_NAME, Report, read_report
 from keras_a2i.evaluation.report_blocks import Column, Table
 from keras_a2i.evaluation.report_format import BETTER, number
 from keras_a2i.evaluation.report_sections import table
@@ -100,27 +100,33 @@ def compare(runs: Iterable[str | pathlib.Path]) -> Comparison:
     """Compares evaluated runs.
 
     Args:
-        runs: run folders that hold a report.json, as `evaluate` writes it with `report.save(run)`.
+        runs: run folders that hold a report.json, as `evaluate` writes it with `report.save(run)`. A run that is given
+            twice, by whatever path, counts once.
 
     Returns:
-        One row per recipe, settings, records and split; runs that differ by their seed only are replicates.
+        One row per recipe, settings, records of the training, records and split of the evaluation; runs that differ by
+        their seed only are replicates.
 
     Raises:
-        ModelError: if a run has no report.
+        ModelError: if a run has no report of its present model.
         UsageError: if no run is given.
     """
     folders = [local_path(run, "runs") for run in runs]
     if not folders:
         raise UsageError("runs must hold at least one run folder. Received: none")
-    return compare_reports((folder, read_report(folder)) for folder in folders)
+    once: dict[pathlib.Path, pathlib.Path] = {}
+    for folder in folders:
+        folder = folder.parent if folder.name == JSON_NAME else folder
+        once.setdefault(folder.resolve(), folder)
+    return compare_reports((folder, read_report(folder)) for folder in once.values())
 
 
 def compare_reports(found: Iterable[tuple[pathlib.Path, Report]]) -> Comparison:
     """As `compare`, for run folders whose reports have been read, at least one."""
     groups: dict[tuple, list[tuple[pathlib.Path, Report]]] = {}
     for folder, report in found:
-        config = read_config(folder) or {}
-        key = (report.configuration or str(folder), config.get("fingerprint", report.records), report.split)
+        trained_on = (read_config(folder) or {}).get("fingerprint", "")
+        key = (report.configuration or str(folder), trained_on, _evaluated_on(report), report.split)
         groups.setdefault(key, []).append((folder, report))
     reports = [[report for _, report in group] for group in groups.values()]
     return Comparison(
@@ -129,6 +135,11 @@ def compare_reports(found: Iterable[tuple[pathlib.Path, Report]]) -> Comparison:
         levels=[[report.level for report in group] for group in reports],
         scores=gather_scores([[scores_of(report) for report in group] for group in reports]),
     )
+
+
+def _evaluated_on(report: Report) -> str:
+    """What tells the records of an evaluation apart: the path in reports of older versions, without a fingerprint."""
+    return report.records_fingerprint or report.records
 
 
 def scores_of(report: Report) -> dict[str, Value]:
@@ -152,14 +163,25 @@ def scores_of(report: Report) -> dict[str, Value]:
 
 
 def _names(folders: list[pathlib.Path], reports: list[Report]) -> list[str]:
-    """Recipe and records of each row; rows of one name are told apart by their hash or folder."""
+    """Recipe and records of each row; rows of one name are told apart by their hash or folder, records and split."""
     names = []
     for folder, report in zip(folders, reports, strict=True):
         config = read_config(folder)
         recipe = config["recipe"]["name"] if config else folder.name
         names.append(f"{recipe} on {pathlib.Path(report.records).name}")
-    apart = [f"{name} ({report.configuration or report.model})" for name, report in zip(names, reports, strict=True)]
-    return [long if names.count(name) > 1 else name for name, long in zip(names, apart, strict=True)]
+    for part in (
+        lambda report: report.configuration or report.model,
+        lambda report: f"split {report.split}",
+        lambda report: report.records,
+        lambda report: _evaluated_on(report)[:12],
+    ):
+        parts = [part(report) for report in reports]
+        shared = [[other for other, taken in zip(parts, names, strict=True) if taken == name] for name in names]
+        names = [
+            f"{name} ({own})" if len(set(group)) > 1 else name
+            for name, own, group in zip(names, parts, shared, strict=True)
+        ]
+    return names
 
 
 def _with_spread(mean: float, spread: float) -> str:

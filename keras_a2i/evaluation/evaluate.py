@@ -172,6 +172,8 @@ def evaluate(
         configuration=subject.configuration,
         environment=describe_environment(),
         versions=library_versions("keras", keras.backend.backend(), "numpy"),
+        model_digest=subject.digest,
+        records_fingerprint=records.fingerprint,
         **findings,
     )
 

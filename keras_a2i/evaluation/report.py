@@ -1,18 +1,20 @@
 """The report of an evaluation: its data, and how it is written and read."""
 
+import hashlib
 import json
 import pathlib
 
-from keras_a2i.errors import ModelError, UsageError
+from keras_a2i.errors import AddressNotFoundError, ModelError, UsageError
 from keras_a2i.evaluation.report_data import ReportData
 from keras_a2i.evaluation.report_html import render_html
 from keras_a2i.media.durable import written_whole
 from keras_a2i.media.json_file import write_json
 from keras_a2i.remote.address import Address, Location, as_location, local_path
 from keras_a2i.remote.copies import temporary_folder
-from keras_a2i.remote.store import find_kind, upload
+from keras_a2i.remote.store import find_kind, read_bytes, upload
+from keras_a2i.training.run_folder import REPORT_FILES
 
-JSON_NAME, HTML_NAME, CSV_NAME = "report.json", "report.html", "per_pair.csv"
+JSON_NAME, HTML_NAME, CSV_NAME = REPORT_FILES
 
 
 class Report(ReportData):
@@ -29,13 +31,13 @@ class Report(ReportData):
             What was written: the file, or report.html in the folder.
 
         Raises:
-            UsageError: if the path has another suffix.
+            UsageError: if the path has another suffix, or is a file without one.
             RemoteError: if an object store can't be written to.
         """
         path = as_location(path)
         if isinstance(path, Address):
             return self._upload(path)
-        if path.is_dir() or not path.suffix:
+        if _is_folder(path):
             path.mkdir(parents=True, exist_ok=True)
             for name in (JSON_NAME, CSV_NAME, HTML_NAME):
                 self.save(path / name)
@@ -44,14 +46,12 @@ class Report(ReportData):
             write_json(path, json.loads(json.dumps(self.to_dict())))
         elif path.suffix == ".csv":
             replace_file(path, self.pairs().to_csv(index=False, lineterminator="\n"))
-        elif path.suffix == ".html":
-            replace_file(path, render_html(self))
         else:
-            raise UsageError(f"path must be a folder or end in .html, .json or .csv. Received: {path}")
+            replace_file(path, render_html(self))
         return path
 
     def _upload(self, address: Address) -> Address:
-        is_folder = not address.suffix or find_kind(address) == "folder"
+        is_folder = _is_folder(address)
         with temporary_folder() as temporary:
             if not is_folder:
                 self.save(temporary / address.name)
@@ -63,11 +63,61 @@ class Report(ReportData):
             return address / HTML_NAME
 
 
+def check_report_path(path: Location, model: str, *, overwrite: bool, is_own: bool) -> None:
+    """Checks, before an evaluation, that `Report.save` may write its report.
+
+    Args:
+        path: as of `Report.save`.
+        model: the model, as its report names it, whose earlier report may be replaced.
+        overwrite: whether any file may be replaced.
+        is_own: whether the folder is the model's own, where a report of any model may be replaced.
+
+    Raises:
+        UsageError: if the path has another suffix, or other files would be replaced and `overwrite` is False.
+    """
+    is_folder = _is_folder(path)
+    if overwrite:
+        return
+    files = [path / name for name in REPORT_FILES] if is_folder else [path]
+    found = [file for file in files if _kind(file) == "file"]
+    if found and not (is_folder and _holds_report(path, None if is_own else model)):
+        raise UsageError(
+            f"path must not exist, unless it is a folder with an earlier report of the same model. Received: {path}, "
+            f"where {found[0].name} would be replaced. Choose another, or pass overwrite=True"
+        )
+
+
+def _is_folder(path: Location) -> bool:
+    """Whether a report is written as three files. Raises a UsageError for a path that is neither these nor a report."""
+    if path.suffix in (".html", ".json", ".csv"):
+        return _kind(path) == "folder"
+    if _kind(path) == "file" or (path.suffix and _kind(path) != "folder"):
+        raise UsageError(f"path must be a folder or end in .html, .json or .csv. Received: {path}")
+    return True
+
+
+def _kind(path: Location) -> str:
+    if isinstance(path, Address):
+        return find_kind(path)
+    return "folder" if path.is_dir() else "file" if path.exists() else ""
+
+
+def _holds_report(folder: Location, model: str | None) -> bool:
+    """Whether a folder holds the report of a model, or with None of any, of this version or another."""
+    path = folder / JSON_NAME
+    try:
+        values = json.loads(read_bytes(path) if isinstance(path, Address) else path.read_bytes())
+        return "contenders" in values and model in (None, values["model"])
+    except (OSError, AddressNotFoundError, ValueError, TypeError, KeyError):
+        return False
+
+
 def read_report(path: str | pathlib.Path) -> Report:
     """Reads a report.json, or the one in a folder; it comes without its examples.
 
     Raises:
-        ModelError: if there is none, or it isn't a report of this version.
+        ModelError: if there is none, it isn't a report of this version, or it is of another model than the model.keras
+            beside it, such as the one before a retraining.
     """
     path = local_path(path, "path")
     if not path.exists() and path.suffix != ".json":
@@ -79,7 +129,24 @@ def read_report(path: str | pathlib.Path) -> Report:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} isn't JSON: {error}. Evaluate the model again") from error
-    return Report.from_dict(values)
+    report = Report.from_dict(values)
+    model = path.parent / "model.keras"
+    # Reports of functions, of folders and of older versions have no digest.
+    if report.model_digest and model.is_file() and model_digest(model) != report.model_digest:
+        raise ModelError(
+            f"A report must be of the model beside it. Received: {path}, which is of another model than {model}: that "
+            "was trained, resumed or calibrated since, or the report is of another file. Evaluate the model again"
+        )
+    return report
+
+
+def model_digest(path: pathlib.Path) -> str:
+    """Returns the SHA-256 of a model's file in hexadecimal digits, of a run's `model.keras`; "" where there is none."""
+    path = path / "model.keras" if path.is_dir() else path
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def replace_file(path: pathlib.Path, text: str) -> None:

@@ -259,6 +259,8 @@ class ReportData:
         configuration: hash of the recipe, its settings and the records; the same for runs that differ by seed only.
         environment: machine, threads and backend.
         versions: of the libraries.
+        model_digest: SHA-256 of the model's file in hexadecimal digits; "" where it is no single file.
+        records_fingerprint: that of the records that it was evaluated on; "" in a report of an older version.
     """
 
     model: str
@@ -285,6 +287,8 @@ class ReportData:
     configuration: str
     environment: dict[str, str]
     versions: dict[str, str]
+    model_digest: str = ""
+    records_fingerprint: str = ""
 
     def contender(self, id: str) -> ContenderScores | None:
         """The scores of the contender with this id, if it was scored."""

@@ -17,9 +17,9 @@ from keras_a2i.evaluation.report_format import number, percent, signed
 from keras_a2i.evaluation.report_plots import plot_curves
 from keras_a2i.evaluation.report_sections import table
 from keras_a2i.evaluation.report_text import render_table
-from keras_a2i.evaluation.table_files import check_suffix
 from keras_a2i.evaluation.verdict import LEVELS
 from keras_a2i.media.image import read_thumbnail
+from keras_a2i.media.output_file import check_suffix
 from keras_a2i.remote.address import local_path
 from keras_a2i.training.run_folder import HIGHER_IS_BETTER, SCORES, RunConfig, RunFolder
 
@@ -38,7 +38,7 @@ class Run:
         config: how it was trained.
         history: a row per epoch.
         report: the report of its evaluation, or None.
-        problem: why its report can't be read, or "".
+        problem: why its report can't be read or isn't of its present model, or "".
         sheet: the newest sample sheet, or None.
     """
 
@@ -211,7 +211,7 @@ def _row(run: Run) -> tuple[Cell | str, ...]:
         number(last[0], 3) if last else "",
     )
     if run.report is None:
-        return (*trained, "", "", "", Cell("report can't be read", run.problem) if run.problem else "not evaluated")
+        return (*trained, "", "", "", Cell("report can't be used", run.problem) if run.problem else "not evaluated")
     gain, labels = run.report.gain(SHUFFLED), run.report.labels
     return (
         *trained,

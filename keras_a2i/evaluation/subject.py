@@ -12,7 +12,9 @@ from keras_a2i.errors import UsageError
 from keras_a2i.evaluation.contenders import PredictFn
 from keras_a2i.evaluation.environment import configuration_hash, read_config
 from keras_a2i.evaluation.measures import EmbedFn, SampleFn
+from keras_a2i.evaluation.report import model_digest
 from keras_a2i.models.prediction import predict_batch
+from keras_a2i.models.shipped import find_model
 from keras_a2i.models.stored_model import local_model
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.remote.address import as_location
@@ -37,6 +39,7 @@ class Subject:
         classify: inputs (n, n_inputs) to logits of labels (n, n_labels), for a model that tells labels apart.
         classes: names of these labels.
         has_reference: whether `predict_fn` receives reference images as its second argument.
+        digest: SHA-256 of its file, "" if it is none.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Subject:
     classify: PredictFn | None = None
     classes: tuple[str, ...] = ()
     has_reference: bool = False
+    digest: str = ""
 
 
 def open_subject(model: Any, manifest: Manifest, input: str | None = None) -> Subject:
@@ -80,6 +84,8 @@ def open_subject(model: Any, manifest: Manifest, input: str | None = None) -> Su
 
 
 def _of_path(path: pathlib.Path, name: str, manifest: Manifest) -> Subject:
+    # Before the model is loaded: a training that replaces it meanwhile is noticed.
+    digest = model_digest(find_model(path, "model.tflite"))
     subject = _of_predictor(load(path), manifest, name)
     config = read_config(path)
     embedders = None
@@ -88,7 +94,8 @@ def _of_path(path: pathlib.Path, name: str, manifest: Manifest) -> Subject:
 
         searcher = load_searcher(path)
         embedders = searcher.embed_inputs, searcher.embed_images
-    return dataclasses.replace(subject, configuration=configuration_hash(config) if config else "", embedders=embedders)
+    configuration = configuration_hash(config) if config else ""
+    return dataclasses.replace(subject, configuration=configuration, embedders=embedders, digest=digest)
 
 
 def _of_predictor(predictor: Predictor, manifest: Manifest, name: str) -> Subject:

@@ -2,13 +2,12 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from keras_a2i.errors import UsageError
 from keras_a2i.evaluation.report import replace_file
 from keras_a2i.evaluation.report_blocks import Section, Table
 from keras_a2i.evaluation.report_markdown import markdown_table, markdown_text
+from keras_a2i.media.output_file import check_suffix
 from keras_a2i.remote.address import local_path
 
 if TYPE_CHECKING:
@@ -45,13 +44,6 @@ def save_table(
         sections = [Section("runs", heading, (table,))]
         replace_file(path, render_template("sections.html.j2", title=title, sections=sections))
     return path
-
-
-def check_suffix(path: pathlib.Path, suffixes: Sequence[str]) -> None:
-    """Raises a UsageError unless the path ends in one of the suffixes."""
-    if path.suffix not in suffixes:
-        one_of = "one of " if len(suffixes) > 1 else ""
-        raise UsageError(f"path must end in {one_of}{', '.join(suffixes)}. Received: {path}")
 
 
 def to_markdown(table: Table) -> str:

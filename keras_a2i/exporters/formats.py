@@ -34,6 +34,7 @@ class ServedModel:
         inputs, outputs: names of the inputs that it accepts, and of the outputs that it returns.
         encode_fn: inputs to latent vectors (batch, latent_dim); None if it doesn't give them.
         decode_fn: latent vectors to images.
+        latent_dim: length of the latent vectors.
 
     Attributes:
         has_style: whether it accepts a style, which files of older versions don't.
@@ -53,8 +54,9 @@ class ServedModel:
         *,
         encode_fn: PredictFn | None = None,
         decode_fn: PredictFn | None = None,
+        latent_dim: int | None = None,
     ):
-        self.encode_fn, self.decode_fn = encode_fn, decode_fn
+        self.encode_fn, self.decode_fn, self.latent_dim = encode_fn, decode_fn, latent_dim
         self._run, self._metadata = run, metadata
         self.has_style, self.has_logits = STYLE in inputs, LOGITS in outputs
         self.has_reference = metadata.reference
@@ -225,7 +227,7 @@ def find_format(format: str | None, path: pathlib.Path) -> Format:
     """Returns the format of an id, or of a path's suffix where the id is None.
 
     Raises:
-        UsageError: if there is no such format.
+        UsageError: if there is no such format, or the path lacks the suffix by which files in the format are loaded.
     """
     if format is None:
         found = next((each for each in FORMATS.values() if each.suffix == path.suffix.lower()), None)
@@ -239,6 +241,12 @@ def find_format(format: str | None, path: pathlib.Path) -> Format:
         return found
     if format not in FORMATS:
         raise UsageError(f"format must be one of {', '.join(FORMATS)}. Received: format={format!r}")
+    suffix = FORMATS[format].suffix
+    if suffix and path.suffix.lower() != suffix:
+        raise UsageError(
+            f"path must end in {suffix} with format={format!r}: files are loaded and replaced by their suffix. "
+            f"Received: {path}. Choose such a name, or leave out format"
+        )
     return FORMATS[format]
 
 

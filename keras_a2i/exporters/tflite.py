@@ -186,12 +186,13 @@ class TFLiteFormat(Format):
                 results[IMAGE] = (results[IMAGE].astype(np.float32) - zero) * np.float32(scale)
             return results
 
-        halves = {}
+        halves: dict[str, Any] = {}
         if {ENCODE, GENERATE} <= set(interpreter.get_signature_list()):
             encoder, generator = (interpreter.get_signature_runner(key) for key in (ENCODE, GENERATE))
             halves = {
                 "encode_fn": lambda values: _by_row(encoder, {name: values})[LATENT],
                 "decode_fn": lambda latents: _by_row(generator, {LATENT: latents})[IMAGE],
+                "latent_dim": int(generator.get_input_details()[LATENT]["shape"][-1]),
             }
         return ServedModel(run, metadata, inputs, outputs, **halves), metadata
 

@@ -13,17 +13,20 @@ def as_image_batches(y_true: Any, y_pred: Any, min_size: int = 1) -> tuple[Any, 
     """Returns both as float32 tensors (batch, height, width, channels).
 
     Raises:
-        UsageError: if they don't have four axes, differ in size, or are smaller than `min_size` pixels.
+        UsageError: if they don't have four axes, differ in number or size, or are smaller than `min_size` pixels, as
+            far as these are known when a function is traced.
     """
     y_true, y_pred = (ops.cast(ops.convert_to_tensor(y), "float32") for y in (y_true, y_pred))
     shapes = tuple(y_true.shape), tuple(y_pred.shape)
-    if len(shapes[0]) != 4 or len(shapes[1]) != 4 or shapes[0][1:] != shapes[1][1:]:
+    if [len(shape) for shape in shapes] != [4, 4] or any(
+        true != own for true, own in zip(*shapes, strict=True) if None not in (true, own)
+    ):
         raise UsageError(
-            "y_true and y_pred must have one shape (batch, height, width, channels). "
-            f"Received: {shapes[0]} and {shapes[1]}"
+            "y_true and y_pred must have one shape (batch, height, width, channels): every generated image is compared "
+            f"with its own real one. Received: {shapes[0]} and {shapes[1]}"
         )
     height, width = shapes[0][1:3]
-    if min(height, width) < min_size:
+    if any(side is not None and side < min_size for side in (height, width)):
         raise UsageError(
             f"Images must be at least {min_size} pixels high and wide. Received: {height} x {width} pixels"
         )

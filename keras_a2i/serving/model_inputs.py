@@ -4,6 +4,7 @@ import itertools
 import math
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -94,6 +95,40 @@ def check_inputs(inputs: np.ndarray, metadata: ModelMetadata) -> np.ndarray:
     raise UsageError(
         f"The inputs of this model must be finite {name}, (batch, {wanted}). Received: shape {inputs.shape}{hint}"
     )
+
+
+def check_latents(latents: Any, latent_dim: int | None) -> np.ndarray:
+    """Returns latent vectors as float32 (n, latent_dim).
+
+    Args:
+        latents: the vectors.
+        latent_dim: their length, or None where it isn't known.
+
+    Raises:
+        UsageError: if they have another shape or aren't finite.
+    """
+    latents = np.asarray(latents, np.float32)
+    if latents.ndim != 2 or latent_dim not in (None, latents.shape[1]) or not np.isfinite(latents).all():
+        wanted = "latent_dim" if latent_dim is None else latent_dim
+        raise UsageError(f"latents must be finite, (n, {wanted}). Received: shape {latents.shape}")
+    return latents
+
+
+def check_references(references: Any, metadata: ModelMetadata, n: int) -> np.ndarray:
+    """Returns reference images as float32 (n, size, size, channels).
+
+    Raises:
+        UsageError: if they have another shape or aren't finite, or the model needs none.
+    """
+    if not metadata.reference:
+        raise UsageError("references must be left out for a model without a reference image. Received: some")
+    references, shape = np.asarray(references, np.float32), (n, *metadata.image.shape)
+    if references.shape != shape or not np.isfinite(references).all():
+        raise UsageError(
+            f"references must be finite images in [-1, 1], {shape}, one for every input. Received: shape "
+            f"{references.shape}"
+        )
+    return references
 
 
 def open_vectors(path: pathlib.Path, metadata: ModelMetadata) -> np.ndarray:

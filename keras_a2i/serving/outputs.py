@@ -30,7 +30,7 @@ class ImageFolder:
     """Writes PNG files 000000.png, 000001.png and so on, each whole or not at all.
 
     Args:
-        path: the folder; it is created if it doesn't exist.
+        path: the folder; it is created if it doesn't exist, and removed when it is closed without an image.
 
     Raises:
         UsageError: if it is a file or holds numbered images already.
@@ -43,6 +43,7 @@ class ImageFolder:
             raise UsageError(
                 f"path must not hold images of an earlier session. Received: {path}. Choose another folder, or empty it"
             )
+        self._created = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         self.where = str(path)
         self._path, self._count = path, 0
@@ -53,4 +54,9 @@ class ImageFolder:
         self._count += 1
 
     def close(self) -> None:
-        """Does nothing: a folder holds nothing open."""
+        """Removes the folders that were created for it, where no image was written."""
+        for folder in self._created:
+            if any(folder.iterdir()):
+                break
+            folder.rmdir()
+        self._created = []

@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +13,25 @@ from keras_a2i.media.conversion import from_uint8
 from keras_a2i.media.image import read_image
 from keras_a2i.models.model_file import ModelMetadata, check_fit, default_metadata
 from keras_a2i.models.prediction import predict_batch
+from keras_a2i.serving.model_inputs import BATCH
 
 if TYPE_CHECKING:
     import keras
 
 ReferenceFn = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """A function from float32 inputs or latent vectors (batch, n) and reference images to images, in [-1, 1]."""
+
+
+def join_batches(batches: Iterable[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """Joins batches of arrays of a shape into one; float32 (0, *shape) where there are none."""
+    parts = list(batches)
+    return np.concatenate(parts) if parts else np.zeros((0, *shape), np.float32)
+
+
+def in_batches(function: Callable[..., np.ndarray], shape: tuple[int, ...], *inputs: np.ndarray) -> np.ndarray:
+    """Calls a function of inputs (n, ...) with up to 32 rows at a time; returns its results (n, *shape) together."""
+    starts = range(0, len(inputs[0]), BATCH)
+    return join_batches((function(*(each[i : i + BATCH] for each in inputs)) for i in starts), shape)
 
 
 def finite(predict_fn: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:

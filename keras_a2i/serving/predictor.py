@@ -14,15 +14,17 @@ from keras_a2i.exporters.formats import FORMATS, PredictFn, ServedModel
 from keras_a2i.models.label_prediction import LabelPrediction, predict_from_logits
 from keras_a2i.models.model_file import ModelMetadata, is_audio_token, load_model
 from keras_a2i.models.shipped import find_model, shipped_models
-from keras_a2i.models.styles import check_sampling, draw_styles
+from keras_a2i.models.styles import check_noise_sampling, check_sampling, check_styles, draw_styles
 from keras_a2i.remote.address import as_location
 from keras_a2i.serving.audio_token import DrawSettings, open_audio_token
-from keras_a2i.serving.model_inputs import BATCH, check_inputs, stream_inputs
+from keras_a2i.serving.model_inputs import check_inputs, check_latents, check_references, stream_inputs
 from keras_a2i.serving.predict_functions import (
     ReferenceFn,
     check_shapes,
     finite,
+    in_batches,
     infer_metadata,
+    join_batches,
     keras_predict_fn,
     keras_reference_fn,
     missing_tensorflow,
@@ -44,6 +46,7 @@ class Predictor:
         metadata: the model's configurations.
         encode_fn: inputs to latent vectors (batch, latent_dim); None if the model doesn't give them.
         decode_fn: latent vectors to images.
+        latent_dim: length of the latent vectors; None doesn't check what `decode` is given.
         style_fn: inputs and styles (batch, style_units) to images, of a model with a style that doesn't give latent
             vectors.
         classify_fn: inputs to the logits of labels (batch, n_labels); None if the model doesn't classify.
@@ -64,6 +67,7 @@ class Predictor:
         *,
         encode_fn: PredictFn | None = None,
         decode_fn: PredictFn | None = None,
+        latent_dim: int | None = None,
         style_fn: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
         classify_fn: PredictFn | None = None,
         draw_fn: Callable[[np.ndarray, int, int], np.ndarray] | None = None,
@@ -72,7 +76,7 @@ class Predictor:
         model: "keras.Model | None" = None,
     ):
         self._predict_fn = refuse_without_reference if predict_fn is None else finite(predict_fn)
-        self._encode_fn = encode_fn
+        self._encode_fn, self._latent_dim = encode_fn, latent_dim
         self._reference_fn = None if reference_fn is None else finite(reference_fn)
         self._reference_decode_fn = reference_decode_fn
         self._decode_fn = None if decode_fn is None else finite(decode_fn)
@@ -95,7 +99,7 @@ class Predictor:
             UsageError: if an array or the rate is out of range, or a model of embeddings is given audio.
             SourceError: if a file can't be read.
         """
-        return self._join(self.stream(audio, sample_rate), self.metadata.image.shape)
+        return join_batches(self.stream(audio, sample_rate), self.metadata.image.shape)
 
     def stream(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> Iterator[np.ndarray]:
         """Yields what `predict` returns, up to 32 images at a time; of a file, in constant memory."""
@@ -139,6 +143,7 @@ class Predictor:
             bound(self._reference_fn),
             dataclasses.replace(self.metadata, reference=False),
             encode_fn=self._encode_fn,
+            latent_dim=self._latent_dim,
             decode_fn=bound(self._reference_decode_fn),
             classify_fn=self._classify_fn,
         )
@@ -150,25 +155,30 @@ class Predictor:
 
         Args:
             inputs: float32 (batch, n_inputs).
-            styles: (batch, style_units), the style of every image, for a model with a style; None is the usual one.
+            styles: (batch, style_units), the style of every image, or (style_units,), one of all, for a model with a
+                style; None is the usual one.
             references: float32 (batch, size, size, channels) in [-1, 1], for a model that needs a reference image.
 
         Returns:
             float32 (batch, size, size, channels) in [-1, 1].
 
         Raises:
-            UsageError: if the inputs have another length or aren't finite, the model accepts no styles, or it needs
-                references and there are none.
+            UsageError: if the inputs, styles or references have another shape or aren't finite, the model accepts none
+                of them, or it needs references and there are none.
         """
         inputs, shape = check_inputs(inputs, self.metadata), self.metadata.image.shape
-        if self._reference_fn is not None and references is not None:
-            parts = (slice(i, i + BATCH) for i in range(0, len(inputs), BATCH))
-            return self._join((self._reference_fn(inputs[rows], references[rows]) for rows in parts), shape)
-        if styles is None:
-            return self._in_batches(self._predict_fn, inputs, shape)
-        self.check_sampling(1, 1.0)
-        batches = (slice(i, i + BATCH) for i in range(0, len(inputs), BATCH))
-        return self._join((self._styled(inputs[rows], styles[rows]) for rows in batches), shape)
+        if styles is not None:
+            self.check_sampling(1, 1.0)
+            styles = check_styles(styles, self.metadata.style_units, len(inputs))
+        if references is not None:
+            references = check_references(references, self.metadata, len(inputs))
+            if self._reference_fn is not None:
+                return in_batches(self._reference_fn, shape, inputs, references)
+        return (
+            in_batches(self._predict_fn, shape, inputs)
+            if styles is None
+            else in_batches(self._styled, shape, inputs, styles)
+        )
 
     @property
     def can_encode(self) -> bool:
@@ -190,7 +200,7 @@ class Predictor:
             SourceError: if a file can't be read.
         """
         encode_fn, _ = self._parts()
-        return self._join(map(encode_fn, self.stream_inputs(audio, sample_rate)), (0,))
+        return join_batches(map(encode_fn, self.stream_inputs(audio, sample_rate)), (0,))
 
     def decode(self, latents: np.ndarray, styles: np.ndarray | None = None) -> np.ndarray:
         """Generates images for latent vectors.
@@ -203,17 +213,17 @@ class Predictor:
             float32 (n, size, size, channels) in [-1, 1].
 
         Raises:
-            UsageError: if the latent vectors have another shape or aren't finite, or the model gives none or no style.
+            UsageError: if the latent vectors or styles have another shape or aren't finite, or the model gives none or
+                no style.
         """
         _, decode_fn = self._parts()
-        latents = np.asarray(latents, np.float32)
-        if latents.ndim != 2 or not np.isfinite(latents).all():
-            raise UsageError(f"latents must be finite, (n, latent_dim). Received: shape {latents.shape}")
+        latents = check_latents(latents, self._latent_dim)
         if styles is not None:
             self.check_sampling(1, 1.0)
             latents = latents.copy()
-            latents[:, -self.metadata.style_units :] = styles
-        return self._in_batches(decode_fn, latents, self.metadata.image.shape)
+            units = self.metadata.style_units
+            latents[:, -units:] = check_styles(styles, units, len(latents))
+        return in_batches(decode_fn, self.metadata.image.shape, latents)
 
     def sample(
         self,
@@ -244,12 +254,12 @@ class Predictor:
         self.check_sampling(n, temperature)
         if self._draw_fn is not None:
             shape = (n, *self.metadata.image.shape)
-            return self._join((self._draw_fn(x, n, seed) for x in self.stream_inputs(audio, sample_rate)), shape)
+            return join_batches((self._draw_fn(x, n, seed) for x in self.stream_inputs(audio, sample_rate)), shape)
         styles = draw_styles(self.metadata.style_units, n, temperature, seed)
         if self._style_fn is None:
             latents = self.encode(audio, sample_rate)
             return np.stack([self.decode(latents, style) for style in styles], axis=1)
-        inputs = self._join(self.stream_inputs(audio, sample_rate), (self.metadata.n_inputs,))
+        inputs = join_batches(self.stream_inputs(audio, sample_rate), (self.metadata.n_inputs,))
         return np.stack([self.predict_inputs(inputs, np.tile(style, (len(inputs), 1))) for style in styles], axis=1)
 
     @property
@@ -261,11 +271,7 @@ class Predictor:
     def check_sampling(self, n: int, temperature: float) -> None:
         """Raises a UsageError unless `sample` accepts these arguments."""
         if self._draw_fn is not None:
-            if n < 1 or temperature != 1:
-                raise UsageError(
-                    "samples must be 1 or more, and temperature 1 for a model that generates from noise, whose size it "
-                    f"was trained for. Received: samples={n}, {temperature=}"
-                )
+            check_noise_sampling(n, temperature)
             return
         check_sampling(self.metadata.style_units, n, temperature)
         if not self.can_sample:
@@ -295,7 +301,7 @@ class Predictor:
                 "Received: another. Export it again if it is a file of an older version"
             )
         batches = map(self._classify_fn, self.stream_inputs(audio, sample_rate))
-        return self._join(batches, (len(self.metadata.labels),))
+        return join_batches(batches, (len(self.metadata.labels),))
 
     def predict_labels(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> LabelPrediction:
         """Predicts the label of each clip of audio or each input, as `AudioToImage.predict_labels`.
@@ -316,7 +322,7 @@ class Predictor:
 
     def _styled(self, inputs: np.ndarray, styles: np.ndarray) -> np.ndarray:
         if self._style_fn is not None:
-            return self._style_fn(inputs, np.asarray(styles, np.float32))
+            return self._style_fn(inputs, styles)
         encode_fn, _ = self._parts()
         return self.decode(encode_fn(inputs), styles)
 
@@ -327,15 +333,6 @@ class Predictor:
                 "library, an AudioToImage, or a .tflite file that was exported with latents=True. Received: another"
             )
         return self._encode_fn, self._decode_fn
-
-    @classmethod
-    def _in_batches(cls, function: PredictFn, inputs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        return cls._join((function(inputs[i : i + BATCH]) for i in range(0, len(inputs), BATCH)), shape)
-
-    @staticmethod
-    def _join(batches: Iterator[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-        parts = list(batches)
-        return np.concatenate(parts) if parts else np.zeros((0, *shape), np.float32)
 
 
 def load(
@@ -429,7 +426,7 @@ def _from_export(served: ServedModel, metadata: ModelMetadata) -> Predictor:
     functions: dict[str, Any] = {"classify_fn": served.classify if served.has_logits else None}
     if metadata.reference:
         return Predictor(None, metadata, reference_fn=served.change_references, **functions)
-    functions |= {"encode_fn": served.encode_fn, "decode_fn": served.decode_fn}
+    functions |= {"encode_fn": served.encode_fn, "decode_fn": served.decode_fn, "latent_dim": served.latent_dim}
     return Predictor(served, metadata, style_fn=served if served.has_style else None, **functions)
 
 
@@ -440,6 +437,7 @@ def _from_keras(model: "keras.Model", metadata: ModelMetadata) -> Predictor:
 
     functions: dict[str, Any] = {
         "encode_fn": None if encoder is None else keras_predict_fn(encoder),
+        "latent_dim": None if encoder is None else encoder.output_shape[-1],
         "classify_fn": functools.partial(classify, model) if can_classify(model) else None,
         "model": model,
     }

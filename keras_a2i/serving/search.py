@@ -11,10 +11,12 @@ from keras_a2i.errors import ModelError, SourceError, UsageError
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.media.folder_files import walk_files
 from keras_a2i.media.image import read_image, save_png
+from keras_a2i.media.output_file import check_output_file
 from keras_a2i.media.sheet import draw_sheet
 from keras_a2i.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES
 from keras_a2i.models.prediction import predict_batch
 from keras_a2i.models.stored_model import local_model
+from keras_a2i.remote.address import local_path
 from keras_a2i.serving.predictor import Predictor, load
 
 if TYPE_CHECKING:
@@ -125,6 +127,7 @@ def search(
     *,
     top: int | None = None,
     sheet: str | pathlib.Path | None = None,
+    overwrite: bool = False,
 ) -> SearchResult:
     """Finds the images that are nearest to an audio file, or the audio files nearest to an image.
 
@@ -134,14 +137,16 @@ def search(
         query: a audio file, searched for by the mean of its clips; or a png or jpg file.
         among: files, and folders that are searched through: images for audio, audio for an image.
         top: how many matches to return; None returns all.
-        sheet: a PNG file for a contact sheet of the images found.
+        sheet: a PNG file for a contact sheet of the images found, which ends in .png.
+        overwrite: whether the sheet may replace a file.
 
     Returns:
         The matches, the best first, and the files that couldn't be read. An audio file is found by its best clip.
 
     Raises:
-        UsageError: if `query` isn't such a file, there is nothing to search among or none of it can be read, or a sheet
-            is asked for where the query is an image.
+        UsageError: if `query` isn't such a file, there is nothing to search among or none of it can be read, a sheet is
+            asked for where the query is an image, or the sheet has another suffix, is one of the files that are
+            searched, or exists and `overwrite` is False.
         SourceError: if the query can't be read.
         ModelError: if `run` isn't a run that aligned audio and images.
 
@@ -160,14 +165,25 @@ def search(
     if sheet is not None and not is_audio:
         raise UsageError(f"sheet must be left out where the query is an image, which finds audio. Received: {query}")
     files = candidates(map(pathlib.Path, among), IMAGE_SUFFIXES if is_audio else AUDIO_SUFFIXES)
+    if sheet is not None:
+        _check_sheet(local_path(sheet, "sheet"), files, overwrite)
     searcher = run if isinstance(run, Searcher) else load_searcher(run)
     result = (searcher.find_images if is_audio else searcher.find_audio)(query, files)
     result = dataclasses.replace(result, matches=result.matches[:top])
     if sheet is not None:
         images = np.stack([read_image(match.path, searcher.predictor.metadata.image) for match in result.matches])
         captions = [f"{match.similarity:.2f}" for match in result.matches]
-        save_png(draw_sheet([images], captions=captions), pathlib.Path(sheet))
+        save_png(draw_sheet([images], captions=captions), local_path(sheet, "sheet"))
     return result
+
+
+def _check_sheet(sheet: pathlib.Path, files: Iterable[pathlib.Path], overwrite: bool) -> None:
+    if sheet.exists() and sheet.resolve() in {path.resolve() for path in files}:
+        raise UsageError(
+            f"sheet must not be one of the files that are searched. Received: {sheet}, which would be replaced. Choose "
+            "another"
+        )
+    check_output_file(sheet, (".png",), overwrite=overwrite, argument="sheet")
 
 
 def load_searcher(run: str | pathlib.Path, argument: str = "run") -> Searcher:

@@ -42,6 +42,10 @@ CLEARLY_FASTER = 0.95
 PLAIN, XLA = "plain", "xla"
 """Keys of `RunConfig.step_milliseconds`: without XLA, with it."""
 DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
+REPORT_FILES = ("report.json", "report.html", "per_pair.csv")
+"""What `evaluate` writes into a run folder."""
+CARD_FILE = "card.md"
+"""What `write_card` writes into a run folder, of the report."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -238,10 +242,14 @@ class RunFolder:
             )
 
     def clear(self) -> None:
-        """Removes what an earlier run wrote here, except for its `config.json`, which `create` replaces."""
+        """Removes what an earlier run wrote here, and the report and the card of its model, which is no more.
+
+        Its `config.json` stays until `create` replaces it.
+        """
         for path in (self.state, self.samples, self.tensorboard):
             shutil.rmtree(path, ignore_errors=True)
-        files = (self.model, self.history, self.image_encoder)
+        about_model = (self.path / name for name in (*REPORT_FILES, CARD_FILE))
+        files = (self.model, self.history, self.image_encoder, *about_model)
         for path in files:
             path.unlink(missing_ok=True)
         if self._mirror is not None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from support.training_states import random_images
 
+from keras_a2i.errors import UsageError
 from keras_a2i.losses import BatchScaledMSE
 from keras_a2i.metrics import METRICS, ssim
 
@@ -59,3 +60,12 @@ def test_every_metric_in_fit_and_evaluate():
     for name in ("ssim", "psnr", "sharpness"):
         expected = keras.ops.convert_to_numpy(METRICS[name].function(REAL, predicted)).mean()
         assert found[name] == pytest.approx(expected, rel=1e-2)
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("batches", [(1, 4), (4, 1), (2, 4)])
+def test_batches_of_different_numbers_of_images_are_refused(name, batches):
+    images = [np.zeros((n, 16, 16, 3), np.float32) for n in batches]
+    for function in (METRICS[name].function, METRICS[name].metric()):
+        with pytest.raises(UsageError, match=rf"must have one shape.* Received: \({batches[0]}, 16, 16, 3\) and"):
+            function(*images)

@@ -200,7 +200,16 @@ def test_export_and_generate_with_the_exported_file(run, folder, within):
         (["generate", "run", "3.wav", "--out", "z"], 1, "No audio file could be read (1 given)"),
         (["generate", "run", "0.wav", "sub/0.wav", "--out", "pairs.csv"], 2, "--out must be a folder"),
         (["generate", "run", "0.wav", "sub/0.wav", "--out", "z"], 2, "must have different names"),
-        (["export", "run", "--out", "pairs.csv", "--format", "tflite"], 2, "path must not exist. Received: pairs.csv"),
+        (
+            ["export", "run", "--out", "pairs.csv", "--format", "tflite"],
+            2,
+            "path must end in .tflite with format='tflite'",
+        ),
+        (
+            ["export", "run", "--out", "pairs.csv", "--format", "saved-model"],
+            2,
+            "path must not exist. Received: pairs.csv",
+        ),
         (["export", "run", "--out", "m.pb", "--format", "coreml"], 2, "'coreml' is not one of"),
         (["export", "run", "--out", "m.pb"], 2, "path must end in the suffix of a format"),
         (
@@ -211,7 +220,7 @@ def test_export_and_generate_with_the_exported_file(run, folder, within):
         (["build-records", "pairs.csv", "--out", "run"], 2, "out must be a new or empty folder"),
         (["fit", "rec", "--out", "rec"], 2, "must be written to a new or empty folder"),
         (["fit", "rec", "--out", "none", "--resume"], 1, "which doesn't exist"),
-        (["quickstart", "--out", "rec"], 2, "exists already"),
+        (["quickstart", "--out", "rec"], 2, "which holds other files"),
     ],
 )
 @pytest.mark.training

@@ -54,7 +54,7 @@ def test_quickstart_runs_every_step_and_continues_after_interruptions(tmp_path, 
     assert {path: path.stat().st_mtime_ns for path in (out / "records").iterdir()} == before
 
     finished = _run("--out", out).exception
-    assert isinstance(finished, UsageError) and "exists already" in str(finished)
+    assert isinstance(finished, UsageError) and "holds a quickstart already" in str(finished)
 
 
 @pytest.fixture
@@ -83,4 +83,20 @@ def test_quickstart_does_not_continue_what_it_did_not_begin(interrupted):
     (interrupted / "run").mkdir()
     (interrupted / quickstart.STATE_FILE).unlink()
     foreign = _run("--out", interrupted).exception
-    assert isinstance(foreign, UsageError) and "exists already" in str(foreign)
+    assert isinstance(foreign, UsageError) and "which holds other files" in str(foreign)
+
+
+@pytest.mark.parametrize("state", [None, "{", '{"seed": 1}', "[]"])
+def test_overwrite_spares_a_training_that_no_quickstart_made(state, small, tmp_path):
+    (tmp_path / "run" / "state").mkdir(parents=True)
+    for name in ("config.json", "model.keras"):
+        (tmp_path / "run" / name).write_text("mine")
+    if state is not None:
+        (tmp_path / quickstart.STATE_FILE).write_text(state)
+    before = sorted(tmp_path.rglob("*"))
+    refused = _run("--out", tmp_path, "--overwrite").exception
+    assert isinstance(refused, UsageError)
+    assert str(refused).startswith("--out must be a new or empty folder, or that of an earlier quickstart. Received: ")
+    assert sorted(tmp_path.rglob("*")) == before and (tmp_path / "run" / "model.keras").read_text() == "mine"
+    file = _run("--out", tmp_path / "run" / "config.json", "--overwrite").exception
+    assert isinstance(file, UsageError) and "--out must be a folder. Received: the file" in str(file)

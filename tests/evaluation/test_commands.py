@@ -1,5 +1,6 @@
 """The commands evaluate, baselines and their options, in this process."""
 
+import hashlib
 import json
 import re
 
@@ -51,6 +52,8 @@ def test_evaluate_command_prints_and_writes_the_report(folder, monkeypatch):
     assert report["command"] == "keras-a2i evaluate run rec" and report["verdict"][0] in result.output
     assert report["configuration"] and report["configuration"] in (folder / "run" / "report.html").read_text()
     assert len((folder / "run" / "per_pair.csv").read_text().splitlines()) == 9
+    assert report["model_digest"] == hashlib.sha256((folder / "run" / "model.keras").read_bytes()).hexdigest()
+    assert report["records_fingerprint"] == Manifest.read(folder / "rec").fingerprint
     # The recipe is the paper's: its three figures beside the published ones.
     assert "The paper's figures:" in result.output and "0.4630" in result.output and "stand-ins" in result.output
     assert report["paper"]["MSE x 64"][0] == 4.239
@@ -72,6 +75,24 @@ def test_evaluate_command_writes_where_it_is_told(folder, tmp_path):
     result = invoke("evaluate", folder / "run" / "model.keras", folder / "rec", "--out", tmp_path / "out", "--seed", 3)
     assert result.exit_code == 0 and f"{tmp_path / 'out' / 'report.html'}: written in" in result.output
     assert (tmp_path / "out" / "report.json").is_file()
+
+
+def test_evaluate_command_refuses_files_of_a_user_before_it_reads_the_model(tmp_path):
+    (tmp_path / "report.json").write_text("mine")
+    for out, flags, message in (
+        (
+            tmp_path,
+            [],
+            r"path must not exist, unless it is a folder with an earlier report.*On the command line: --out",
+        ),
+        (tmp_path / "report.json", [], r"where report.json would be replaced"),
+        (tmp_path / "r.pdf", ["--overwrite"], r"path must be a folder or end in .*On the command line: --out"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            invoke("evaluate", "nowhere", "nowhere", "--out", out, *flags)
+    assert (tmp_path / "report.json").read_text() == "mine"
+    result = invoke("evaluate", "nowhere", "nowhere", "--folds", 2, "--overwrite")
+    assert result.exit_code == 2 and "--overwrite must be left out with --folds" in result.output
 
 
 def test_evaluate_command_passes_options_of_cross_validation(folder, tmp_path, monkeypatch):

@@ -1,8 +1,10 @@
 """Reports: saved by suffix, read again, as a table of pairs; compared, and as a model card."""
 
 import dataclasses
+import hashlib
 import json
 import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -15,12 +17,13 @@ from support.made_up_report import LABELS, N_PAIRS, make_report
 
 from keras_a2i.cli.evaluate import show_report
 from keras_a2i.cli.main import cli
+from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.evaluation.card import model_card
 from keras_a2i.evaluation.card_metadata import card_metadata
 from keras_a2i.evaluation.compare import compare
 from keras_a2i.evaluation.environment import configuration_hash, describe_environment
-from keras_a2i.evaluation.report import read_report
+from keras_a2i.evaluation.report import check_report_path, model_digest, read_report
 from keras_a2i.models.model_file import ModelMetadata
 
 
@@ -61,6 +64,19 @@ def test_read_report_names_what_is_wrong(report, tmp_path):
     (tmp_path / "report.json").write_text(json.dumps({"schema_version": 2}))
     with pytest.raises(ModelError, match="no report of this version"):
         read_report(tmp_path)
+
+
+def test_report_of_another_model_than_that_of_its_run_is_refused(runs, tmp_path):
+    run = shutil.copytree(runs / "a0", tmp_path / "run")
+    (run / "model.keras").write_bytes(b"first")
+    digest = hashlib.sha256(b"first").hexdigest()
+    assert model_digest(run) == model_digest(run / "model.keras") == digest and model_digest(tmp_path) == ""
+    dataclasses.replace(read_report(run), model_digest=digest).save(run / "report.json")
+    assert compare([run]).runs == [[str(run)]] and "# words on surf" in model_card(run)
+    (run / "model.keras").write_bytes(b"resumed")
+    for read in (read_report, model_card, lambda run: compare([run])):
+        with pytest.raises(ModelError, match=r"A report must be of the model beside it\. .*Evaluate the model again"):
+            read(run)
 
 
 def test_pairs_has_one_row_per_held_out_pair(report, tmp_path):
@@ -123,6 +139,31 @@ def test_compare_takes_seeds_as_replicates(runs):
     assert "± their sample standard deviation" in text
 
 
+def test_compare_keeps_evaluations_on_different_records_apart(runs, tmp_path):
+    copies = {name: shutil.copytree(runs / "a0", tmp_path / name) for name in ("a", "b", "c", "d")}
+    changes = {"a": {"records_fingerprint": "f" * 64}, "b": {"records_fingerprint": "f" * 64, "records": "moved/surf"}}
+    changes |= {"c": {"records_fingerprint": "0" * 64}, "d": {"records_fingerprint": "f" * 64, "split": "test"}}
+    for name, change in changes.items():
+        dataclasses.replace(read_report(runs / "a0"), **change).save(copies[name] / "report.json")
+    comparison = compare(copies.values())
+    assert [[pathlib.Path(run).name for run in row] for row in comparison.runs] == [["a", "b"], ["c"], ["d"]]
+    assert comparison.names == [
+        f"words on surf (split val) ({'f' * 12})",
+        f"words on surf (split val) ({'0' * 12})",
+        "words on surf (split test)",
+    ]
+    card = model_card(copies["c"])
+    assert "surf, fingerprint 000000000000 |" in card and "| rec, fingerprint ffffffffffff |" in card
+    assert "records of the training" not in model_card(copies["a"])
+
+
+def test_run_that_is_given_twice_is_no_replicate(runs, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(runs / "a0")
+    monkeypatch.chdir(runs)
+    comparison = compare(["a0", "./a0/", "a1", runs / "a0", tmp_path / "link", "a0/report.json"])
+    assert comparison.runs == [["a0", "a1"]] and comparison.to_frame()["n_runs"].tolist() == [2]
+
+
 def test_compare_command_writes_html_csv_markdown_and_latex(runs, tmp_path):
     args = ["compare", *(str(runs / name) for name in ("a0", "a1", "b0"))]
     for suffix in ("html", "csv", "md", "tex"):
@@ -141,6 +182,68 @@ def test_compare_command_writes_html_csv_markdown_and_latex(runs, tmp_path):
     assert latex.startswith(r"\begin{tabular}{lrrrr") and r"feat\_ures on surf & 1 &" in latex and r"$\pm$" in latex
     columns = latex.splitlines()[2].count("&")
     assert all(line.count(" & ") == columns for line in latex.splitlines() if line.startswith(("words", "feat")))
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "name"),
+    [
+        (["compare", "nowhere"], "--out", "t.html"),
+        (["runs", "nowhere"], "--out", "t.html"),
+        (["card", "nowhere"], "--out", "t.md"),
+        (["inspect", "nowhere"], "--sheet", "t.png"),
+        (["search", "nowhere", "a.wav", "."], "--sheet", "t.png"),
+    ],
+)
+def test_file_of_a_user_is_refused_before_anything_is_read(command, flag, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("mine")
+    for arguments, message in (
+        ([flag, name], f"path must not exist. Received: {name}. Choose another, or pass overwrite=True."),
+        ([flag, "t.doc", "--overwrite"], f"path must end in .*Received: t.doc. On the command line: {flag}"),
+        ([flag, "d.png", "--overwrite"], f"path must .*. On the command line: {flag}"),
+        (["--overwrite"], f"--overwrite must be left out without {flag}, whose file it replaces"),
+    ):
+        (tmp_path / "d.png").mkdir(exist_ok=True)
+        error = CliRunner().invoke(cli, [*command, *arguments]).exception
+        assert isinstance(error, UsageError) and re.match(message, str(error)), error
+    assert (tmp_path / name).read_text() == "mine"
+    # With --overwrite the next thing that is wrong is named.
+    error = CliRunner().invoke(cli, [*command, flag, name, "--overwrite"]).exception
+    assert error is not None and "must not exist" not in str(error) and (tmp_path / name).read_text() == "mine"
+
+
+def test_compare_replaces_a_table_on_request(runs, tmp_path):
+    (tmp_path / "t.md").write_text("mine")
+    args = ["compare", str(runs / "a0"), "--out", str(tmp_path / "t.md")]
+    assert isinstance(CliRunner().invoke(cli, args).exception, UsageError)
+    assert (tmp_path / "t.md").read_text() == "mine"
+    assert CliRunner().invoke(cli, [*args, "--overwrite"], catch_exceptions=False).exit_code == 0
+    assert "words on surf" in (tmp_path / "t.md").read_text()
+
+
+def test_place_of_a_report_is_checked_before_the_evaluation(report, tmp_path):
+    (tmp_path / "earlier").mkdir()
+    report.save(tmp_path / "earlier" / "report.json")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "per_pair.csv").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "a.csv").write_text("mine")
+    place = {"model": report.model, "overwrite": False, "is_own": False}
+    for name in ("new", "new.html", "earlier"):
+        check_report_path(tmp_path / name, **place)
+    for name, changes in (
+        *(("earlier", {"model": "other"}), ("mine", {}), ("mine", {"is_own": True}), ("a.csv", {})),
+        ("a.csv", {"is_own": True}),
+    ):
+        with pytest.raises(UsageError, match=r"path must not exist, unless it .* Received: .* would be replaced"):
+            check_report_path(tmp_path / name, **place | changes)
+        check_report_path(tmp_path / name, **place | changes | {"overwrite": True})
+    check_report_path(tmp_path / "earlier", **place | {"model": "other", "is_own": True})
+    for name in ("file", "new.pdf"):
+        with pytest.raises(UsageError, match=r"path must be a folder or end in .html, .json or .csv"):
+            check_report_path(tmp_path / name, **place | {"overwrite": True})
+        with pytest.raises(UsageError, match=r"path must be a folder or end in .html, .json or .csv"):
+            report.save(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -211,6 +314,20 @@ def test_card_of_exemplars_says_that_the_model_stores_training_images(runs, tmp_
     config["recipe"]["generator"] = {"class_name": "keras_a2i>ExemplarGenerator"}
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     assert "composed of training images, which the model stores" in model_card(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        (ModelMetadata(features=FeatureConfig(embedding=8, embedding_name="clap")), "embeddings of 8 numbers (clap)"),
+        (ModelMetadata(), "104 MFCC of audio, of 1 s of audio at 16000 Hz"),
+        (ModelMetadata(input="waveform"), "a waveform, of 1 s of audio at 16000 Hz"),
+    ],
+)
+def test_card_tells_of_audio_where_the_input_is_audio(runs, monkeypatch, metadata, said):
+    monkeypatch.setattr("keras_a2i.evaluation.card.read_metadata", lambda path: metadata)
+    (row,) = [line for line in model_card(runs / "a0").splitlines() if line.startswith("| input |")]
+    assert row.replace("\\", "") == f"| input | {said} |"
 
 
 def test_card_escapes_markdown(runs, tmp_path):

@@ -45,13 +45,14 @@ def predictor(run):
 def exported(run, tmp_path_factory):
     """Exports the run, each with the same options once for all tests, which only read the file."""
     from keras_a2i.exporters.export import export
+    from keras_a2i.exporters.formats import FORMATS
 
     folder, done = tmp_path_factory.mktemp("exported"), {}
 
     def make(format, **options):
         key = (format, *sorted(options.items()))
         if key not in done:
-            path = folder / str(len(done)) / ("model.tflite" if format == "tflite" else "model")
+            path = folder / str(len(done)) / f"model{FORMATS[format].suffix}"
             path.parent.mkdir()
             done[key] = export(run, path, format=format, license="CC0-1.0", **options)
         return done[key]

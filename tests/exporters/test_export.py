@@ -252,7 +252,9 @@ def test_onnx_without_its_packages_names_them(run, tmp_path, monkeypatch, packag
 )
 def test_export_with_bad_options_is_refused(run, tmp_path, options, message):
     with pytest.raises(UsageError, match=message):
-        export(run, tmp_path / "model", **options)
+        export(
+            run, tmp_path / ("model" + {"tflite": ".tflite", "onnx": ".onnx"}.get(options.get("format"), "")), **options
+        )
 
 
 def test_int8_export_without_calibration_is_refused(make_model, tmp_path):
@@ -300,7 +302,15 @@ def test_require_records_of_other_features_or_images_is_refused():
 def test_find_format_by_suffix_and_by_id():
     assert find_format(None, pathlib.Path("a/M.TFLITE")).id == "tflite"
     assert find_format(None, pathlib.Path("a/saved")).id == "saved-model"
-    assert find_format("onnx", pathlib.Path("a/m.tflite")).id == "onnx"
+    assert find_format("onnx", pathlib.Path("a/M.ONNX")).id == "onnx"
+    # Folders are recognised by what is in them.
+    assert find_format("saved-model", pathlib.Path("a/m.v2")).id == "saved-model"
+    assert find_format("web", pathlib.Path("a/m.v2")).id == "web"
+    for format, name in (("onnx", "m.tflite"), ("tflite", "m.onnx"), ("tflite", "m"), ("onnx", "m.v2")):
+        with pytest.raises(
+            UsageError, match=rf"path must end in \.{format} with format='{format}'.* Received: a/{name}\."
+        ):
+            find_format(format, pathlib.Path("a") / name)
     with pytest.raises(
         UsageError, match=r"path must end in the suffix of a format: .*\.tflite \(tflite\). Received: m\.pb"
     ):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_a2i.errors import ExportError, ModelError, UsageError
+from keras_a2i.exporters import FORMATS
 from keras_a2i.exporters.export import export
 from keras_a2i.exporters.sample_inputs import check_inputs
 from keras_a2i.layers import LogMel
@@ -129,11 +130,10 @@ def test_export_of_a_compiled_sequential_model_agrees(tmp_path, format):
     keras.utils.set_random_seed(0)
     stack = [keras.Input((104,)), layers.Dense(3 * 256, "tanh"), layers.Reshape((16, 16, 3))]
     model = _compile(keras.Sequential(stack))
-    done = export(model, tmp_path / "model", format=format)
+    done = export(model, tmp_path / f"model{FORMATS[format].suffix}", format=format)
     assert done.compared_on == "16 synthetic inputs"
     features = np.random.default_rng(0).normal(size=(3, 104)).astype(np.float32)
-    path = done.path.rename(done.path.with_name("renamed" + {"tflite": ".tflite", "onnx": ".onnx"}.get(format, "")))
-    np.testing.assert_allclose(load(path).predict(features), model.predict(features, verbose=0), atol=1e-4)
+    np.testing.assert_allclose(load(done.path).predict(features), model.predict(features, verbose=0), atol=1e-4)
     with_audio = with_frontend(model)
     assert with_audio.input_shape == (None, 16_000) and not with_audio.compiled
     done = export(model, tmp_path / "waveform.tflite", input="waveform")

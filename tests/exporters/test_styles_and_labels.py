@@ -53,9 +53,8 @@ def _check_equals_keras(predictor, model, atol):
 
 @pytest.mark.parametrize("format", ["saved-model", "onnx"])
 def test_export_of_styles_and_labels_equals_the_keras_model(model, tmp_path, format):
-    done = export(model, tmp_path / "model", format=format)
-    done.path.rename(tmp_path / f"model{FORMATS[format].suffix}")
-    _check_equals_keras(load(tmp_path / f"model{FORMATS[format].suffix}"), model, 1e-3)
+    done = export(model, tmp_path / f"model{FORMATS[format].suffix}", format=format)
+    _check_equals_keras(load(done.path), model, 1e-3)
 
 
 def test_tflite_file_of_styles_and_labels_equals_the_keras_model(path, model):

@@ -215,6 +215,15 @@ def test_function_with_different_shapes_is_refused(function, shapes):
         function(*(np.zeros(shape) for shape in shapes))
 
 
+def test_batch_that_is_unknown_while_a_function_is_traced_is_accepted():
+    traced = tf.function(
+        METRICS["psnr"].function,
+        input_signature=[tf.TensorSpec((None, 16, 16, 3)), tf.TensorSpec((None, None, None, 3))],
+    )
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 3, 16, 16, 3)).astype(np.float32)
+    np.testing.assert_allclose(traced(*images), METRICS["psnr"].function(*images), rtol=1e-6)
+
+
 @pytest.mark.parametrize("bins", [1, 257, 16.0, True])
 def test_histogram_with_bins_out_of_range_is_refused(bins):
     with pytest.raises(UsageError, match="bins must be a whole number from 2 to 256"):

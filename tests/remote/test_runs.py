@@ -81,7 +81,7 @@ def test_resumed_run_has_its_state(run):
 
 def test_overwritten_run_loses_what_the_old_one_wrote_and_nothing_else(run):
     names = ("config.json", "model.keras", "state/variables.npz", "samples/epoch_0001.png", "notes.txt")
-    for name in names:
+    for name in (*names, "report.json", "report.html", "per_pair.csv", "card.md"):
         store.write_bytes(run / name, b"old")
     folder = RunFolder(str(run))
     with pytest.raises(UsageError, match=rf"{run} holds a run already\. Resume it"):

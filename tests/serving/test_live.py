@@ -342,6 +342,23 @@ def test_image_folder_numbers_images_and_never_mixes_sessions(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UsageError, match=r"path must be a folder. Received: the file"):
         ImageFolder(tmp_path / "file")
+    folder.close()
+    folder.close()
+    assert len(list((tmp_path / "live").iterdir())) == 2
+
+
+def test_image_folder_without_an_image_leaves_nothing(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for path in (tmp_path / "new" / "live", tmp_path / "mine"):
+        folder = ImageFolder(path)
+        assert path.is_dir()
+        folder.close()
+        folder.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    folder = ImageFolder(tmp_path / "new" / "live")
+    (tmp_path / "new" / "notes.txt").write_text("mine")
+    folder.close()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["notes.txt"]
 
 
 class FakeSounddevice(types.SimpleNamespace):

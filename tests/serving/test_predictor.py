@@ -174,7 +174,7 @@ def test_encode_and_sample_of_other_formats_are_refused(paths):
             load(paths[name]).encode(features)
     with pytest.raises(UsageError, match=r"samples need a model with a style"):
         load(paths["run"]).sample(features, 2)
-    with pytest.raises(UsageError, match=r"latents must be finite, \(n, latent_dim\). Received: shape \(7,\)"):
+    with pytest.raises(UsageError, match=r"latents must be finite, \(n, \d+\)\. Received: shape \(7,\)"):
         load(paths["run"]).decode(np.zeros(7))
 
 
@@ -247,11 +247,9 @@ def test_export_replaces_only_exports_when_asked_and_leaves_nothing_behind(model
         UsageError, match=r"path must not exist. Received: .*model.tflite. Choose another, or pass overwrite=True"
     ):
         export(model, path)
-    for format in ("tflite", "saved-model"):
+    for format, target in (("tflite", path), ("saved-model", path), ("saved-model", tmp_path)):
         with pytest.raises(UsageError, match=r"path must be free or an earlier export"):
-            export(model, path, format=format, overwrite=True)
-        with pytest.raises(UsageError, match=r"path must be free or an earlier export"):
-            export(model, tmp_path, format=format, overwrite=True)
+            export(model, target, format=format, overwrite=True)
     with pytest.raises(UsageError, match="path must end in a name"):
         export(model, ".", overwrite=True)
     path.unlink()
@@ -348,6 +346,64 @@ def test_sample_replaces_the_style_and_decodes():
     for n, temperature in ((0, 1.0), (1, -0.1), (1, 4.1), (1, float("nan"))):
         with pytest.raises(UsageError, match=r"samples must be 1 or more, and temperature between 0 and 4. Received"):
             predictor.sample(np.ones((2, 104), np.float32), n, temperature)
+
+
+@pytest.fixture
+def styled():
+    """Models with two style units: by latent vectors of three numbers, and by a style beside the input."""
+    metadata = ModelMetadata(image=ImageConfig(size=16, channels=1), style_units=2)
+
+    def fill(values):
+        return np.tile(values.sum(axis=1)[:, None, None, None], (1, 16, 16, 1))
+
+    halves = {"encode_fn": lambda x: np.tile(x[:, :1], (1, 3)), "decode_fn": fill, "latent_dim": 3}
+    return Predictor(fill, metadata, **halves), Predictor(fill, metadata, style_fn=lambda x, s: fill(x[:, :1] + s))
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (1, 2), (3, 2, 1), ()])
+def test_styles_of_a_wrong_shape_are_refused(styled, shape):
+    inputs = np.ones((4, 104), np.float32)
+    rule = r"styles must be finite, \(4, 2\) for a style of every image, or \(2,\) for one of all. Received: shape"
+    for predictor in styled:
+        with pytest.raises(UsageError, match=rule):
+            predictor.predict_inputs(inputs, np.zeros(shape))
+    with pytest.raises(UsageError, match=rule):
+        styled[0].decode(np.zeros((4, 3)), np.zeros(shape))
+    with pytest.raises(UsageError, match=rule):
+        styled[0].predict_inputs(inputs, np.full((4, 2), np.nan))
+
+
+def test_one_style_is_that_of_every_image(styled):
+    inputs = np.ones((40, 104), np.float32)
+    for predictor in styled:
+        one, all_ = (predictor.predict_inputs(inputs, style) for style in (np.array([1, 2]), np.tile([1, 2], (40, 1))))
+        np.testing.assert_array_equal(one, all_)
+        assert len(np.unique(one)) == 1 and one[0, 0, 0, 0] > 3
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (4, 4), (3,), (1, 1, 3)])
+def test_latents_of_a_wrong_shape_are_refused(styled, shape):
+    with pytest.raises(UsageError, match=r"latents must be finite, \(n, 3\)\. Received: shape"):
+        styled[0].decode(np.zeros(shape))
+
+
+def test_references_that_do_not_fit_are_refused(styled):
+    inputs = np.ones((4, 104), np.float32)
+    with pytest.raises(UsageError, match="references must be left out for a model without a reference image"):
+        styled[0].predict_inputs(inputs, references=np.zeros((4, 16, 16, 1)))
+    metadata = ModelMetadata(image=ImageConfig(size=16, channels=1), reference=True)
+    predictor = Predictor(None, metadata, reference_fn=lambda inputs, references: references)
+    for shape in ((1, 16, 16, 1), (4, 16, 16, 3), (16, 16, 1)):
+        with pytest.raises(UsageError, match=r"references must be finite images in \[-1, 1\], \(4, 16, 16, 1\)"):
+            predictor.predict_inputs(inputs, references=np.zeros(shape))
+    images = np.random.default_rng(0).uniform(-1, 1, (4, 16, 16, 1)).astype(np.float32)
+    np.testing.assert_array_equal(predictor.predict_inputs(inputs, references=images), images)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "1"])
+def test_sample_with_a_seed_that_is_none_is_refused(styled, seed):
+    with pytest.raises(UsageError, match=rf"seed must be a whole number from 0. Received: seed={seed!r}"):
+        styled[0].sample(np.ones((1, 104), np.float32), 2, seed=seed)
 
 
 @pytest.mark.parametrize(

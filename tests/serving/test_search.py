@@ -71,6 +71,30 @@ def test_search_sheet_shows_images_upright(searcher, files):
     )
 
 
+def test_sheet_that_would_replace_a_file_is_refused_before_the_search(files):
+    """The run doesn't exist: it isn't loaded."""
+    before = (files / "1.png").read_bytes()
+    arguments = ("nowhere", files / "1.wav", [files / "1.png"])
+    for overwrite in (False, True):
+        with pytest.raises(
+            UsageError, match=r"sheet must not be one of the files that are searched\. Received: .*1\.png"
+        ):
+            search(*arguments, sheet=files / "1.png", overwrite=overwrite)
+    with pytest.raises(
+        UsageError, match=r"sheet must not exist\. Received: .*2\.png\. Choose another, or pass overwrite"
+    ):
+        search(*arguments, sheet=files / "2.png")
+    with pytest.raises(UsageError, match=r"sheet must end in \.png\. Received: .*s\.jpg"):
+        search(*arguments, sheet=files / "s.jpg", overwrite=True)
+    assert (files / "1.png").read_bytes() == before and not (files / "s.jpg").exists()
+
+
+def test_sheet_replaces_another_file_on_request(searcher, files):
+    before = (files / "2.png").read_bytes()
+    search(searcher, files / "1.wav", [files / "1.png"], sheet=files / "2.png", overwrite=True)
+    assert (files / "2.png").read_bytes() != before
+
+
 def test_search_that_is_impossible_is_refused(searcher, files):
     with pytest.raises(UsageError, match=r"query must be a .wav, .* file. Received: .*none.wav, which doesn't exist"):
         search(searcher, files / "none.wav", [files])

@@ -290,6 +290,13 @@ def test_dtype_policy_and_jit_compile(whole, records, tmp_path):
     assert np.isfinite(RunFolder(tmp_path / "run").read_history()[0]["loss"])
 
 
+def test_cleared_run_keeps_no_report_of_its_model(tmp_path):
+    for name in ("config.json", "model.keras", "report.json", "report.html", "per_pair.csv", "card.md", "notes.txt"):
+        (tmp_path / name).write_text("{}")
+    RunFolder(tmp_path).clear()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "notes.txt"]
+
+
 def test_folder_that_another_process_is_writing_is_named_by_its_lock(tmp_path):
     run = RunFolder(tmp_path / "run")
     run.path.mkdir()
