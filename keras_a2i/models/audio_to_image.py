@@ -68,6 +68,8 @@ class AudioToImage(keras.Model):
         label_head: the layer that classifies, or None.
         has_reference: whether the second input is a reference image.
         calibration: what `keras_a2i.calibrate` fitted for `predict_labels`, or None.
+        license: licence of the model, "" if unknown; set it before you save or export a model of your own.
+        recipe: the recipe it was trained with, "" if unknown.
 
     Raises:
         UsageError: if an argument is out of range, or an own model does not map its input to a vector, or a vector to
@@ -142,6 +144,7 @@ class AudioToImage(keras.Model):
         self.style_units = style_units
         self.ensemble = ensemble
         self.calibration: LabelCalibration | None = None
+        self.license = self.recipe = ""
         self.normalization = (
             None if normalization is None else tuple(np.asarray(part).tolist() for part in normalization)
         )
@@ -171,13 +174,26 @@ class AudioToImage(keras.Model):
             features=self.features,
             image=self.image,
             input=self.input_kind,
+            recipe=self.recipe,
             labels=self.labels,
             style_units=self.style_units,
             reference=self.has_reference,
             feature_mean=tuple(mean),
             feature_std=tuple(np.sqrt(variance).tolist()),
+            license=self.license,
             calibration=self.calibration,
         )
+
+    def adopt_metadata(self, metadata: ModelMetadata) -> None:
+        """Takes over what the metadata of a model's file states beyond its network.
+
+        Licence and recipe; the names of its labels where it has only their number; and the name of an embedding.
+        """
+        self.license, self.recipe = metadata.license, metadata.recipe
+        if not self.labels and len(metadata.labels) == self.n_labels:
+            self.labels = metadata.labels
+        if metadata.features.embedding_name and self.features.is_like(metadata.features):
+            self.features = metadata.features
 
     def encode(self, inputs: Any) -> np.ndarray:
         """Returns the latent vectors (batch, latent_dim) of features or waveforms; the style is zero."""
@@ -297,6 +313,8 @@ class AudioToImage(keras.Model):
             "style_units": self.style_units,
             "normalization": self.normalization,
             "calibration": None if self.calibration is None else dataclasses.asdict(self.calibration),
+            "license": self.license,
+            "recipe": self.recipe,
             "name": self.name,
         }
 
@@ -307,9 +325,12 @@ class AudioToImage(keras.Model):
             for name in ("encoder", "generator")
         }
         config = config | parts | {"features": FeatureConfig.from_dict(config["features"])}
+        # Configurations of earlier versions lack some of these.
         calibration = config.pop("calibration", None)
+        license, recipe = config.pop("license", ""), config.pop("recipe", "")
         model = cls(**config)
         model.calibration = None if calibration is None else LabelCalibration(**calibration)
+        model.license, model.recipe = license, recipe
         return model
 
 

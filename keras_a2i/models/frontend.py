@@ -44,7 +44,7 @@ def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> 
     inputs = mfcc_features(waveform, features)
     if isinstance(model, AudioToImage) and not model.style_units:
         encoder = keras.Model(waveform, _apply(model.encoder, inputs), name="encoder")
-        return AudioToImage(
+        found = AudioToImage(
             encoder,
             model.generator,
             features=features,
@@ -53,6 +53,8 @@ def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> 
             n_labels=model.n_labels,
             name=model.name,
         )
+        found.license, found.recipe = model.license, model.recipe
+        return found
     return keras.Model(waveform, _apply(model, inputs), name=model.name)
 
 

@@ -244,7 +244,8 @@ def load_model(
 ) -> "tuple[keras.Model, ModelMetadata]":
     """Reads a `.keras` file, not compiled, with Keras' safe mode on.
 
-    The metadata of a file without any (saved by plain `model.save`) is inferred by `default_metadata`.
+    The metadata of a file without any (saved by plain `model.save`) is inferred by `default_metadata`. An
+    `AudioToImage` takes over the licence, the recipe and the names that the metadata of its file states.
 
     Args:
         path: the file.
@@ -259,6 +260,8 @@ def load_model(
     if metadata is None or getattr(model, "embeds_tokens", False):
         metadata = metadata_of(model, input=input, sample_rate=sample_rate)
     check_fit(path.name, metadata, model.input_shape, model.output_shape)
+    if hasattr(model, "adopt_metadata"):
+        model.adopt_metadata(metadata)
     return model, metadata
 
 

@@ -247,6 +247,7 @@ def train_along(
             if model is None and config.own_model:
                 model, _ = load_model(local_model(str(folder.location / folder.model.name)))
             network = build_network(recipe, records, (mean, std)) if model is None else model
+            network.recipe = recipe.name
             if header["epoch"] is None:
                 return _with_weights(network, header, values)
             autoencoder = build_autoencoder(network, recipe, config, records.labels, objectives)

@@ -92,6 +92,7 @@ class Trainer:
         self.model = self._build_model(model, adapt=not variables)
         # An own model may have been calibrated with other weights.
         self.model.calibration = None
+        self.model.recipe = self.recipe.name
         self.metadata = self._build_metadata()
         # Read before anything is trained or written: a mistyped folder is reported at once.
         self.extra_images = (
@@ -255,7 +256,6 @@ class Trainer:
             self.model.metadata,
             features=self.records.features,
             image=self.records.image,
-            recipe=self.recipe.name,
             labels=tuple(self.records.labels),
             feature_mean=tuple(mean.tolist()),
             feature_std=tuple(std.tolist()),
