@@ -206,6 +206,7 @@ def _prepare(
 
     from keras_a2i.exporters.inference_model import to_graph
     from keras_a2i.exporters.serving_model import find_style_units
+    from keras_a2i.models.classifier import name_labels
 
     if keras.backend.backend() != "tensorflow":
         raise ExportError(
@@ -227,7 +228,7 @@ def _prepare(
             f"sample_rate must be left out for a model that knows its own, {metadata.features.sample_rate} Hz. "
             f"Received: sample_rate={sample_rate}"
         )
-    metadata = dataclasses.replace(metadata, style_units=find_style_units(graph))
+    metadata = dataclasses.replace(name_labels(model, metadata), style_units=find_style_units(graph))
     if input in (None, metadata.input):
         return graph, metadata
     if input == "features":

@@ -13,7 +13,7 @@ from keras import layers
 from keras_a2i.config import FeatureConfig, ImageConfig, check_image_size
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.layers import LabelHead, LabelPrototypes, LatentPad
-from keras_a2i.models.classifier import can_classify, classify
+from keras_a2i.models.classifier import can_classify, classify, name_labels
 from keras_a2i.models.encoder import INPUT_KINDS, Encoder
 from keras_a2i.models.generator import Generator
 from keras_a2i.models.label_calibration import LabelCalibration
@@ -168,9 +168,9 @@ class AudioToImage(keras.Model):
 
     @property
     def metadata(self) -> ModelMetadata:
-        """What files of this model store beside the weights."""
+        """What files of this model store beside the weights; labels of which it has only the number are "0", "1" ..."""
         mean, variance = self.normalization or ((), ())
-        return ModelMetadata(
+        metadata = ModelMetadata(
             features=self.features,
             image=self.image,
             input=self.input_kind,
@@ -183,17 +183,22 @@ class AudioToImage(keras.Model):
             license=self.license,
             calibration=self.calibration,
         )
+        return name_labels(self, metadata)
 
-    def adopt_metadata(self, metadata: ModelMetadata) -> None:
+    def adopt_metadata(self, metadata: ModelMetadata) -> ModelMetadata:
         """Takes over what the metadata of a model's file states beyond its network.
 
         Licence and recipe; the names of its labels where it has only their number; and the name of an embedding.
+
+        Returns:
+            The metadata, with labels by `name_labels`.
         """
         self.license, self.recipe = metadata.license, metadata.recipe
         if not self.labels and len(metadata.labels) == self.n_labels:
             self.labels = metadata.labels
         if metadata.features.embedding_name and self.features.is_like(metadata.features):
             self.features = metadata.features
+        return name_labels(self, metadata)
 
     def encode(self, inputs: Any) -> np.ndarray:
         """Returns the latent vectors (batch, latent_dim) of features or waveforms; the style is zero."""
@@ -263,8 +268,8 @@ class AudioToImage(keras.Model):
                 "predict_labels needs a model that tells labels apart, as the recipes words and words-exemplars train. "
                 f"Received: {self.name}, which has no classifier and no labelled exemplars"
             )
-        labels = self.labels or tuple(str(i) for i in range(self.n_labels))
-        return predict_from_logits(classify(self, _batch(inputs, self._n_inputs)), labels, self.calibration)
+        logits = classify(self, _batch(inputs, self._n_inputs))
+        return predict_from_logits(logits, self.metadata.labels, self.calibration)
 
     @classmethod
     def from_preset(cls, preset: str | pathlib.Path) -> Self:

@@ -261,7 +261,7 @@ def load_model(
         metadata = metadata_of(model, input=input, sample_rate=sample_rate)
     check_fit(path.name, metadata, model.input_shape, model.output_shape)
     if hasattr(model, "adopt_metadata"):
-        model.adopt_metadata(metadata)
+        metadata = model.adopt_metadata(metadata)
     return model, metadata
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.models.audio_to_image import AudioToImage
+from keras_a2i.models.classifier import name_labels
 from keras_a2i.models.exemplar_generator import (
     adapt_exemplars,
     find_exemplars,
@@ -252,7 +253,7 @@ class Trainer:
 
     def _build_metadata(self) -> ModelMetadata:
         mean, std = self.records.feature_statistics()
-        return dataclasses.replace(
+        metadata = dataclasses.replace(
             self.model.metadata,
             features=self.records.features,
             image=self.records.image,
@@ -260,6 +261,8 @@ class Trainer:
             feature_mean=tuple(mean.tolist()),
             feature_std=tuple(std.tolist()),
         )
+        # The records of an own model may have other labels than it tells apart.
+        return name_labels(self.model, metadata)
 
     def _callbacks(
         self, checkpoint: Checkpoint, sheets: SampleSheets, callbacks: Sequence[keras.callbacks.Callback]
