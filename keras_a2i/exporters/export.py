@@ -74,6 +74,7 @@ def export(
     usual image; one that classifies has the second output "logits", one for each of its labels. All are compared with
     the Keras model, too.
 
+    Exports compute in float32; an `AudioToImage` of half precision is compared as it is in float32.
     A TFLite file accepts one feature vector or one clip of audio at a time, (1, n_inputs); SavedModel and ONNX accept
     any batch. TFLite and ONNX compute transposed convolutions as sub-pixel convolutions.
 
@@ -204,7 +205,7 @@ def _prepare(
     """Returns the graph to export, which has the wanted input and isn't compiled, and its metadata."""
     import keras
 
-    from keras_a2i.exporters.inference_model import to_graph
+    from keras_a2i.exporters.inference_model import to_float32, to_graph
     from keras_a2i.exporters.serving_model import find_style_units
     from keras_a2i.models.classifier import name_labels
 
@@ -217,6 +218,7 @@ def _prepare(
         path = find_model(model)
         file = path / "model.keras" if path.is_dir() else path
         model, metadata = load_model(file, input=input, sample_rate=sample_rate)
+    model = to_float32(model)
     graph = to_graph(model)
     metadata = metadata or getattr(model, "metadata", None)
     if metadata is None:

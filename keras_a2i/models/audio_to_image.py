@@ -14,6 +14,7 @@ from keras_a2i.config import FeatureConfig, ImageConfig, check_image_size
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.layers import LabelHead, LabelPrototypes, LatentPad
 from keras_a2i.models.classifier import can_classify, classify, name_labels
+from keras_a2i.models.dtype_policy import dtype_policy, policy_config, stored_policy
 from keras_a2i.models.encoder import INPUT_KINDS, Encoder
 from keras_a2i.models.generator import Generator
 from keras_a2i.models.label_calibration import LabelCalibration
@@ -307,33 +308,36 @@ class AudioToImage(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         parts = {name: keras.saving.serialize_keras_object(part.value) for name, part in self._arguments.items()}
-        return parts | {
-            "image_size": self.image.size,
-            "channels": self.image.channels,
-            "features": self.features.to_dict(),
-            "n_features": self._n_inputs if self.input_kind == "features" else None,
-            "input": self.input_kind,
-            "labels": list(self.labels),
-            "n_labels": self.n_labels,
-            "style_units": self.style_units,
-            "normalization": self.normalization,
-            "calibration": None if self.calibration is None else dataclasses.asdict(self.calibration),
-            "license": self.license,
-            "recipe": self.recipe,
-            "name": self.name,
-        }
+        return (
+            parts
+            | policy_config(self)
+            | {
+                "image_size": self.image.size,
+                "channels": self.image.channels,
+                "features": self.features.to_dict(),
+                "n_features": self._n_inputs if self.input_kind == "features" else None,
+                "input": self.input_kind,
+                "labels": list(self.labels),
+                "n_labels": self.n_labels,
+                "style_units": self.style_units,
+                "normalization": self.normalization,
+                "calibration": None if self.calibration is None else dataclasses.asdict(self.calibration),
+                "license": self.license,
+                "recipe": self.recipe,
+                "name": self.name,
+            }
+        )
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Self:
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
-            for name in ("encoder", "generator")
-        }
-        config = config | parts | {"features": FeatureConfig.from_dict(config["features"])}
         # Configurations of earlier versions lack some of these.
+        config = config | {"features": FeatureConfig.from_dict(config["features"])}
         calibration = config.pop("calibration", None)
         license, recipe = config.pop("license", ""), config.pop("recipe", "")
-        model = cls(**config)
+        with dtype_policy(stored_policy(config)):
+            for name in ("encoder", "generator"):
+                config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
+            model = cls(**config)
         model.calibration = None if calibration is None else LabelCalibration(**calibration)
         model.license, model.recipe = license, recipe
         return model

@@ -17,8 +17,10 @@ from keras_a2i.exporters import FORMATS
 from keras_a2i.exporters.agreement import compare_styles_and_labels
 from keras_a2i.exporters.export import export
 from keras_a2i.exporters.formats import Limits, ServedModel, make_options
+from keras_a2i.exporters.inference_model import to_float32
 from keras_a2i.exporters.serving_model import find_style_units, to_serving
 from keras_a2i.models.classifier import name_labels
+from keras_a2i.models.dtype_policy import dtype_policy
 from keras_a2i.models.model_file import ModelMetadata, save_model
 from keras_a2i.serving.film_settings import FilmSettings
 from keras_a2i.serving.images import generate_images
@@ -141,6 +143,18 @@ def test_export_of_a_model_without_label_names_classifies_by_number(tmp_path, gi
     found, wanted = (each.predict_labels(FEATURES) for each in (predictor, model))
     np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=1e-5)
     assert found.answers == wanted.answers
+
+
+@pytest.mark.parametrize("name", ["model.tflite", "model.onnx"])
+def test_export_of_a_model_of_half_precision_is_its_twin_in_float32(tmp_path, name):
+    with dtype_policy("mixed_float16"):
+        model = prototype_model()
+    twin = to_float32(model)
+    assert twin.compute_dtype == "float32" and to_float32(twin) is twin
+    predictor = load(export(model, tmp_path / name).path)
+    expected = twin.predict(FEATURES, verbose=0)
+    np.testing.assert_allclose(predictor.predict(FEATURES), expected, atol=1e-4)
+    np.testing.assert_allclose(model.predict(FEATURES, verbose=0), expected, atol=0.02)
 
 
 def test_files_whose_labels_are_others_than_the_model_tells_apart_have_numbers(tmp_path):
