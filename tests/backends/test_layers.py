@@ -6,6 +6,7 @@ import pytest
 from keras.src import testing
 
 from keras_a2i import layers
+from keras_a2i.errors import UsageError
 
 pytestmark = pytest.mark.backend
 
@@ -133,3 +134,14 @@ def test_transposed_convolution_is_keras_own(filters, stride):
     for training in (False, True):
         found, expected = (keras.ops.convert_to_numpy(model(x, training=training)) for model in (layer, reference))
         np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_depth_to_space_of_unknown_sides_and_of_too_few_channels():
+    inputs = keras.Input((None, None, 8))
+    model = keras.Model(inputs, layers.DepthToSpace(2)(inputs))
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, 8)).astype(np.float32)
+    expected = x.reshape(2, 3, 5, 2, 2, 2).transpose(0, 1, 3, 2, 4, 5).reshape(2, 6, 10, 2)
+    assert model.output_shape == (None, None, None, 2)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(x)), expected)
+    with pytest.raises(UsageError, match=r"must be known and a multiple of 4.* Received: 5"):
+        layers.DepthToSpace(2)(np.zeros((4, 2, 2, 5), np.float32))
