@@ -94,7 +94,8 @@ def export(
         records: a records folder, or its address in an object store, to compare and calibrate on; None uses the run's
             own where they still exist.
         license: the licence of the exported model; None keeps the model's.
-        metadata: configurations of a model that doesn't carry its own; None infers them from its input and output.
+        metadata: configurations of a model in memory, or of a file that holds none, such as one of plain `model.save`;
+            None are the model's own, or infers them from its input and output.
         overwrite: replace an earlier export at `path`.
         **options: options of the format. TFLite: `quantize` ("none", "float16" or "int8"), `integer_io` (with "int8":
             int8 images, int8 features or int16 audio; the metadata holds their scales), `float_layers` and `latents`
@@ -105,8 +106,9 @@ def export(
         What was written, how far it is from the Keras model and how fast it is.
 
     Raises:
-        UsageError: if an option isn't known or excludes another, a model of embeddings is exported for waveforms, int8
-            has nothing to calibrate on, or `path` exists and `overwrite` is False or it isn't an earlier export.
+        UsageError: if an option isn't known or excludes another, a file holds other metadata than the given ones, a
+            model of embeddings is exported for waveforms, int8 has nothing to calibrate on, or `path` exists and
+            `overwrite` is False or it isn't an earlier export.
         ExportError: if the model can't be converted or the export doesn't agree with it.
         ModelError: if a file isn't a model, or the model's input or output has the wrong shape.
         MissingPackageError: if a package that the format needs isn't installed.
@@ -217,7 +219,7 @@ def _prepare(
     if isinstance(model, str | pathlib.Path):
         path = find_model(model)
         file = path / "model.keras" if path.is_dir() else path
-        model, metadata = load_model(file, input=input, sample_rate=sample_rate)
+        model, metadata = load_model(file, input=input, sample_rate=sample_rate, metadata=metadata)
     model = to_float32(model)
     graph = to_graph(model)
     metadata = metadata or getattr(model, "metadata", None)
