@@ -19,7 +19,7 @@ def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> 
 
     Returns:
         A functional model: "waveform" (batch, n_samples) float32 in [-1, 1] at `features.sample_rate` to "image"; an
-        `AudioToImage` for one without a style.
+        `AudioToImage` for one without a style, with its calibration, licence and all other metadata but the input.
 
     Raises:
         UsageError: if the model's number of features isn't that of the configuration, or it is a model of embeddings.
@@ -51,9 +51,10 @@ def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> 
             input="waveform",
             labels=model.labels,
             n_labels=model.n_labels,
+            normalization=model.normalization,
             name=model.name,
         )
-        found.license, found.recipe = model.license, model.recipe
+        found.license, found.recipe, found.calibration = model.license, model.recipe, model.calibration
         return found
     return keras.Model(waveform, _apply(model, inputs), name=model.name)
 

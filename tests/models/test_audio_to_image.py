@@ -19,6 +19,7 @@ from keras_a2i.models import (
     TransposedGenerator,
     WordEncoder,
 )
+from keras_a2i.models.label_calibration import LabelCalibration
 from keras_a2i.models.model_file import load_model, read_metadata, save_model
 
 RATE = FeatureConfig(sample_rate=8000, duration=0.5)
@@ -144,11 +145,14 @@ def test_configuration_of_an_earlier_version_has_neither_licence_nor_recipe():
     assert model.license == model.recipe == ""
 
 
-def test_frontend_keeps_licence_and_recipe():
+def test_frontend_keeps_all_metadata_but_the_input():
     model = MODELS["dense"]()
     model.license, model.recipe = "MIT", "features"
-    found = a2i.with_frontend(model).metadata
-    assert (found.license, found.recipe, found.input) == ("MIT", "features", "waveform")
+    model.calibration = LabelCalibration(temperature=3.0, threshold=1.0)
+    with_frontend = a2i.with_frontend(model)
+    assert with_frontend.metadata == dataclasses.replace(model.metadata, input="waveform")
+    copy = AudioToImage.from_config(with_frontend.get_config())
+    assert copy.metadata == with_frontend.metadata
 
 
 def test_own_encoder_input_is_inferred_or_given():
