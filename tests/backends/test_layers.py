@@ -145,3 +145,16 @@ def test_depth_to_space_of_unknown_sides_and_of_too_few_channels():
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(x)), expected)
     with pytest.raises(UsageError, match=r"must be known and a multiple of 4.* Received: 5"):
         layers.DepthToSpace(2)(np.zeros((4, 2, 2, 5), np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "float16"])
+def test_style_of_half_precision_is_that_of_float32_rounded(dtype):
+    x = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+    for training in (True, False):
+        found, expected = (layers.StyleSampling(seed=1, dtype=each) for each in (dtype, "float32"))
+        half, full = found(x, training=training), expected(x, training=training)
+        assert keras.backend.standardize_dtype(half.dtype) == found.compute_dtype != "float32"
+        half, full = (keras.ops.convert_to_numpy(keras.ops.cast(each, "float32")) for each in (half, full))
+        np.testing.assert_allclose(half, full, rtol=0.01, atol=0.01)
+        # The divergence is a loss in float32: its squares overflow in half precision.
+        np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(each.losses[0]) for each in (found, expected)))
