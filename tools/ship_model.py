@@ -30,6 +30,7 @@ def main(run: pathlib.Path, records: pathlib.Path, folder: pathlib.Path, license
     """Write the model of RUN, trained on RECORDS, into FOLDER."""
     folder.mkdir(parents=True, exist_ok=True)
     model, metadata = load_model(run / "model.keras")
+    model.license = license_
     save_model(model, folder / "model.keras", dataclasses.replace(metadata, license=license_), half_precision=True)
     done = a2i.export(
         folder / "model.keras",

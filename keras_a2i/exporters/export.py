@@ -74,6 +74,7 @@ def export(
     usual image; one that classifies has the second output "logits", one for each of its labels. All are compared with
     the Keras model, too.
 
+    Exports compute in float32; an `AudioToImage` of half precision is compared as it is in float32.
     A TFLite file accepts one feature vector or one clip of audio at a time, (1, n_inputs); SavedModel and ONNX accept
     any batch. TFLite and ONNX compute transposed convolutions as sub-pixel convolutions.
 
@@ -93,7 +94,8 @@ def export(
         records: a records folder, or its address in an object store, to compare and calibrate on; None uses the run's
             own where they still exist.
         license: the licence of the exported model; None keeps the model's.
-        metadata: configurations of a model that doesn't carry its own; None infers them from its input and output.
+        metadata: configurations of a model in memory, or of a file that holds none, such as one of plain `model.save`;
+            None are the model's own, or infers them from its input and output.
         overwrite: replace an earlier export at `path`.
         **options: options of the format. TFLite: `quantize` ("none", "float16" or "int8"), `integer_io` (with "int8":
             int8 images, int8 features or int16 audio; the metadata holds their scales), `float_layers` and `latents`
@@ -104,8 +106,9 @@ def export(
         What was written, how far it is from the Keras model and how fast it is.
 
     Raises:
-        UsageError: if an option isn't known or excludes another, a model of embeddings is exported for waveforms, int8
-            has nothing to calibrate on, or `path` exists and `overwrite` is False or it isn't an earlier export.
+        UsageError: if an option isn't known or excludes another, a file holds other metadata than the given ones, a
+            model of embeddings is exported for waveforms, int8 has nothing to calibrate on, or `path` exists and
+            `overwrite` is False or it isn't an earlier export.
         ExportError: if the model can't be converted or the export doesn't agree with it.
         ModelError: if a file isn't a model, or the model's input or output has the wrong shape.
         MissingPackageError: if a package that the format needs isn't installed.
@@ -204,8 +207,9 @@ def _prepare(
     """Returns the graph to export, which has the wanted input and isn't compiled, and its metadata."""
     import keras
 
-    from keras_a2i.exporters.inference_model import to_graph
+    from keras_a2i.exporters.inference_model import to_float32, to_graph
     from keras_a2i.exporters.serving_model import find_style_units
+    from keras_a2i.models.classifier import name_labels
 
     if keras.backend.backend() != "tensorflow":
         raise ExportError(
@@ -215,7 +219,8 @@ def _prepare(
     if isinstance(model, str | pathlib.Path):
         path = find_model(model)
         file = path / "model.keras" if path.is_dir() else path
-        model, metadata = load_model(file, input=input, sample_rate=sample_rate)
+        model, metadata = load_model(file, input=input, sample_rate=sample_rate, metadata=metadata)
+    model = to_float32(model)
     graph = to_graph(model)
     metadata = metadata or getattr(model, "metadata", None)
     if metadata is None:
@@ -227,7 +232,7 @@ def _prepare(
             f"sample_rate must be left out for a model that knows its own, {metadata.features.sample_rate} Hz. "
             f"Received: sample_rate={sample_rate}"
         )
-    metadata = dataclasses.replace(metadata, style_units=find_style_units(graph))
+    metadata = dataclasses.replace(name_labels(model, metadata), style_units=find_style_units(graph))
     if input in (None, metadata.input):
         return graph, metadata
     if input == "features":

@@ -6,6 +6,8 @@ import keras
 from keras.src.models import Functional
 
 from keras_a2i.errors import UsageError
+from keras_a2i.models.audio_to_image import AudioToImage
+from keras_a2i.models.dtype_policy import DTYPE
 
 
 def is_graph(layer: Any) -> bool:
@@ -13,6 +15,19 @@ def is_graph(layer: Any) -> bool:
     if isinstance(layer, keras.Sequential):
         return layer.built and type(layer).call is keras.Sequential.call
     return isinstance(layer, Functional) and type(layer).call is Functional.call
+
+
+def to_float32(model: keras.Model) -> keras.Model:
+    """Returns a model that computes in float32, with the same weights: converters have no kernels for half precision.
+
+    Args:
+        model: any model; an `AudioToImage` of another dtype policy is built again, others are returned as they are.
+    """
+    if not isinstance(model, AudioToImage) or model.compute_dtype == "float32":
+        return model
+    found = AudioToImage.from_config(model.get_config() | {DTYPE: "float32"})
+    found.set_weights(model.get_weights())
+    return found
 
 
 def to_graph(model: keras.Model) -> keras.Model:

@@ -76,7 +76,7 @@ class OnnxFormat(Format):
                 # The converter doesn't notice operators that ONNX lacks, and neither does the checker.
                 foreign = {node.op_type for node in proto.graph.node if not onnx.defs.has(node.op_type, node.domain)}
                 if foreign:
-                    raise ExportError(_foreign_message(foreign, metadata))
+                    raise ExportError(_foreign_message(foreign, model))
                 tensors = [tensor.name for tensor in (*frozen.inputs, *frozen.outputs)]
                 _rename(proto.graph, dict(zip(tensors, [*names, *outputs], strict=True)))
                 onnx.helper.set_model_props(proto, {METADATA_NAME: metadata.to_json()})
@@ -129,10 +129,14 @@ class OnnxFormat(Format):
         return self.can_load(path) and METADATA_NAME.encode() in path.read_bytes()
 
 
-def _foreign_message(foreign: set[str], metadata: ModelMetadata) -> str:
+def _foreign_message(foreign: set[str], model: "keras.Model") -> str:
+    from keras_a2i.layers import MFCC
+
     hint = "Export it as tflite or saved-model"
-    if metadata.input == "waveform":
-        hint = f"ONNX has no Fourier transform for audio: {hint}, or a model of features with input='features'"
+    if any(name.endswith("FFT") for name in foreign):
+        hint = f"The converter tf2onnx has no equivalent of the Fourier transform in layers of audio. {hint}"
+        if any(isinstance(layer, MFCC) for layer in model.layers):
+            hint += ", or, if the model itself accepts features, without input='waveform'"
     return f"The model must consist of ONNX operators. Received: {', '.join(sorted(foreign))}. {hint}"
 
 

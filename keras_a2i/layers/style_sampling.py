@@ -15,10 +15,11 @@ class StyleSampling(keras.layers.Layer):
     Args:
         weight: weight of the Kullback-Leibler divergence from the standard normal distribution, in nats per pair.
         seed: seed of the draws.
-        dtype: dtype or policy; float32 by default, whatever the global policy is.
+        dtype: dtype or policy of the output. The layer computes in float32, which is the default whatever the global
+            policy is.
         **kwargs: other arguments of a Keras layer.
 
-    Call with means and log variances side by side, (batch, 2 * style_units). Returns float32 (batch, style_units).
+    Call with means and log variances side by side, (batch, 2 * style_units). Returns float (batch, style_units).
 
     Reference:
         Kingma and Welling, "Auto-encoding variational Bayes", 2014; Sohn, Lee and Yan, "Learning structured output
@@ -26,18 +27,19 @@ class StyleSampling(keras.layers.Layer):
     """
 
     def __init__(self, weight: float = 1.0, seed: int = 0, dtype: Any = "float32", **kwargs: Any):
-        super().__init__(dtype=dtype or "float32", **kwargs)
+        super().__init__(dtype=dtype or "float32", **({"autocast": False} | kwargs))
         self.weight, self.seed = weight, seed
         self._seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, x: Any, training: bool = False) -> Any:
-        mean, log_variance = ops.split(x, 2, axis=-1)
+        mean, log_variance = ops.split(ops.cast(x, "float32"), 2, axis=-1)
         log_variance = _MAX_LOG_VARIANCE * ops.tanh(log_variance / _MAX_LOG_VARIANCE)
         per_unit = ops.square(mean) + ops.exp(log_variance) - 1 - log_variance
         self.add_loss(self.weight * 0.5 * ops.mean(ops.sum(per_unit, axis=-1)))
-        if not training:
-            return mean
-        return mean + ops.exp(0.5 * log_variance) * keras.random.normal(ops.shape(mean), seed=self._seed_generator)
+        if training:
+            noise = keras.random.normal(ops.shape(mean), dtype="float32", seed=self._seed_generator)
+            mean = mean + ops.exp(0.5 * log_variance) * noise
+        return ops.cast(mean, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return *input_shape[:-1], input_shape[-1] // 2

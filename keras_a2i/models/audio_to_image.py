@@ -13,7 +13,8 @@ from keras import layers
 from keras_a2i.config import FeatureConfig, ImageConfig, check_image_size
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.layers import LabelHead, LabelPrototypes, LatentPad
-from keras_a2i.models.classifier import can_classify, classify
+from keras_a2i.models.classifier import can_classify, classify, name_labels
+from keras_a2i.models.dtype_policy import dtype_policy, policy_config, stored_policy
 from keras_a2i.models.encoder import INPUT_KINDS, Encoder
 from keras_a2i.models.generator import Generator
 from keras_a2i.models.label_calibration import LabelCalibration
@@ -68,6 +69,8 @@ class AudioToImage(keras.Model):
         label_head: the layer that classifies, or None.
         has_reference: whether the second input is a reference image.
         calibration: what `keras_a2i.calibrate` fitted for `predict_labels`, or None.
+        license: licence of the model, "" if unknown; set it before you save or export a model of your own.
+        recipe: the recipe it was trained with, "" if unknown.
 
     Raises:
         UsageError: if an argument is out of range, or an own model does not map its input to a vector, or a vector to
@@ -142,6 +145,7 @@ class AudioToImage(keras.Model):
         self.style_units = style_units
         self.ensemble = ensemble
         self.calibration: LabelCalibration | None = None
+        self.license = self.recipe = ""
         self.normalization = (
             None if normalization is None else tuple(np.asarray(part).tolist() for part in normalization)
         )
@@ -165,19 +169,37 @@ class AudioToImage(keras.Model):
 
     @property
     def metadata(self) -> ModelMetadata:
-        """What files of this model store beside the weights."""
+        """What files of this model store beside the weights; labels of which it has only the number are "0", "1" ..."""
         mean, variance = self.normalization or ((), ())
-        return ModelMetadata(
+        metadata = ModelMetadata(
             features=self.features,
             image=self.image,
             input=self.input_kind,
+            recipe=self.recipe,
             labels=self.labels,
             style_units=self.style_units,
             reference=self.has_reference,
             feature_mean=tuple(mean),
             feature_std=tuple(np.sqrt(variance).tolist()),
+            license=self.license,
             calibration=self.calibration,
         )
+        return name_labels(self, metadata)
+
+    def adopt_metadata(self, metadata: ModelMetadata) -> ModelMetadata:
+        """Takes over what the metadata of a model's file states beyond its network.
+
+        Licence and recipe; the names of its labels where it has only their number; and the name of an embedding.
+
+        Returns:
+            The metadata, with labels by `name_labels`.
+        """
+        self.license, self.recipe = metadata.license, metadata.recipe
+        if not self.labels and len(metadata.labels) == self.n_labels:
+            self.labels = metadata.labels
+        if metadata.features.embedding_name and self.features.is_like(metadata.features):
+            self.features = metadata.features
+        return name_labels(self, metadata)
 
     def encode(self, inputs: Any) -> np.ndarray:
         """Returns the latent vectors (batch, latent_dim) of features or waveforms; the style is zero."""
@@ -247,8 +269,8 @@ class AudioToImage(keras.Model):
                 "predict_labels needs a model that tells labels apart, as the recipes words and words-exemplars train. "
                 f"Received: {self.name}, which has no classifier and no labelled exemplars"
             )
-        labels = self.labels or tuple(str(i) for i in range(self.n_labels))
-        return predict_from_logits(classify(self, _batch(inputs, self._n_inputs)), labels, self.calibration)
+        logits = classify(self, _batch(inputs, self._n_inputs))
+        return predict_from_logits(logits, self.metadata.labels, self.calibration)
 
     @classmethod
     def from_preset(cls, preset: str | pathlib.Path) -> Self:
@@ -286,30 +308,38 @@ class AudioToImage(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         parts = {name: keras.saving.serialize_keras_object(part.value) for name, part in self._arguments.items()}
-        return parts | {
-            "image_size": self.image.size,
-            "channels": self.image.channels,
-            "features": self.features.to_dict(),
-            "n_features": self._n_inputs if self.input_kind == "features" else None,
-            "input": self.input_kind,
-            "labels": list(self.labels),
-            "n_labels": self.n_labels,
-            "style_units": self.style_units,
-            "normalization": self.normalization,
-            "calibration": None if self.calibration is None else dataclasses.asdict(self.calibration),
-            "name": self.name,
-        }
+        return (
+            parts
+            | policy_config(self)
+            | {
+                "image_size": self.image.size,
+                "channels": self.image.channels,
+                "features": self.features.to_dict(),
+                "n_features": self._n_inputs if self.input_kind == "features" else None,
+                "input": self.input_kind,
+                "labels": list(self.labels),
+                "n_labels": self.n_labels,
+                "style_units": self.style_units,
+                "normalization": self.normalization,
+                "calibration": None if self.calibration is None else dataclasses.asdict(self.calibration),
+                "license": self.license,
+                "recipe": self.recipe,
+                "name": self.name,
+            }
+        )
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Self:
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
-            for name in ("encoder", "generator")
-        }
-        config = config | parts | {"features": FeatureConfig.from_dict(config["features"])}
+        # Configurations of earlier versions lack some of these.
+        config = config | {"features": FeatureConfig.from_dict(config["features"])}
         calibration = config.pop("calibration", None)
-        model = cls(**config)
+        license, recipe = config.pop("license", ""), config.pop("recipe", "")
+        with dtype_policy(stored_policy(config)):
+            for name in ("encoder", "generator"):
+                config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
+            model = cls(**config)
         model.calibration = None if calibration is None else LabelCalibration(**calibration)
+        model.license, model.recipe = license, recipe
         return model
 
 

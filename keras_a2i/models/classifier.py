@@ -1,5 +1,6 @@
 """The part of a model that tells which label its audio has."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+
+from keras_a2i.models.model_file import ModelMetadata
 
 _BATCH = 64
 
@@ -36,6 +39,30 @@ def find_classifier(model: Any, n_labels: int) -> tuple[keras.layers.Layer, Call
 def can_classify(model: Any) -> bool:
     """Whether a model is an `AudioToImage` that tells labels apart."""
     return find_classifier(getattr(model, "generator", None), getattr(model, "n_labels", 0)) is not None
+
+
+def name_labels(model: Any, metadata: ModelMetadata) -> ModelMetadata:
+    """Returns metadata that has one label for each logit of a model, so that exports and predictors return them all.
+
+    Args:
+        model: an `AudioToImage`, or a functional model with label prototypes.
+        metadata: of the model. Labels of another number, such as none, are replaced by the model's own or, where it has
+            only their number, by "0", "1" and so on; those of a model that doesn't classify stay.
+    """
+    n_labels = _count_labels(model)
+    if n_labels in (0, len(metadata.labels)):
+        return metadata
+    labels = getattr(model, "labels", ()) or tuple(str(i) for i in range(n_labels))
+    return dataclasses.replace(metadata, labels=labels)
+
+
+def _count_labels(model: Any) -> int:
+    from keras_a2i.layers import LabelPrototypes
+
+    if can_classify(model):
+        return model.n_labels
+    prototypes = (layer for layer in getattr(model, "layers", ()) if isinstance(layer, LabelPrototypes))
+    return next((layer.n_labels for layer in prototypes), 0)
 
 
 def classify(model: Any, inputs: Any) -> np.ndarray:

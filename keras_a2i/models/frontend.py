@@ -19,7 +19,7 @@ def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> 
 
     Returns:
         A functional model: "waveform" (batch, n_samples) float32 in [-1, 1] at `features.sample_rate` to "image"; an
-        `AudioToImage` for one without a style.
+        `AudioToImage` for one without a style, with its calibration, licence and all other metadata but the input.
 
     Raises:
         UsageError: if the model's number of features isn't that of the configuration, or it is a model of embeddings.
@@ -44,15 +44,18 @@ def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> 
     inputs = mfcc_features(waveform, features)
     if isinstance(model, AudioToImage) and not model.style_units:
         encoder = keras.Model(waveform, _apply(model.encoder, inputs), name="encoder")
-        return AudioToImage(
+        found = AudioToImage(
             encoder,
             model.generator,
             features=features,
             input="waveform",
             labels=model.labels,
             n_labels=model.n_labels,
+            normalization=model.normalization,
             name=model.name,
         )
+        found.license, found.recipe, found.calibration = model.license, model.recipe, model.calibration
+        return found
     return keras.Model(waveform, _apply(model, inputs), name=model.name)
 
 

@@ -13,6 +13,7 @@ from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.features.griffin_lim import ITERATIONS, griffin_lim, mel_to_linear
 from keras_a2i.layers import BatchNormalization, Conv2DTranspose
 from keras_a2i.layers.log_mel import HTK_OFFSET, LogMel
+from keras_a2i.models.dtype_policy import dtype_policy, policy_config, stored_policy
 from keras_a2i.models.image_encoder import image_encoder
 from keras_a2i.models.initializers import SLOPE
 from keras_a2i.models.model_file import check_archive
@@ -186,18 +187,24 @@ class ImageToAudio(keras.Model):
         return model
 
     def get_config(self) -> dict[str, Any]:
-        return self._arguments | {
-            "image_size": self.image.size,
-            "channels": self.image.channels,
-            "sample_rate": self.sample_rate,
-            "duration": self.duration,
-            "normalization": [self.band_mean.tolist(), self.band_deviation.tolist()],
-            "name": self.name,
-        }
+        return (
+            self._arguments
+            | policy_config(self)
+            | {
+                "image_size": self.image.size,
+                "channels": self.image.channels,
+                "sample_rate": self.sample_rate,
+                "duration": self.duration,
+                "normalization": [self.band_mean.tolist(), self.band_deviation.tolist()],
+                "name": self.name,
+            }
+        )
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Self:
-        return cls(**config)
+        config = dict(config)
+        with dtype_policy(stored_policy(config)):
+            return cls(**config)
 
 
 def log_mel_to_waveform(

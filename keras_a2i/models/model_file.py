@@ -240,26 +240,50 @@ def _without_compilation(model: "keras.Model") -> "keras.Model":
 
 
 def load_model(
-    path: pathlib.Path, *, input: str | None = None, sample_rate: int | None = None
+    path: pathlib.Path,
+    *,
+    input: str | None = None,
+    sample_rate: int | None = None,
+    metadata: ModelMetadata | None = None,
 ) -> "tuple[keras.Model, ModelMetadata]":
     """Reads a `.keras` file, not compiled, with Keras' safe mode on.
 
-    The metadata of a file without any (saved by plain `model.save`) is inferred by `default_metadata`.
+    The metadata of a file without any (saved by plain `model.save`) is inferred by `default_metadata`. An
+    `AudioToImage` takes over the licence, the recipe and the names that the metadata of its file states.
 
     Args:
         path: the file.
         input, sample_rate: as for `default_metadata`; they count only where the file holds no metadata.
+        metadata: for a file that holds none.
 
     Raises:
+        UsageError: if the file holds other metadata than these.
         ModelError: if the file isn't a Keras model, its sizes don't fit its metadata, its weights aren't finite, or it
             would take much more memory than it has bytes.
     """
     model = read_model(path)
-    metadata = read_metadata(path)
-    if metadata is None or getattr(model, "embeds_tokens", False):
-        metadata = metadata_of(model, input=input, sample_rate=sample_rate)
-    check_fit(path.name, metadata, model.input_shape, model.output_shape)
-    return model, metadata
+    found, given = read_metadata(path), metadata
+    if getattr(model, "embeds_tokens", False) or (found is None and given is None):
+        found = metadata_of(model, input=input, sample_rate=sample_rate)
+    elif found is None:
+        found, given = given, None
+    assert found is not None
+    check_fit(path.name, found, model.input_shape, model.output_shape)
+    if hasattr(model, "adopt_metadata"):
+        found = model.adopt_metadata(found)
+    refuse_other_metadata(given, found)
+    return model, found
+
+
+def refuse_other_metadata(given: ModelMetadata | None, own: ModelMetadata) -> None:
+    """Raises a UsageError if metadata are given for a model that holds others of its own."""
+    if given in (None, own):
+        return
+    names = [field.name for field in dataclasses.fields(own) if getattr(own, field.name) != getattr(given, field.name)]
+    raise UsageError(
+        "metadata must be left out for a model that holds its own, or be equal to them. "
+        f"Received: metadata that differ in {', '.join(names)}"
+    )
 
 
 def read_model(path: pathlib.Path) -> "keras.Model":

@@ -10,6 +10,7 @@ from keras import layers
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import UsageError
 from keras_a2i.layers import AttentivePooling
+from keras_a2i.models.dtype_policy import dtype_policy, policy_config, stored_policy
 from keras_a2i.models.encoder import check_normalization
 from keras_a2i.models.log_mel_convolutions import log_mel
 from keras_a2i.models.model_file import AUDIO_TOKEN, ModelMetadata
@@ -114,7 +115,7 @@ class TokenEmbedder(keras.Model):
         )
 
     def get_config(self) -> dict[str, Any]:
-        return {
+        return policy_config(self) | {
             "diffusion": self.diffusion.to_dict(),
             "token_dims": list(self.token_dims),
             "token_scales": list(self.token_scales),
@@ -134,7 +135,9 @@ class TokenEmbedder(keras.Model):
             "diffusion": DiffusionConfig.from_dict(config["diffusion"]),
             "features": FeatureConfig.from_dict(config["features"]),
         }
-        return cls(**(config | parts))
+        config = config | parts
+        with dtype_policy(stored_policy(config)):
+            return cls(**config)
 
 
 def _convolve(x: keras.KerasTensor, features: FeatureConfig, channels: Sequence[int]) -> keras.KerasTensor:

@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,15 @@ from keras_a2i.errors import MissingPackageError, ModelError, UsageError
 from keras_a2i.exporters.formats import PredictFn
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.media.image import read_image
-from keras_a2i.models.model_file import ModelMetadata, check_fit, default_metadata
+from keras_a2i.models.model_file import (
+    ModelMetadata,
+    check_fit,
+    default_metadata,
+    read_metadata,
+    refuse_other_metadata,
+)
 from keras_a2i.models.prediction import predict_batch
+from keras_a2i.models.shipped import find_model
 from keras_a2i.serving.model_inputs import BATCH
 
 if TYPE_CHECKING:
@@ -96,7 +104,54 @@ def split_model(model: "keras.Model") -> "tuple[keras.Model | None, keras.Model 
     return None, None
 
 
-def infer_metadata(model: "keras.Model", input: str | None, sample_rate: int | None) -> ModelMetadata:
+def file_without_metadata(model: str | pathlib.Path) -> pathlib.Path | None:
+    """Returns the `.keras` file of a path that `load` accepts if it holds no metadata, such as one of `model.save`."""
+    path = find_model(model, "model.tflite")
+    path = path / "model.keras" if path.is_dir() else path
+    return path if path.suffix == ".keras" and path.is_file() and read_metadata(path) is None else None
+
+
+def is_keras_model(model: Any) -> bool:
+    # Nobody can have made a Keras model without importing Keras.
+    return sys.modules.get("keras") is not None and isinstance(model, sys.modules["keras"].Model)
+
+
+def find_metadata(
+    model: Callable, metadata: ModelMetadata | None, input: str | None, sample_rate: int | None
+) -> ModelMetadata:
+    """Returns the given metadata of a function or a Keras model in memory, or those that the model holds or states.
+
+    Raises:
+        UsageError: if there are none, or `input` or `sample_rate` differ from them.
+    """
+    if metadata is None and not is_keras_model(model):
+        raise UsageError(
+            "metadata must be given with a function, whose inputs and images aren't known otherwise. Received: "
+            f"{getattr(model, '__name__', type(model).__name__)} without metadata"
+        )
+    found = metadata or _infer_metadata(model, input, sample_rate)
+    refuse_other_options(found, None, input, sample_rate)
+    if not is_keras_model(model):
+        return found
+    from keras_a2i.models.classifier import name_labels
+
+    return name_labels(model, found)
+
+
+def refuse_other_options(
+    own: ModelMetadata, metadata: ModelMetadata | None, input: str | None, sample_rate: int | None
+) -> None:
+    """Raises a UsageError if options are given that say otherwise than the metadata of a model."""
+    refuse_other_metadata(metadata, own)
+    known = {"input": (own.input, input), "sample_rate": (own.features.sample_rate, sample_rate)}
+    for name, (value, given) in known.items():
+        if given not in (None, value):
+            raise UsageError(
+                f"{name} must be left out for a model whose {name} is known, {value!r}. Received: {name}={given!r}"
+            )
+
+
+def _infer_metadata(model: Any, input: str | None, sample_rate: int | None) -> ModelMetadata:
     known = getattr(model, "metadata", None)
     if isinstance(known, ModelMetadata):
         return known

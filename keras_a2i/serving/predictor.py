@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import pathlib
-import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +20,17 @@ from keras_a2i.serving.model_inputs import check_inputs, check_latents, check_re
 from keras_a2i.serving.predict_functions import (
     ReferenceFn,
     check_shapes,
+    file_without_metadata,
+    find_metadata,
     finite,
     in_batches,
-    infer_metadata,
+    is_keras_model,
     join_batches,
     keras_predict_fn,
     keras_reference_fn,
     missing_tensorflow,
     read_reference,
+    refuse_other_options,
     refuse_without_reference,
     split_model,
 )
@@ -395,30 +397,27 @@ def as_predictor(
     Args:
         model: a Predictor; an `AudioToImage` or any Keras model from feature vectors or waveforms to images; a path
             that `load` accepts; or a function from float32 inputs (batch, n_inputs) to images in [-1, 1].
-        metadata: the configurations of a function or of a Keras model of your own. A Keras model's are inferred from
-            its input and its output where this is None; a function's can't be.
+        metadata: of a function, or of your own Keras model or its file; None infers those of a Keras model.
         input, sample_rate: as for `load`, for a Keras model of your own.
 
     Raises:
-        UsageError: if `metadata` is None for a function, or `model` is something else.
+        UsageError: if `metadata` is None for a function, `model` is something else, or it holds other configurations.
         ModelError: if a path can't be loaded, or a Keras model's input or output doesn't fit.
     """
-    if isinstance(model, Predictor):
-        return model
     if isinstance(model, str | pathlib.Path):
-        return load(model, input=input, sample_rate=sample_rate)
-    # Nobody can have made a Keras model without importing Keras.
-    if sys.modules.get("keras") is not None and isinstance(model, sys.modules["keras"].Model):
-        return _from_keras(model, metadata or infer_metadata(model, input, sample_rate))
+        own = None if metadata is None else file_without_metadata(model)
+        found = load_model(own, metadata=metadata) if own else None
+        model = load(model, input=input, sample_rate=sample_rate) if found is None else _from_keras(*found)
+    if isinstance(model, Predictor):
+        refuse_other_options(model.metadata, metadata, input, sample_rate)
+        return model
     if not callable(model):
         raise UsageError(
             f"model must be a Predictor, a Keras model, a path or a function. Received: {type(model).__name__}"
         )
-    if metadata is None:
-        raise UsageError(
-            "metadata must be given with a function, whose inputs and images aren't known otherwise. Received: "
-            f"{getattr(model, '__name__', type(model).__name__)} without metadata"
-        )
+    metadata = find_metadata(model, metadata, input, sample_rate)
+    if is_keras_model(model):
+        return _from_keras(model, metadata)
     return Predictor(lambda inputs: np.asarray(model(inputs), np.float32), metadata)
 
 

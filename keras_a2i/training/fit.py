@@ -10,13 +10,13 @@ import keras
 
 from keras_a2i.errors import UsageError
 from keras_a2i.models.audio_to_image import AudioToImage
+from keras_a2i.models.dtype_policy import dtype_policy as dtype_policy_scope
 from keras_a2i.models.model_file import load_model
 from keras_a2i.objectives import Objective
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.recipes.settings import change
 from keras_a2i.records.records import Records
 from keras_a2i.remote.address import Location, local_path
-from keras_a2i.training.networks import dtype_policy as dtype_policy_scope
 from keras_a2i.training.plan import check_options, plan_run
 from keras_a2i.training.process_group import ProcessGroup, current_group
 from keras_a2i.training.run_folder import RunConfig, RunFolder, read_recipe

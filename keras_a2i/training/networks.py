@@ -1,9 +1,8 @@
 """What a training consists of: the network of its recipe, the model that fits its objectives, and the data it reads."""
 
-import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -33,17 +32,6 @@ class Epoch:
     def set(self, number: int, logs: dict[str, float] | None = None) -> None:
         """Sets the number; a function for `keras.callbacks.LambdaCallback(on_epoch_begin=...)`."""
         self.value = number
-
-
-@contextlib.contextmanager
-def dtype_policy(policy: str) -> Iterator[None]:
-    """Sets Keras' dtype policy for a block."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def steps_per_epoch(config: RunConfig, n_pairs: int) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 
 from keras_a2i.errors import UsageError
 from keras_a2i.models.audio_to_image import AudioToImage
+from keras_a2i.models.dtype_policy import dtype_policy
 from keras_a2i.models.label_calibration import LabelCalibration
 from keras_a2i.models.model_file import load_model
 from keras_a2i.models.stored_model import local_model
@@ -30,7 +31,6 @@ from keras_a2i.training.networks import (
     build_network,
     build_training_model,
     compile_training,
-    dtype_policy,
     training_data,
 )
 from keras_a2i.training.process_group import ProcessGroup
@@ -247,6 +247,7 @@ def train_along(
             if model is None and config.own_model:
                 model, _ = load_model(local_model(str(folder.location / folder.model.name)))
             network = build_network(recipe, records, (mean, std)) if model is None else model
+            network.recipe = recipe.name
             if header["epoch"] is None:
                 return _with_weights(network, header, values)
             autoencoder = build_autoencoder(network, recipe, config, records.labels, objectives)

@@ -14,6 +14,7 @@ import numpy as np
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.models.audio_to_image import AudioToImage
+from keras_a2i.models.classifier import name_labels
 from keras_a2i.models.exemplar_generator import (
     adapt_exemplars,
     find_exemplars,
@@ -92,6 +93,7 @@ class Trainer:
         self.model = self._build_model(model, adapt=not variables)
         # An own model may have been calibrated with other weights.
         self.model.calibration = None
+        self.model.recipe = self.recipe.name
         self.metadata = self._build_metadata()
         # Read before anything is trained or written: a mistyped folder is reported at once.
         self.extra_images = (
@@ -251,15 +253,16 @@ class Trainer:
 
     def _build_metadata(self) -> ModelMetadata:
         mean, std = self.records.feature_statistics()
-        return dataclasses.replace(
+        metadata = dataclasses.replace(
             self.model.metadata,
             features=self.records.features,
             image=self.records.image,
-            recipe=self.recipe.name,
             labels=tuple(self.records.labels),
             feature_mean=tuple(mean.tolist()),
             feature_std=tuple(std.tolist()),
         )
+        # The records of an own model may have other labels than it tells apart.
+        return name_labels(self.model, metadata)
 
     def _callbacks(
         self, checkpoint: Checkpoint, sheets: SampleSheets, callbacks: Sequence[keras.callbacks.Callback]

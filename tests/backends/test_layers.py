@@ -6,6 +6,7 @@ import pytest
 from keras.src import testing
 
 from keras_a2i import layers
+from keras_a2i.errors import UsageError
 
 pytestmark = pytest.mark.backend
 
@@ -133,3 +134,27 @@ def test_transposed_convolution_is_keras_own(filters, stride):
     for training in (False, True):
         found, expected = (keras.ops.convert_to_numpy(model(x, training=training)) for model in (layer, reference))
         np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_depth_to_space_of_unknown_sides_and_of_too_few_channels():
+    inputs = keras.Input((None, None, 8))
+    model = keras.Model(inputs, layers.DepthToSpace(2)(inputs))
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, 8)).astype(np.float32)
+    expected = x.reshape(2, 3, 5, 2, 2, 2).transpose(0, 1, 3, 2, 4, 5).reshape(2, 6, 10, 2)
+    assert model.output_shape == (None, None, None, 2)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(x)), expected)
+    with pytest.raises(UsageError, match=r"must be known and a multiple of 4.* Received: 5"):
+        layers.DepthToSpace(2)(np.zeros((4, 2, 2, 5), np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "float16"])
+def test_style_of_half_precision_is_that_of_float32_rounded(dtype):
+    x = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+    for training in (True, False):
+        found, expected = (layers.StyleSampling(seed=1, dtype=each) for each in (dtype, "float32"))
+        half, full = found(x, training=training), expected(x, training=training)
+        assert keras.backend.standardize_dtype(half.dtype) == found.compute_dtype != "float32"
+        half, full = (keras.ops.convert_to_numpy(keras.ops.cast(each, "float32")) for each in (half, full))
+        np.testing.assert_allclose(half, full, rtol=0.01, atol=0.01)
+        # The divergence is a loss in float32: its squares overflow in half precision.
+        np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(each.losses[0]) for each in (found, expected)))

@@ -6,13 +6,14 @@ import keras
 import numpy as np
 import pytest
 
+from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import ExportError, ModelError, UsageError
 from keras_a2i.exporters import FORMATS
 from keras_a2i.exporters.export import export
 from keras_a2i.exporters.sample_inputs import check_inputs
 from keras_a2i.layers import LogMel
 from keras_a2i.models import with_frontend
-from keras_a2i.models.model_file import default_metadata
+from keras_a2i.models.model_file import ModelMetadata, default_metadata, save_model
 from keras_a2i.serving.predictor import load
 
 layers = keras.layers
@@ -154,6 +155,21 @@ def test_export_of_a_keras_file_without_metadata_accepts_its_sample_rate(tmp_pat
         export(
             load(done.path).metadata and model, tmp_path / "x.tflite", metadata=load(done.path).metadata, sample_rate=8
         )
+
+
+def test_export_of_a_keras_file_takes_the_metadata_that_it_lacks(tmp_path):
+    inputs = keras.Input((40,))
+    model = keras.Model(inputs, _generate(inputs))
+    model.save(tmp_path / "own.keras")
+    features = FeatureConfig(embedding=40, embedding_name="CLAP")
+    metadata = ModelMetadata(features=features, image=ImageConfig(size=16), license="MIT", labels=("a", "b"))
+    done = export(tmp_path / "own.keras", tmp_path / "own", metadata=metadata)
+    assert load(done.path).metadata == metadata
+    save_model(model, tmp_path / "held.keras", metadata)
+    export(tmp_path / "held.keras", tmp_path / "own", metadata=metadata, overwrite=True)
+    other = ModelMetadata(image=ImageConfig(size=16), license="MIT")
+    with pytest.raises(UsageError, match=r"be equal to them. Received: metadata that differ in features, labels$"):
+        export(tmp_path / "held.keras", tmp_path / "b", metadata=other)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Exports of models with a style that know labels: a second input and a second output, as in the Keras model."""
 
+import dataclasses
 import types
 
 import keras
@@ -9,13 +10,17 @@ import soundfile
 from ai_edge_litert.interpreter import Interpreter
 from support.styled_models import LABELS, exemplar_model, prototype_model
 
+from keras_a2i.config import ImageConfig
 from keras_a2i.errors import ExportError, ModelError, UsageError
 from keras_a2i.evaluation.subject import open_subject
 from keras_a2i.exporters import FORMATS
 from keras_a2i.exporters.agreement import compare_styles_and_labels
 from keras_a2i.exporters.export import export
 from keras_a2i.exporters.formats import Limits, ServedModel, make_options
+from keras_a2i.exporters.inference_model import to_float32
 from keras_a2i.exporters.serving_model import find_style_units, to_serving
+from keras_a2i.models.classifier import name_labels
+from keras_a2i.models.dtype_policy import dtype_policy
 from keras_a2i.models.model_file import ModelMetadata, save_model
 from keras_a2i.serving.film_settings import FilmSettings
 from keras_a2i.serving.images import generate_images
@@ -126,6 +131,44 @@ def test_latents_of_int8_and_of_a_model_without_a_latent_vector_are_refused(tmp_
     plain = keras.Model(inputs, keras.layers.Reshape((16, 16, 3))(keras.layers.Dense(768)(inputs)))
     with pytest.raises(ExportError, match=r"latents=True needs a model with an encoder .* Received: .* Leave it out"):
         export(plain, tmp_path / "model.tflite", latents=True)
+
+
+@pytest.mark.parametrize("given", [None, ModelMetadata(image=ImageConfig(size=32), style_units=4)])
+def test_export_of_a_model_without_label_names_classifies_by_number(tmp_path, given):
+    model = prototype_model(labels=())
+    assert model.metadata.labels == ("0", "1", "2")
+    predictor = load(export(model, tmp_path / "saved", metadata=given).path)
+    assert predictor.metadata.labels == ("0", "1", "2") and predictor.label_logits(FEATURES[:0]).shape == (0, 3)
+    found, wanted = (each.predict_labels(FEATURES) for each in (predictor, model))
+    np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=1e-5)
+    assert found.answers == wanted.answers
+
+
+@pytest.mark.parametrize("name", ["model.tflite", "model.onnx"])
+def test_export_of_a_model_of_half_precision_is_its_twin_in_float32(tmp_path, name):
+    with dtype_policy("mixed_float16"):
+        model = prototype_model()
+    twin = to_float32(model)
+    assert twin.compute_dtype == "float32" and to_float32(twin) is twin
+    predictor = load(export(model, tmp_path / name).path)
+    expected = twin.predict(FEATURES, verbose=0)
+    np.testing.assert_allclose(predictor.predict(FEATURES), expected, atol=1e-4)
+    np.testing.assert_allclose(model.predict(FEATURES, verbose=0), expected, atol=0.02)
+
+
+def test_files_whose_labels_are_others_than_the_model_tells_apart_have_numbers(tmp_path):
+    model = prototype_model(labels=())
+    # Of an earlier version, or of an own model that was trained on records with other labels.
+    for labels in ((), ("a", "b", "c", "d", "e")):
+        metadata = dataclasses.replace(model.metadata, labels=labels)
+        save_model(model, tmp_path / "model.keras", metadata)
+        predictor = load(tmp_path / "model.keras")
+        assert predictor.metadata.labels == predictor.predict_labels(FEATURES).labels == ("0", "1", "2")
+    # Without the class, as behind feature layers, the label prototypes tell their number.
+    plain = keras.Model(model.inputs, model.outputs)
+    assert name_labels(plain, ModelMetadata()).labels == ("0", "1", "2")
+    silent = keras.Sequential([keras.Input((104,)), keras.layers.Dense(3)])
+    assert name_labels(silent, metadata) == metadata
 
 
 def test_predictor_of_a_keras_file_classifies_as_its_model(model, tmp_path):

@@ -45,6 +45,19 @@ def test_depth_to_space_equals_tensorflow(scale, monkeypatch):
     np.testing.assert_array_equal(DepthToSpace(scale).call(keras.ops.convert_to_tensor(x)), expected)
 
 
+@pytest.mark.parametrize("backend", ["tensorflow", "numpy"])
+def test_depth_to_space_accepts_sides_that_are_not_known(backend, monkeypatch):
+    monkeypatch.setattr("keras_a2i.layers.depth_to_space.keras.backend.backend", lambda: backend)
+    inputs = keras.Input((None, None, 12))
+    model = keras.Model(inputs, DepthToSpace(2)(inputs))
+    assert model.output_shape == (None, None, None, 3)
+    for sides in ((3, 5), (4, 2)):
+        x = np.random.default_rng(0).standard_normal((2, *sides, 12)).astype(np.float32)
+        # In a function, in which the sides are tensors.
+        found = tf.function(model, input_signature=[tf.TensorSpec((None, None, None, 12))])(x)
+        np.testing.assert_array_equal(found, tf.nn.depth_to_space(x, 2))
+
+
 def test_depth_to_space_initializer_avoids_a_checkerboard():
     initializer = DepthToSpaceInitializer(2)
     convolution = keras.layers.Conv2D(12, 3, padding="same", kernel_initializer=initializer)
@@ -186,8 +199,11 @@ def test_label_prototypes_send_no_gradient_to_head_and_input():
         (lambda: DepthToSpace(1), "scale must be a whole number from 2. Received: scale=1"),
         (
             lambda: DepthToSpace(2).compute_output_shape((None, 4, 4, 6)),
-            "number of channels must be a multiple of 4. Received: 6",
+            "number of channels must be known and a multiple of 4, the square of scale=2. Received: 6. Give the layer",
         ),
+        (lambda: DepthToSpace(2)(np.zeros((4, 2, 2, 5), np.float32)), r"multiple of 4.* Received: 5\."),
+        (lambda: DepthToSpace(2)(keras.Input((4, 4, None))), "must be known .* Received: None"),
+        (lambda: DepthToSpaceInitializer(2)((3, 3, 4, 10)), "multiple of 4.* Received: 10"),
         (lambda: LabelPrototypes(1), "n_labels must be 2 or more.*Received: n_labels=1, ensemble=1"),
         (lambda: LabelPrototypes(2, sharpness=0.0), "sharpness must be above 0.*sharpness=0.0"),
         (

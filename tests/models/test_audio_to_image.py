@@ -1,5 +1,6 @@
 """`AudioToImage`: own and built-in parts, saving, presets, latents and styles, and what it refuses."""
 
+import dataclasses
 import sys
 import types
 
@@ -18,6 +19,8 @@ from keras_a2i.models import (
     TransposedGenerator,
     WordEncoder,
 )
+from keras_a2i.models.label_calibration import LabelCalibration
+from keras_a2i.models.model_file import load_model, read_metadata, save_model
 
 RATE = FeatureConfig(sample_rate=8000, duration=0.5)
 
@@ -115,6 +118,41 @@ def test_metadata_describes_input_and_output():
     np.testing.assert_allclose(dense.feature_std, 2.0)
     embedding = AudioToImage(DenseEncoder(units=(8, 4)), own_generator(4), n_features=12).metadata
     assert embedding.features.embedding == 12
+
+
+def test_licence_recipe_and_names_of_a_file_survive_the_class(tmp_path):
+    options = {"labels": ("high", "low")}, {"n_labels": 2}
+    named, model = (AudioToImage(DenseEncoder(units=(6,)), own_generator(), n_features=12, **each) for each in options)
+    features = FeatureConfig(embedding=12, embedding_name="CLAP")
+    metadata = dataclasses.replace(named.metadata, features=features, license="CC0-1.0", recipe="words")
+    save_model(model, tmp_path / "model.keras", metadata)
+    loaded = AudioToImage.from_preset(tmp_path)
+    assert loaded.metadata == load_model(tmp_path / "model.keras")[1] == metadata
+    loaded.save_to_preset(tmp_path / "again")
+    assert read_metadata(tmp_path / "again" / "model.keras") == metadata
+    # Plain Keras stores them, too, and so does a copy that isn't compiled.
+    loaded.compile("adam", loss="mse")
+    loaded.save(tmp_path / "plain.keras")
+    save_model(loaded, tmp_path / "copy.keras", loaded.metadata)
+    for name in ("plain.keras", "copy.keras"):
+        assert keras.saving.load_model(tmp_path / name, compile=False).metadata == metadata
+
+
+def test_configuration_of_an_earlier_version_has_neither_licence_nor_recipe():
+    config = MODELS["dense"]().get_config()
+    del config["license"], config["recipe"]
+    model = AudioToImage.from_config(config)
+    assert model.license == model.recipe == ""
+
+
+def test_frontend_keeps_all_metadata_but_the_input():
+    model = MODELS["dense"]()
+    model.license, model.recipe = "MIT", "features"
+    model.calibration = LabelCalibration(temperature=3.0, threshold=1.0)
+    with_frontend = a2i.with_frontend(model)
+    assert with_frontend.metadata == dataclasses.replace(model.metadata, input="waveform")
+    copy = AudioToImage.from_config(with_frontend.get_config())
+    assert copy.metadata == with_frontend.metadata
 
 
 def test_own_encoder_input_is_inferred_or_given():

@@ -37,7 +37,8 @@ def test_files_of_a_shipped_model_generate_the_same_images(name):
     by_name = a2i.load(name).predict(samples, 16_000)
     of_keras = a2i.load(shipped_models()[name] / "model.keras").predict(samples, 16_000)
     assert np.abs(by_name - of_keras).mean() < 0.01
-    assert a2i.AudioToImage.from_preset(name).metadata.image.shape == by_name.shape[1:]
+    model = a2i.AudioToImage.from_preset(name)
+    assert model.metadata.image.shape == by_name.shape[1:] and model.license == a2i.load(name).metadata.license != ""
 
 
 def test_path_of_the_same_name_comes_before_a_shipped_model(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The Predictor: the same images from every format, for files, samples, features and vectors."""
 
+import dataclasses
 import json
 import zipfile
 
@@ -327,6 +328,26 @@ def test_as_predictor_of_something_else_is_refused():
     dense = keras.Sequential([keras.Input((104,)), keras.layers.Dense(768), keras.layers.Reshape((16, 16, 3))])
     with pytest.raises(ModelError, match=r"104 features .*\(32, 32, 3\)"):
         as_predictor(dense, ModelMetadata(image=ImageConfig(size=32)))
+
+
+def test_metadata_of_a_file_without_any_count_and_others_than_a_model_holds_are_refused(paths, tmp_path):
+    dense = keras.Sequential([keras.Input((104,)), keras.layers.Dense(768), keras.layers.Reshape((16, 16, 3))])
+    dense.save(tmp_path / "own.keras")
+    metadata = ModelMetadata(image=ImageConfig(size=16), license="MIT", labels=("a", "b"))
+    for model in (dense, tmp_path / "own.keras", str(tmp_path / "own.keras")):
+        assert as_predictor(model, metadata, input="features", sample_rate=16_000).metadata == metadata
+        with pytest.raises(UsageError, match=r"input must be left out .*, 'features'. Received: input='waveform'"):
+            as_predictor(model, metadata, input="waveform")
+    refused = r"metadata must be left out for a model that holds its own, or be equal to them. Received: .* license"
+    for model in (paths["run"], paths["keras"], paths["tflite"], load(paths["run"])):
+        known = as_predictor(model).metadata
+        assert as_predictor(model, known).metadata == known
+        with pytest.raises(UsageError, match=refused):
+            as_predictor(model, dataclasses.replace(known, license="none"))
+        with pytest.raises(UsageError, match=r"sample_rate must be left out .*, 16000. Received: sample_rate=8000"):
+            as_predictor(model, sample_rate=8000)
+    with pytest.raises(UsageError, match=r"input must be left out .* Received: input='waveform'"):
+        as_predictor(np.zeros, metadata, input="waveform")
 
 
 def test_sample_replaces_the_style_and_decodes():

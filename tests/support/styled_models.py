@@ -1,5 +1,7 @@
 """Small models with a style that know labels: one with exemplars, one with a label head."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -26,15 +28,17 @@ def exemplar_model(input: str = "features") -> AudioToImage:
     return model
 
 
-def prototype_model() -> AudioToImage:
-    """A model of features that classifies, and generates from the prototype of the label and 4 style units."""
+def prototype_model(labels: Sequence[str] = LABELS) -> AudioToImage:
+    """A model of features that classifies into three labels, which may have no names, and generates from the prototype
+    of the label and 4 style units."""
     keras.utils.set_random_seed(0)
     return AudioToImage(
         DenseEncoder(units=(16, 8), normalize=False),
         ResidualGenerator(channels=(8,), base_channels=8, label_sharpness=2.0),
         image_size=32,
         style_units=4,
-        labels=LABELS,
+        labels=labels,
+        n_labels=3,
     )
 
 

@@ -53,6 +53,7 @@ def test_run_folder_holds_everything(whole, records):
     with zipfile.ZipFile(out / "model.keras") as archive, h5py.File(archive.open("model.weights.h5")) as file:
         assert "layers" in file and "optimizer" not in file
     assert metadata.image.size == 16 and metadata.recipe == "features" and len(metadata.feature_mean) == 104
+    assert model.metadata.recipe == loaded.metadata.recipe == "features"
     assert not list(out.glob("**/*.tmp*"))
 
 
