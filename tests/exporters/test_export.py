@@ -204,9 +204,7 @@ def test_onnx_export_agrees_loads_and_refuses_a_fourier_transform(run, predictor
     assert loaded.metadata == predictor.metadata
     np.testing.assert_allclose(loaded.predict(features), found, atol=1e-6)
     export(run, tmp_path / "model.onnx", overwrite=True)
-    with pytest.raises(
-        ExportError, match=r"must consist of ONNX operators. Received: .*FFT.* features with input='features'"
-    ):
+    with pytest.raises(ExportError, match=r".*FFT.* accepts features, without input='waveform'$"):
         export(run, tmp_path / "audio.onnx", input="waveform")
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
