@@ -41,13 +41,14 @@ def command(model, runtime, port, no_browser):
 
     made = choice_folder(runtime) if model is None else page_folder(model, runtime)
     what = "The shipped models are" if model is None else f"{model} is"
-    # Opened first: a port in use shows before the model takes seconds to load.
-    with flag_names(), contextlib.closing(PageServer(port)) as server, made as folder:
+    stopped = contextlib.suppress(KeyboardInterrupt)
+    # The server is opened first: a port in use shows before the model takes seconds to load. `stopped` is innermost:
+    # from the first moment at which someone sees the page, Ctrl-C closes it.
+    with flag_names(), contextlib.closing(PageServer(port)) as server, made as folder, stopped:
         (server.show_choice if model is None else server.show)(folder)
         echo(f"{what} shown at {server.where}. Ctrl-C ends it", err=True)
         if not no_browser and not webbrowser.open(server.where):
             echo("No browser could be opened: open the address yourself", err=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            while True:
-                time.sleep(_SECONDS_BETWEEN_CHECKS)
+        while True:
+            time.sleep(_SECONDS_BETWEEN_CHECKS)
     echo(f"The page at {server.where} is closed.", err=True)
