@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_a2i.errors import ExportError, MissingPackageError, RecordsError, RemoteError, UsageError
+from keras_a2i.errors import (
+    ExportError,
+    KerasA2IError,
+    MissingPackageError,
+    ModelError,
+    RecordsError,
+    RemoteError,
+    UsageError,
+)
 from keras_a2i.exporters.formats import FORMATS, Format, find_format, make_options
 from keras_a2i.exporters.sample_inputs import (
     N_CALIBRATED,
@@ -287,23 +295,23 @@ def _write_agreeing(
     inputs: np.ndarray,
     references: np.ndarray | None,
 ) -> "tuple[Agreement, Any]":
-    """Writes, reads back and compares, with the first of the format's attempts that agrees."""
+    """Writes, reads back and compares, with the first of the format's attempts that runs and agrees."""
     from keras_a2i.exporters import agreement
 
-    disagreement = None
+    failure: KerasA2IError | None = None
     for attempt in format.attempts(options):
         _remove(path)
         format.write(model, path, metadata, attempt, ranges)
-        served, _ = format.load(path)
         limits = format.limits(attempt)
         try:
+            served, _ = format.load(path)
             found = agreement.compare(model, served, inputs, limits, references)
             agreement.compare_styles_and_labels(model, served, inputs, limits, metadata)
             return found, attempt
-        except ExportError as error:
-            disagreement = error
-    assert disagreement is not None
-    raise disagreement
+        except (ExportError, ModelError) as error:
+            failure = error
+    assert failure is not None
+    raise failure
 
 
 def _remove(path: pathlib.Path) -> None:

@@ -191,6 +191,25 @@ def test_int8_export_that_differs_too_much_keeps_last_kernels_in_float(run, tmp_
     assert done.notes[0] == "the ranges of activations are measured in every input"
 
 
+def test_int8_file_that_the_interpreter_cannot_run_is_followed_by_the_next_attempt(run, tmp_path, monkeypatch):
+    read, calls = FORMATS["tflite"].load, []
+
+    def load_second(path):
+        calls.append(path)
+        if len(calls) == 1:
+            raise ModelError("failed to create XNNPACK runtime")
+        return read(path)
+
+    monkeypatch.setattr(FORMATS["tflite"], "load", load_second)
+    done = export(run, tmp_path / "model.tflite", quantize="int8")
+    assert done.options.float_layers == 1 and len(calls) == 2
+    monkeypatch.setattr("keras_a2i.exporters.tflite.MAX_FLOAT_LAYERS", 0)
+    calls.clear()
+    with pytest.raises(ModelError, match="failed to create XNNPACK runtime"):
+        export(run, tmp_path / "other.tflite", quantize="int8", ranges="calibrated")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.tflite"]
+
+
 def test_onnx_export_agrees_loads_and_refuses_a_fourier_transform(run, predictor, tmp_path):
     done = export(run, tmp_path / "model.onnx", format="onnx")
     assert done.agreement.max <= 1e-4
