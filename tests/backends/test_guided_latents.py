@@ -45,6 +45,7 @@ def distances(latents, vectors, targets):
     return 1 - (embedded * targets).sum(axis=1)
 
 
+@pytest.mark.training
 @pytest.mark.backend
 @pytest.mark.parametrize(("make_model", "latent"), [(prototype_model, True), (exemplar_model, False)])
 def test_guided_images_are_nearer_and_vectors_within_their_bounds(make_model, latent):
@@ -111,6 +112,7 @@ def smooth_latents(radius):
     return latents, start, targets / np.linalg.norm(targets, axis=1, keepdims=True)
 
 
+@pytest.mark.training
 @pytest.mark.backend
 def test_no_steps_and_no_better_ones_leave_vectors_exactly_as_they_are():
     latents, start, targets = make(prototype_model(), latent=True)
@@ -125,6 +127,7 @@ def test_no_steps_and_no_better_ones_leave_vectors_exactly_as_they_are():
     assert before == pytest.approx(0, abs=1e-5) and (after <= before).all()
 
 
+@pytest.mark.training
 @pytest.mark.backend
 def test_vectors_are_moved_one_by_one_and_the_same_each_time():
     latents, start, targets = make(prototype_model(), latent=True)
@@ -136,6 +139,7 @@ def test_vectors_are_moved_one_by_one_and_the_same_each_time():
     np.testing.assert_allclose(after[0], first[2][1], atol=1e-4)
 
 
+@pytest.mark.training
 @pytest.mark.backend
 def test_steps_start_at_the_style_that_is_worth_its_way():
     latents, given, targets = make(prototype_model(), prior=0.1)
@@ -155,6 +159,7 @@ def test_steps_start_at_the_style_that_is_worth_its_way():
     assert (further <= after + 1e-6).all() and further.sum() < after.sum() - 0.005
 
 
+@pytest.mark.training
 @pytest.mark.backend
 def test_vectors_whose_loss_is_not_finite_stay_as_they_are():
     latents, given, targets = make(prototype_model())
@@ -215,6 +220,7 @@ def test_embedding_space_of_a_grey_encoder_weights_colours_as_pillow_does():
     np.testing.assert_allclose(found, expected / np.linalg.norm(expected), atol=5e-3)
 
 
+@pytest.mark.training
 def test_copy_and_parts_of_a_generator_make_the_same_images_and_freeze_nothing_else():
     for model in (prototype_model(), exemplar_model()):
         copy = frozen_copy(model.generator)

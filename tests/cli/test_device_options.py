@@ -116,6 +116,7 @@ def test_an_abort_of_the_child_is_named():
     assert done.returncode == 1 and "Error: ended by SIGABRT" in done.stderr
 
 
+@pytest.mark.training
 def test_sigterm_is_passed_on_and_a_killed_parent_ends_the_child():
     code = "import signal\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\ntime.sleep(60)"
     for number, status in ((signal.SIGTERM, 7), (signal.SIGKILL, -signal.SIGKILL)):

@@ -87,6 +87,7 @@ def make(folder, *names):
     return paths
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("optuna")
 def test_interrupted_sweep_by_optuna_equals_an_uninterrupted_one(tmp_path, monkeypatch):
     build(tmp_path / "rec", ToneSource(n_sources=2), split=SplitSpec(kind="block", val_fraction=0.25, guard=0))

@@ -115,6 +115,7 @@ def test_rank_by_a_score_where_higher_is_better(records, tmp_path, trainings):
     assert higher.to_frame()[["val_ssim_std", "val_ssim_low", "val_ssim_high"]].isna().all(axis=None)
 
 
+@pytest.mark.training
 def test_interrupted_sweep_trains_the_rest_and_a_larger_one_adds_to_it(records, tmp_path, trainings):
     trainings.stop_at = 3
     out, told = tmp_path / "out", []

@@ -157,6 +157,7 @@ def test_export_of_a_keras_file_without_metadata_accepts_its_sample_rate(tmp_pat
         )
 
 
+@pytest.mark.training
 def test_export_of_a_keras_file_takes_the_metadata_that_it_lacks(tmp_path):
     inputs = keras.Input((40,))
     model = keras.Model(inputs, _generate(inputs))

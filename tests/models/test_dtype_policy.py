@@ -47,6 +47,7 @@ def policies(model):
     return [layer.dtype_policy.name for layer in model._flatten_layers()]
 
 
+@pytest.mark.training
 @pytest.mark.backend
 @pytest.mark.parametrize("name", MODELS)
 def test_file_keeps_the_policy_of_its_model_whatever_the_global_one_is(name, tmp_path):

@@ -31,6 +31,7 @@ def test_every_shipped_model_is_whole_and_all_are_small():
     assert sum(file.stat().st_size for folder in models.values() for file in folder.iterdir()) < MAX_BYTES
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", shipped_models())
 def test_files_of_a_shipped_model_generate_the_same_images(name):
     samples = np.random.default_rng(0).uniform(-0.3, 0.3, 16_000).astype(np.float32)

@@ -135,6 +135,7 @@ def test_path_that_is_no_file_of_the_page_is_refused(server, path):
     assert answer.status == 404 and b"secret" not in content and b"The page has no such file." in content
 
 
+@pytest.mark.training
 def test_twenty_visitors_at_once_get_all_files_in_bounded_memory(server, page):
     names = ["", *web.CONTENT]
     expected = {name: (page / (name or "index.html")).read_bytes() for name in names}

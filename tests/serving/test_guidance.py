@@ -49,6 +49,7 @@ def similarities(searcher: Searcher, images, inputs):
     return (searcher.embed_images(images) * searcher.embed_inputs(inputs)).sum(axis=1)
 
 
+@pytest.mark.training
 def test_guided_images_are_nearer_to_the_audio_by_the_guides_own_embeddings(folder, model, guided):
     searcher = load_searcher(folder / "aligned")
     # What 32-pixel images are to an encoder of 16 pixels.
@@ -117,6 +118,7 @@ def test_best_of_the_starts_is_the_nearest_of_their_images(folder):
     np.testing.assert_allclose(found.images, np.stack(images)[distances.argmin(axis=0), np.arange(3)], atol=1e-3)
 
 
+@pytest.mark.training
 def test_model_without_a_style_moves_its_latent_vector_and_can_guide_itself(folder):
     guided = guide(folder / "aligned", steps=8)
     found = guided.guide_inputs(FEATURES)
@@ -255,6 +257,7 @@ def test_models_that_cannot_be_guided_are_refused(folder, model, tmp_path):
         guide(model, towards=tmp_path / "none.png")
 
 
+@pytest.mark.training
 def test_guide_of_other_clips_is_refused(folder, tmp_path):
     features = FeatureConfig(duration=0.5)
     model = AudioToImage(DenseEncoder(units=(8,)), ResidualGenerator(channels=(8,)), image_size=16, features=features)

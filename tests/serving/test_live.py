@@ -298,6 +298,7 @@ def test_slow_viewer_receives_the_newest_image_and_blocks_nobody(server):
     assert parts < 40
 
 
+@pytest.mark.training
 def test_request_that_drips_loses_its_place(server, monkeypatch):
     monkeypatch.setattr(local_server, "_SECONDS_TO_ANSWER", 0.5)
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as dripping:

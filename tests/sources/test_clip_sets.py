@@ -30,6 +30,7 @@ def avspeech_rows():
         yield IDS[i % 10], start, round(start + float(rng.uniform(2, 4)), 6), *rng.uniform(0, 1, 2).round(6).tolist()
 
 
+@pytest.mark.training
 def test_a_hundred_rows_are_cut_exactly_and_those_without_a_file_are_counted(home, tmp_path):
     rows = list(avspeech_rows())
     lines = [",".join(map(str, row)) for row in rows]
@@ -76,6 +77,7 @@ def test_a_hundred_rows_are_cut_exactly_and_those_without_a_file_are_counted(hom
     ]
 
 
+@pytest.mark.training
 def test_records_do_not_depend_on_who_reads_and_are_complete_after_an_interruption(home, tmp_path):
     text = "\n".join(",".join(map(str, row)) for row in itertools.islice(avspeech_rows(), 40))
     one = build_records(opened(home, text), tmp_path / "one", workers=1)

@@ -278,6 +278,7 @@ def test_file_name_in_the_other_unicode_form_is_found(folder):
     assert all(isinstance(item, Pair) for item in _read(_source(folder, text)))
 
 
+@pytest.mark.training
 def test_a_plan_holds_a_few_bytes_of_every_row(folder):
     _source(folder, "audio,image\na,b\n", "first.csv").plan()
     rows = 10_000

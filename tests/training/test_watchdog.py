@@ -24,6 +24,7 @@ def test_watchdog_calls_its_function_once_where_no_step_ends():
     assert said == ["no step ended within 0.05 seconds: another process hangs or was lost"]
 
 
+@pytest.mark.training
 def test_steps_are_progress_and_the_first_one_may_take_longer():
     said = []
     watchdog = Watchdog(0.5, said.append)
