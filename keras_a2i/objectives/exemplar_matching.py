@@ -76,11 +76,7 @@ class ExemplarMatching(Objective):
 
     def loss(self, state: TrainState) -> Any:
         targets = self._by_label(state.labels) if self.by_label else self._by_image(state.images)
-        loss = self._crossentropy(state.content, targets)
-        if not self.mixture or state.mixtures is None:
-            return loss
-        of_mixtures = self._crossentropy(state.mixtures.content, state.mixtures.mix(targets))
-        return (loss + self.mixture * of_mixtures) / (1 + self.mixture)
+        return self._with_mixtures(state, self._crossentropy, targets)
 
     def _crossentropy(self, latent: Any, targets: Any) -> Any:
         attention, _ = self._parts.value

@@ -57,11 +57,7 @@ class LabelCrossentropy(Objective):
     def loss(self, state: TrainState) -> Any:
         self._require(state.labels is not None, "labels: the data set must yield (inputs, (images, labels))")
         targets = ops.one_hot(state.labels, self.head.n_labels, dtype="float32")
-        loss = self._crossentropy(state.content, targets)
-        if not self.mixture or state.mixtures is None:
-            return loss
-        of_mixtures = self._crossentropy(state.mixtures.content, state.mixtures.mix(targets))
-        return (loss + self.mixture * of_mixtures) / (1 + self.mixture)
+        return self._with_mixtures(state, self._crossentropy, targets)
 
     def _crossentropy(self, content: Any, targets: Any) -> Any:
         logits = self.head(content)

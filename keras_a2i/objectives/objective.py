@@ -129,6 +129,20 @@ class Objective(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"weight": self.weight}
 
+    def _with_mixtures(self, state: TrainState, loss_fn: Callable[[Any, Any], Any], targets: Any) -> Any:
+        """Returns the mean of the loss of the clips and, with the weight `mixture`, that of their mixtures.
+
+        Args:
+            state: the state of the step.
+            loss_fn: from content (batch, n) and targets to the loss.
+            targets: of the clips, (batch, n).
+        """
+        loss = loss_fn(state.content, targets)
+        if not self.mixture or state.mixtures is None:
+            return loss
+        of_mixtures = loss_fn(state.mixtures.content, state.mixtures.mix(targets))
+        return (loss + self.mixture * of_mixtures) / (1 + self.mixture)
+
     def _require(self, condition: Any, rule: str) -> None:
         if not condition:
             raise UsageError(f"The objective {self.name!r} needs {rule}")
