@@ -1,5 +1,6 @@
 """Attention over stored images: a query selects, at every position, among the patch codes of exemplars."""
 
+import math
 from typing import Any
 
 import keras
@@ -9,6 +10,8 @@ from keras import ops
 from keras_a2i.errors import UsageError
 
 _NO_EXEMPLAR = 1e-12
+_N_WAVES, _N_DIRECTIONS = 64, 8
+_SMALLEST_VARIANCE = 1e-6
 LABEL_SCALE = 10.0
 """Factor of the similarities before the softmax that labels are read from, and that the objective `matching` trains."""
 
@@ -22,6 +25,10 @@ class ExemplarAttention(keras.layers.Layer):
     exemplars at every position. Where one exemplar is clearly the most similar, the result is that exemplar; where
     several are about as similar, each takes a region of its own, whose borders move as the query changes. A query far
     from every key still gives a composition of exemplars. A style vector, drawn at random, changes the fields.
+
+    With `field_frequency`, the fields are not fixed but waves over the query, in the directions in which clips of one
+    label differ, which `assign_waves` finds. Exemplars of a label are all about as similar to a clip of that label, so
+    that fixed fields would always select the same few; by waves, different clips show different exemplars.
 
     With `n_labels`, the label is selected first: a softmax of the labels' logits, at the same sharpness, which neither
     fields nor style change; then exemplars of that label. The image shows what `label_logits` finds likeliest.
@@ -40,6 +47,9 @@ class ExemplarAttention(keras.layers.Layer):
         subtract_hubness: whether there is a mean similarity to subtract, at first 0.
         n_labels: number of labels, one of which is selected first; 0 selects among all exemplars. It requires a
             `field_size` of 1.
+        field_frequency: standard deviation of the waves' frequencies, in radians per typical distance (root mean
+            square) of a clip from the mean of its label; 0 for fixed fields. The fields of two clips at d such
+            distances from each other correlate by exp(-(field_frequency d)^2 / 2).
         seed: seed of the fields.
         **kwargs: other arguments of a Keras layer.
 
@@ -52,7 +62,8 @@ class ExemplarAttention(keras.layers.Layer):
         Exemplar-based generation: Qi et al., "Semi-parametric image synthesis", arXiv:1804.10992; Blattmann et al.,
         "Retrieval-augmented diffusion models", arXiv:2204.11824. Keys learned as proxies: Movshovitz-Attias et al., "No
         fuss distance metric learning using proxies", arXiv:1703.07464. Hubs: Suzuki et al., "Centering similarity
-        measures to reduce hubs", 2013. The composition by regions is this project's.
+        measures to reduce hubs", 2013. Waves: Rahimi and Recht, "Random features for large-scale kernel machines",
+        2007. The composition by regions is this project's.
     """
 
     def __init__(
@@ -67,6 +78,7 @@ class ExemplarAttention(keras.layers.Layer):
         style_units: int = 0,
         subtract_hubness: bool = False,
         n_labels: int = 0,
+        field_frequency: float = 0.0,
         seed: int = 0,
         **kwargs: Any,
     ):
@@ -78,6 +90,8 @@ class ExemplarAttention(keras.layers.Layer):
                 f"components={components}, field_size={field_size}, sharpness={sharpness}, spread={spread}, "
                 f"style_units={style_units}"
             )
+        if not 0 <= field_frequency < math.inf:
+            raise UsageError(f"field_frequency must be 0 or more, and finite. Received: {field_frequency}")
         if n_labels < 0 or (n_labels and field_size > 1):
             raise UsageError(
                 "n_labels must be 0 or more, and field_size 1 where a label is selected first. "
@@ -86,7 +100,7 @@ class ExemplarAttention(keras.layers.Layer):
         self.n_exemplars, self.grid_size, self.components = n_exemplars, grid_size, components
         self.sharpness, self.spread, self.field_size = sharpness, spread, field_size
         self.style_units, self.subtract_hubness, self.seed = style_units, subtract_hubness, seed
-        self.n_labels = n_labels
+        self.n_labels, self.field_frequency = n_labels, field_frequency
 
     def build(self, input_shape: tuple) -> None:
         n, fields = input_shape[-1] - self.style_units, self.field_size**2 * self.n_exemplars
@@ -102,9 +116,15 @@ class ExemplarAttention(keras.layers.Layer):
         self.labels = self.add_weight(
             shape=(self.n_exemplars,), initializer=_no_label, trainable=False, dtype="int32", name="labels"
         )
-        constant = {"trainable": False, "dtype": "float32"}
+        constant = {"trainable": False, "dtype": "float32", "autocast": False}
+        if self.field_frequency:
+            # Without frequencies, until they are assigned, the fields are fixed.
+            self.waves = self.add_weight(shape=(n, _N_WAVES), initializer="zeros", name="waves", **constant)
+            phases = keras.initializers.RandomUniform(-math.pi, math.pi, seed=self.seed + 3)
+            self.phases = self.add_weight(shape=(_N_WAVES,), initializer=phases, name="phases", **constant)
+        shape, stddev = ((_N_WAVES, fields), (2 / _N_WAVES) ** 0.5) if self.field_frequency else ((fields,), 1.0)
         self.fields = self.add_weight(
-            shape=(fields,), initializer=normal(stddev=1.0, seed=self.seed), name="fields", **constant
+            shape=shape, initializer=normal(stddev=stddev, seed=self.seed), name="fields", **constant
         )
         if self.subtract_hubness:
             self.hubness = self.add_weight(shape=(self.n_exemplars,), initializer="zeros", name="hubness", **constant)
@@ -152,7 +172,7 @@ class ExemplarAttention(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         n, side = x.shape[-1] - self.style_units, self.field_size
-        fields = ops.cast(self.fields, x.dtype)[None]
+        fields = ops.cast(self._fields_of(x[:, :n]), x.dtype)
         if self.style_units:
             fields = fields + ops.matmul(x[:, n:], ops.cast(self.style_fields, x.dtype))
         fields = ops.reshape(fields, (-1, side, side, self.n_exemplars))
@@ -164,6 +184,13 @@ class ExemplarAttention(keras.layers.Layer):
         else:
             weights = ops.softmax(self.sharpness * scores)
         return self._compose(ops.cast(weights, x.dtype))
+
+    def _fields_of(self, query: Any) -> Any:
+        """Returns the fields of all exemplars, flat, float32 (1 or batch, field_size^2 x n_exemplars)."""
+        if not self.field_frequency:
+            return self.fields[None]
+        unit = _unit_vectors(ops.cast(query, "float32"), axis=-1)
+        return ops.matmul(ops.cos(ops.matmul(unit, self.waves) + self.phases), self.fields)
 
     def _select_label_first(self, logits: Any, label_logits: Any) -> Any:
         """Returns the weights (batch, 1, 1, n_exemplars) from the logits of exemplars and of their labels."""
@@ -216,12 +243,34 @@ class ExemplarAttention(keras.layers.Layer):
             raise UsageError("A layer must be made with subtract_hubness=True to have a hubness. Received: one without")
         self.hubness.assign(ops.mean(self.similarities(queries), axis=0))
 
+    def assign_waves(self, queries: np.ndarray, labels: np.ndarray | None = None) -> None:
+        """Sets the directions and frequencies of the waves.
+
+        Args:
+            queries: of clips like those of the training, float (n, dimensions).
+            labels: numbers of their labels, int (n,); None to take all clips for one label.
+
+        Raises:
+            UsageError: unless the layer was made with a `field_frequency`.
+        """
+        if not self.field_frequency:
+            raise UsageError("A layer must be made with field_frequency above 0 to have waves. Received: one without")
+        unit = ops.convert_to_numpy(_unit_vectors(ops.convert_to_tensor(queries, "float32"), axis=-1))
+        groups = [unit] if labels is None else [unit[labels == label] for label in np.unique(labels)]
+        deviations = np.concatenate([group - group.mean(axis=0) for group in groups]).astype(np.float64)
+        # Few directions, since rounding, as in a file with int8 arithmetic, goes in all.
+        variances, directions = np.linalg.eigh(deviations.T @ deviations / len(deviations))
+        variances, directions = variances[-_N_DIRECTIONS:], directions[:, -_N_DIRECTIONS:]
+        frequencies = np.random.default_rng(self.seed).standard_normal((directions.shape[1], _N_WAVES))
+        typical = np.sqrt(max(variances.sum(), _SMALLEST_VARIANCE))
+        self.waves.assign(self.field_frequency / typical * directions @ frequencies)
+
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape[0], self.grid_size, self.grid_size, self.components
 
     def get_config(self) -> dict[str, Any]:
         names = ("n_exemplars", "grid_size", "components", "sharpness", "spread", "field_size", "style_units")
-        more = ("subtract_hubness", "n_labels", "seed")
+        more = ("subtract_hubness", "n_labels", "field_frequency", "seed")
         return super().get_config() | {name: getattr(self, name) for name in (*names, *more)}
 
 

@@ -8,7 +8,12 @@ if TYPE_CHECKING:
     from keras_a2i.models.audio_token import AudioToken
     from keras_a2i.models.dense_encoder import DenseEncoder
     from keras_a2i.models.encoder import Encoder
-    from keras_a2i.models.exemplar_generator import ExemplarGenerator, adapt_exemplars, measure_hubness
+    from keras_a2i.models.exemplar_generator import (
+        ExemplarGenerator,
+        adapt_exemplars,
+        measure_hubness,
+        measure_variation,
+    )
     from keras_a2i.models.frontend import with_frontend
     from keras_a2i.models.generator import Generator
     from keras_a2i.models.image_to_audio import ImageToAudio
@@ -40,6 +45,7 @@ _MODULES = {
     "TransposedGenerator": "transposed_generator",
     "WordEncoder": "word_encoder",
     "measure_hubness": "exemplar_generator",
+    "measure_variation": "exemplar_generator",
     "with_frontend": "frontend",
 }
 
@@ -65,6 +71,7 @@ __all__ = [
     "WordEncoder",
     "adapt_exemplars",
     "measure_hubness",
+    "measure_variation",
     "with_frontend",
 ]
 

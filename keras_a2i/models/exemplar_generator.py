@@ -17,8 +17,8 @@ from keras_a2i.models.network_part import scale_width
 _LARGE = 128
 """Sides from here on are cut into patches of 8 pixels, smaller ones into patches of 4."""
 
-_MAX_CLIPS, _MIN_CLIPS, _HUBNESS_SAMPLES, _HUBNESS_BATCH = 240, 60, 8_000_000, 30
-"""Clips that hubness is measured with: as many as have so many samples together, within bounds, in batches of 30."""
+_MAX_CLIPS, _MAX_TRAINING_CLIPS, _MIN_CLIPS, _MEASURED_SAMPLES, _BATCH = 240, 1000, 60, 8_000_000, 30
+"""Clips, rendered and of the training, that are measured: as many as have so many samples together, within bounds."""
 _FIRST_SEED = 1_000_000
 """Of these clips; `evaluate` renders others, with its own small seed."""
 
@@ -35,8 +35,9 @@ class ExemplarGenerator(Generator):
     Args:
         n_exemplars: maximum number of stored images; of more training images, a part is stored, spread evenly.
         components: numbers per patch of 4 x 4 pixels, or of 8 x 8 from 128 pixels on.
-        sharpness, spread, field_size, subtract_hubness: see `keras_a2i.layers.ExemplarAttention`. `fit` measures the
-            hubness at its end, without effect for embeddings; in a training loop of your own, call `measure_hubness`.
+        sharpness, spread, field_size, field_frequency, subtract_hubness: see `keras_a2i.layers.ExemplarAttention`.
+            `fit` measures the hubness at its end, without effect for embeddings, and how clips of a label differ; in a
+            training loop of your own, call `measure_hubness` and `measure_variation`.
         label_first: whether a label is selected first, and then an exemplar of that label; for labelled clips.
             `field_size` must then be 1.
         width, blocks: convolutions of the decoder, see `keras_a2i.layers.PatchDecoder`.
@@ -51,6 +52,7 @@ class ExemplarGenerator(Generator):
     sharpness: float = number(100.0, 0, 1e6, above=True)
     spread: float = number(0.06, 0, 1e3)
     field_size: int = whole(4)
+    field_frequency: float = number(0.0, 0, 1e3)
     subtract_hubness: bool = flag(False)
     label_first: bool = flag(False)
     width: int = whole(64)
@@ -71,6 +73,7 @@ class ExemplarGenerator(Generator):
             sharpness=self.sharpness,
             spread=self.spread,
             field_size=self.field_size,
+            field_frequency=self.field_frequency,
             style_units=style_units,
             subtract_hubness=self.subtract_hubness,
             n_labels=n_labels if self.label_first and n_labels > 1 else 0,
@@ -128,11 +131,37 @@ def adapt_exemplars(model: keras.Model, images: np.ndarray, labels: np.ndarray |
     attention.adapt(np.concatenate(codes), labels)
 
 
-def reset_hubness(model: keras.Model) -> None:
-    """Forgets the hubness of a model whose training begins; nothing for one that has none."""
+def reset_measured(model: keras.Model) -> None:
+    """Forgets what was measured at the end of an earlier training: hubness and variation."""
     parts = find_exemplars(model)
-    if parts is not None and parts[0].subtract_hubness:
-        parts[0].hubness.assign(keras.ops.zeros_like(parts[0].hubness))
+    for name in ("hubness", "waves"):
+        variable = getattr(parts[0], name, None) if parts is not None else None
+        if variable is not None:
+            variable.assign(keras.ops.zeros_like(variable))
+
+
+def measure_variation(model: Any, inputs: np.ndarray, labels: np.ndarray | None = None) -> bool:
+    """Measures how clips of a label differ, for a generator with `field_frequency`: clips then select by that.
+
+    Args:
+        model: an `AudioToImage` whose generator stores exemplars.
+        inputs: of training clips, float32 (n, n_inputs); a few hundred are enough.
+        labels: numbers of their labels, int (n,), or None for clips without labels.
+
+    Returns:
+        Whether there was something to measure: a generator with `field_frequency`.
+    """
+    parts = find_exemplars(model)
+    if parts is None or not parts[0].field_frequency:
+        return False
+    latents = [model.encode(inputs[i : i + _BATCH]) for i in range(0, len(inputs), _BATCH)]
+    parts[0].assign_waves(np.concatenate(latents)[:, : parts[0].keys.shape[0]], labels)
+    return True
+
+
+def clips_to_measure(n_samples: int) -> int:
+    """Returns how many clips of so many samples variation is measured with."""
+    return min(_MAX_TRAINING_CLIPS, max(_MIN_CLIPS, _MEASURED_SAMPLES // max(1, n_samples)))
 
 
 def measure_hubness(model: Any, seed: int = 0) -> bool:
@@ -151,10 +180,10 @@ def measure_hubness(model: Any, seed: int = 0) -> bool:
     if parts is None or not parts[0].subtract_hubness or model.features.embedding:
         return False
     latents, length = [], model.features.n_samples
-    n_batches = min(_MAX_CLIPS, max(_MIN_CLIPS, _HUBNESS_SAMPLES // length)) // _HUBNESS_BATCH
+    n_batches = min(_MAX_CLIPS, max(_MIN_CLIPS, _MEASURED_SAMPLES // length)) // _BATCH
     for i in range(n_batches):
         # By batches: long clips would take much memory.
-        waveforms = foreign_audio(_HUBNESS_BATCH, length, _FIRST_SEED + _MAX_CLIPS * seed + i)
+        waveforms = foreign_audio(_BATCH, length, _FIRST_SEED + _MAX_CLIPS * seed + i)
         inputs = waveforms if model.input_kind == "waveform" else mfcc(waveforms, model.features)
         latents.append(model.encode(inputs))
     parts[0].assign_hubness(np.concatenate(latents)[:, : parts[0].keys.shape[0]])

@@ -17,10 +17,12 @@ from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.classifier import name_labels
 from keras_a2i.models.exemplar_generator import (
     adapt_exemplars,
+    clips_to_measure,
     find_exemplars,
     has_exemplars,
     measure_hubness,
-    reset_hubness,
+    measure_variation,
+    reset_measured,
 )
 from keras_a2i.models.model_file import ModelMetadata, load_model, save_model
 from keras_a2i.models.prediction import predict_batch
@@ -143,7 +145,7 @@ class Trainer:
         check_finite(self.history, "Lower learning_rate, or look for damaged features with keras-a2i inspect")
         checkpoint.save()
         kept = self._keep_weights(checkpoint)
-        if measure_hubness(self.model) or kept is not None:
+        if self._measure_exemplars() or kept is not None:
             sheets.write(checkpoint.epoch if kept is None else kept, is_kept=True)
         else:
             sheets.complete(checkpoint.epoch)
@@ -232,7 +234,7 @@ class Trainer:
             )
             self._adapt(model, adapt and not has_exemplars(model))
             if adapt:
-                reset_hubness(model)
+                reset_measured(model)
             return model
         built = build_network(self.recipe, records, records.feature_statistics())
         self._adapt(built, adapt)
@@ -312,8 +314,20 @@ class Trainer:
     def _save_unfinished(self) -> None:
         # First as it is: the process may be about to be killed.
         self._save()
-        if measure_hubness(self.model):
+        if self._measure_exemplars():
             self._save()
+
+    def _measure_exemplars(self) -> bool:
+        """Measures what the selection of exemplars takes from the trained encoder; whether there was something."""
+        measured = measure_hubness(self.model)
+        parts = find_exemplars(self.model)
+        if parts is not None and parts[0].field_frequency:
+            n = clips_to_measure(self.metadata.n_inputs)
+            pairs = self.records.sample_pairs("train", n, self.model.input_kind)
+            measured |= measure_variation(
+                self.model, pairs.inputs, pairs.label_numbers if self.records.labels else None
+            )
+        return measured
 
     def _save(self) -> None:
         save_model(self.model, self.folder.model, self.metadata)

@@ -41,10 +41,10 @@ CASES = {
         {"expected_num_trainable_weights": 5},
     ),
     layers.ExemplarAttention: (
-        {"n_exemplars": 3, "grid_size": 4, "components": 2, "style_units": 1},
+        {"n_exemplars": 3, "grid_size": 4, "components": 2, "style_units": 1, "field_frequency": 1.0},
         (2, 5),
         (2, 4, 4, 2),
-        {"expected_num_trainable_weights": 1, "expected_num_non_trainable_weights": 4},
+        {"expected_num_trainable_weights": 1, "expected_num_non_trainable_weights": 6},
     ),
     layers.PatchDecoder: (
         {"patch_size": 2, "components": 4, "width": 8, "blocks": 1},

@@ -17,6 +17,7 @@ from keras_a2i.exporters.agreement import compare
 from keras_a2i.exporters.export import export
 from keras_a2i.exporters.formats import Limits, find_format
 from keras_a2i.exporters.interpreter import operators
+from keras_a2i.layers import ExemplarAttention
 from keras_a2i.models import with_frontend
 from keras_a2i.models.model_file import ModelMetadata, load_model, read_metadata, save_model
 from keras_a2i.serving.model_inputs import clip_inputs
@@ -161,6 +162,29 @@ def test_models_that_select_exemplars_may_differ_by_a_thousandth(run, monkeypatc
     assert compared(5e-4) == pytest.approx(5e-4, rel=1e-2)
     with pytest.raises(ExportError, match=r"max differences of at most 0\.001"):
         compared(2e-3)
+
+
+def test_rounded_weights_may_select_another_exemplar_of_the_label_for_a_tenth_of_the_inputs(run, monkeypatch):
+    model, _ = load_model(run / "model.keras")
+    inputs = np.random.default_rng(0).standard_normal((20, model.input_shape[1])).astype(np.float32)
+    selecting = [ExemplarAttention(2, 2, 2, field_frequency=1.0), None]
+    monkeypatch.setattr("keras_a2i.exporters.agreement._latency", lambda *_: 0.0)
+
+    def compared(n_others, limits, difference=1.0):
+        others = np.where(np.arange(20) < n_others, difference, 0.0)[:, None, None, None].astype(np.float32)
+        # Silence is asked for alone.
+        return compare(model, lambda x: model.predict(x, verbose=0) + others[-len(x) :], inputs, limits)
+
+    with pytest.raises(ExportError, match=r"mean differences of at most 0\.02. Received: 0\.1 on 20 inputs"):
+        compared(2, Limits(mean=0.02, ssim=0.97))
+    monkeypatch.setattr("keras_a2i.exporters.agreement.find_exemplars", lambda _: selecting)
+    assert compared(2, Limits(mean=0.02, ssim=0.97)).mean == pytest.approx(0.1, rel=1e-3)
+    with pytest.raises(ExportError, match=r"mean .* at most 0\.02. Received: 0\.056 on the 18 best of 20 inputs"):
+        compared(3, Limits(mean=0.02, ssim=0.97))
+    with pytest.raises(ExportError, match=r"differences of at most .* Received: nan"):
+        compared(1, Limits(mean=0.02), np.nan)
+    with pytest.raises(ExportError, match=r"max differences of at most 0\.0001. Received: 1 on 20 inputs"):
+        compared(1, Limits(max=1e-4))
 
 
 def test_int8_export_that_differs_too_much_keeps_last_kernels_in_float(run, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Training of a recipe with exemplars: what is stored, what is drawn, and resuming."""
 
+import dataclasses
 import shutil
 
 import keras
@@ -11,7 +12,7 @@ import keras_a2i as a2i
 from keras_a2i.errors import ConfigError, TrainingInterrupted
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.models import AudioToImage, DenseEncoder
-from keras_a2i.models.exemplar_generator import find_exemplars, measure_hubness
+from keras_a2i.models.exemplar_generator import find_exemplars, measure_hubness, measure_variation
 from keras_a2i.training.balanced_rows import balanced_rows
 from keras_a2i.training.fit import fit
 
@@ -87,6 +88,24 @@ def test_hubness_is_measured_anew_when_a_run_or_its_model_is_trained_further(run
     )
     fit(records, tmp_path / "own", model=longer, recipe=recipe, epochs=1, callbacks=[note], verbose=0)
     assert not seen[0].any() and np.array(find_exemplars(longer)[0].hubness).any()
+
+
+def test_variation_is_that_of_training_clips_of_a_label_and_measured_anew(records, recipe, tmp_path):
+    generator = dataclasses.replace(recipe.generator, field_frequency=1.0)
+    varied, opened = dataclasses.replace(recipe, generator=generator), a2i.Records(records)
+    model = fit(records, tmp_path / "run", recipe=varied, epochs=1, seed=2, verbose=0)
+    attention, _ = find_exemplars(model)
+    stored = np.array(attention.waves)
+    assert stored.any() and np.array_equal(find_exemplars(AudioToImage.from_preset(tmp_path / "run"))[0].waves, stored)
+    pairs = opened.sample_pairs("train", 1000, model.input_kind)
+    queries = model.encode(pairs.inputs)[:, : attention.keys.shape[0]]
+    attention.assign_waves(queries, pairs.label_numbers if opened.labels else None)
+    np.testing.assert_allclose(attention.waves, stored, rtol=1e-3, atol=1e-3 * np.abs(stored).max())
+    seen = []
+    note = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: seen.append(np.array(attention.waves)))
+    fit(records, tmp_path / "own", model=model, recipe=varied, epochs=1, callbacks=[note], verbose=0)
+    assert not seen[0].any() and np.array(attention.waves).any()
+    assert not measure_variation(model.encoder, pairs.inputs)
 
 
 def test_style_draws_other_compositions_and_a_query_of_a_key_its_exemplar(run, records):
