@@ -68,7 +68,7 @@ def griffin_lim(
         hop_length: samples from one frame to the next, at most half of `frame_length`.
         iterations: number of projections.
         momentum: 0 for the original algorithm; 0.99 converges faster and further.
-        seed: of the random phases. The same seed gives the same waveform.
+        seed: of the random phases, 0 or more. The same seed gives the same waveform.
 
     Returns:
         float64 ((frames - 1) * hop_length + frame_length,). It isn't limited to [-1, 1].
@@ -95,6 +95,8 @@ def griffin_lim(
             "momentum must lie in [0, 1) and iterations be at least 1. "
             f"Received: momentum={momentum}, iterations={iterations}"
         )
+    if seed < 0:
+        raise ConfigError(f"seed must be 0 or more. Received: seed={seed}")
     _check_magnitudes("magnitudes", magnitudes)
     angles = np.random.default_rng(seed).uniform(-np.pi, np.pi, magnitudes.shape)
     estimate = magnitudes * np.exp(1j * angles)

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_a2i.config import flag, number, whole
 from keras_a2i.datasets.foreign_audio import foreign_audio
-from keras_a2i.errors import UsageError
+from keras_a2i.errors import ConfigError, UsageError
 from keras_a2i.features.mfcc import mfcc
 from keras_a2i.layers import ExemplarAttention, PatchDecoder
 from keras_a2i.models.generator import Generator
@@ -60,6 +60,11 @@ class ExemplarGenerator(Generator):
 
     output_activation: ClassVar[str] = "hard_tanh"
     stores_exemplars: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.label_first and self.field_size != 1:
+            raise ConfigError(f"field_size must be 1 with label_first. Received: field_size={self.field_size}")
 
     def connect_image(
         self, latent: keras.KerasTensor, image_size: int, channels: int, style_units: int = 0, n_labels: int = 0

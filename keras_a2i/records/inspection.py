@@ -173,7 +173,9 @@ def inspect(
             seen += len(batch)
             tell("pair", seen, total)
     if not seen:
-        raise RecordsError(f"No record in {records.path} can be read. Build the records again")
+        raise RecordsError(
+            f"No record in {records.path} can be read. Build the records again, with overwrite=True (--overwrite)"
+        )
     grey = np.concatenate(thumbnails)
     near, leaked = _near_duplicates(
         grey,

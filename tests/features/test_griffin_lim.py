@@ -85,6 +85,7 @@ FILTERS = np.ones((5, 2))
         (lambda: griffin_lim(np.ones((3, 5)), 8, 5), "hop_length must lie between 1 and half of frame_length=8"),
         (lambda: griffin_lim(np.ones((3, 5)), 8, 2, momentum=1.0), r"momentum must lie in \[0, 1\)"),
         (lambda: griffin_lim(np.ones((3, 5)), 8, 2, iterations=0), "iterations be at least 1"),
+        (lambda: griffin_lim(np.ones((3, 5)), 8, 2, seed=-1), "seed must be 0 or more. Received: seed=-1"),
     ],
 )
 def test_arguments_out_of_range_are_refused(call, message):

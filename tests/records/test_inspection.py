@@ -157,5 +157,7 @@ def test_inspect_reports_damage_and_counts_the_rest(damaged_folder):
 def test_inspect_of_unreadable_records_is_an_error(tmp_path):
     manifest = build(tmp_path, ToneSource(n_sources=1), split=SplitSpec(kind="block", val_fraction=0))
     (tmp_path / manifest.shards[0].file).write_bytes(b"")
-    with pytest.raises(RecordsError, match=r"No record in .* can be read. Build the records again"):
+    with pytest.raises(
+        RecordsError, match=r"No record in .* can be read. Build the records again, with overwrite=True"
+    ):
         inspect(tmp_path)

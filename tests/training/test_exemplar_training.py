@@ -153,6 +153,7 @@ def test_own_model_with_exemplars_is_adapted_once(records, tmp_path):
         ("scenes", {"blending": 1.0}, "The objectives matching and blending need a generator with exemplars"),
         ("exemplars", {"matching": 0}, "A generator with exemplars needs the objective matching"),
         ("words-exemplars", {"label_sharpness": 2.0}, "a label_sharpness of 0. Received: .*label_sharpness=2.0"),
+        ("words-exemplars", {"field_size": 4}, "field_size must be 1 with label_first. Received: field_size=4"),
     ],
 )
 def test_objectives_and_generators_of_exemplars_belong_together(recipe, settings, message):
