@@ -83,9 +83,7 @@ def compare(
             "The exported model must generate finite images of silence. Received: NaN or infinite numbers. Nothing was "
             "written"
         )
-    limits, rows = _limits_of(model, limits), _compared_rows(model, difference, limits)
-    where = f"{found.count} inputs" if len(rows) == found.count else f"the {len(rows)} best of {found.count} inputs"
-    _check_differences(difference[rows], limits, where)
+    rows, where = _check_images(model, difference, limits, f"{found.count} inputs")
     similarity = float(similarities[rows].mean())
     if not similarity >= limits.ssim:
         _refuse(f"an SSIM of at least {limits.ssim}", similarity, where)
@@ -110,12 +108,11 @@ def compare_styles_and_labels(
     """
     if served.encode_fn is not None and served.decode_fn is not None:
         images = served.decode_fn(served.encode_fn(inputs[:_N_STYLED]))
-        difference, of_model = np.abs(images - model.predict(inputs[:_N_STYLED], verbose=0)), _limits_of(model, limits)
-        rows = _compared_rows(model, difference, of_model)
-        _check_differences(difference[rows], of_model, f"the images of {len(images)} latent vectors")
+        difference = np.abs(images - model.predict(inputs[:_N_STYLED], verbose=0))
+        _check_images(model, difference, limits, f"the images of {len(images)} latent vectors")
     if not (served.has_style or served.has_logits):
         return
-    serving, limits, inputs = to_serving(model, len(metadata.labels)), _limits_of(model, limits), inputs[:_N_STYLED]
+    serving, inputs = to_serving(model, len(metadata.labels)), inputs[:_N_STYLED]
     values = [inputs]
     if served.has_reference:
         values.append(np.zeros((len(inputs), *metadata.image.shape), np.float32))
@@ -124,12 +121,20 @@ def compare_styles_and_labels(
     expected = serving([keras.ops.convert_to_tensor(each) for each in values], training=False)
     if served.has_style:
         difference = np.abs(served(*values) - keras.ops.convert_to_numpy(expected[IMAGE]))
-        rows = _compared_rows(model, difference, limits)
-        _check_differences(difference[rows], limits, f"the images of {len(inputs)} drawn styles")
+        _check_images(model, difference, limits, f"the images of {len(inputs)} drawn styles")
     if served.has_logits:
         logits = served.classify(inputs), keras.ops.convert_to_numpy(expected[LOGITS])
         difference = np.abs(np.subtract(*map(probabilities_of, logits)))
-        _check_differences(difference, limits, f"the label probabilities of {len(inputs)} inputs")
+        _check_differences(difference, _limits_of(model, limits), f"the label probabilities of {len(inputs)} inputs")
+
+
+def _check_images(model: keras.Model, difference: np.ndarray, limits: Limits, where: str) -> tuple[np.ndarray, str]:
+    """Checks the differences of images; returns the numbers of those that the limits are for, and what they are."""
+    rows = _compared_rows(model, difference, limits)
+    if len(rows) < len(difference):
+        where = f"the {len(rows)} best of {where}"
+    _check_differences(difference[rows], _limits_of(model, limits), where)
+    return rows, where
 
 
 def _limits_of(model: keras.Model, limits: Limits) -> Limits:

@@ -164,9 +164,9 @@ def measure_variation(model: Any, inputs: np.ndarray, labels: np.ndarray | None 
     return True
 
 
-def clips_to_measure(n_samples: int) -> int:
-    """Returns how many clips of so many samples variation is measured with."""
-    return min(_MAX_TRAINING_CLIPS, max(_MIN_CLIPS, _MEASURED_SAMPLES // max(1, n_samples)))
+def clips_to_measure(n_samples: int, maximum: int = _MAX_TRAINING_CLIPS) -> int:
+    """Returns how many clips of so many samples are measured: without more, the training clips of variation."""
+    return min(maximum, max(_MIN_CLIPS, _MEASURED_SAMPLES // n_samples))
 
 
 def measure_hubness(model: Any, seed: int = 0) -> bool:
@@ -185,8 +185,7 @@ def measure_hubness(model: Any, seed: int = 0) -> bool:
     if parts is None or not parts[0].subtract_hubness or model.features.embedding:
         return False
     latents, length = [], model.features.n_samples
-    n_batches = min(_MAX_CLIPS, max(_MIN_CLIPS, _MEASURED_SAMPLES // length)) // _BATCH
-    for i in range(n_batches):
+    for i in range(clips_to_measure(length, _MAX_CLIPS) // _BATCH):
         # By batches: long clips would take much memory.
         waveforms = foreign_audio(_BATCH, length, _FIRST_SEED + _MAX_CLIPS * seed + i)
         inputs = waveforms if model.input_kind == "waveform" else mfcc(waveforms, model.features)
