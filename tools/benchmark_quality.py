@@ -136,17 +136,23 @@ REALISM = (
     ("coverage", "coverage", "{:.2f}"),
     ("memorisation", "memorisation", "{:.2f}"),
 )
+LABELLED = (
+    ("equal error at equal labels", "two-sample-labels", "{:.0%}"),
+    ("on foreign audio at equal labels", "two-sample-foreign-labels", "{:.0%}"),
+)
 SHOWN = {
     "instruments": (
         ("image named", "label-generated", "{:.1%}"),
         ("real", "label-real", "{:.1%}"),
         *REALISM,
+        *LABELLED,
         ("samples: variety", "variety", "{:.2f}"),
     ),
     "digits": (
         ("digit named", "label-generated", "{:.1%}"),
         ("real", "label-real", "{:.1%}"),
         *REALISM,
+        *LABELLED,
         ("sharpness", "sharpness", "{:.0%}"),
         ("SSIM", "ssim", "{:.3f}"),
         ("samples: variety", "variety", "{:.2f}"),

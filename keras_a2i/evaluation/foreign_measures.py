@@ -19,7 +19,11 @@ from keras_a2i.evaluation.realism_measures import (
     too_few,
 )
 from keras_a2i.evaluation.two_sample import draw_patches
-from keras_a2i.evaluation.two_sample_measures import error_of_patches, error_of_real_images
+from keras_a2i.evaluation.two_sample_measures import (
+    error_at_equal_labels,
+    error_of_patches,
+    error_of_real_images,
+)
 
 NO_AUDIO = "the records hold no audio"
 ONE_REFERENCE = "images of audio that belongs to no pair all show one reference image"
@@ -33,6 +37,15 @@ def two_sample_on_foreign_audio(evidence: Evidence) -> Value | str:
     images = _foreign_images(evidence)
     value = error_of_patches(draw_patches(images, np.arange(len(images)), evidence.seed), evidence)
     return Value(value, error_of_real_images(evidence), f"{name_of_foreign(evidence)}; beside it real images")
+
+
+@measure("two-sample-foreign-labels", "equal error on foreign audio, at equal labels")
+def two_sample_on_foreign_audio_at_equal_labels(evidence: Evidence) -> Value | str:
+    """As `two-sample-labels`, for images of foreign audio, which sounds like few of the labels."""
+    if reason := _missing(evidence):
+        return reason
+    images = _foreign_images(evidence)
+    return error_at_equal_labels(images, np.arange(len(images)), evidence, f"images of {name_of_foreign(evidence)}")
 
 
 @measure("precision-foreign", "precision on foreign audio")

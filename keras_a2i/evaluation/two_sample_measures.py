@@ -4,12 +4,13 @@ import numpy as np
 
 from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
 from keras_a2i.evaluation.pairs import Rows, chunks_of
-from keras_a2i.evaluation.realism_measures import TOO_FEW, too_few
+from keras_a2i.evaluation.realism_measures import MIN_HELD_OUT, TOO_FEW, too_few
 from keras_a2i.evaluation.two_sample import CUTS, STEPS, draw_patches, two_sample_error
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.spread import spread_rows
 
 _MAX_IMAGES = 256
+_ONE_LABEL = "the training pairs have fewer than two labels"
 
 
 @measure("two-sample", "equal error, real or generated")
@@ -24,6 +25,18 @@ def two_sample(evidence: Evidence) -> Value | str:
     generated = draw_patches(evidence.generated, _spread(evidence.generated), evidence.seed)
     value = error_of_patches(generated, evidence)
     return Value(value, error_of_real_images(evidence), "realism: 0.5 where nothing tells them apart; beside it real")
+
+
+@measure("two-sample-labels", "equal error at equal labels")
+def two_sample_at_equal_labels(evidence: Evidence) -> Value | str:
+    """As `two-sample`, against real images of the labels that the generated ones show, in the same shares.
+
+    `two-sample` is about the whole of the images: a model that shows one label too often is told from real images by
+    that, however well each image is drawn. This is about how they are drawn. The probe of labels reads what they show.
+    """
+    if too_few(evidence):
+        return TOO_FEW
+    return error_at_equal_labels(evidence.generated, _spread(evidence.generated), evidence, "generated images")
 
 
 @measure("speckle", "speckle", better="lower")
@@ -77,3 +90,45 @@ def error_of_real_images(evidence: Evidence) -> float:
 def error_of_patches(generated: np.ndarray, evidence: Evidence) -> float:
     """The error rate between patches of generated and of real images, from `draw_patches`."""
     return two_sample_error(_real_patches(evidence), generated, evidence.seed, cuts=CUTS, steps=STEPS)
+
+
+def error_at_equal_labels(generated: Rows, rows: np.ndarray, evidence: Evidence, name: str) -> Value | str:
+    """The error rate between generated images and real ones whose labels have the same shares.
+
+    Args:
+        generated: images by row number, float32 in [-1, 1].
+        rows: numbers of the images to use.
+        evidence: the real images, and the probe of labels.
+        name: what the generated images are, for the explanation.
+
+    Returns:
+        The value, or the reason why there is none.
+    """
+    if evidence.labels is None:
+        return _ONE_LABEL
+    shown = np.concatenate([evidence.labels.read(generated[rows[chunk]]) for chunk in chunks_of(len(rows))])
+    parts = (evidence.held_out, evidence.train)
+    n_held_out = len(evidence.held_out.labels)
+    chosen = _rows_with_shares(np.concatenate([pairs.labels for pairs in parts]), shown, evidence.seed)
+    if len(chosen) < MIN_HELD_OUT:
+        return f"fewer than {MIN_HELD_OUT} real images have the labels that the {name} show, in their shares"
+    of_parts = (chosen[chosen < n_held_out], chosen[chosen >= n_held_out] - n_held_out)
+    real = [
+        draw_patches(pairs.images, of_part, evidence.seed + 1)
+        for pairs, of_part in zip(parts, of_parts, strict=True)
+        if len(of_part)
+    ]
+    patches = draw_patches(generated, rows, evidence.seed)
+    value = two_sample_error(np.concatenate(real), patches, evidence.seed, cuts=CUTS, steps=STEPS)
+    words = f"realism, {len(chosen)} real images of the labels that the {name} show; beside it real images"
+    return Value(value, error_of_real_images(evidence), words)
+
+
+def _rows_with_shares(labels: np.ndarray, shown: np.ndarray, seed: int) -> np.ndarray:
+    """As many row numbers as possible, up to 512, whose labels have the shares that they have in `shown`."""
+    rng = np.random.default_rng(seed)
+    names, counts = np.unique(shown, return_counts=True)
+    available = [rng.permutation(np.flatnonzero(labels == name)) for name in names]
+    most = min(len(rows) / count for rows, count in zip(available, counts, strict=True))
+    factor = min(most, 2 * _MAX_IMAGES / len(shown))
+    return np.concatenate([rows[: round(factor * count)] for rows, count in zip(available, counts, strict=True)])

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import scipy.ndimage
-from support.evaluation_pairs import evidence_of, make_pairs, measured, real_of
+from support.evaluation_pairs import evidence_of, make_pairs, measured, real_of, striped
 from support.image_frauds import blurred, checkered, repeated, speckled
 
 from keras_a2i.datasets.foreign_audio import KINDS, _speech, _syllable, foreign_audio
@@ -13,7 +13,7 @@ from keras_a2i.datasets.surf import SurfSource
 from keras_a2i.evaluation import two_sample_measures
 from keras_a2i.evaluation.measures import MEASURES
 from keras_a2i.evaluation.two_sample import PATCHES_PER_IMAGE, draw_patches, equal_error_rate, two_sample_error
-from keras_a2i.evaluation.two_sample_measures import _speckle_of
+from keras_a2i.evaluation.two_sample_measures import _rows_with_shares, _speckle_of
 from keras_a2i.media.conversion import from_uint8
 
 
@@ -63,6 +63,61 @@ def test_frauds_are_told_from_real_images_and_real_ones_are_not(shores):
     assert error(others) > 0.4
     for fraud in (blurred, speckled, checkered, repeated):
         assert error(fraud(others)) < 0.2, fraud.__name__
+
+
+class _Direction:
+    """Reads from an image of `striped` the direction of its stripes, which is its label."""
+
+    def read(self, images):
+        grey = np.asarray(images, np.float32).mean(axis=-1)
+        down = grey.mean(axis=2).std(axis=1) > grey.mean(axis=1).std(axis=1)
+        return np.array(["across", "down"])[down.astype(int)]
+
+
+def test_at_equal_labels_a_label_shown_too_often_tells_no_images_apart(monkeypatch):
+    """The classifier is replaced by one that knows images by nothing but their label."""
+
+    def error(real, generated, seed, *, cuts, steps):
+        shares = [
+            (_Direction().read(patches.reshape(-1, 32, 32, 3)) == "across").mean() for patches in (real, generated)
+        ]
+        return 0.5 - abs(shares[0] - shares[1]) / 2
+
+    monkeypatch.setattr(two_sample_measures, "two_sample_error", error)
+    train, held_out, others = striped(120, 0), striped(40, 1), striped(120, 2)
+    across = real_of(others)[others.labels == "across"][:40]
+    options = {"train": train, "labels": _Direction(), "predict_fn": lambda x: across[: len(x)]}
+    assert measured("two-sample", across, held_out, **options).value < 0.3
+    found = measured("two-sample-labels", across, held_out, **options)
+    n = sum((pairs.labels == "across").sum() for pairs in (train, held_out))
+    assert found.value == 0.5 and f"{n} real images of the labels that the generated images show" in found.explanation
+
+    evidence = evidence_of(
+        across,
+        held_out,
+        dataclasses.replace(train, waveforms=np.zeros((120, 800), np.float32)),
+        labels=_Direction(),
+        to_inputs=lambda waveforms: waveforms[:, :6],
+        predict_fn=lambda x: across[np.arange(len(x)) % len(across)],
+    )
+    assert MEASURES["two-sample-foreign"].function(evidence).value < 0.3
+    found = MEASURES["two-sample-foreign-labels"].function(evidence)
+    assert found.value == 0.5 and "images of 100 rendered clips show" in found.explanation
+
+    few = dataclasses.replace(train, labels=np.array(["down"] * 119 + ["across"]))
+    alone = dataclasses.replace(held_out, labels=np.array(["down"] * 40))
+    assert "fewer than 20 real images" in measured("two-sample-labels", across, alone, **options | {"train": few})
+
+
+def test_real_images_are_chosen_by_the_shares_of_the_labels_that_are_shown():
+    labels = np.array(["a"] * 30 + ["b"] * 90 + ["c"] * 9)
+    rows = _rows_with_shares(labels, np.array(["a"] * 10 + ["b"] * 20), seed=0)
+    assert len(set(rows)) == len(rows) == 90
+    assert dict(zip(*np.unique(labels[rows], return_counts=True), strict=True)) == {"a": 30, "b": 60}
+    assert list(rows) == list(_rows_with_shares(labels, np.array(["a"] * 10 + ["b"] * 20), seed=0))
+    assert list(rows) != list(_rows_with_shares(labels, np.array(["a"] * 10 + ["b"] * 20), seed=1))
+    many = _rows_with_shares(np.array(["a", "b"] * 2000), np.array(["a"] * 75 + ["b"] * 25), seed=0)
+    assert len(many) == 512 and (many % 2 == 0).sum() == 384
 
 
 def test_speckle_measures_noise_but_not_edges(shores):
@@ -115,7 +170,9 @@ def test_measures_of_realism_compare_own_and_foreign_audio_with_real_images(monk
     for images, expected in ((real, 0.5), (grey, 0.0)):
         found = measured("two-sample", images, held_out, train=train)
         assert (found.value, found.reference) == (pytest.approx(expected, abs=0.01), pytest.approx(0.5, abs=0.01))
-    assert "40 training and 20 held-out" in measured("two-sample", real, held_out)
+    for id in ("two-sample", "two-sample-labels"):
+        assert "40 training and 20 held-out" in measured(id, real, held_out)
+    assert "fewer than two labels" in measured("two-sample-labels", real, held_out, train=train)
     assert measured("two-sample-foreign", real, held_out, train=train) == "the records hold no audio"
 
     received = []
