@@ -18,7 +18,7 @@ from keras_a2i.durations import format_seconds
 from keras_a2i.errors import UsageError
 from keras_a2i.recipes import check_recipe_name, recipe_names
 from keras_a2i.recipes.default_recipe import choose_recipe
-from keras_a2i.recipes.setting_fields import check_settings
+from keras_a2i.recipes.setting_fields import check_settings, setting_fields
 from keras_a2i.records.records import Records
 from keras_a2i.remote.address import local_path
 from keras_a2i.training.run_folder import RunFolder
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     "--input",
     "input_",
     type=click.Choice(["features", "waveform"]),
-    help="waveform: compute features inside the model and augment the audio (default: that of the recipe).",
+    help="For features and paper. waveform: compute features inside the model, augment audio (default: the recipe's).",
 )
 @click.option("--no-augment", is_flag=True, help="Disable the augmentation of the audio.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs over the training pairs (default: the recipe's).")
@@ -80,6 +80,7 @@ def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs
     checked = values | ({"input": input_} if input_ else {})
     if options["recipe"] is not None:
         check_recipe_name(options["recipe"])
+        _check_input(options["recipe"], input_)
         check_settings(options["recipe"], checked)
     if jobs is not None and seeds is None:
         raise UsageError("--jobs needs --seeds: one training is one process. Received: --jobs alone")
@@ -99,6 +100,7 @@ def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs
             if options["recipe"] is None:
                 recipe, reason = choose_recipe(opened)
                 echo(f"The recipe is {recipe}: {reason}", err=True)
+                _check_input(recipe, input_)
                 check_settings(recipe, checked)
                 options["recipe"] = recipe
         changed = _all_settings(values, size, input_, no_augment)
@@ -107,6 +109,16 @@ def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs
             return
     typed = {"settings": settings, "size": size, "input_": input_, "no_augment": no_augment, "cache": cache}
     _fit_seeds(opened, out, seeds, jobs or 1, typed | options, settings=changed, cache=CACHE[cache], **options)
+
+
+def _check_input(recipe: str, input_: str | None) -> None:
+    """Raises a UsageError if --input is given and the recipe has one input only."""
+    if input_ and not any(name.endswith(".input") for name in setting_fields(recipe)):
+        choice = [name for name in recipe_names() if any(s.endswith(".input") for s in setting_fields(name))]
+        raise UsageError(
+            f"--input must be left out for a recipe with one input, the waveform. Received: --input {input_} with the "
+            f"recipe {recipe!r}. The recipes {' and '.join(choice)} have a choice"
+        )
 
 
 def _all_settings(

@@ -189,12 +189,13 @@ class AudioToImage(keras.Model):
     def adopt_metadata(self, metadata: ModelMetadata) -> ModelMetadata:
         """Takes over what the metadata of a model's file states beyond its network.
 
-        Licence and recipe; the names of its labels where it has only their number; and the name of an embedding.
+        Licence and recipe; the calibration and the names of its labels where it has none; and the name of an embedding.
 
         Returns:
             The metadata, with labels by `name_labels`.
         """
         self.license, self.recipe = metadata.license, metadata.recipe
+        self.calibration = self.calibration or metadata.calibration
         if not self.labels and len(metadata.labels) == self.n_labels:
             self.labels = metadata.labels
         if metadata.features.embedding_name and self.features.is_like(metadata.features):
@@ -257,7 +258,7 @@ class AudioToImage(keras.Model):
             the training clips than the threshold of the calibration demands.
 
         Raises:
-            UsageError: if the model has neither a classifier nor exemplars with labels.
+            UsageError: if the model has neither a classifier nor exemplars with labels, or the inputs aren't finite.
 
         Example:
             >>> model = AudioToImage.from_preset("run")  # doctest: +SKIP
@@ -269,7 +270,10 @@ class AudioToImage(keras.Model):
                 "predict_labels needs a model that tells labels apart, as the recipes words and words-exemplars train. "
                 f"Received: {self.name}, which has no classifier and no labelled exemplars"
             )
-        logits = classify(self, _batch(inputs, self._n_inputs))
+        inputs = _batch(inputs, self._n_inputs)
+        if not np.isfinite(inputs).all():
+            raise UsageError("The inputs must be finite. Received: NaN or infinite numbers")
+        logits = classify(self, inputs)
         return predict_from_logits(logits, self.metadata.labels, self.calibration)
 
     @classmethod

@@ -40,6 +40,26 @@ class NetworkPart(Settings):
         check_size(size)
         return self if size == "base" else self._scaled(size)
 
+    def resized(self, base: Self, size: str) -> Self:
+        """Returns this object, of whatever size, with those fields that a size decides as in `base.scaled(size)`.
+
+        Args:
+            base: the object in the size "base".
+            size: as for `scaled`.
+
+        Raises:
+            UsageError: as `scaled`.
+        """
+        wanted = base.scaled(size)
+        try:
+            others = [base.scaled(each) for each in SIZES]
+        except UsageError:
+            # The structure comes in one size.
+            return self
+        names = [field.name for field in dataclasses.fields(base)]
+        decided = [name for name in names if any(getattr(other, name) != getattr(base, name) for other in others)]
+        return dataclasses.replace(self, **{name: getattr(wanted, name) for name in decided})
+
     def _scaled(self, size: str) -> Self:
         raise UsageError(f"{type(self).__name__} comes in one size. Received: size={size!r}")
 

@@ -57,8 +57,10 @@ class ClipMixer(keras.layers.Layer):
         shares = keras.random.uniform((ops.shape(inputs)[0], 1), dtype="float32", seed=self._seed_generator)
         if self._frames.value is None:
             return self._latent.value(_mix(inputs, shares), training=True), shares
-        frames = self._frames.value(inputs, training=True)
-        return self._latent.value([_mix(each, shares[..., None]) for each in frames], training=True), shares
+        # Of one output, Keras returns the tensor itself.
+        frames = keras.tree.flatten(self._frames.value(inputs, training=True))
+        mixed = [_mix(each, shares[..., None]) for each in frames]
+        return self._latent.value(mixed if len(mixed) > 1 else mixed[0], training=True), shares
 
 
 def _mix(values: Any, shares: Any) -> Any:

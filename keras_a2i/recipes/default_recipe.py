@@ -13,15 +13,16 @@ def choose_recipe(records: Records) -> tuple[str, str]:
 
     Returns:
         The name of the recipe and the reason, in half a sentence: "features" for records without audio;
-        "words-exemplars" where clips are recordings of their own and one source (a speaker, say) has pairs of several
-        labels, "words-adversarial" if there are more than `MANY_LABELS` labels; else (moments of longer recordings,
-        clips without labels, or one label for each source) "exemplars" below `MANY` training pairs, and "scenes-many"
-        from there.
+        "words-exemplars" where clips are recordings of their own, all with a label, and one source (a speaker, say) has
+        pairs of several labels, "words-adversarial" if there are more than `MANY_LABELS` labels; else (moments of
+        longer recordings, clips without labels, or one label for each source) "exemplars" below `MANY` training pairs,
+        and "scenes-many" from there.
     """
     if not records.has_waveform:
         return "features", "the records hold no audio"
     is_continuous = all(source.get("continuous") for source in records.manifest.sources)
-    if not is_continuous and any(len(labels) > 1 for labels in records.labels_per_source.values()):
+    has_several = any(len(labels) > 1 for labels in records.labels_per_source.values())
+    if has_several and not is_continuous and not records.n_unlabelled:
         n_labels = len(records.labels)
         if n_labels > MANY_LABELS:
             return "words-adversarial", f"a source has clips of several labels, of {n_labels} in all"
@@ -30,6 +31,8 @@ def choose_recipe(records: Records) -> tuple[str, str]:
     what = "moments of longer recordings" if is_continuous else "clips without labels"
     if records.labels and not is_continuous:
         what = "clips of one label for each source"
+        if records.n_unlabelled:
+            what = f"clips of which {records.n_unlabelled:,} have no label"
     if n_train >= MANY:
         return "scenes-many", f"the records hold {what}, {n_train:,} for training"
     return "exemplars", f"the records hold {what}, few enough to keep their images"

@@ -258,6 +258,20 @@ class Recipe(Settings):
         """Returns the recipe with a network of the size "tiny", "base" or "large"."""
         return dataclasses.replace(self, encoder=self.encoder.scaled(size), generator=self.generator.scaled(size))
 
+    def resized(self, size: str) -> Self:
+        """Returns the recipe with those fields of its network that a size decides as in the recipe of this name.
+
+        `scaled` is for a recipe at its base size; this is for one of any size, such as that of a run.
+
+        Raises:
+            UsageError: if there is no recipe of this name.
+        """
+        from keras_a2i.recipes import get_recipe
+
+        base = get_recipe(self.name)
+        parts = {part: getattr(self, part).resized(getattr(base, part), size) for part in _PARTS}
+        return dataclasses.replace(self, **parts)
+
     def to_dict(self) -> dict[str, Any]:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for part in _PARTS:

@@ -80,6 +80,11 @@ class Records:
         return () if self.manifest.label_names == ("",) else self.manifest.label_names
 
     @property
+    def n_unlabelled(self) -> int:
+        """Number of pairs without a label, over all splits."""
+        return sum(self.manifest.label_counts.get("", {}).values())
+
+    @property
     def labels_per_source(self) -> dict[str, dict[str, int]]:
         """Source id -> label -> number of pairs, over all splits."""
         return self.manifest.labels_per_source

@@ -180,7 +180,9 @@ def check_recipe_unchanged(before: RunConfig, recipe: str | Recipe | None, setti
         raise UsageError(
             f"A resumed run keeps its recipe, {own.name!r}. Received: the recipe {name!r}. Leave it out (--recipe)"
         )
-    if settings and change(own, settings).to_dict() != own.to_dict():
+    settings = dict(settings)
+    expected = own if settings.get("size") is None else own.resized(settings["size"])
+    if change(expected, {name: settings[name] for name in settings if name != "size"}).to_dict() != own.to_dict():
         raise UsageError(
             f"A resumed run keeps its settings. Received: {dict(settings)!r}, of which one or more are others. "
             "Leave them out (--set, --size, --input, --no-augment)"

@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 import keras
 
+from keras_a2i.counts import counted
 from keras_a2i.errors import UsageError
 from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.recipes import get_recipe
@@ -74,7 +75,7 @@ def plan_run(
     """
     chosen = _choose(records, recipe, settings or {}, model)
     if model is None:
-        check_labels(chosen, records.labels)
+        check_labels(chosen, records)
     if chosen.generator.needs_reference if model is None else model.has_reference:
         check_references(records)
     batch_size = options.get("batch_size", chosen.batch_size)
@@ -134,12 +135,20 @@ def check_options(config: RunConfig, records: Records, group: ProcessGroup | Non
         )
 
 
-def check_labels(recipe: Recipe, labels: Sequence[str]) -> None:
-    """Raises a UsageError if a recipe classifies labels and the records have fewer than two."""
-    if recipe.needs("labels") and len(labels) < 2:
+def check_labels(recipe: Recipe, records: Records) -> None:
+    """Raises a UsageError if a recipe classifies labels, and pairs have none or the records have fewer than two."""
+    if not recipe.needs("labels"):
+        return
+    if len(records.labels) < 2:
         raise UsageError(
             f"The recipe {recipe.name!r} classifies labels: the records must have two or more. "
-            f"Received: {list(labels)}. Build them from a pairs.csv with labels, or choose another recipe"
+            f"Received: {list(records.labels)}. Build them from a pairs.csv with labels, or choose another recipe"
+        )
+    if records.n_unlabelled:
+        raise UsageError(
+            f"The recipe {recipe.name!r} classifies labels: every pair must have one. Received: "
+            f"{counted(records.n_unlabelled, 'pair')} without a label. Label these rows or leave them out of the "
+            "pairs.csv, or choose another recipe"
         )
 
 

@@ -195,6 +195,12 @@ def test_export_and_generate_with_the_exported_file(run, folder, within):
         (["fit", "rec", "--out", "y", "--recipe", "papper"], 2, "Did you mean 'paper'?"),
         (["fit", "rec", "--out", "y", "--set", "epohcs=3"], 2, "Did you mean 'epochs'?"),
         (["fit", "rec", "--out", "y", "--set", "epochs"], 2, "--set must be given NAME=VALUE"),
+        (
+            ["fit", "rec", "--out", "y", "--recipe", "scenes", "--input", "features"],
+            2,
+            "--input must be left out for a recipe with one input, the waveform. Received: --input features with the "
+            "recipe 'scenes'. The recipes features and paper have a choice",
+        ),
         (["fit", "rec", "--out", "run"], 2, "holds a run already. Resume it"),
         (["generate", "nowhere", "0.wav", "--out", "z"], 1, "A model must be a run folder"),
         (["generate", "run", "3.wav", "--out", "z"], 1, "No audio file could be read (1 given)"),

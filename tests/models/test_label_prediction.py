@@ -1,5 +1,6 @@
 """Class probabilities of label heads and of exemplars, by value; calibrations that are saved and loaded."""
 
+import dataclasses
 import json
 
 import keras
@@ -92,10 +93,24 @@ def test_calibration_is_saved_and_loaded(features, tmp_path):
     assert keras.saving.load_model(tmp_path / "plain.keras").calibration == model.calibration
     predicted = as_predictor(loaded).predict_labels(features)
     assert predicted.answers == expected.answers and predicted.labels == tuple(LABELS)
+    # That of a file whose network was written before calibrations, such as those of some shipped models.
+    calibration, model.calibration = model.calibration, None
+    save_model(model, tmp_path / "early.keras", dataclasses.replace(metadata, calibration=calibration))
+    early = AudioToImage.from_preset(tmp_path / "early.keras")
+    assert early.predict_labels(features).answers == expected.answers
+    early.save_to_preset(tmp_path / "again")
+    assert load_model(tmp_path / "again" / "model.keras")[1].calibration == calibration
     # Metadata of a file that was written before calibrations.
     old = json.loads(ModelMetadata(labels=("a", "b")).to_json())
     del old["calibration"]
     assert ModelMetadata.from_json(json.dumps(old)).calibration is None
+
+
+def test_labels_of_inputs_that_are_not_finite_are_refused(features):
+    wrong = np.array(features)
+    wrong[1, 2] = np.nan
+    with pytest.raises(UsageError, match=r"The inputs must be finite\. Received: NaN or infinite numbers"):
+        exemplar_model().predict_labels(wrong)
 
 
 def test_models_without_labels_are_refused(features, tmp_path):

@@ -39,6 +39,7 @@ def test_files_of_a_shipped_model_generate_the_same_images(name):
     of_keras = a2i.load(shipped_models()[name] / "model.keras").predict(samples, 16_000)
     assert np.abs(by_name - of_keras).mean() < 0.01
     model = a2i.AudioToImage.from_preset(name)
+    assert model.calibration == read_metadata(shipped_models()[name] / "model.keras").calibration
     assert model.metadata.image.shape == by_name.shape[1:] and model.license == a2i.load(name).metadata.license != ""
 
 

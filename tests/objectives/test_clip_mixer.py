@@ -56,6 +56,16 @@ def test_augmented_frames_are_mixed_in_every_encoder_of_an_ensemble():
     np.testing.assert_allclose(ops.convert_to_numpy(latent), expected, rtol=1e-5)
 
 
+def test_augmented_frames_of_a_single_encoder_are_mixed():
+    x = keras.Input((6,))
+    frames = FrameAugmentation(f_min=0.0, f_max=4000.0, warp=0.0, time_mask=0, band_mask=0)(layers.Reshape((3, 2))(x))
+    encoder = keras.Model(x, layers.Flatten()(layers.Activation("exponential")(frames)))
+    latent, _ = ClipMixer(encoder, seed=1)(CLIPS)
+    shares = _shares(1)
+    mixed = shares * CLIPS + (1 - shares) * np.roll(CLIPS, 1, axis=0)
+    np.testing.assert_allclose(ops.convert_to_numpy(latent), np.exp(mixed), rtol=1e-5)
+
+
 def test_word_encoder_is_trained_on_mixed_frames():
     generator = ResidualGenerator(channels=(4,) * 5, base_channels=4)
     model = AudioToImage(WordEncoder(channels=(4,) * 5, latent_dim=4), generator, image_size=32)

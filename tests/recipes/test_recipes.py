@@ -10,6 +10,7 @@ import pytest
 
 from keras_a2i.errors import UsageError
 from keras_a2i.models import DenseEncoder, ResidualGenerator
+from keras_a2i.models.network_part import SIZES
 from keras_a2i.optimizers import FlatAdam
 from keras_a2i.recipes import describe_recipe, get_recipe, recipe_names
 from keras_a2i.recipes.recipe import Recipe
@@ -148,3 +149,18 @@ def test_global_clipnorm_scales_long_gradients(weight_decay):
         step[clip] = keras.ops.convert_to_numpy(optimizer._momentum)
     np.testing.assert_allclose(step[0.0], [0.3, 0.4, 1.2], rtol=1e-5)
     np.testing.assert_allclose(step[1.0], np.array([0.3, 0.4, 1.2]) / 13, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipe_of_any_size_is_resized_to_any_other_and_keeps_its_settings(name):
+    recipe = get_recipe(name)
+    if name == "paper":
+        assert recipe.resized("base") == recipe
+        with pytest.raises(UsageError, match="comes in one size"):
+            recipe.resized("tiny")
+        return
+    for size in SIZES:
+        scaled = recipe.scaled(size)
+        assert [scaled.resized(other) for other in SIZES] == [recipe.scaled(other) for other in SIZES]
+    changed = get_recipe(name, size="tiny", batch_size=3)
+    assert changed.resized("large") == get_recipe(name, size="large", batch_size=3)

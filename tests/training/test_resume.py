@@ -129,6 +129,9 @@ def test_resume_with_changes_raises(whole, records, tmp_path):
         fit(records, out, resume=True, recipe="features", settings={"units": (4, 4)})
     with pytest.raises(UsageError, match="A resumed run keeps its model and objectives"):
         fit(records, out, resume=True, objectives=[])
+    for size in ("base", "large"):
+        with pytest.raises(UsageError, match=rf"A resumed run keeps its settings. Received: {{'size': '{size}'}}"):
+            fit(records, out, resume=True, settings={"size": size})
     same = fit(records, out, resume=True, recipe="features", settings=SMALL)
     np.testing.assert_array_equal(same.trainable_variables[-1], whole.model.trainable_variables[-1])
     build(tmp_path / "other", ToneSource(n_sources=2))

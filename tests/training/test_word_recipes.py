@@ -144,6 +144,15 @@ def test_choose_recipe_by_the_records(tones, records, tmp_path, monkeypatch):
     assert name == "exemplars" and reason.startswith("the records hold moments of longer recordings")
     monkeypatch.setattr("keras_a2i.recipes.default_recipe.MANY", 36)
     assert choose_recipe(Records(scenes))[0] == "scenes-many"
+    some = ["audio,image,label,source", *(f"{i}.wav,{i}.png,{'' if i < 3 else i % 2},s{i // 12}" for i in range(48))]
+    (tones / "some.csv").write_text("\n".join(some))
+    partly = Records(build(tones, tmp_path / "partly", "some.csv"))
+    assert choose_recipe(partly) == (
+        "scenes-many",
+        "the records hold clips of which 3 have no label, 36 for training",
+    )
+    with pytest.raises(UsageError, match=r"every pair must have one. Received: 3 pairs without a label. Label these"):
+        fit(partly, tmp_path / "run", recipe="words", settings=SMALL)
     silent = Records(build(tones, tmp_path / "silent", waveform=False))
     assert choose_recipe(silent) == ("features", "the records hold no audio")
 
