@@ -94,7 +94,7 @@ def reports(shore, nearest_images):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("keras_a2i.evaluation.probes.FACTOR_STEPS", 160)
         patch.setattr("keras_a2i.evaluation.probes.LABEL_STEPS", 320)
-        patch.setattr("keras_a2i.evaluation.response_measures.SOURCE_STEPS", 100)
+        patch.setattr("keras_a2i.evaluation.response_measures.SOURCE_STEPS", 40)
         patch.setattr("keras_a2i.evaluation.realism_measures.FEATURE_STEPS", 50)
         patch.setattr("keras_a2i.evaluation.two_sample_measures.STEPS", 20)
         patch.setattr("keras_a2i.evaluation.two_sample_measures.CUTS", 1)
