@@ -10,6 +10,12 @@ import pytest
 gc.set_threshold(200_000, 20, 100)
 
 
+def pytest_collection_modifyitems(items):
+    """Has the files without trainings come last: then no process waits at the end for a long file of another."""
+    with_trainings = {item.path for item in items if item.get_closest_marker("training")}
+    items.sort(key=lambda item: item.path not in with_trainings)
+
+
 def pytest_collection_finish():
     """Leaves out of every later search what the imports of the test modules made."""
     gc.freeze()
