@@ -136,7 +136,7 @@ def search(
             `Searcher`, which saves loading it for every search.
         query: a audio file, searched for by the mean of its clips; or a png or jpg file.
         among: files, and folders that are searched through: images for audio, audio for an image.
-        top: how many matches to return; None returns all.
+        top: how many matches to return, 1 or more; None returns all.
         sheet: a PNG file for a contact sheet of the images found, which ends in .png.
         overwrite: whether the sheet may replace a file.
 
@@ -146,7 +146,7 @@ def search(
     Raises:
         UsageError: if `query` isn't such a file, there is nothing to search among or none of it can be read, a sheet is
             asked for where the query is an image, or the sheet has another suffix, is one of the files that are
-            searched, or exists and `overwrite` is False.
+            searched, or exists and `overwrite` is False; or if `top` is out of range.
         SourceError: if the query can't be read.
         ModelError: if `run` isn't a run that aligned audio and images.
 
@@ -154,6 +154,8 @@ def search(
         >>> import keras_a2i as a2i
         >>> a2i.search("run", "bark.wav", ["photos"], top=3).matches  # doctest: +SKIP
     """
+    if top is not None and top < 1:
+        raise UsageError(f"top must be None (all matches), or 1 or more. Received: top={top}")
     query = pathlib.Path(query)
     suffix = query.suffix.lower()
     if suffix not in IMAGE_SUFFIXES + AUDIO_SUFFIXES or not query.is_file():

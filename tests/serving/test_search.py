@@ -71,6 +71,12 @@ def test_search_sheet_shows_images_upright(searcher, files):
     )
 
 
+@pytest.mark.parametrize("top", [0, -1])
+def test_search_for_no_match_is_refused_before_the_run_is_loaded(top):
+    with pytest.raises(UsageError, match=rf"top must be None .all matches., or 1 or more\. Received: top={top}"):
+        search("nowhere", "a.wav", ["photos"], top=top)
+
+
 def test_sheet_that_would_replace_a_file_is_refused_before_the_search(files):
     """The run doesn't exist: it isn't loaded."""
     before = (files / "1.png").read_bytes()
