@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
-from keras_a2i.errors import AddressNotFoundError, RecordsError
+from keras_a2i.errors import AddressNotFoundError, MissingSplitError, RecordsError
 from keras_a2i.media.json_file import write_json
 from keras_a2i.media.value_types import check_types
 from keras_a2i.remote.address import Address, Location, as_location
@@ -141,11 +141,11 @@ class Manifest:
         """The shards of a split.
 
         Raises:
-            RecordsError: if the records have no such split.
+            MissingSplitError: if the records have no such split.
         """
         shards = [shard for shard in self.shards if shard.split == split]
         if not shards:
-            raise RecordsError(f"split must be one of {sorted(self.counts)} in these records. Received: {split!r}")
+            raise MissingSplitError(f"split must be one of {sorted(self.counts)} in these records. Received: {split!r}")
         return shards
 
     def require_waveform(self, folder: str | pathlib.Path) -> None:
