@@ -63,6 +63,7 @@ class Manifest:
         versions: library versions.
         fingerprint: of the input and the options: equal fingerprints mean equal shards.
         notes: pairs of which a file breaks off or is damaged, as [id, sentence].
+        lost_splits: splits of which no pair could be read, as [split, sentence].
     """
 
     features: FeatureConfig
@@ -78,6 +79,7 @@ class Manifest:
     versions: dict[str, str]
     fingerprint: str
     notes: list[list[str]] = dataclasses.field(default_factory=list)
+    lost_splits: list[list[str]] = dataclasses.field(default_factory=list)
 
     @property
     def counts(self) -> dict[str, int]:

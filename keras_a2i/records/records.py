@@ -356,6 +356,12 @@ class Records:
                 f"{purpose}: split must be one of {held_out} in these records. Received: {split!r}. Choose one of them "
                 "(--split)"
             )
+        lost = dict(self.manifest.lost_splits).get(split)
+        if lost is not None:
+            raise MissingSplitError(
+                f"{purpose}. Received: {self.path}, which has no split {split}. {lost}. Build the records of files "
+                "that can be read"
+            )
         remedy = "pairs for training" if split == "train" else "val_fraction above 0 (--val-fraction)"
         other = f", or choose the split {' or '.join(held_out)} (--split)" if held_out else ""
         raise MissingSplitError(
