@@ -102,8 +102,11 @@ def test_sheet_replaces_another_file_on_request(searcher, files):
 
 
 def test_search_that_is_impossible_is_refused(searcher, files):
-    with pytest.raises(UsageError, match=r"query must be a .wav, .* file. Received: .*none.wav, which doesn't exist"):
+    with pytest.raises(SourceError, match=r"query must be a .wav, .* file. Received: .*none.wav, which doesn't exist"):
         search(searcher, files / "none.wav", [files])
+    for name in ("none.png", "nowhere"):
+        with pytest.raises(SourceError, match=rf"among must hold existing files .* Received: .*{name}, which doesn't"):
+            search(searcher, files / "1.wav", [files, files / name])
     (files / "text.txt").write_text("no audio")
     with pytest.raises(UsageError, match=r"query must be a .* file. Received: .*text.txt$"):
         search(searcher, files / "text.txt", [files])
