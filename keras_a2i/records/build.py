@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.counts import counted
 from keras_a2i.errors import RecordsError, UsageError
 from keras_a2i.records.build_output import open_output
 from keras_a2i.records.cluster import open_cluster
@@ -124,7 +125,13 @@ def build_records(
             raise _no_pairs(plan.dropped)
         by_source = all(getattr(source, "split_by_source", False) for source in plan.sources)
         spec = (split or SplitSpec()).resolve(plan.keys, by_source)
-        splits = assign_splits(plan.keys, spec, plan.features.duration)
+        try:
+            splits = assign_splits(plan.keys, spec, plan.features.duration)
+        except RecordsError as error:
+            if not plan.dropped:
+                raise
+            n, first = counted(len(plan.dropped), "input"), plan.dropped[0].message
+            raise RecordsError(f"{error}. Before that, {n} could not be used, the first: {first}") from error
         if spec.kind == "column":
             _check_every_source_has_splits(plan, splits)
         n_pairs = int(np.count_nonzero(splits != LEFT_OUT))

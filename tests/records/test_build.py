@@ -1,5 +1,6 @@
 """Building records: shards, resuming, one writer at a time, options and errors."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -27,6 +28,7 @@ from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.records.tfrecord import read_records
 from keras_a2i.sources.open_sources import open_sources
+from keras_a2i.sources.pair import Dropped
 
 
 def shard_bytes(folder):
@@ -191,6 +193,13 @@ def test_build_without_readable_training_pair_states_the_first_reason_and_keeps_
         build(tmp_path, source, split=SplitSpec(kind="block", guard=0, val_fraction=0.2), overwrite=True)
     assert Manifest.read(tmp_path) == before and before.verify(tmp_path) == []
     assert not (tmp_path / ".build").exists()
+
+
+def test_split_without_training_pairs_states_which_inputs_could_not_be_used(tmp_path, monkeypatch):
+    plan = dataclasses.replace(ToneSource(n_sources=1).plan(), dropped=(Dropped("b.csv line 2", "no file"),))
+    monkeypatch.setattr(ToneSource, "plan", lambda self: plan)
+    with pytest.raises(RecordsError, match=r"holdout.*\. Before that, 1 input could not be used, the first: b.csv"):
+        build(tmp_path, split=SplitSpec(holdout=("tone0",)))
 
 
 @pytest.mark.parametrize(("seconds", "skipped"), [(4, "The only pair of val was"), (8, "All 2 pairs of val were")])
