@@ -28,6 +28,10 @@ class RecordsError(KerasA2IError):
     """A records folder is missing, incomplete or not what its manifest says."""
 
 
+class MissingSplitError(RecordsError, UsageError):
+    """Records have no pairs of a split that an argument names, or that the work needs."""
+
+
 class CorruptRecordError(RecordsError):
     """A record in a shard is damaged; the message names the file and the record."""
 

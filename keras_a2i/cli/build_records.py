@@ -206,7 +206,10 @@ def _summarise(manifest: Manifest, out: pathlib.Path) -> None:
     echo(f"split: {', '.join(f'{name} {value}' for name, value in manifest.split.items() if value != ())}")
     if manifest.split_warning:
         echo(manifest.split_warning, fg="yellow")
-    if manifest.split["kind"] in ("column", "file") and "val" not in manifest.counts:
+    for _, sentence in manifest.lost_splits:
+        echo(f"Warning: {sentence}", fg="yellow")
+    has_val = "val" in {*manifest.counts, *dict(manifest.lost_splits)}
+    if manifest.split["kind"] in ("column", "file") and not has_val:
         echo("There is no split val, by which fit compares epochs: --val-fraction 0.05 makes one of training sources")
     if manifest.left_out:
         echo(f"omitted between or beside the splits: {counted(manifest.left_out, 'pair')}")

@@ -12,7 +12,7 @@ from keras_a2i.cli.terminal import echo
 @click.command("search")
 @click.argument("run", type=ModelPath())
 @click.argument("query", type=LocalPath())
-@click.argument("among", nargs=-1, required=True, type=LocalPath(exists=True))
+@click.argument("among", nargs=-1, required=True, type=LocalPath())
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Number of matches to show.")
 @click.option("--sheet", type=LocalPath(), help="Write the images found to this PNG file, as a sheet.")
 @overwrite_option("--sheet")

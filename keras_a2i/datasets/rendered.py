@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from keras_a2i.config import FeatureConfig, ImageConfig
-from keras_a2i.errors import SourceError
+from keras_a2i.errors import UsageError
 from keras_a2i.sources.pair import Source
 from keras_a2i.sources.registry import SourceOptions, SourceType, Spec
 
@@ -34,10 +34,10 @@ class RenderedType(SourceType):
         """Creates the source.
 
         Raises:
-            SourceError: if N isn't a number.
+            UsageError: if N isn't a number.
         """
         (name,), text = self.names, specs[0].text
         number = text.removeprefix(name).removeprefix(":") if text != name else str(self.default_pairs)
         if not (number.isascii() and number.isdigit() and len(number) < 10):
-            raise SourceError(f"N of {name}:N must be a whole number of pairs. Received: {text!r}")
+            raise UsageError(f"N of {name}:N must be a whole number of pairs. Received: {text!r}")
         return type(self).make_source(int(number), features=features, image=image, **dataclasses.asdict(options))

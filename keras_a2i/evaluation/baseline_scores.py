@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from keras_a2i.evaluation.baselines import baselines
-from keras_a2i.evaluation.pairs import read_pairs
+from keras_a2i.evaluation.pairs import read_pairs, require_splits
 from keras_a2i.evaluation.report_data import ContenderScores, Leak, MetricInfo
 from keras_a2i.evaluation.scoring import metric_infos, score_contenders
 from keras_a2i.evaluation.statistics import find_leak
@@ -37,9 +37,10 @@ def score_baselines(records: Any, *, split: str = "val") -> BaselineScores:
         split: the held-out split.
 
     Raises:
-        RecordsError: if the records lack the split.
+        MissingSplitError: if the records lack the split, or training pairs.
     """
     records = as_records(records)
+    require_splits(records, split)
     train, held_out = read_pairs(records, "train"), read_pairs(records, split)
     contenders = score_contenders(baselines(train, held_out), held_out.images)
     metrics = metric_infos()

@@ -21,7 +21,7 @@ from keras_a2i.evaluation.contenders import (
 )
 from keras_a2i.evaluation.environment import describe_environment
 from keras_a2i.evaluation.measures import N_SAMPLES, Evidence, compute_measures
-from keras_a2i.evaluation.pairs import Pairs, read_pairs, scaled
+from keras_a2i.evaluation.pairs import Pairs, read_pairs, require_splits, scaled
 from keras_a2i.evaluation.paper import RECIPE, paper_figures, paper_notes
 from keras_a2i.evaluation.probes import factor_probe, factor_recovery, label_accuracy, label_probe
 from keras_a2i.evaluation.report import Report
@@ -93,12 +93,14 @@ def evaluate(
 
     Raises:
         ModelError: if the model can't be loaded.
-        RecordsError: if the records lack the split or hold fewer than two held-out pairs.
+        MissingSplitError: if the records lack the split, or training pairs.
+        RecordsError: if they hold fewer than two held-out pairs.
         UsageError: if the model and the records don't fit together, or `foreign` is a folder without audio files or
             given with records of embeddings.
         SourceError: if `foreign` doesn't exist, or none of its files can be read.
     """
     records = as_records(records)
+    require_splits(records, split)
     manifest = records.manifest
     clips = _read_foreign(foreign, manifest)
     subject = open_subject(model, manifest, input)

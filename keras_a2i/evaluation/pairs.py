@@ -94,6 +94,12 @@ class _References:
         return self._images[self._numbers[rows]]
 
 
+def require_splits(records: Records, split: str) -> None:
+    """Raises a MissingSplitError if the records lack training pairs, or the held-out split that a caller chose."""
+    for name in ("train", split):
+        records.require_split(name, "An evaluation compares held-out with training pairs", is_choice=name == split)
+
+
 def read_pairs(
     records: Records | str | os.PathLike[str], split: str, input: str = "features", *, references: bool = False
 ) -> Pairs:

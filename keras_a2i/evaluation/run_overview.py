@@ -144,10 +144,12 @@ def run_overview(paths: Iterable[str | os.PathLike[str]]) -> RunOverview:
         The overview: `overview.save("runs.html")`, `overview.render_text()`.
 
     Raises:
-        UsageError: if a path is no folder, or no run is found.
+        UsageError: if no path is given, or one is a file or an address.
+        ModelError: if a path doesn't exist, or no run is found.
     """
     found, skipped = [], []
-    folders = _run_folders([local_path(path, "paths") for path in paths])
+    places = [local_path(path, "paths") for path in paths]
+    folders = _run_folders(places)
     for folder, name in zip(folders, _short_names(folders), strict=True):
         try:
             found.append(_read(folder, name))
@@ -155,7 +157,8 @@ def run_overview(paths: Iterable[str | os.PathLike[str]]) -> RunOverview:
             skipped.append((folder, str(error)))
     if not found:
         reasons = "".join(f". {folder}: {reason}" for folder, reason in skipped)
-        raise UsageError(f"paths must hold at least one run folder, as fit writes it. Received: none{reasons}")
+        kind = ModelError if places else UsageError
+        raise kind(f"paths must hold at least one run folder, as fit writes it. Received: none{reasons}")
     return RunOverview(found, skipped)
 
 
@@ -163,7 +166,8 @@ def _run_folders(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
     folders: dict[pathlib.Path, pathlib.Path] = {}
     for path in paths:
         if not path.is_dir():
-            raise UsageError(f"Each path must be a folder. Received: {path}, which isn't one")
+            error, what = (UsageError, "is a file") if path.exists() else (ModelError, "doesn't exist")
+            raise error(f"Each path must be a folder. Received: {path}, which {what}")
         patterns = ["/".join(["*"] * depth + ["config.json"]) for depth in range(_DEPTH + 1)]
         for pattern in patterns:
             for config in sorted(path.glob(pattern)):

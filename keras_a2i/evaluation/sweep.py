@@ -138,11 +138,7 @@ def sweep(
     numbers, given = read_seeds(seeds), select_options(options)
     check_jobs(jobs)
     check_sweep_folder(folder)
-    if SPLIT not in records.counts:
-        raise UsageError(
-            f"A sweep compares held-out scores. Received: {records.path}, which has no split {SPLIT}. Build the "
-            "records with val_fraction above 0 (--val-fraction)"
-        )
+    records.require_split(SPLIT, "A sweep compares held-out scores")
     recipe = choose_recipe(records)[0] if recipe is None else recipe
     recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
     values = resolve_values(recipe, settings)

@@ -222,7 +222,8 @@ class ExemplarAttention(keras.layers.Layer):
             labels: numbers of their labels, int (n_exemplars,), for objectives that match labels; None for none.
 
         Raises:
-            UsageError: if they have another shape, or labels are missing where one is selected first.
+            UsageError: if they have another shape, labels aren't whole numbers, or labels are missing or not all from 0
+                to n_labels - 1 where one is selected first.
         """
         if self.n_labels and labels is None:
             raise UsageError(f"labels must be given to a layer with n_labels={self.n_labels}. Received: None")
@@ -230,7 +231,13 @@ class ExemplarAttention(keras.layers.Layer):
         if codes.shape != shape:
             raise UsageError(f"codes must have the shape {shape}. Received: shape {codes.shape}")
         if labels is not None:
-            self.labels.assign(np.asarray(labels, np.int32))
+            labels = _checked_labels(labels, self.n_exemplars)
+            if self.n_labels and not 0 <= labels.min() <= labels.max() < self.n_labels:
+                raise UsageError(
+                    f"labels must be numbers from 0 to {self.n_labels - 1}, since the layer has n_labels="
+                    f"{self.n_labels}. Received: numbers from {labels.min()} to {labels.max()}"
+                )
+            self.labels.assign(labels.astype(np.int32))
         self.codes.assign(codes.reshape(self.n_exemplars, -1, self.components).transpose(1, 0, 2))
 
     def assign_hubness(self, queries: np.ndarray) -> None:
@@ -251,10 +258,11 @@ class ExemplarAttention(keras.layers.Layer):
             labels: numbers of their labels, int (n,); None to take all clips for one label.
 
         Raises:
-            UsageError: unless the layer was made with a `field_frequency`.
+            UsageError: unless the layer was made with a `field_frequency` and there is one label per query.
         """
         if not self.field_frequency:
             raise UsageError("A layer must be made with field_frequency above 0 to have waves. Received: one without")
+        labels = None if labels is None else _checked_labels(labels, len(queries))
         unit = ops.convert_to_numpy(_unit_vectors(ops.convert_to_tensor(queries, "float32"), axis=-1))
         groups = [unit] if labels is None else [unit[labels == label] for label in np.unique(labels)]
         deviations = np.concatenate([group - group.mean(axis=0) for group in groups]).astype(np.float64)
@@ -272,6 +280,15 @@ class ExemplarAttention(keras.layers.Layer):
         names = ("n_exemplars", "grid_size", "components", "sharpness", "spread", "field_size", "style_units")
         more = ("subtract_hubness", "n_labels", "field_frequency", "seed")
         return super().get_config() | {name: getattr(self, name) for name in (*names, *more)}
+
+
+def _checked_labels(labels: np.ndarray, n: int) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.shape != (n,) or labels.dtype.kind not in "iu":
+        raise UsageError(
+            f"labels must be whole numbers of the shape ({n},). Received: shape {labels.shape}, {labels.dtype}"
+        )
+    return labels
 
 
 def _unit_vectors(x: Any, axis: int) -> Any:

@@ -23,6 +23,7 @@ _EXIF_ORIENTATION = 0x0112
 # Sides whose ratio is larger are those of strips: what is far from the central square isn't converted.
 _LONG = 16
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_BIT_DEPTH = 24
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 # Pillow refuses a text of a megabyte.
 _MAX_TEXT = 1 << 19
@@ -54,7 +55,7 @@ def read_thumbnail(path: pathlib.Path, side: int) -> Image.Image:
         SourceError: as `read_image`.
     """
     with _open(path, _read_bytes(path)) as image:
-        small = ImageOps.exif_transpose(image).convert("RGB")
+        small = _opaque(ImageOps.exif_transpose(image)).convert("RGB")
         small.thumbnail((side, side))
         return small
 
@@ -102,13 +103,7 @@ def fit_image(image: Image.Image, config: ImageConfig) -> np.ndarray:
     Returns:
         uint8 array (size, size, channels).
     """
-    image = _central_part(image)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    if image.mode.startswith("I;16") or image.mode == "I":
-        image = Image.fromarray((np.asarray(image, dtype=np.uint32) >> 8).astype(np.uint8))
-    image = image.convert("RGB" if config.channels == 3 else "L")
+    image = _opaque(_central_part(image)).convert("RGB" if config.channels == 3 else "L")
     side = min(image.size)
     if image.size != (config.size, config.size):
         left, top = (image.width - side) / 2, (image.height - side) / 2
@@ -119,6 +114,20 @@ def fit_image(image: Image.Image, config: ImageConfig) -> np.ndarray:
             reducing_gap=3,
         )
     return np.asarray(image).reshape(config.shape)
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Composes a transparent image over black; 16 bits of grey become 8, which Pillow would clip."""
+    if image.mode.startswith("I;16") or image.mode == "I":
+        levels = np.asarray(image, dtype=np.uint32)
+        grey = (levels >> 8).astype(np.uint8)
+        if "transparency" in image.info:
+            grey[levels == image.info["transparency"]] = 0
+        return Image.fromarray(grey)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    return image
 
 
 def _central_part(image: Image.Image) -> Image.Image:
@@ -178,6 +187,8 @@ def _open(path: pathlib.Path, data: bytes) -> Iterator[Image.Image]:
                     f"An image may have at most {MAX_PIXELS:,} pixels, {MAX_SIDE:,} on a side. Received: {path.name} "
                     f"with {image.width} x {image.height}. Scale it down first"
                 )
+            if image.format == "PNG":
+                _scale_transparency(image, bits=data[_PNG_BIT_DEPTH])
             yield image
     except UnidentifiedImageError:
         # Pillow's own message holds a memory address; messages go into manifests and must not vary.
@@ -186,6 +197,17 @@ def _open(path: pathlib.Path, data: bytes) -> Iterator[Image.Image]:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise SourceError(f"{path.name} can't be read as a PNG or JPEG image: {error}") from error
+
+
+def _scale_transparency(image: Image.Image, bits: int) -> None:
+    """Scales the transparent colour to 8 bits as Pillow scales the pixels; Pillow keeps it as the file states it."""
+    colour = image.info.get("transparency")
+    if colour is None:
+        return
+    if image.mode == "L" and bits in (2, 4):
+        image.info["transparency"] = colour * 255 // (2**bits - 1)
+    elif image.mode == "RGB" and bits == 16:
+        image.info["transparency"] = tuple(value >> 8 for value in colour)
 
 
 def _without_long_texts(data: bytes) -> bytes:

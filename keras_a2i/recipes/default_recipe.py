@@ -7,6 +7,8 @@ MANY = 1_000
 MANY_LABELS = 64
 """Maximum number of labels for the recipe that stores images of each."""
 
+NEEDS_TRAINING_PAIRS = "A training needs training pairs"
+
 
 def choose_recipe(records: Records) -> tuple[str, str]:
     """Chooses the recipe that suits records best; reads the manifest only.
@@ -17,7 +19,11 @@ def choose_recipe(records: Records) -> tuple[str, str]:
         pairs of several labels, "words-adversarial" if there are more than `MANY_LABELS` labels; else (moments of
         longer recordings, clips without labels, or one label for each source) "exemplars" below `MANY` training pairs,
         and "scenes-many" from there.
+
+    Raises:
+        MissingSplitError: if there are no training pairs.
     """
+    records.require_split("train", NEEDS_TRAINING_PAIRS)
     if not records.has_waveform:
         return "features", "the records hold no audio"
     is_continuous = all(source.get("continuous") for source in records.manifest.sources)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.counts import counted
 from keras_a2i.errors import RecordsError, UsageError
 from keras_a2i.records.build_output import open_output
 from keras_a2i.records.cluster import open_cluster
@@ -89,9 +90,9 @@ def build_records(
             source was opened with another configuration than the one given here, `out` holds other or damaged records
             and `overwrite` is False, an argument has another type or is out of range, `scheduler` isn't an address, or
             more than one of `workers`, `executor` and `scheduler` are given.
-        RecordsError: if there is no pair, the split leaves no training pairs, `strict` meets a bad input, a finished
-            shard was removed or cut off meanwhile, or a worker process was started that runs the script from its
-            beginning.
+        RecordsError: if there is no pair, the split leaves no training pairs, none of them can be read, `strict` meets
+            a bad input, a finished shard was removed or cut off meanwhile, or a worker process was started that runs
+            the script from its beginning.
         LockedError: if another process is writing into `out`.
         ClusterError: if the scheduler doesn't answer within 10 seconds or has no worker for a minute, the versions
             there differ from those here, a worker doesn't share the folders, or the scheduler is lost. Finished shards
@@ -124,7 +125,13 @@ def build_records(
             raise _no_pairs(plan.dropped)
         by_source = all(getattr(source, "split_by_source", False) for source in plan.sources)
         spec = (split or SplitSpec()).resolve(plan.keys, by_source)
-        splits = assign_splits(plan.keys, spec, plan.features.duration)
+        try:
+            splits = assign_splits(plan.keys, spec, plan.features.duration)
+        except RecordsError as error:
+            if not plan.dropped:
+                raise
+            n, first = counted(len(plan.dropped), "input"), plan.dropped[0].message
+            raise RecordsError(f"{error}. Before that, {n} could not be used, the first: {first}") from error
         if spec.kind == "column":
             _check_every_source_has_splits(plan, splits)
         n_pairs = int(np.count_nonzero(splits != LEFT_OUT))
@@ -144,8 +151,13 @@ def build_records(
             if not any(result["shards"] for result in results):
                 output.discard()
                 raise _no_pairs(_all_dropped(plan, results))
+            lost = _find_lost_splits(tasks, results)
+            if "train" in lost:
+                output.discard()
+                raise RecordsError(f"At least one training pair is needed. {lost['train']}")
             shards = output.name_shards(tasks, results)
-            manifest = _make_manifest(plan, spec, tasks, results, shards, command=command, fingerprint=fingerprint)
+            stated = {"lost_splits": list(map(list, lost.items())), "command": command, "fingerprint": fingerprint}
+            manifest = _make_manifest(plan, spec, tasks, results, shards, **stated)
             output.finish(manifest)
             return manifest
 
@@ -339,9 +351,7 @@ def _make_manifest(
     tasks: list[Task],
     results: list[dict[str, Any]],
     shards: list[Shard],
-    *,
-    command: str,
-    fingerprint: str,
+    **stated: Any,
 ) -> Manifest:
     return Manifest(
         features=plan.features,
@@ -354,10 +364,29 @@ def _make_manifest(
         left_out=sum(int(np.count_nonzero(places == LEFT_OUT)) for task in tasks for places in task.splits),
         dropped=[[item.id, item.reason] for item in _all_dropped(plan, results)],
         notes=[note for result in results for note in result["notes"]],
-        command=command,
         versions=library_versions(*STATED_PACKAGES),
-        fingerprint=fingerprint,
+        **stated,
     )
+
+
+def _find_lost_splits(tasks: list[Task], results: list[dict[str, Any]]) -> dict[str, str]:
+    """The splits of which no planned pair could be read, each with a sentence of their number and the first reason."""
+    planned: Counter[str] = Counter()
+    read: set[str] = set()
+    first: dict[str, Dropped] = {}
+    for task, result in zip(tasks, results, strict=True):
+        splits = task.split_by_id()
+        planned.update(splits.values())
+        read.update(result["shards"])
+        for id, reason in result["dropped"]:
+            if id in splits:
+                first.setdefault(splits[id], Dropped(id, reason))
+    sentences = {}
+    for split in sorted(set(planned) - read):
+        n = planned[split]
+        skipped = f"The only pair of {split} was skipped" if n == 1 else f"All {n:,} pairs of {split} were skipped"
+        sentences[split] = f"{skipped}, the first: {first[split].message}" if split in first else skipped
+    return sentences
 
 
 def _all_dropped(plan: _Plan, results: list[dict[str, Any]]) -> list[Dropped]:

@@ -110,6 +110,7 @@ class Inspection:
             f"{counted(manifest.left_out, 'pair')} in no split{_LEFT_OUT_BECAUSE.get(manifest.split['kind'], '')}",
             f"damaged, but used {counted(len(manifest.notes), 'file')}",
             *filter(None, [manifest.split_warning]),
+            *(f"Warning: {sentence}" for _, sentence in manifest.lost_splits),
             *_table("source", manifest.source_counts, top),
             *(_table("label", manifest.label_counts, top) if set(manifest.label_counts) != {""} else []),
         ]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
-from keras_a2i.errors import AddressNotFoundError, RecordsError
+from keras_a2i.errors import AddressNotFoundError, MissingSplitError, RecordsError
 from keras_a2i.media.json_file import write_json
 from keras_a2i.media.value_types import check_types
 from keras_a2i.remote.address import Address, Location, as_location
@@ -63,6 +63,7 @@ class Manifest:
         versions: library versions.
         fingerprint: of the input and the options: equal fingerprints mean equal shards.
         notes: pairs of which a file breaks off or is damaged, as [id, sentence].
+        lost_splits: splits of which no pair could be read, as [split, sentence].
     """
 
     features: FeatureConfig
@@ -78,6 +79,7 @@ class Manifest:
     versions: dict[str, str]
     fingerprint: str
     notes: list[list[str]] = dataclasses.field(default_factory=list)
+    lost_splits: list[list[str]] = dataclasses.field(default_factory=list)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -141,11 +143,11 @@ class Manifest:
         """The shards of a split.
 
         Raises:
-            RecordsError: if the records have no such split.
+            MissingSplitError: if the records have no such split.
         """
         shards = [shard for shard in self.shards if shard.split == split]
         if not shards:
-            raise RecordsError(f"split must be one of {sorted(self.counts)} in these records. Received: {split!r}")
+            raise MissingSplitError(f"split must be one of {sorted(self.counts)} in these records. Received: {split!r}")
         return shards
 
     def require_waveform(self, folder: str | pathlib.Path) -> None:

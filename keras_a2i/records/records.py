@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_a2i.config import FeatureConfig, ImageConfig
-from keras_a2i.errors import UsageError
+from keras_a2i.errors import MissingSplitError, UsageError
 from keras_a2i.records.augmentation import Augmentation
 from keras_a2i.records.decoded_split import INPUTS, DecodedSplit, PairTable
 from keras_a2i.records.manifest import Manifest
@@ -341,6 +341,37 @@ class Records:
             raise UsageError(f"sources must be sources of the split {split!r}. Received: {str(min(missing))!r}")
         rows = order[firsts[np.searchsorted(known, wanted)]]
         return self.rows(split, rows).images[places]
+
+    def require_split(self, split: str, purpose: str, *, is_choice: bool = False) -> None:
+        """Checks that there are pairs of a split, before anything is read.
+
+        Args:
+            split: "train", or the name of a held-out split.
+            purpose: the sentence that says what the pairs are needed for, without its full stop.
+            is_choice: whether the caller may choose another held-out split.
+
+        Raises:
+            MissingSplitError: if there are none.
+        """
+        if split in self.counts:
+            return
+        held_out = sorted(set(self.counts) - {"train"}) if is_choice else []
+        if held_out and split not in ("train", "val"):
+            raise MissingSplitError(
+                f"{purpose}: split must be one of {held_out} in these records. Received: {split!r}. Choose one of them "
+                "(--split)"
+            )
+        lost = dict(self.manifest.lost_splits).get(split)
+        if lost is not None:
+            raise MissingSplitError(
+                f"{purpose}. Received: {self.path}, which has no split {split}. {lost}. Build the records of files "
+                "that can be read"
+            )
+        remedy = "pairs for training" if split == "train" else "val_fraction above 0 (--val-fraction)"
+        other = f", or choose the split {' or '.join(held_out)} (--split)" if held_out else ""
+        raise MissingSplitError(
+            f"{purpose}. Received: {self.path}, which has no split {split}. Build the records with {remedy}{other}"
+        )
 
     def local_folder(self, split: str, part: Part | None = None) -> pathlib.Path:
         """Returns the folder of the disk that holds the shards of a split; they are fetched there if need be.

@@ -81,6 +81,7 @@ def _write(records: Records, out: pathlib.Path, splits: Mapping[str, str], kind:
         shards=shards,
         split={"kind": kind},
         pair_counts=pair_counts,
+        lost_splits=[],
         left_out=old.left_out + seen - sum(shard.count for shard in shards),
         fingerprint=_fingerprint(old, kind),
     )

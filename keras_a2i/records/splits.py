@@ -288,11 +288,24 @@ def _place(split: str, id: str) -> int:
 
 
 def _check_not_empty(splits: np.ndarray, spec: SplitSpec) -> None:
-    advice = "Choose another split, a smaller val_fraction or guard, or more data"
     if _TRAIN not in splits:
-        raise RecordsError(f"At least one training pair is needed. The split {spec.kind!r} leaves none. {advice}")
+        raise RecordsError(
+            f"At least one training pair is needed. The split {spec.kind!r} leaves none. {_advice(spec, 'smaller')}"
+        )
     if spec.kind in ("block", "source", "random") and _VAL not in splits:
         raise RecordsError(
-            f"At least one held-out pair is needed. The split {spec.kind!r} leaves none. {advice}, "
-            "or val_fraction=0 to train on everything"
+            f"At least one held-out pair is needed. The split {spec.kind!r} leaves none. {_advice(spec, 'larger')}, "
+            "or train on everything with val_fraction=0 (--val-fraction 0)"
         )
+
+
+def _advice(spec: SplitSpec, comparative: str) -> str:
+    """What leaves pairs on both sides, by what the kind of the split is made of."""
+    if spec.kind == "column" and not spec.val_fraction:
+        return "Mark rows as train in the column split of the csv"
+    if spec.kind == "file" and not spec.val_fraction:
+        return "Mark ids as train in the split file"
+    if spec.holdout:
+        return "Leave out one or more of holdout (--holdout)"
+    guard = ", a smaller guard (--guard)" if spec.kind == "block" and spec.guard else ""
+    return f"Choose a {comparative} val_fraction (--val-fraction){guard} or add data"

@@ -136,7 +136,7 @@ def search(
             `Searcher`, which saves loading it for every search.
         query: a audio file, searched for by the mean of its clips; or a png or jpg file.
         among: files, and folders that are searched through: images for audio, audio for an image.
-        top: how many matches to return; None returns all.
+        top: how many matches to return, 1 or more; None returns all.
         sheet: a PNG file for a contact sheet of the images found, which ends in .png.
         overwrite: whether the sheet may replace a file.
 
@@ -146,21 +146,21 @@ def search(
     Raises:
         UsageError: if `query` isn't such a file, there is nothing to search among or none of it can be read, a sheet is
             asked for where the query is an image, or the sheet has another suffix, is one of the files that are
-            searched, or exists and `overwrite` is False.
-        SourceError: if the query can't be read.
+            searched, or exists and `overwrite` is False; or if `top` is out of range.
+        SourceError: if the query can't be read, or a file or folder to search through doesn't exist.
         ModelError: if `run` isn't a run that aligned audio and images.
 
     Example:
         >>> import keras_a2i as a2i
         >>> a2i.search("run", "bark.wav", ["photos"], top=3).matches  # doctest: +SKIP
     """
+    if top is not None and top < 1:
+        raise UsageError(f"top must be None (all matches), or 1 or more. Received: top={top}")
     query = pathlib.Path(query)
     suffix = query.suffix.lower()
     if suffix not in IMAGE_SUFFIXES + AUDIO_SUFFIXES or not query.is_file():
-        missing = "" if query.exists() else ", which doesn't exist"
-        raise UsageError(
-            f"query must be a {', '.join(AUDIO_SUFFIXES + IMAGE_SUFFIXES)} file. Received: {query}{missing}"
-        )
+        error, missing = (UsageError, "") if query.exists() else (SourceError, ", which doesn't exist")
+        raise error(f"query must be a {', '.join(AUDIO_SUFFIXES + IMAGE_SUFFIXES)} file. Received: {query}{missing}")
     is_audio = suffix in AUDIO_SUFFIXES
     if sheet is not None and not is_audio:
         raise UsageError(f"sheet must be left out where the query is an image, which finds audio. Received: {query}")
@@ -217,13 +217,15 @@ def candidates(places: Iterable[pathlib.Path], suffixes: tuple[str, ...]) -> lis
     """Returns the files of a kind among the given files and below the given folders; see `walk_files` for the latter.
 
     Raises:
-        SourceError: if a folder can't be read.
+        SourceError: if a folder can't be read, or a file or folder doesn't exist.
         UsageError: if there is none.
     """
     found: list[pathlib.Path] = []
     for place in places:
         if place.is_dir():
             found += sorted(place / name for name in walk_files(place, suffixes))
+        elif not place.exists():
+            raise SourceError(f"among must hold existing files and folders. Received: {place}, which doesn't exist")
         elif place.suffix.lower() in suffixes:
             found.append(place)
     if not found:

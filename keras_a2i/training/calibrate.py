@@ -83,6 +83,7 @@ def _calibrate(
             f"Received: {model.name}, which has no classifier and no labelled exemplars"
         )
     model.metadata.require_records(records.features, records.image)
+    records.require_split(split, "A calibration needs held-out pairs", is_choice=True)
     rows, targets = _known_rows(model, records, split)
     if len(rows) < MIN_PAIRS:
         raise RecordsError(

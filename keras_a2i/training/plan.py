@@ -11,7 +11,7 @@ from keras_a2i.counts import counted
 from keras_a2i.errors import UsageError
 from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.recipes import get_recipe
-from keras_a2i.recipes.default_recipe import choose_recipe
+from keras_a2i.recipes.default_recipe import NEEDS_TRAINING_PAIRS, choose_recipe
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.parts import Part
 from keras_a2i.records.records import Records
@@ -73,6 +73,7 @@ def plan_run(
     Raises:
         UsageError: if the recipe, its settings, the options and the records don't fit together, or one is out of range.
     """
+    records.require_split("train", NEEDS_TRAINING_PAIRS)
     chosen = _choose(records, recipe, settings or {}, model)
     if model is None:
         check_labels(chosen, records)
@@ -80,7 +81,7 @@ def plan_run(
         check_references(records)
     batch_size = options.get("batch_size", chosen.batch_size)
     is_fixed = "epochs" in (settings or {})
-    epochs = chosen.epochs if is_fixed else chosen.epochs_for(records.counts.get("train", 0), batch_size)
+    epochs = chosen.epochs if is_fixed else chosen.epochs_for(records.counts["train"], batch_size)
     defaults = {"epochs": epochs, "batch_size": chosen.batch_size, "monitor": chosen.monitor}
     config = RunConfig(
         recipe=chosen.to_dict(),
@@ -129,10 +130,8 @@ def check_options(config: RunConfig, records: Records, group: ProcessGroup | Non
             "image_folder requires a recipe with an image autoencoder (autoencoder_epochs above 0). "
             f"Received: the recipe {config.recipe['name']!r}"
         )
-    if (config.patience is not None or config.restore_best_weights) and "val" not in records.counts:
-        raise UsageError(
-            "patience and restore_best_weights require held-out pairs. Received: records without a split val"
-        )
+    if config.patience is not None or config.restore_best_weights:
+        records.require_split("val", "patience and restore_best_weights require held-out pairs")
 
 
 def check_labels(recipe: Recipe, records: Records) -> None:

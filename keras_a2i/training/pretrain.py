@@ -91,10 +91,12 @@ def read_image_folder(folder: pathlib.Path, image: ImageConfig) -> np.ndarray:
         uint8 (n, size, size, channels).
 
     Raises:
-        UsageError: if there is no such folder, or it holds no image that can be read.
+        UsageError: if it is a file, or holds no image that can be read.
+        SourceError: if there is no such folder.
     """
     if not folder.is_dir():
-        raise UsageError(f"image_folder must be a folder. Received: {folder}, which isn't one")
+        error, what = (UsageError, "is a file") if folder.exists() else (SourceError, "doesn't exist")
+        raise error(f"image_folder must be a folder. Received: {folder}, which {what}")
     found, failed = [], 0
     for path in sorted(folder / name for name in walk_files(folder, _SUFFIXES)):
         try:

@@ -10,6 +10,7 @@ import keras
 
 from keras_a2i.errors import UsageError
 from keras_a2i.media.durable import written_whole
+from keras_a2i.recipes.default_recipe import NEEDS_TRAINING_PAIRS
 from keras_a2i.records.records import Records
 from keras_a2i.training.callbacks import Checkpoint, History
 from keras_a2i.training.early_end import assign_state, check_finite, records_read, save_interrupted
@@ -189,8 +190,9 @@ def train_into(
 def _new_config(
     kind: type[RunTraining], records: Records, options: Mapping[str, Any], recipe: Mapping[str, Any], command: str
 ) -> RunConfig:
+    records.require_split("train", NEEDS_TRAINING_PAIRS)
     batch_size = options.get("batch_size", kind.batch_size)
-    steps = math.ceil(records.counts.get("train", 0) / max(1, batch_size))
+    steps = math.ceil(records.counts["train"] / max(1, batch_size))
     epochs = max(kind.min_epochs, math.ceil(kind.min_steps / max(1, steps)))
     return RunConfig(
         recipe={"name": kind.recipe_name, **kind.default_recipe(records), **recipe},

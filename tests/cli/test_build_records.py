@@ -123,6 +123,21 @@ def test_given_splits_without_val_are_named_with_what_makes_one(tmp_path):
     assert set(Records(tmp_path / "three").counts) == {"test", "train", "val"}
 
 
+def test_unreadable_val_rows_are_named_without_a_remedy_that_is_refused(tmp_path):
+    for name in "abc":
+        soundfile.write(tmp_path / f"{name}.wav", np.zeros(16_000), 16_000)
+        Image.new("RGB", (16, 16)).save(tmp_path / f"{name}.png")
+    (tmp_path / "pairs.csv").write_text(
+        "audio,image,split\na.wav,a.png,train\nb.wav,b.png,train\nc.wav,c.png,train\n"
+        "v/1.wav,v/1.png,val\nv/2.wav,v/2.png,val\n"
+    )
+    arguments = (tmp_path / "pairs.csv", "--image-size", 16, "--channels", 3, "--workers", 1, "--out", tmp_path / "rec")
+    for result in (run(*arguments), run(*arguments)):
+        assert result.exit_code == 0 and "3 pairs (3 train)" in result.output and "skipped: 2" in result.output
+        assert re.search(r"^Warning: All 2 pairs of val were skipped, the first: .*1\.", result.output, re.MULTILINE)
+        assert "--val-fraction" not in result.output
+
+
 def test_broken_file_is_named_once(tmp_path):
     pytest.importorskip("av")
     (tmp_path / "broken.mp4").write_bytes(b"no video" * 99)

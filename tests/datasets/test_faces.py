@@ -10,7 +10,7 @@ from keras_a2i.datasets.faces import FacesSource, read_mouth
 from keras_a2i.datasets.faces.source import face_with_mouth
 from keras_a2i.datasets.faces.speech import GRID_RATE, make_speech, mouth_of
 from keras_a2i.datasets.faces.voice import render_voice
-from keras_a2i.errors import SourceError, UsageError
+from keras_a2i.errors import UsageError
 from keras_a2i.sources.open_sources import open_sources
 from keras_a2i.sources.pair import Unit
 
@@ -161,9 +161,7 @@ def test_other_rates_durations_and_channels(rate, duration, channels):
 def test_names_open_the_source():
     assert open_sources(["synthetic:faces"])[0].n_pairs == 3_200
     assert open_sources(["synthetic:faces:60"], seed=3)[0].seed == 3
-    with pytest.raises(
-        SourceError, match=r"N of synthetic:faces:N must be a whole number of pairs\. Received: 'synthe"
-    ):
+    with pytest.raises(UsageError, match=r"N of synthetic:faces:N must be a whole number of pairs\. Received: 'synthe"):
         open_sources(["synthetic:faces:x"])
 
 

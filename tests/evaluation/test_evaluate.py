@@ -233,7 +233,7 @@ def test_evaluate_names_what_is_wrong(tones, tmp_path):
         evaluate(grey, tones, input="mel")
     with pytest.raises(UsageError, match=r"model must be a path, a model or a function\. Received: 3"):
         evaluate(3, tones)
-    with pytest.raises(RecordsError, match="split must be one of"):
+    with pytest.raises(RecordsError, match=r"split must be one of \['val'\] in these records. Received: 'test'"):
         evaluate(grey, tones, split="test")
     build(tmp_path / "few", ToneSource(n_sources=1, seconds=4), split=SplitSpec(kind="block", guard=0))
     with pytest.raises(RecordsError, match=r"needs two held-out pairs or more. Received: 1"):

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from support.made_up_report import make_report
 
 from keras_a2i.cli.main import cli
-from keras_a2i.errors import UsageError
+from keras_a2i.errors import ModelError
 from keras_a2i.evaluation.report_plots import curve_limits
 from keras_a2i.evaluation.run_overview import run_overview
 from keras_a2i.training.run_folder import RunConfig, RunFolder
@@ -110,19 +110,22 @@ def test_damaged_run_is_named_and_skipped(runs):
         runs / "all.html"
     ).read_text().replace("&#39;", "'")
     (runs / "a" / "config.json").write_text(json.dumps({"recipe": 3}))
-    with pytest.raises(UsageError, match=r"at least one run folder, as fit writes it. Received: none. .*history.csv"):
+    with pytest.raises(ModelError, match=r"at least one run folder, as fit writes it. Received: none. .*history.csv"):
         run_overview([runs])
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "status", "message"),
     [
-        (["nowhere"], "Each path must be a folder. Received: nowhere, which isn't one"),
-        ([".", "--out", "runs.pdf"], "path must end in .html. Received: runs.pdf"),
-        ([], "paths must hold at least one run folder, as fit writes it. Received: none"),
+        (["nowhere"], 1, "Each path must be a folder. Received: nowhere, which doesn't exist"),
+        (["file"], 2, "Each path must be a folder. Received: file, which is a file"),
+        ([".", "--out", "runs.pdf"], 2, "path must end in .html. Received: runs.pdf"),
+        ([], 1, "paths must hold at least one run folder, as fit writes it. Received: none"),
+        (["."], 1, "paths must hold at least one run folder, as fit writes it. Received: none"),
     ],
 )
-def test_runs_command_names_what_is_wrong(arguments, message, tmp_path, monkeypatch):
+def test_runs_command_names_what_is_wrong(arguments, status, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
     result = CliRunner().invoke(cli, ["runs", *arguments])
-    assert result.exit_code != 0 and message in str(result.exception)
+    assert result.exception.exit_status == status and message in str(result.exception)

@@ -136,6 +136,10 @@ def test_selection_of_labels_that_are_not_known_is_refused():
         layer.adapt(codes)
     with pytest.raises(UsageError, match=r"field_size 1 where a label is selected first\. Received: .*field_size=4"):
         ExemplarAttention(5, 4, 3, n_labels=3)
+    for labels, found in ([0, 1, 3, 2, 2], "0 to 3"), ([0, -1, 2, 2, 2], "-1 to 2"):
+        with pytest.raises(UsageError, match=rf"labels must be numbers from 0 to 2, .* Received: numbers from {found}"):
+            layer.adapt(codes, np.array(labels))
+    assert layer.has_labels(3)
 
 
 def test_any_query_gives_values_between_those_of_the_exemplars():
@@ -249,6 +253,16 @@ def test_adapt_of_exemplars_of_another_number_or_size_is_refused():
     layer, codes = _attention()
     with pytest.raises(UsageError, match=r"codes must have the shape \(5, 4, 4, 3\)\. Received: shape \(4, 4, 4, 3\)"):
         layer.adapt(codes[:4])
+
+
+@pytest.mark.parametrize("labels", [3, [0, 1, 2, 0], [[0], [1], [2], [0], [1]], [0.5] * 5])
+def test_labels_of_another_shape_or_type_are_refused(labels):
+    layer, codes = _attention(field_frequency=1.0)
+    message = r"labels must be whole numbers of the shape \(5,\)\. Received: shape \(.*\), (int|float)64"
+    with pytest.raises(UsageError, match=message):
+        layer.adapt(codes, np.array(labels))
+    with pytest.raises(UsageError, match=message):
+        layer.assign_waves(np.ones((5, 6)), np.array(labels))
 
 
 @pytest.mark.parametrize("options", [{"n_exemplars": 0}, {"sharpness": 0.0}, {"spread": -0.1}, {"style_units": -1}])

@@ -12,7 +12,15 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from keras_a2i.config import ImageConfig
 from keras_a2i.errors import SourceError
-from keras_a2i.media.image import encode_image, encoded_if_fitting, fit_image, read_image, save_png, to_pillow
+from keras_a2i.media.image import (
+    encode_image,
+    encoded_if_fitting,
+    fit_image,
+    read_image,
+    read_thumbnail,
+    save_png,
+    to_pillow,
+)
 
 RGB16 = ImageConfig(size=16)
 GREY16 = ImageConfig(size=16, channels=1)
@@ -92,6 +100,35 @@ def test_read_image_of_16_bit_grey_keeps_the_high_byte(tmp_path):
     levels = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
     Image.fromarray(levels).save(tmp_path / "a.png")
     np.testing.assert_array_equal(_array(tmp_path / "a.png", GREY16)[..., 0], levels // 257)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_read_image_of_grey_with_a_transparent_colour_makes_that_colour_black(tmp_path, bits):
+    largest = 2**bits - 1
+    levels = np.arange(256).reshape(16, 16) * (257 if bits == 16 else 1) & largest
+    places = np.arange(bits - 1, -1, -1)
+    rows = [b"\0" + np.packbits(row[:, None] >> places & 1).tobytes() for row in levels]
+    transparent = int(levels[0, 9])
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", 16, 16, bits, 0, 0, 0, 0),
+        b"tRNS": struct.pack(">H", transparent),
+        b"IDAT": zlib.compress(b"".join(rows)),
+        b"IEND": b"",
+    }
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(*part) for part in parts.items()))
+    expected = np.where(levels == transparent, 0, levels * 255 // largest)
+    np.testing.assert_array_equal(_array(tmp_path / "a.png", GREY16)[..., 0], expected)
+    np.testing.assert_array_equal(np.asarray(read_thumbnail(tmp_path / "a.png", 16))[..., 1], expected)
+
+
+def test_read_image_of_16_bit_rgb_with_a_transparent_colour_makes_that_colour_black(tmp_path):
+    rows = b"".join(b"\0" + struct.pack(">HHH", 0x1234, 0x5678, 0x9ABC) + b"\x40" * 6 * 15 for _ in range(16))
+    header = _png_chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0))
+    transparent = _png_chunk(b"tRNS", struct.pack(">HHH", 0x1234, 0x5678, 0x9ABC))
+    pixels = _png_chunk(b"IDAT", zlib.compress(rows)) + _png_chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + transparent + pixels)
+    image = _array(tmp_path / "a.png", RGB16)
+    assert not image[:, 0].any() and (image[:, 1:] == 0x40).all()
 
 
 def test_read_image_of_one_bit_is_black_and_white(tmp_path):

@@ -1,5 +1,6 @@
 """Building records: shards, resuming, one writer at a time, options and errors."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -17,14 +18,17 @@ import tensorflow as tf
 from PIL import Image
 from support.tone_source import IMAGE, ToneSource, build
 
+from keras_a2i import Records
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import LockedError, RecordsError, UsageError
 from keras_a2i.records.build import build_records
 from keras_a2i.records.example import decode_images, parse_examples
+from keras_a2i.records.inspection import inspect
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.records.tfrecord import read_records
 from keras_a2i.sources.open_sources import open_sources
+from keras_a2i.sources.pair import Dropped
 
 
 def shard_bytes(folder):
@@ -179,6 +183,36 @@ def test_build_names_broken_inputs_and_strict_stops(tmp_path):
     ):
         build(tmp_path / "strict", source, strict=True)
     assert not list((tmp_path / "strict").glob("**/*.tmp"))
+
+
+def test_build_without_readable_training_pair_states_the_first_reason_and_keeps_earlier_records(tmp_path):
+    before = build(tmp_path, ToneSource(n_sources=1), split=SplitSpec(kind="block", guard=0))
+    source = ToneSource(n_sources=1, broken=tuple(f"tone0@{k}" for k in range(10)))
+    message = "^At least one training pair is needed. All 10 pairs of train were skipped, the first: tone0@0: broken"
+    with pytest.raises(RecordsError, match=message):
+        build(tmp_path, source, split=SplitSpec(kind="block", guard=0, val_fraction=0.2), overwrite=True)
+    assert Manifest.read(tmp_path) == before and before.verify(tmp_path) == []
+    assert not (tmp_path / ".build").exists()
+
+
+def test_split_without_training_pairs_states_which_inputs_could_not_be_used(tmp_path, monkeypatch):
+    plan = dataclasses.replace(ToneSource(n_sources=1).plan(), dropped=(Dropped("b.csv line 2", "no file"),))
+    monkeypatch.setattr(ToneSource, "plan", lambda self: plan)
+    with pytest.raises(RecordsError, match=r"holdout.*\. Before that, 1 input could not be used, the first: b.csv"):
+        build(tmp_path, split=SplitSpec(holdout=("tone0",)))
+
+
+@pytest.mark.parametrize(("seconds", "skipped"), [(4, "The only pair of val was"), (8, "All 2 pairs of val were")])
+def test_build_without_readable_held_out_pair_states_the_first_reason(tmp_path, seconds, skipped):
+    held_out = tuple(f"tone0@{k}" for k in range(seconds - seconds // 4, seconds))
+    source = ToneSource(n_sources=1, seconds=seconds, broken=held_out)
+    manifest = build(tmp_path, source, split=SplitSpec(kind="block", guard=0))
+    assert manifest.counts == {"train": seconds - seconds // 4}
+    sentence = f"{skipped} skipped, the first: {held_out[0]}: broken on purpose"
+    assert manifest.lost_splits == [["val", sentence]] and Manifest.read(tmp_path) == manifest
+    assert f"Warning: {sentence}" in inspect(tmp_path).summary()
+    with pytest.raises(RecordsError, match=f"^It compares. Received: .*, which has no split val. {sentence}. Build "):
+        Records(tmp_path).require_split("val", "It compares")
 
 
 def test_build_without_pairs_is_an_error(tmp_path):

@@ -197,3 +197,38 @@ def test_split_of_too_few_pairs_is_an_error():
         assign(keys_of(["a"], 3), kind="block", val_fraction=0.5, guard=5)
     with pytest.raises(RecordsError, match="At least one held-out pair is needed"):
         assign(keys_of(["a"], 1), kind="block", val_fraction=0.25)
+
+
+@pytest.mark.parametrize(
+    ("options", "n", "message"),
+    [
+        ({"holdout": ("a",)}, 3, r"training pair .* none. Leave out one or more of holdout \(--holdout\)$"),
+        ({"kind": "column"}, 3, "training pair .* none. Mark rows as train in the column split of the csv$"),
+        ({"kind": "column", "val_fraction": 0.5}, 3, r"training .*Choose a smaller val_fraction .* or add data$"),
+        (
+            {"kind": "source", "val_fraction": 0.5},
+            3,
+            r"training .*Choose a smaller val_fraction .*fraction\) or add data$",
+        ),
+        (
+            {"kind": "block", "guard": 60},
+            3,
+            r"training .*Choose a smaller val_fraction .*, a smaller guard \(--guard\) or",
+        ),
+        (
+            {"kind": "block", "guard": 0, "val_fraction": 0.01},
+            3,
+            r"held-out .*Choose a larger val_fraction .*n\) or add data, or",
+        ),
+    ],
+)
+def test_split_without_pairs_on_one_side_names_what_it_is_made_of(options, n, message):
+    split = ("train" if options.get("val_fraction") else "val") if options.get("kind") == "column" else ""
+    with pytest.raises(RecordsError, match=message):
+        assign(keys_of(["a"], n, split=split), **options)
+
+
+def test_split_file_without_training_pairs_says_where_to_mark_them(tmp_path):
+    (tmp_path / "split.csv").write_text("id,split\na@0,val\n")
+    with pytest.raises(RecordsError, match=r"The split .file. leaves none. Mark ids as train in the split file$"):
+        assign(keys_of(["a"], 4), file=str(tmp_path / "split.csv"))

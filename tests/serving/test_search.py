@@ -71,6 +71,12 @@ def test_search_sheet_shows_images_upright(searcher, files):
     )
 
 
+@pytest.mark.parametrize("top", [0, -1])
+def test_search_for_no_match_is_refused_before_the_run_is_loaded(top):
+    with pytest.raises(UsageError, match=rf"top must be None .all matches., or 1 or more\. Received: top={top}"):
+        search("nowhere", "a.wav", ["photos"], top=top)
+
+
 def test_sheet_that_would_replace_a_file_is_refused_before_the_search(files):
     """The run doesn't exist: it isn't loaded."""
     before = (files / "1.png").read_bytes()
@@ -96,8 +102,11 @@ def test_sheet_replaces_another_file_on_request(searcher, files):
 
 
 def test_search_that_is_impossible_is_refused(searcher, files):
-    with pytest.raises(UsageError, match=r"query must be a .wav, .* file. Received: .*none.wav, which doesn't exist"):
+    with pytest.raises(SourceError, match=r"query must be a .wav, .* file. Received: .*none.wav, which doesn't exist"):
         search(searcher, files / "none.wav", [files])
+    for name in ("none.png", "nowhere"):
+        with pytest.raises(SourceError, match=rf"among must hold existing files .* Received: .*{name}, which doesn't"):
+            search(searcher, files / "1.wav", [files, files / name])
     (files / "text.txt").write_text("no audio")
     with pytest.raises(UsageError, match=r"query must be a .* file. Received: .*text.txt$"):
         search(searcher, files / "text.txt", [files])

@@ -264,9 +264,6 @@ def test_opened_sources_are_picklable(folder):
         ("Synthetic:surf", "Did you mean 'synthetic:surf'?"),
         ("surf", "Did you mean 'synthetic:surf'?"),
         ("kaggle:scene", "Did you mean 'kaggle:scenes'?"),
-        ("synthetic:surf:many", "must be a whole number of pairs. Received: 'synthetic:surf:many'"),
-        ("synthetic:surf:", "must be a whole number"),
-        ("synthetic:surf:-3", "must be a whole number"),
         ("https://example.org/a.mp4", "is an address. Download it first"),
         ("", "must not be empty"),
         ("x" * 300, "File name too long"),
@@ -275,6 +272,12 @@ def test_opened_sources_are_picklable(folder):
 )
 def test_names_that_are_no_source_arerefused(spec, message):
     assert message in refused(spec)
+
+
+@pytest.mark.parametrize("number", ["many", "", "-3"])
+def test_number_of_pairs_that_is_none_is_a_usage_error(number):
+    with pytest.raises(UsageError, match=rf"must be a whole number of pairs. Received: 'synthetic:surf:{number}'"):
+        open_one(f"synthetic:surf:{number}")
 
 
 @pytest.mark.parametrize(

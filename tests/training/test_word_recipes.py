@@ -14,7 +14,7 @@ from support.training_runs import CopyRun
 
 from keras_a2i.cli.main import cli
 from keras_a2i.config import FeatureConfig, ImageConfig
-from keras_a2i.errors import KerasA2IError, ModelError, UsageError
+from keras_a2i.errors import KerasA2IError, ModelError, SourceError, UsageError
 from keras_a2i.models import DenseEncoder, TransposedGenerator
 from keras_a2i.models.model_file import load_model
 from keras_a2i.objectives import ImageAutoencoder, Perceptual
@@ -284,7 +284,7 @@ def test_image_folder_is_read_like_the_images_of_records(records, extra_images, 
     found = read_image_folder(extra_images, IMAGE)
     assert found.shape == (4, 16, 16, 1) and found.mean(axis=(1, 2, 3)).tolist() == [0, 60, 120, 180]
     options = {"recipe": "words-aligned", "settings": SMALL, "epochs": 1, "batch_size": 8}
-    with pytest.raises(UsageError, match="image_folder must be a folder"):
+    with pytest.raises(SourceError, match="image_folder must be a folder"):
         fit(records, tmp_path / "none", image_folder=tmp_path / "nowhere", **options)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=r"image_folder must hold PNG or JPEG images. Received: .*with 0"):
