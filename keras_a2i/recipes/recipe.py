@@ -258,17 +258,8 @@ class Recipe(Settings):
         """Returns the recipe with a network of the size "tiny", "base" or "large"."""
         return dataclasses.replace(self, encoder=self.encoder.scaled(size), generator=self.generator.scaled(size))
 
-    def resized(self, size: str) -> Self:
-        """Returns the recipe with those fields of its network that a size decides as in the recipe of this name.
-
-        `scaled` is for a recipe at its base size; this is for one of any size, such as that of a run.
-
-        Raises:
-            UsageError: if there is no recipe of this name.
-        """
-        from keras_a2i.recipes import get_recipe
-
-        base = get_recipe(self.name)
+    def resized(self, base: Self, size: str) -> Self:
+        """Returns the recipe, of whatever size, with those fields that a size decides as in `base.scaled(size)`."""
         parts = {part: getattr(self, part).resized(getattr(base, part), size) for part in _PARTS}
         return dataclasses.replace(self, **parts)
 

@@ -13,6 +13,7 @@ from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.dtype_policy import dtype_policy as dtype_policy_scope
 from keras_a2i.models.model_file import load_model
 from keras_a2i.objectives import Objective
+from keras_a2i.recipes import get_recipe
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.recipes.settings import change
 from keras_a2i.records.records import Records
@@ -181,7 +182,7 @@ def check_recipe_unchanged(before: RunConfig, recipe: str | Recipe | None, setti
             f"A resumed run keeps its recipe, {own.name!r}. Received: the recipe {name!r}. Leave it out (--recipe)"
         )
     settings = dict(settings)
-    expected = own if settings.get("size") is None else own.resized(settings["size"])
+    expected = own if settings.get("size") is None else own.resized(get_recipe(own.name), settings["size"])
     if change(expected, {name: settings[name] for name in settings if name != "size"}).to_dict() != own.to_dict():
         raise UsageError(
             f"A resumed run keeps its settings. Received: {dict(settings)!r}, of which one or more are others. "

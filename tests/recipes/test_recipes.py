@@ -155,12 +155,12 @@ def test_global_clipnorm_scales_long_gradients(weight_decay):
 def test_recipe_of_any_size_is_resized_to_any_other_and_keeps_its_settings(name):
     recipe = get_recipe(name)
     if name == "paper":
-        assert recipe.resized("base") == recipe
+        assert recipe.resized(recipe, "base") == recipe
         with pytest.raises(UsageError, match="comes in one size"):
-            recipe.resized("tiny")
+            recipe.resized(recipe, "tiny")
         return
     for size in SIZES:
         scaled = recipe.scaled(size)
-        assert [scaled.resized(other) for other in SIZES] == [recipe.scaled(other) for other in SIZES]
+        assert [scaled.resized(recipe, other) for other in SIZES] == [recipe.scaled(other) for other in SIZES]
     changed = get_recipe(name, size="tiny", batch_size=3)
-    assert changed.resized("large") == get_recipe(name, size="large", batch_size=3)
+    assert changed.resized(recipe, "large") == get_recipe(name, size="large", batch_size=3)
