@@ -20,6 +20,7 @@ from keras_a2i.evaluation.realism_measures import (
 )
 from keras_a2i.evaluation.two_sample import draw_patches
 from keras_a2i.evaluation.two_sample_measures import (
+    ONE_LABEL,
     error_at_equal_labels,
     error_of_patches,
     error_of_real_images,
@@ -34,8 +35,7 @@ def two_sample_on_foreign_audio(evidence: Evidence) -> Value | str:
     """As `two-sample`, for images of foreign audio: the user's, or rendered tones, noise, clicks, sweeps and speech."""
     if reason := _missing(evidence):
         return reason
-    images = _foreign_images(evidence)
-    value = error_of_patches(draw_patches(images, np.arange(len(images)), evidence.seed), evidence)
+    value = error_of_patches(_foreign_patches(evidence), evidence)
     return Value(value, error_of_real_images(evidence), f"{name_of_foreign(evidence)}; beside it real images")
 
 
@@ -44,8 +44,10 @@ def two_sample_on_foreign_audio_at_equal_labels(evidence: Evidence) -> Value | s
     """As `two-sample-labels`, for images of foreign audio, which sounds like few of the labels."""
     if reason := _missing(evidence):
         return reason
-    images = _foreign_images(evidence)
-    return error_at_equal_labels(images, np.arange(len(images)), evidence, f"images of {name_of_foreign(evidence)}")
+    if evidence.labels is None:
+        return ONE_LABEL
+    shown = evidence.labels.read(_foreign_images(evidence))
+    return error_at_equal_labels(_foreign_patches(evidence), shown, evidence, f"images of {name_of_foreign(evidence)}")
 
 
 @measure("precision-foreign", "precision on foreign audio")
@@ -90,6 +92,12 @@ def _foreign_images(evidence: Evidence) -> Rows:
     inputs = np.asarray(foreign_inputs(evidence))
     shape = evidence.held_out.images.shape[1:]
     return Generated(lambda rows: evidence.predict_fn(inputs[rows]), len(inputs), shape, keep=True)
+
+
+@shared
+def _foreign_patches(evidence: Evidence) -> np.ndarray:
+    images = _foreign_images(evidence)
+    return draw_patches(images, np.arange(len(images)), evidence.seed)
 
 
 @shared

@@ -10,7 +10,7 @@ from keras_a2i.media.conversion import from_uint8
 from keras_a2i.spread import spread_rows
 
 _MAX_IMAGES = 256
-_ONE_LABEL = "the training pairs have fewer than two labels"
+ONE_LABEL = "the training pairs have fewer than two labels"
 
 
 @measure("two-sample", "equal error, real or generated")
@@ -22,8 +22,7 @@ def two_sample(evidence: Evidence) -> Value | str:
     """
     if too_few(evidence):
         return TOO_FEW
-    generated = draw_patches(evidence.generated, _spread(evidence.generated), evidence.seed)
-    value = error_of_patches(generated, evidence)
+    value = error_of_patches(_generated_patches(evidence), evidence)
     return Value(value, error_of_real_images(evidence), "realism: 0.5 where nothing tells them apart; beside it real")
 
 
@@ -36,7 +35,11 @@ def two_sample_at_equal_labels(evidence: Evidence) -> Value | str:
     """
     if too_few(evidence):
         return TOO_FEW
-    return error_at_equal_labels(evidence.generated, _spread(evidence.generated), evidence, "generated images")
+    if evidence.labels is None:
+        return ONE_LABEL
+    rows = _spread(evidence.generated)
+    shown = np.concatenate([evidence.labels.read(evidence.generated[rows[chunk]]) for chunk in chunks_of(len(rows))])
+    return error_at_equal_labels(_generated_patches(evidence), shown, evidence, "generated images")
 
 
 @measure("speckle", "speckle", better="lower")
@@ -71,6 +74,11 @@ def _spread(images: Rows) -> np.ndarray:
 
 
 @shared
+def _generated_patches(evidence: Evidence) -> np.ndarray:
+    return draw_patches(evidence.generated, _spread(evidence.generated), evidence.seed)
+
+
+@shared
 def _real_patches(evidence: Evidence) -> np.ndarray:
     """Returns patches of held-out images and, for the classifier to have more to train on, of training images."""
     parts = [evidence.held_out.images, evidence.train.images]
@@ -92,21 +100,18 @@ def error_of_patches(generated: np.ndarray, evidence: Evidence) -> float:
     return two_sample_error(_real_patches(evidence), generated, evidence.seed, cuts=CUTS, steps=STEPS)
 
 
-def error_at_equal_labels(generated: Rows, rows: np.ndarray, evidence: Evidence, name: str) -> Value | str:
+def error_at_equal_labels(generated: np.ndarray, shown: np.ndarray, evidence: Evidence, name: str) -> Value | str:
     """The error rate between generated images and real ones whose labels have the same shares.
 
     Args:
-        generated: images by row number, float32 in [-1, 1].
-        rows: numbers of the images to use.
-        evidence: the real images, and the probe of labels.
+        generated: patches of generated images, from `draw_patches`.
+        shown: the labels that these images show, str (n,).
+        evidence: the real images.
         name: what the generated images are, for the explanation.
 
     Returns:
         The value, or the reason why there is none.
     """
-    if evidence.labels is None:
-        return _ONE_LABEL
-    shown = np.concatenate([evidence.labels.read(generated[rows[chunk]]) for chunk in chunks_of(len(rows))])
     parts = (evidence.held_out, evidence.train)
     n_held_out = len(evidence.held_out.labels)
     chosen = _rows_with_shares(np.concatenate([pairs.labels for pairs in parts]), shown, evidence.seed)
@@ -118,8 +123,7 @@ def error_at_equal_labels(generated: Rows, rows: np.ndarray, evidence: Evidence,
         for pairs, of_part in zip(parts, of_parts, strict=True)
         if len(of_part)
     ]
-    patches = draw_patches(generated, rows, evidence.seed)
-    value = two_sample_error(np.concatenate(real), patches, evidence.seed, cuts=CUTS, steps=STEPS)
+    value = two_sample_error(np.concatenate(real), generated, evidence.seed, cuts=CUTS, steps=STEPS)
     words = f"realism, {len(chosen)} real images of the labels that the {name} show; beside it real images"
     return Value(value, error_of_real_images(evidence), words)
 

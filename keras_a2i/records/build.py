@@ -156,8 +156,9 @@ def build_records(
                 output.discard()
                 raise RecordsError(f"At least one training pair is needed. {lost['train']}")
             shards = output.name_shards(tasks, results)
-            stated = {"lost_splits": list(map(list, lost.items())), "command": command, "fingerprint": fingerprint}
-            manifest = _make_manifest(plan, spec, tasks, results, shards, **stated)
+            manifest = _make_manifest(
+                plan, spec, tasks, results, shards, lost=lost, command=command, fingerprint=fingerprint
+            )
             output.finish(manifest)
             return manifest
 
@@ -351,7 +352,10 @@ def _make_manifest(
     tasks: list[Task],
     results: list[dict[str, Any]],
     shards: list[Shard],
-    **stated: Any,
+    *,
+    lost: dict[str, str],
+    command: str,
+    fingerprint: str,
 ) -> Manifest:
     return Manifest(
         features=plan.features,
@@ -364,8 +368,10 @@ def _make_manifest(
         left_out=sum(int(np.count_nonzero(places == LEFT_OUT)) for task in tasks for places in task.splits),
         dropped=[[item.id, item.reason] for item in _all_dropped(plan, results)],
         notes=[note for result in results for note in result["notes"]],
+        command=command,
         versions=library_versions(*STATED_PACKAGES),
-        **stated,
+        fingerprint=fingerprint,
+        lost_splits=[list(each) for each in lost.items()],
     )
 
 

@@ -181,9 +181,9 @@ def check_recipe_unchanged(before: RunConfig, recipe: str | Recipe | None, setti
         raise UsageError(
             f"A resumed run keeps its recipe, {own.name!r}. Received: the recipe {name!r}. Leave it out (--recipe)"
         )
-    settings = dict(settings)
-    expected = own if settings.get("size") is None else own.resized(get_recipe(own.name), settings["size"])
-    if change(expected, {name: settings[name] for name in settings if name != "size"}).to_dict() != own.to_dict():
+    others = {name: settings[name] for name in settings if name != "size"}
+    expected = own.resized(get_recipe(own.name), settings["size"]) if "size" in settings else own
+    if change(expected, others).to_dict() != own.to_dict():
         raise UsageError(
             f"A resumed run keeps its settings. Received: {dict(settings)!r}, of which one or more are others. "
             "Leave them out (--set, --size, --input, --no-augment)"
