@@ -18,6 +18,7 @@ INSTANCES = {
     "AudioToImage": lambda: small_model(style_units=2, n_labels=2),
     "Conv2DTranspose": lambda: layers.Conv2DTranspose(3, 4, strides=2, padding="same"),
     "ExemplarAttention": lambda: layers.ExemplarAttention(3, 4, 2, spread=0.2, style_units=1, field_frequency=1.0),
+    "ExemplarMosaic": lambda: layers.ExemplarMosaic(3, 4, 2, query_dim=2, style_units=1, softness=0.2),
     "PatchDecoder": lambda: layers.PatchDecoder(2, 3, channels=1, width=8, blocks=1),
     "FrameAugmentation": lambda: layers.FrameAugmentation(f_min=60.0, f_max=4000.0, noise_snr_db=5.0, seed=3),
     "LabelHead": lambda: layers.LabelHead(3, ensemble=2),

@@ -301,9 +301,9 @@ def _write_agreeing(
     failure: KerasA2IError | None = None
     for attempt in format.attempts(options):
         _remove(path)
-        format.write(model, path, metadata, attempt, ranges)
         limits = format.limits(attempt)
         try:
+            format.write(model, path, metadata, attempt, ranges)
             served, _ = format.load(path)
             found = agreement.compare(model, served, inputs, limits, references)
             agreement.compare_styles_and_labels(model, served, inputs, limits, metadata)

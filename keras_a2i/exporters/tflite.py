@@ -274,10 +274,17 @@ def _input_dtype(metadata: ModelMetadata, scales: dict[str, tuple[float, int]]) 
 
 
 def _by_row(runner: Any, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Runs a signature on every row of its inputs, and returns its outputs in one batch."""
+    """Runs a signature on every row of its inputs, and returns its outputs in one batch.
+
+    Raises:
+        ModelError: if an operator fails, as a division by what int8 has rounded to 0.
+    """
     rows = []
     for i in range(len(next(iter(values.values())))):
-        found = runner(**{name: array[i : i + 1] for name, array in values.items()})
+        try:
+            found = runner(**{name: array[i : i + 1] for name, array in values.items()})
+        except RuntimeError as error:
+            raise ModelError(f"The TFLite file must run on this input. Received: {error}") from error
         # The runner reuses its output buffers.
         rows.append({name: array.copy() for name, array in found.items()})
     return {name: np.concatenate([row[name] for row in rows]) for name in runner.get_output_details()}

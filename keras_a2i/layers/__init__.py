@@ -5,6 +5,7 @@ from keras_a2i.layers.batch_normalization import BatchNormalization
 from keras_a2i.layers.cepstral_normalization import CepstralNormalization
 from keras_a2i.layers.depth_to_space import DepthToSpace, DepthToSpaceInitializer
 from keras_a2i.layers.exemplar_attention import ExemplarAttention
+from keras_a2i.layers.exemplar_mosaic import ExemplarMosaic
 from keras_a2i.layers.frame_augmentation import FrameAugmentation
 from keras_a2i.layers.label_head import LabelHead
 from keras_a2i.layers.label_prototypes import LabelPrototypes
@@ -29,6 +30,7 @@ __all__ = [
     "DepthToSpace",
     "DepthToSpaceInitializer",
     "ExemplarAttention",
+    "ExemplarMosaic",
     "FrameAugmentation",
     "LabelHead",
     "LabelPrototypes",

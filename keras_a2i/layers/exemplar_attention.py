@@ -8,16 +8,15 @@ import numpy as np
 from keras import ops
 
 from keras_a2i.errors import UsageError
+from keras_a2i.layers.stored_exemplars import LABEL_SCALE, StoredExemplars, checked_numbers, unit_vectors
 
 _NO_EXEMPLAR = 1e-12
 _N_WAVES, _N_DIRECTIONS = 64, 8
 _SMALLEST_VARIANCE = 1e-6
-LABEL_SCALE = 10.0
-"""Factor of the similarities before the softmax that labels are read from, and that the objective `matching` trains."""
 
 
 @keras.saving.register_keras_serializable("keras_a2i")
-class ExemplarAttention(keras.layers.Layer):
+class ExemplarAttention(StoredExemplars):
     """Composes a map of patch codes from those of stored images, the exemplars, by attention.
 
     Every exemplar has a learned key. Its score is the cosine similarity of the query and the key, plus `spread` times
@@ -82,7 +81,7 @@ class ExemplarAttention(keras.layers.Layer):
         seed: int = 0,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(n_exemplars, grid_size, components, style_units=style_units, **kwargs)
         if min(n_exemplars, grid_size, components, field_size) < 1 or style_units < 0 or not sharpness > 0 <= spread:
             raise UsageError(
                 "n_exemplars, grid_size, components and field_size must be 1 or more, sharpness above 0, spread and "
@@ -97,25 +96,14 @@ class ExemplarAttention(keras.layers.Layer):
                 "n_labels must be 0 or more, and field_size 1 where a label is selected first. "
                 f"Received: n_labels={n_labels}, field_size={field_size}"
             )
-        self.n_exemplars, self.grid_size, self.components = n_exemplars, grid_size, components
         self.sharpness, self.spread, self.field_size = sharpness, spread, field_size
-        self.style_units, self.subtract_hubness, self.seed = style_units, subtract_hubness, seed
+        self.subtract_hubness, self.seed = subtract_hubness, seed
         self.n_labels, self.field_frequency = n_labels, field_frequency
 
     def build(self, input_shape: tuple) -> None:
-        n, fields = input_shape[-1] - self.style_units, self.field_size**2 * self.n_exemplars
+        super().build(input_shape)
+        n, fields = self.content_dim, self.field_size**2 * self.n_exemplars
         normal = keras.initializers.RandomNormal
-        self.keys = self.add_weight(shape=(n, self.n_exemplars), initializer=normal(stddev=1.0), name="keys")
-        self.codes = self.add_weight(
-            shape=(self.grid_size**2, self.n_exemplars, self.components),
-            initializer="zeros",
-            trainable=False,
-            dtype="float32",
-            name="codes",
-        )
-        self.labels = self.add_weight(
-            shape=(self.n_exemplars,), initializer=_no_label, trainable=False, dtype="int32", name="labels"
-        )
         constant = {"trainable": False, "dtype": "float32", "autocast": False}
         if self.field_frequency:
             # Without frequencies, until they are assigned, the fields are fixed.
@@ -136,19 +124,9 @@ class ExemplarAttention(keras.layers.Layer):
                 **constant,
             )
 
-    def similarities(self, query: Any) -> Any:
-        """Returns the cosine similarity, float32 (batch, n_exemplars), of queries (batch, n) and keys."""
-        keys = _unit_vectors(ops.cast(self.keys, "float32"), axis=0)
-        return ops.matmul(_unit_vectors(ops.cast(query, "float32"), axis=-1), keys)
-
     def _scores(self, query: Any) -> Any:
         similarities = self.similarities(query)
         return similarities - self.hubness if self.subtract_hubness else similarities
-
-    def has_labels(self, n_labels: int) -> bool:
-        """Whether the label of every exemplar is known, and one of so many."""
-        labels = ops.convert_to_numpy(self.labels)
-        return bool(np.all((labels >= 0) & (labels < n_labels)))
 
     def label_logits(self, x: Any, n_labels: int) -> Any:
         """Returns the logits of the labels for the argument of a call, float32 (batch, n_labels).
@@ -165,10 +143,6 @@ class ExemplarAttention(keras.layers.Layer):
         scores = LABEL_SCALE * self._scores(x[:, : x.shape[-1] - self.style_units])
         sums = ops.matmul(ops.exp(scores - LABEL_SCALE), self._members(n_labels))
         return LABEL_SCALE + ops.log(sums + _NO_EXEMPLAR)
-
-    def _members(self, n_labels: int) -> Any:
-        """Returns 1 where an exemplar has a label, else 0, float32 (n_exemplars, n_labels)."""
-        return ops.one_hot(self.labels, n_labels, dtype="float32")
 
     def call(self, x: Any) -> Any:
         n, side = x.shape[-1] - self.style_units, self.field_size
@@ -189,7 +163,7 @@ class ExemplarAttention(keras.layers.Layer):
         """Returns the fields of all exemplars, flat, float32 (1 or batch, field_size^2 x n_exemplars)."""
         if not self.field_frequency:
             return self.fields[None]
-        unit = _unit_vectors(ops.cast(query, "float32"), axis=-1)
+        unit = unit_vectors(ops.cast(query, "float32"), axis=-1)
         return ops.matmul(ops.cos(ops.matmul(unit, self.waves) + self.phases), self.fields)
 
     def _select_label_first(self, logits: Any, label_logits: Any) -> Any:
@@ -203,42 +177,22 @@ class ExemplarAttention(keras.layers.Layer):
         shares = labels / (ops.matmul(within, members) + _NO_EXEMPLAR)
         return (within * ops.matmul(shares, ops.transpose(members)))[:, None, None]
 
-    def _compose(self, weights: Any) -> Any:
-        """Adds up the codes by weights (batch, height, width, n_exemplars), height and width `grid_size` or 1."""
-        grid, codes = self.grid_size, ops.cast(self.codes, weights.dtype)
-        if weights.shape[1] == 1:
-            # One selection for all positions is one product of matrices.
-            flat = ops.reshape(ops.transpose(codes, (1, 0, 2)), (self.n_exemplars, -1))
-            return ops.reshape(ops.matmul(weights[:, 0, 0], flat), (-1, grid, grid, self.components))
-        by_position = ops.transpose(ops.reshape(weights, (-1, grid**2, self.n_exemplars)), (1, 0, 2))
-        composed = ops.transpose(ops.matmul(by_position, codes), (1, 0, 2))
-        return ops.reshape(composed, (-1, grid, grid, self.components))
-
-    def adapt(self, codes: np.ndarray, labels: np.ndarray | None = None) -> None:
-        """Stores the exemplars.
-
-        Args:
-            codes: float (n_exemplars, grid_size, grid_size, components).
-            labels: numbers of their labels, int (n_exemplars,), for objectives that match labels; None for none.
+    def adapt(self, codes: np.ndarray, labels: np.ndarray | None = None, sources: np.ndarray | None = None) -> None:
+        """Stores the exemplars, as `StoredExemplars.adapt`; `sources` don't count.
 
         Raises:
-            UsageError: if they have another shape, labels aren't whole numbers, or labels are missing or not all from 0
-                to n_labels - 1 where one is selected first.
+            UsageError: also if labels are missing or not all from 0 to n_labels - 1 where one is selected first.
         """
         if self.n_labels and labels is None:
             raise UsageError(f"labels must be given to a layer with n_labels={self.n_labels}. Received: None")
-        codes, shape = np.asarray(codes), (self.n_exemplars, self.grid_size, self.grid_size, self.components)
-        if codes.shape != shape:
-            raise UsageError(f"codes must have the shape {shape}. Received: shape {codes.shape}")
-        if labels is not None:
-            labels = _checked_labels(labels, self.n_exemplars)
-            if self.n_labels and not 0 <= labels.min() <= labels.max() < self.n_labels:
-                raise UsageError(
-                    f"labels must be numbers from 0 to {self.n_labels - 1}, since the layer has n_labels="
-                    f"{self.n_labels}. Received: numbers from {labels.min()} to {labels.max()}"
-                )
-            self.labels.assign(labels.astype(np.int32))
-        self.codes.assign(codes.reshape(self.n_exemplars, -1, self.components).transpose(1, 0, 2))
+        super().adapt(codes, labels)
+
+    def _check_labels(self, labels: np.ndarray) -> None:
+        if self.n_labels and not 0 <= labels.min() <= labels.max() < self.n_labels:
+            raise UsageError(
+                f"labels must be numbers from 0 to {self.n_labels - 1}, since the layer has n_labels={self.n_labels}. "
+                f"Received: numbers from {labels.min()} to {labels.max()}"
+            )
 
     def assign_hubness(self, queries: np.ndarray) -> None:
         """Sets the hubness of every exemplar: its mean similarity to queries of all kinds, float (n, dimensions).
@@ -262,8 +216,8 @@ class ExemplarAttention(keras.layers.Layer):
         """
         if not self.field_frequency:
             raise UsageError("A layer must be made with field_frequency above 0 to have waves. Received: one without")
-        labels = None if labels is None else _checked_labels(labels, len(queries))
-        unit = ops.convert_to_numpy(_unit_vectors(ops.convert_to_tensor(queries, "float32"), axis=-1))
+        labels = None if labels is None else checked_numbers(labels, len(queries), "labels")
+        unit = ops.convert_to_numpy(unit_vectors(ops.convert_to_tensor(queries, "float32"), axis=-1))
         groups = [unit] if labels is None else [unit[labels == label] for label in np.unique(labels)]
         deviations = np.concatenate([group - group.mean(axis=0) for group in groups]).astype(np.float64)
         # Few directions, since rounding, as in a file with int8 arithmetic, goes in all.
@@ -273,28 +227,6 @@ class ExemplarAttention(keras.layers.Layer):
         typical = np.sqrt(max(variances.sum(), _SMALLEST_VARIANCE))
         self.waves.assign(self.field_frequency / typical * directions @ frequencies)
 
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        return input_shape[0], self.grid_size, self.grid_size, self.components
-
     def get_config(self) -> dict[str, Any]:
-        names = ("n_exemplars", "grid_size", "components", "sharpness", "spread", "field_size", "style_units")
-        more = ("subtract_hubness", "n_labels", "field_frequency", "seed")
-        return super().get_config() | {name: getattr(self, name) for name in (*names, *more)}
-
-
-def _checked_labels(labels: np.ndarray, n: int) -> np.ndarray:
-    labels = np.asarray(labels)
-    if labels.shape != (n,) or labels.dtype.kind not in "iu":
-        raise UsageError(
-            f"labels must be whole numbers of the shape ({n},). Received: shape {labels.shape}, {labels.dtype}"
-        )
-    return labels
-
-
-def _unit_vectors(x: Any, axis: int) -> Any:
-    # Not `ops.normalize`: its TFLite operator returns NaN for zeros, as some encoders return for silence.
-    return x / ops.sqrt(ops.sum(ops.square(x), axis=axis, keepdims=True) + 1e-12)
-
-
-def _no_label(shape: tuple[int, ...], dtype: Any = None) -> Any:
-    return ops.full(shape, -1, dtype)
+        names = ("sharpness", "spread", "field_size", "subtract_hubness", "n_labels", "field_frequency", "seed")
+        return super().get_config() | {name: getattr(self, name) for name in names}

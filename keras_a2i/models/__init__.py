@@ -14,9 +14,11 @@ if TYPE_CHECKING:
         measure_hubness,
         measure_variation,
     )
+    from keras_a2i.models.frame_encoder import FrameEncoder
     from keras_a2i.models.frontend import with_frontend
     from keras_a2i.models.generator import Generator
     from keras_a2i.models.image_to_audio import ImageToAudio
+    from keras_a2i.models.mosaic_generator import MosaicGenerator
     from keras_a2i.models.reference_generator import ReferenceGenerator
     from keras_a2i.models.residual_generator import ResidualGenerator
     from keras_a2i.models.scene_encoder import SceneEncoder
@@ -34,8 +36,10 @@ _MODULES = {
     "DiffusionConfig": "token_diffusion",
     "Encoder": "encoder",
     "ExemplarGenerator": "exemplar_generator",
+    "FrameEncoder": "frame_encoder",
     "Generator": "generator",
     "ImageToAudio": "image_to_audio",
+    "MosaicGenerator": "mosaic_generator",
     "ReferenceGenerator": "reference_generator",
     "ResidualGenerator": "residual_generator",
     "SceneEncoder": "scene_encoder",
@@ -59,8 +63,10 @@ __all__ = [
     "DiffusionConfig",
     "Encoder",
     "ExemplarGenerator",
+    "FrameEncoder",
     "Generator",
     "ImageToAudio",
+    "MosaicGenerator",
     "ReferenceGenerator",
     "ResidualGenerator",
     "SceneEncoder",

@@ -26,12 +26,13 @@ def find_classifier(model: Any, n_labels: int) -> tuple[keras.layers.Layer, Call
         float32 (batch, n_labels); or None if the model has no such layer of so many labels.
     """
     # Imported here: whoever imports this module first has the layers register `AudioToImage` meanwhile.
-    from keras_a2i.layers import ExemplarAttention, LabelPrototypes
+    from keras_a2i.layers import LabelPrototypes
+    from keras_a2i.layers.stored_exemplars import StoredExemplars
 
     for layer in getattr(model, "layers", ()):
         if isinstance(layer, LabelPrototypes) and layer.n_labels == n_labels:
             return layer, layer.label_logits
-        if isinstance(layer, ExemplarAttention) and n_labels > 1 and layer.has_labels(n_labels):
+        if isinstance(layer, StoredExemplars) and n_labels > 1 and layer.has_labels(n_labels):
             return layer, functools.partial(layer.label_logits, n_labels=n_labels)
     return None
 

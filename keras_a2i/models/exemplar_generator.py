@@ -1,7 +1,7 @@
 """A generator that composes images from stored training images."""
 
 import dataclasses
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,11 +11,8 @@ from keras_a2i.datasets.foreign_audio import foreign_audio
 from keras_a2i.errors import ConfigError, UsageError
 from keras_a2i.features.mfcc import mfcc
 from keras_a2i.layers import ExemplarAttention, PatchDecoder
-from keras_a2i.models.generator import Generator
-from keras_a2i.models.network_part import scale_width
-
-_LARGE = 128
-"""Sides from here on are cut into patches of 8 pixels, smaller ones into patches of 4."""
+from keras_a2i.layers.stored_exemplars import StoredExemplars
+from keras_a2i.models.storing_generator import StoringGenerator
 
 _MAX_CLIPS, _MAX_TRAINING_CLIPS, _MIN_CLIPS, _MEASURED_SAMPLES, _BATCH = 240, 1000, 60, 8_000_000, 30
 """Clips, rendered and of the training, that are measured: as many as have so many samples together, within bounds."""
@@ -25,55 +22,40 @@ _FIRST_SEED = 1_000_000
 
 @keras.saving.register_keras_serializable("keras_a2i")
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExemplarGenerator(Generator):
-    """Stores training images as patch codes, selects among them by the latent vector, and decodes the composition.
+class ExemplarGenerator(StoringGenerator):
+    """Selects among the stored training images by the latent vector.
 
     What it generates consists of the training images: regions of the exemplars that the audio is most similar to. So it
-    stays sharp for any audio, and invents nothing. `fit` stores the images before the training; in a training loop of
-    your own, call `adapt_exemplars`.
+    stays sharp for any audio, and invents nothing.
 
     Args:
-        n_exemplars: maximum number of stored images; of more training images, a part is stored, spread evenly.
-        components: numbers per patch of 4 x 4 pixels, or of 8 x 8 from 128 pixels on.
+        n_exemplars, components, width, blocks, label_sharpness: see `StoringGenerator`.
         sharpness, spread, field_size, field_frequency, subtract_hubness: see `keras_a2i.layers.ExemplarAttention`.
             `fit` measures the hubness at its end, without effect for embeddings, and how clips of a label differ; in a
             training loop of your own, call `measure_hubness` and `measure_variation`.
         label_first: whether a label is selected first, and then an exemplar of that label; for labelled clips.
             `field_size` must then be 1.
-        width, blocks: convolutions of the decoder, see `keras_a2i.layers.PatchDecoder`.
-        label_sharpness: 0, since exemplars take the place of prototypes.
 
     Raises:
         ConfigError: if an argument is out of range.
     """
 
-    n_exemplars: int = whole(256)
-    components: int = whole(16)
     sharpness: float = number(100.0, 0, 1e6, above=True)
     spread: float = number(0.06, 0, 1e3)
     field_size: int = whole(4)
     field_frequency: float = number(0.0, 0, 1e3)
     subtract_hubness: bool = flag(False)
     label_first: bool = flag(False)
-    width: int = whole(64)
-    blocks: int = whole(2)
-
-    output_activation: ClassVar[str] = "hard_tanh"
-    stores_exemplars: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.label_first and self.field_size != 1:
             raise ConfigError(f"field_size must be 1 with label_first. Received: field_size={self.field_size}")
 
-    def connect_image(
-        self, latent: keras.KerasTensor, image_size: int, channels: int, style_units: int = 0, n_labels: int = 0
-    ) -> keras.KerasTensor:
-        patch_size = 8 if image_size >= _LARGE else 4
-        components = min(self.components, patch_size**2 * channels)
-        codes = ExemplarAttention(
+    def make_exemplars(self, grid_size: int, components: int, style_units: int, n_labels: int) -> ExemplarAttention:
+        return ExemplarAttention(
             self.n_exemplars,
-            image_size // patch_size,
+            grid_size,
             components,
             sharpness=self.sharpness,
             spread=self.spread,
@@ -83,25 +65,15 @@ class ExemplarGenerator(Generator):
             subtract_hubness=self.subtract_hubness,
             n_labels=n_labels if self.label_first and n_labels > 1 else 0,
             name="exemplars",
-        )(latent)
-        decoder = PatchDecoder(
-            patch_size, components, channels=channels, width=self.width, blocks=self.blocks, name="decoder"
         )
-        return decoder(codes)
-
-    def for_pairs(self, n_pairs: int) -> Self:
-        return dataclasses.replace(self, n_exemplars=min(self.n_exemplars, n_pairs))
-
-    def _scaled(self, size: str) -> Self:
-        return dataclasses.replace(self, width=scale_width(self.width, size))
 
 
-def find_exemplars(model: keras.Model) -> tuple[ExemplarAttention, PatchDecoder] | None:
-    """Returns the attention and the decoder of a model whose generator stores exemplars, or None."""
+def find_exemplars(model: keras.Model) -> tuple[StoredExemplars, PatchDecoder] | None:
+    """Returns the layer of exemplars and the decoder of a model whose generator stores exemplars, or None."""
     found = getattr(model, "generator", model).layers
-    attention = next((layer for layer in found if isinstance(layer, ExemplarAttention)), None)
+    exemplars = next((layer for layer in found if isinstance(layer, StoredExemplars)), None)
     decoder = next((layer for layer in found if isinstance(layer, PatchDecoder)), None)
-    return None if attention is None or decoder is None else (attention, decoder)
+    return None if exemplars is None or decoder is None else (exemplars, decoder)
 
 
 def has_exemplars(model: keras.Model) -> bool:
@@ -110,13 +82,17 @@ def has_exemplars(model: keras.Model) -> bool:
     return parts is not None and bool(np.any(keras.ops.convert_to_numpy(parts[0].codes)))
 
 
-def adapt_exemplars(model: keras.Model, images: np.ndarray, labels: np.ndarray | None = None) -> None:
+def adapt_exemplars(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray | None = None, sources: np.ndarray | None = None
+) -> None:
     """Stores training images in a model whose generator composes exemplars.
 
     Args:
-        model: an `AudioToImage` with an `ExemplarGenerator`.
+        model: an `AudioToImage` with an `ExemplarGenerator` or a `MosaicGenerator`.
         images: float32 (n_exemplars, size, size, channels) in [-1, 1].
         labels: numbers of their labels, int (n_exemplars,), or None if the generator doesn't select labels first.
+        sources: numbers of the recordings that they are moments of, int (n_exemplars,), for a `MosaicGenerator`; None
+            where each is one of its own.
 
     Raises:
         UsageError: if the model has no exemplars, or another number of them than there are images, or labels are
@@ -125,15 +101,15 @@ def adapt_exemplars(model: keras.Model, images: np.ndarray, labels: np.ndarray |
     parts = find_exemplars(model)
     if parts is None:
         raise UsageError("The model must have a generator with exemplars, such as ExemplarGenerator. Received: another")
-    attention, decoder = parts
-    if len(images) != attention.n_exemplars:
+    exemplars, decoder = parts
+    if len(images) != exemplars.n_exemplars:
         raise UsageError(
-            f"There must be {attention.n_exemplars} images, one for each exemplar. Received: {len(images)}. Build the "
+            f"There must be {exemplars.n_exemplars} images, one for each exemplar. Received: {len(images)}. Build the "
             f"model with n_exemplars={len(images)}"
         )
     decoder.adapt(images)
     codes = [keras.ops.convert_to_numpy(decoder.encode(image[None])) for image in images]
-    attention.adapt(np.concatenate(codes), labels)
+    exemplars.adapt(np.concatenate(codes), labels, sources)
 
 
 def reset_measured(model: keras.Model) -> None:
@@ -160,7 +136,7 @@ def measure_variation(model: Any, inputs: np.ndarray, labels: np.ndarray | None 
     if parts is None or not parts[0].field_frequency:
         return False
     latents = [model.encode(inputs[i : i + _BATCH]) for i in range(0, len(inputs), _BATCH)]
-    parts[0].assign_waves(np.concatenate(latents)[:, : parts[0].keys.shape[0]], labels)
+    parts[0].assign_waves(np.concatenate(latents)[:, : parts[0].content_dim], labels)
     return True
 
 
@@ -190,5 +166,5 @@ def measure_hubness(model: Any, seed: int = 0) -> bool:
         waveforms = foreign_audio(_BATCH, length, _FIRST_SEED + _MAX_CLIPS * seed + i)
         inputs = waveforms if model.input_kind == "waveform" else mfcc(waveforms, model.features)
         latents.append(model.encode(inputs))
-    parts[0].assign_hubness(np.concatenate(latents)[:, : parts[0].keys.shape[0]])
+    parts[0].assign_hubness(np.concatenate(latents)[:, : parts[0].content_dim])
     return True

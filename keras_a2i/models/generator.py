@@ -27,6 +27,7 @@ class Generator(NetworkPart):
 
     output_activation: ClassVar[str] = "tanh"
     stores_exemplars: ClassVar[bool] = False
+    learns_familiarity: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
 
     def connect(

@@ -12,6 +12,7 @@ from keras_a2i.objectives.perceptual import Perceptual
 from keras_a2i.objectives.temporal_difference import TemporalDifference
 from keras_a2i.objectives.exemplar_matching import ExemplarMatching
 from keras_a2i.objectives.exemplar_blending import ExemplarBlending
+from keras_a2i.objectives.familiarity import Familiarity
 from keras_a2i.objectives.feature_consistency import FeatureConsistency
 from keras_a2i.objectives.identity import Identity
 from keras_a2i.objectives.image_autoencoder import ImageAutoencoder
@@ -33,6 +34,7 @@ __all__ = [
     "Contrastive",
     "ExemplarBlending",
     "ExemplarMatching",
+    "Familiarity",
     "FeatureConsistency",
     "Identity",
     "ImageAutoencoder",

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_a2i.errors import UsageError
-from keras_a2i.layers.exemplar_attention import LABEL_SCALE
+from keras_a2i.layers.stored_exemplars import LABEL_SCALE
 from keras_a2i.models.untracked import Untracked
 from keras_a2i.objectives.objective import Objective, TrainState, register_objective
 
@@ -25,6 +25,9 @@ class ExemplarMatching(Objective):
     Mixtures of two clips are trained, too, on the mixture of their targets: as audio fades from one clip into another,
     the selection then moves from the exemplars of one to those of the other (see `ClipMixer`).
 
+    Where every frame selects for itself (`ExemplarMosaic`), the loss of the frames and that of the mean of their
+    selections are added up.
+
     Args:
         weight: factor of the loss.
         scale: factor of the cosine similarities before their softmax, above 0.
@@ -32,6 +35,8 @@ class ExemplarMatching(Objective):
             above 0.
         by_label: whether the targets are the exemplars of the label.
         mixture: weight of the loss of mixtures beside that of the clips, 0 or more.
+        within: weight of which exemplar of a recording is selected, 0 to 1, beside that of which recording is; for
+            exemplars whose recordings are known (`ExemplarMosaic`).
         **kwargs: as `Objective`.
 
     Raises:
@@ -52,17 +57,18 @@ class ExemplarMatching(Objective):
         temperature: float = 0.1,
         by_label: bool = False,
         mixture: float = 0.5,
+        within: float = 1.0,
         **kwargs: Any,
     ):
         super().__init__(weight, **kwargs)
-        if not (scale > 0 and temperature > 0 and mixture >= 0):
+        if not (scale > 0 and temperature > 0 and mixture >= 0 and 0 <= within <= 1):
             raise UsageError(
-                "scale and temperature must be above 0, mixture 0 or more. "
-                f"Received: scale={scale}, temperature={temperature}, mixture={mixture}"
+                "scale and temperature must be above 0, mixture 0 or more, within from 0 to 1. "
+                f"Received: scale={scale}, temperature={temperature}, mixture={mixture}, within={within}"
             )
         self.needs_labels = by_label  # type: ignore[misc]
         self.scale, self.temperature, self.by_label = scale, temperature, by_label
-        self.mixture = mixture
+        self.mixture, self.within = mixture, within
         self._parts: Any = None
 
     def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
@@ -71,7 +77,9 @@ class ExemplarMatching(Objective):
         from keras_a2i.models.exemplar_generator import find_exemplars
 
         self._parts = Untracked(find_exemplars(model))
-        self._require(self._parts.value is not None, "a generator with exemplars, such as ExemplarGenerator")
+        self._require(
+            self._parts.value is not None, "a generator with exemplars, such as ExemplarGenerator or MosaicGenerator"
+        )
         self._require(model.label_head is None, "a generator without label_sharpness")
 
     def loss(self, state: TrainState) -> Any:
@@ -79,23 +87,27 @@ class ExemplarMatching(Objective):
         return self._with_mixtures(state, self._crossentropy, targets)
 
     def _crossentropy(self, latent: Any, targets: Any) -> Any:
-        attention, _ = self._parts.value
-        query = ops.cast(latent[:, : attention.keys.shape[0]], "float32")
-        log_selected = ops.log_softmax(self.scale * attention.similarities(query))
-        return -ops.mean(ops.sum(targets * log_selected, axis=-1))
+        stored, _ = self._parts.value
+        content = ops.cast(latent[:, : stored.content_dim], "float32")
+        log_selected, same = stored.log_selection(content, self.scale), stored.same_source()
+        loss = _crossentropy_of_frames(targets, log_selected)
+        if same is None or self.within == 1:
+            return loss
+        log_sources = ops.log(ops.matmul(ops.exp(log_selected), same) + keras.config.epsilon())
+        return self.within * loss + (1 - self.within) * _crossentropy_of_frames(targets, log_sources)
 
     def _by_label(self, labels: Any) -> Any:
         """Returns equal shares of the exemplars of each label, float32 (batch, n_exemplars)."""
         self._require(labels is not None, "labels: the data set must yield (inputs, (images, labels))")
-        attention, _ = self._parts.value
-        equal = ops.cast(ops.equal(labels[:, None], attention.labels[None]), "float32")
+        stored, _ = self._parts.value
+        equal = ops.cast(ops.equal(labels[:, None], stored.labels[None]), "float32")
         return equal / ops.maximum(ops.sum(equal, axis=1, keepdims=True), 1.0)
 
     def _by_image(self, images: Any) -> Any:
         """Returns the share of every exemplar for real images, float32 (batch, n_exemplars), without gradient."""
-        attention, decoder = self._parts.value
-        grid = attention.grid_size
-        codes = ops.reshape(attention.codes, (grid, grid, attention.n_exemplars, attention.components))
+        stored, decoder = self._parts.value
+        grid = stored.grid_size
+        codes = ops.reshape(stored.codes, (grid, grid, stored.n_exemplars, stored.components))
         exemplars = _thumbnails(ops.transpose(ops.cast(codes, "float32"), (2, 0, 1, 3)) * decoder.deviation, grid)
         own = _thumbnails(decoder.encode(images) * decoder.deviation, grid)
         squares = ops.sum(ops.square(own), axis=1)[:, None] + ops.sum(ops.square(exemplars), axis=1)
@@ -104,8 +116,22 @@ class ExemplarMatching(Objective):
         return ops.stop_gradient(ops.softmax(-distances / temperature))
 
     def get_config(self) -> dict[str, Any]:
-        names = ("scale", "temperature", "by_label", "mixture")
+        names = ("scale", "temperature", "by_label", "mixture", "within")
         return super().get_config() | {name: getattr(self, name) for name in names}
+
+
+def _crossentropy_of_frames(targets: Any, log_selected: Any) -> Any:
+    """Returns the loss of every frame and, of several frames, that of their mean, added up.
+
+    Args:
+        targets: (batch, n).
+        log_selected: logarithms of what each frame selects, (batch, frames, n).
+    """
+    loss = -ops.mean(ops.sum(targets[:, None] * log_selected, axis=-1))
+    if log_selected.shape[1] == 1:
+        return loss
+    mean = ops.log(ops.mean(ops.exp(log_selected), axis=1) + keras.config.epsilon())
+    return loss - ops.mean(ops.sum(targets * mean, axis=-1))
 
 
 def _thumbnails(codes: Any, grid: int) -> Any:

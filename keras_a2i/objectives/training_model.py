@@ -89,7 +89,8 @@ class TrainingModel(keras.Model):
         self._style = next((o for o in self.objectives if o.needs_style), None)
         self.seed = seed
         mixes = self.encoder is not None and any(objective.mixture for objective in self.objectives)
-        self._mixer = ClipMixer(self.encoder, seed) if mixes else None
+        of_waveforms = getattr(model, "input_kind", "") == "waveform"
+        self._mixer = ClipMixer(self.encoder, seed, of_waveforms=of_waveforms) if mixes else None
         self._trackers = [keras.metrics.Mean(name=f"{name.removesuffix('_loss')}_loss") for name in names]
         self._has_metrics = self.encoder_is_frozen = False
         self.step = self.add_weight(

@@ -9,26 +9,24 @@ Command: keras-a2i build-records VIDEOS/ --image-size 64 --split block --out rec
 --recipe exemplars --seed 0, keras-a2i evaluate run records
 """
 
-from keras_a2i.models import ExemplarGenerator, SceneEncoder
+from keras_a2i.models import FrameEncoder, MosaicGenerator
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.augmentation import Augmentation
 
 RECIPE = Recipe(
     name="exemplars",
     task="scenes",
-    encoder=SceneEncoder(
-        channels=(24, 48, 96, 96, 128), latent_dim=64, feature_clip=4.0, feature_noise=0.2, dropout=0.2
-    ),
-    generator=ExemplarGenerator(sharpness=200.0, spread=0.05, subtract_hubness=True),
+    encoder=FrameEncoder(),
+    generator=MosaicGenerator(),
     style_units=16,
-    objectives={"matching": 1.0, "blending": 4.0},
+    objectives={"matching": {"weight": 1.0, "mixture": 1.5, "within": 0.2}, "blending": 8.0, "familiarity": 0.5},
     learning_rate=4e-3,
     global_clipnorm=1.0,
     weight_decay=1e-3,
     batch_size=32,
     epochs=30,
-    min_steps=900,
+    min_steps=1500,
     ema_momentum=0.99,
     monitor="val_loss",
-    augmentation=Augmentation(gain_db=4.0, time_shift=0.25),
+    augmentation=Augmentation(gain_db=4.0),
 )

@@ -106,6 +106,11 @@ class Recipe(Settings):
                 "The objectives matching and blending need a generator with exemplars, such as that of the recipe "
                 f"exemplars. Received: {type(self.generator).__name__}"
             )
+        if "familiarity" in ids and not self.generator.learns_familiarity:
+            raise ConfigError(
+                "The objective familiarity needs a MosaicGenerator, which shows unfamiliar audio in another way; set "
+                f"familiarity to 0 for others. Received: {type(self.generator).__name__}"
+            )
         if self.generator.stores_exemplars and (self.generator.label_sharpness or "matching" not in ids):
             raise ConfigError(
                 "A generator with exemplars needs the objective matching, which trains its selection, and a "

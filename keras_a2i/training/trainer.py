@@ -244,14 +244,14 @@ class Trainer:
         """Stores training images in a model with exemplars that has none yet."""
         parts = find_exemplars(model)
         if parts is not None and adapt:
-            n = parts[0].n_exemplars
-            if not self.records.labels:
-                adapt_exemplars(model, from_uint8(self.records.sample_pairs("train", n).images))
-                return
+            n, has_labels = parts[0].n_exemplars, bool(self.records.labels)
             # Of more than are stored, so that rare labels are among them.
-            pairs = self.records.sample_pairs("train", _CANDIDATES * n)
-            rows = balanced_rows(pairs.label_numbers, n)
-            adapt_exemplars(model, from_uint8(pairs.images[rows]), pairs.label_numbers[rows])
+            pairs = self.records.sample_pairs("train", _CANDIDATES * n if has_labels else n)
+            if has_labels:
+                pairs = pairs[balanced_rows(pairs.label_numbers, n)]
+            _, sources = np.unique(pairs.sources, return_inverse=True)
+            labels = pairs.label_numbers if has_labels else None
+            adapt_exemplars(model, from_uint8(pairs.images), labels, sources)
 
     def _build_metadata(self) -> ModelMetadata:
         mean, std = self.records.feature_statistics()

@@ -46,6 +46,12 @@ CASES = {
         (2, 4, 4, 2),
         {"expected_num_trainable_weights": 1, "expected_num_non_trainable_weights": 6},
     ),
+    layers.ExemplarMosaic: (
+        {"n_exemplars": 3, "grid_size": 4, "components": 2, "query_dim": 2, "style_units": 1},
+        (2, 5),
+        (2, 4, 4, 2),
+        {"expected_num_trainable_weights": 3, "expected_num_non_trainable_weights": 7},
+    ),
     layers.PatchDecoder: (
         {"patch_size": 2, "components": 4, "width": 8, "blocks": 1},
         (2, 3, 3, 4),

@@ -14,6 +14,8 @@ from keras_a2i.errors import MissingPackageError, ModelError, UsageError
 from keras_a2i.models import (
     AudioToImage,
     DenseEncoder,
+    FrameEncoder,
+    MosaicGenerator,
     ResidualGenerator,
     SceneEncoder,
     TransposedGenerator,
@@ -75,6 +77,13 @@ MODELS = {
         ResidualGenerator(channels=(8,), base_channels=8),
         image_size=16,
         features=RATE,
+    ),
+    "frames": lambda: AudioToImage(
+        FrameEncoder(channels=(4, 4, 4), units=8, latent_dim=4),
+        MosaicGenerator(n_exemplars=3, query_dim=4, width=8, blocks=1),
+        image_size=16,
+        features=RATE,
+        style_units=2,
     ),
     "own encoder": lambda: AudioToImage(
         own_encoder(), ResidualGenerator(channels=(8,), base_channels=8), image_size=16, features=RATE

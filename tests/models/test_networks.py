@@ -12,7 +12,14 @@ from support.paper_weights import draw_features, draw_weights, sample
 from keras_a2i import encoder_generator, get_recipe
 from keras_a2i.config import FeatureConfig
 from keras_a2i.errors import UsageError
-from keras_a2i.models import DenseEncoder, ResidualGenerator, SceneEncoder, TransposedGenerator, WordEncoder
+from keras_a2i.models import (
+    DenseEncoder,
+    FrameEncoder,
+    ResidualGenerator,
+    SceneEncoder,
+    TransposedGenerator,
+    WordEncoder,
+)
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "paper_network.npz"
 
@@ -126,6 +133,8 @@ def test_size_scales_widths_and_single_settings_take_precedence():
     assert recipe.epochs == get_recipe("features").epochs
     assert [get_recipe("words", size=size).encoder.ensemble for size in ("tiny", "base", "large")] == [1, 2, 2]
     assert SceneEncoder().scaled("tiny").channels == (8, 16, 36, 36, 48)
+    tiny = FrameEncoder().scaled("tiny")
+    assert (tiny.channels, tiny.units, tiny.latent_dim) == ((12, 16, 24), 48, 64)
     with pytest.raises(UsageError, match=r"size must be one of \['tiny', 'base', 'large'\]. Received: size='huge'"):
         get_recipe("features", size="huge")
     with pytest.raises(UsageError, match=r"TransposedGenerator comes in one size. Received: size='large'"):
@@ -288,6 +297,18 @@ def test_network_part_wrong_arguments_raise(part, arguments, message):
 
 
 @pytest.mark.training
+def test_vector_of_a_frame_depends_on_the_audio_around_it_alone():
+    x = keras.Input((16_000,))
+    encoder = keras.Model(x, FrameEncoder(channels=(4, 4, 4), units=8, latent_dim=5).connect(x, FeatureConfig()))
+    clip = np.random.default_rng(0).standard_normal((1, 16_000)).astype(np.float32)
+    other = clip.copy()
+    other[:, 8_000:] = 0.3 * clip[:, :8_000]
+    one, two = (keras.ops.convert_to_numpy(encoder(each)).reshape(39, 5) for each in (clip, other))
+    # Frames of 50 ms, one every 25 ms; four convolutions over three frames reach four frames ahead.
+    np.testing.assert_array_equal(one[:15], two[:15])
+    assert all(np.abs(one[i] - two[i]).max() > 1e-3 for i in range(16, 39))
+
+
 def test_scene_encoder_bounds_silence():
     model = encoder_generator("scenes", features=FeatureConfig(sample_rate=8000), image_size=16)
     sounds = _inputs(model, 8)

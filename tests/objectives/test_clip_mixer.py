@@ -42,6 +42,27 @@ def test_inputs_are_mixed_in_front_of_an_encoder_without_frames():
     np.testing.assert_allclose(ops.convert_to_numpy(latent), ops.convert_to_numpy(encoder(mixed)), atol=1e-5)
 
 
+def test_waveforms_are_mixed_at_the_loudness_of_the_quieter_one():
+    encoder = small_model().encoder
+    factors = np.array([[1.0], [0.1], [5.0], [0.0]], np.float32)
+    waveforms = factors * np.array([[1, -1] * 3, [2, -2, 0] * 2, [1, 1, -1] * 2, [1] * 6], np.float32)
+    latent, _ = ClipMixer(encoder, seed=5, of_waveforms=True)(waveforms)
+    loudness = np.sqrt(np.square(waveforms).mean(axis=1, keepdims=True))
+    lower = np.minimum(loudness, np.roll(loudness, 1, axis=0))
+    level = waveforms / np.maximum(loudness, 1e-9)
+    # Silence is the third clip's partner and the first one's: both mixtures are silent.
+    mixed = lower * (_shares(5) * level + (1 - _shares(5)) * np.roll(level, 1, axis=0))
+    assert not mixed[3].any() and not mixed[0].any() and mixed[1:3].any()
+    np.testing.assert_allclose(ops.convert_to_numpy(latent), ops.convert_to_numpy(encoder(mixed)), atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "of_waveforms"), [("waveform", True), ("features", False)])
+def test_training_mixes_by_loudness_what_is_a_waveform(kind, of_waveforms):
+    model = small_model()
+    model.input_kind = kind
+    assert TrainingModel(model, [Seen()])._mixer._of_waveforms is of_waveforms
+
+
 def test_augmented_frames_are_mixed_in_every_encoder_of_an_ensemble():
     x = keras.Input((6,))
     options = {"f_min": 0.0, "f_max": 4000.0, "warp": 0.0, "time_mask": 0, "band_mask": 0}

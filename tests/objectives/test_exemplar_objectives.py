@@ -8,7 +8,7 @@ from keras import ops
 from support.training_states import random_images, small_model, train_state
 
 from keras_a2i.errors import UsageError
-from keras_a2i.models import AudioToImage, ExemplarGenerator, adapt_exemplars
+from keras_a2i.models import AudioToImage, ExemplarGenerator, MosaicGenerator, adapt_exemplars
 from keras_a2i.models.exemplar_generator import find_exemplars
 from keras_a2i.objectives import ExemplarBlending, ExemplarMatching, Mixtures, TrainingModel
 from keras_a2i.objectives.exemplar_blending import blend as blend_tensors
@@ -83,6 +83,36 @@ def test_matching_of_mixtures_needs_the_selection_of_both(images):
     log_selected = np.asarray(ops.log_softmax(10 * similarity))
     expected = -np.mean(np.sum((share * targets + (1 - share) * np.roll(targets, 1, axis=0)) * log_selected, axis=1))
     np.testing.assert_allclose(mixed, (alone + expected) / 2, rtol=1e-4)
+
+
+def test_matching_of_frames_adds_their_loss_and_that_of_their_mean(images):
+    x = keras.Input((6,), name="features")
+    encoder = keras.Model(x, keras.layers.Dense(12)(x))
+    generator = MosaicGenerator(n_exemplars=6, query_dim=4, width=8, blocks=1)
+    model = AudioToImage(encoder, generator, image_size=32, channels=3, style_units=2)
+    recordings = np.array([0, 0, 0, 1, 1, 1])
+    adapt_exemplars(model, images, sources=recordings)
+    content = np.random.default_rng(3).standard_normal((6, 12)).astype(np.float32)
+    matching = _attached(ExemplarMatching(), model)
+    found = float(matching.loss(train_state(images, images, content=content, training=False)))
+    keys = ops.convert_to_numpy(find_exemplars(model)[0].keys)
+    queries = content.reshape(6, 3, 4)
+    cosine = queries @ keys / np.linalg.norm(queries, axis=2)[..., None] / np.linalg.norm(keys, axis=0)
+    votes = np.exp(10 * cosine)
+    votes /= votes.sum(axis=2, keepdims=True)
+    targets = ops.convert_to_numpy(matching._by_image(images))
+
+    def crossentropy(targets, votes):
+        frames = -(targets[:, None] * np.log(votes)).sum(axis=2).mean()
+        return frames - (targets * np.log(votes.mean(axis=1))).sum(axis=1).mean()
+
+    assert found == pytest.approx(crossentropy(targets, votes), rel=1e-4)
+    # Which recording is heard counts by itself, with the rest of the weight.
+    matching.within = 0.25
+    found = float(matching.loss(train_state(images, images, content=content, training=False)))
+    members = np.eye(2)[recordings]
+    of_recordings = crossentropy(targets @ members, votes @ members)
+    assert found == pytest.approx(0.25 * crossentropy(targets, votes) + 0.75 * of_recordings, rel=1e-4)
 
 
 def test_gradient_of_matching_reaches_the_encoder_and_the_keys_alone(images):
@@ -188,7 +218,7 @@ def test_targets_by_label_are_equal_shares_of_its_exemplars(images):
         matching.loss(train_state(images, images, content=_content(model, [0] * 6)))
 
 
-@pytest.mark.parametrize("argument", [{"scale": 0}, {"temperature": 0}, {"mixture": -1}])
+@pytest.mark.parametrize("argument", [{"scale": 0}, {"temperature": 0}, {"mixture": -1}, {"within": 1.5}])
 def test_argument_of_matching_out_of_range_is_refused(argument):
     with pytest.raises(UsageError, match="scale and temperature must be above 0, mixture 0 or more"):
         ExemplarMatching(**argument)

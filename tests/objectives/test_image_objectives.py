@@ -175,7 +175,7 @@ def test_objectives_have_a_weight_first_and_defaults_for_everything():
 
     assert list(OBJECTIVES) == [
         *("mse", "ssim", "spectrum", "labels", "variational", "adversarial", "contrastive", "perceptual", "temporal"),
-        *("matching", "blending", "consistency", "identity"),
+        *("matching", "blending", "familiarity", "consistency", "identity"),
     ]
     for name, kind in OBJECTIVES.items():
         parameters = list(inspect.signature(kind).parameters.values())

@@ -10,7 +10,7 @@ from support.training_runs import assert_same
 import keras_a2i as a2i
 from keras_a2i.errors import ConfigError, TrainingInterrupted
 from keras_a2i.media.conversion import from_uint8
-from keras_a2i.models import AudioToImage, DenseEncoder
+from keras_a2i.models import AudioToImage, DenseEncoder, ExemplarGenerator, MosaicGenerator
 from keras_a2i.models.exemplar_generator import find_exemplars, measure_hubness, measure_variation
 from keras_a2i.training.balanced_rows import balanced_rows
 from keras_a2i.training.fit import fit
@@ -39,12 +39,13 @@ class Interrupt(keras.callbacks.Callback):
 
 @pytest.fixture(scope="module")
 def recipe():
+    """Has everything that is measured at the end of a training."""
+    generator = ExemplarGenerator(field_frequency=1.0, subtract_hubness=True, spread=0.05, width=8, blocks=1)
     return a2i.get_recipe(
         "exemplars",
         encoder=DenseEncoder(units=(24,)),
-        field_frequency=1.0,
-        width=8,
-        blocks=1,
+        generator=generator,
+        familiarity=0.0,
         style_units=2,
         min_steps=0,
         ema_momentum=0.0,
@@ -130,6 +131,17 @@ def test_training_interrupted_in_its_first_epoch_and_later_resumes_to_the_same_m
     assert_same(fit(records, out, resume=True, verbose=0), run[1])
 
 
+def test_mosaic_stores_images_with_their_recordings_and_has_nothing_to_measure(records, tmp_path):
+    settings = {"channels": (4, 4, 4), "units": 8, "width": 8, "blocks": 1, "min_steps": 0}
+    model = fit(records, tmp_path / "run", recipe="exemplars", epochs=1, settings=settings, verbose=0)
+    attention, _ = find_exemplars(model)
+    pairs = a2i.Records(records).sample_pairs("train", attention.n_exemplars)
+    _, sources = np.unique(pairs.sources, return_inverse=True)
+    np.testing.assert_array_equal(attention.sources, sources)
+    assert not measure_hubness(model) and not measure_variation(model, pairs.inputs)
+    assert isinstance(a2i.get_recipe("exemplars").generator, MosaicGenerator)
+
+
 def test_own_model_with_exemplars_is_adapted_once(records, tmp_path):
     model = AudioToImage(
         DenseEncoder(units=(8,)),
@@ -150,6 +162,11 @@ def test_own_model_with_exemplars_is_adapted_once(records, tmp_path):
     ("recipe", "settings", "message"),
     [
         ("scenes", {"blending": 1.0}, "The objectives matching and blending need a generator with exemplars"),
+        (
+            "exemplars",
+            {"generator": ExemplarGenerator()},
+            r"The objective familiarity needs a MosaicGenerator, .* set familiarity to 0 .*Received: ExemplarGenerator",
+        ),
         ("exemplars", {"matching": 0}, "A generator with exemplars needs the objective matching"),
         ("words-exemplars", {"label_sharpness": 2.0}, "a label_sharpness of 0. Received: .*label_sharpness=2.0"),
         ("words-exemplars", {"field_size": 4}, "field_size must be 1 with label_first. Received: field_size=4"),

@@ -1,0 +1,258 @@
+"""A mosaic of stored images: frames of audio vote for exemplars, whose shares become areas of the image."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_a2i.errors import UsageError
+from keras_a2i.layers.stored_exemplars import LABEL_SCALE, StoredExemplars, checked_numbers
+
+_NOTHING = 1e-9
+_LARGEST_LOGIT = 80.0
+_FAMILIAR = {"familiar_scale": 4.0, "familiar_offset": 1.5}
+_COARSE = 8
+_LEVEL_WIDTH = 0.1
+"""Levels are ranks among up to 8 x 8 positions, smoothed by a tenth of the field's standard deviation."""
+
+
+@keras.saving.register_keras_serializable("keras_a2i")
+class ExemplarMosaic(StoredExemplars):
+    """Composes a map of patch codes from those of stored images, in areas as large as their shares of the votes.
+
+    The input holds several queries, one for each frame of the audio. Every query distributes a vote over all exemplars,
+    by a softmax of its similarity to their learned keys; the mean over the queries is the share of an exemplar. As the
+    audio of one recording fades into that of another, the shares of their exemplars change gradually, and with them the
+    image.
+
+    The shares of exemplars of one recording (`sources`) are added up. Shares below `least_share` of the largest one are
+    left out. Then the map is divided along the level lines of a smooth random field: each recording receives the
+    positions between two levels, which are as large a part of the map as its share. Where two meet, one dissolves into
+    the other; the more gradually, the larger the `softness`. Weighted means of codes have less contrast than the codes:
+    all components but the first, the brightness of a patch, are divided by the norm of the weights. Of each recording
+    the exemplar with the largest share is shown. A style vector, drawn at random, changes the field and which of about
+    equal exemplars are shown.
+
+    Audio that is unlike all of the training gives many exemplars small shares, and would be shown as a patchwork. Its
+    familiarity, which the objective `familiarity` trains, is low: shares are then raised to a power up to
+    `largest_exponent`, which leaves little but the largest.
+
+    Args:
+        n_exemplars: number of exemplars, from 1.
+        grid_size: height and width of the map.
+        components: numbers per position; the first is the brightness.
+        query_dim: length of a query; the length of the input without the style is a multiple of it.
+        sharpness: how exclusively an exemplar of a recording is selected, above 0; with 10, exemplars of a recording
+            are mixed by their shares.
+        spread: weight of the style, and of fixed random numbers, in this selection, 0 or more.
+        least_share: below 1, from 0.
+        softness: width of the transitions as a fraction of the map, above 0.
+        largest_exponent: exponent of the shares of audio that isn't familiar at all, from 1, which makes no difference.
+        field_size: height and width of the field before it is enlarged to the map, from 2.
+        style_units: numbers at the end of the input that are the style, from 0.
+        seed: seed of the field.
+        **kwargs: other arguments of a Keras layer.
+
+    Call with float (batch, n x query_dim + style_units). Returns float (batch, grid_size, grid_size, components).
+
+    Raises:
+        UsageError: if an argument is out of range, or the input isn't made of whole queries.
+
+    Reference:
+        The contrast of blended textures: Heitz and Neyret, "High-performance by-example noise using a
+        histogram-preserving blending operator", 2018. The composition by shares is this project's.
+    """
+
+    def __init__(
+        self,
+        n_exemplars: int,
+        grid_size: int,
+        components: int,
+        *,
+        query_dim: int,
+        sharpness: float = 200.0,
+        spread: float = 0.05,
+        least_share: float = 0.01,
+        softness: float = 0.25,
+        largest_exponent: float = 8.0,
+        field_size: int = 3,
+        style_units: int = 0,
+        seed: int = 0,
+        **kwargs: Any,
+    ):
+        super().__init__(n_exemplars, grid_size, components, style_units=style_units, **kwargs)
+        if min(n_exemplars, grid_size, components, query_dim) < 1 or field_size < 2 or style_units < 0:
+            raise UsageError(
+                "n_exemplars, grid_size, components and query_dim must be 1 or more, field_size 2 or more, style_units "
+                f"0 or more. Received: n_exemplars={n_exemplars}, grid_size={grid_size}, components={components}, "
+                f"query_dim={query_dim}, field_size={field_size}, style_units={style_units}"
+            )
+        if not (sharpness > 0 <= spread and softness > 0 and 0 <= least_share < 1 <= largest_exponent):
+            raise UsageError(
+                "sharpness and softness must be above 0, spread 0 or more, least_share from 0 to below 1, "
+                f"largest_exponent 1 or more. Received: sharpness={sharpness}, softness={softness}, spread={spread}, "
+                f"least_share={least_share}, largest_exponent={largest_exponent}"
+            )
+        self.query_dim, self.sharpness, self.spread = query_dim, sharpness, spread
+        self.largest_exponent = largest_exponent
+        self.least_share, self.softness, self.field_size, self.seed = least_share, softness, field_size, seed
+
+    def build(self, input_shape: tuple) -> None:
+        super().build(input_shape)
+        normal, constant = keras.initializers.RandomNormal, {"trainable": False, "dtype": "float32", "autocast": False}
+        self.sources = self.add_weight(
+            shape=(self.n_exemplars,), initializer=_own_source, trainable=False, dtype="int32", name="sources"
+        )
+        for name, value in _FAMILIAR.items():
+            initial = keras.initializers.Constant(value)
+            learned = self.add_weight(shape=(), initializer=initial, dtype="float32", autocast=False, name=name)
+            setattr(self, name, learned)
+        sizes = {"field": self.field_size**2, "preferences": self.n_exemplars}
+        for i, (name, size) in enumerate(sizes.items()):
+            fixed = normal(stddev=1.0, seed=self.seed + 2 * i)
+            setattr(self, name, self.add_weight(shape=(size,), initializer=fixed, name=name, **constant))
+            if self.style_units:
+                by_style = normal(stddev=self.style_units**-0.5, seed=self.seed + 2 * i + 1)
+                shape = (self.style_units, size)
+                weight = self.add_weight(shape=shape, initializer=by_style, name=f"{name}_of_style", **constant)
+                setattr(self, f"{name}_of_style", weight)
+
+    def _length_of_queries(self) -> int:
+        if self.content_dim % self.query_dim or not self.content_dim:
+            raise UsageError(
+                f"The input must hold queries of query_dim={self.query_dim} numbers. Received: {self.content_dim} "
+                "numbers without the style. Set query_dim to the encoder's latent_dim"
+            )
+        return self.query_dim
+
+    def log_selection(self, content: Any, scale: float = LABEL_SCALE) -> Any:
+        return ops.log_softmax(scale * self.similarities(self._queries(content)))
+
+    def same_source(self) -> Any:
+        return ops.cast(ops.equal(self.sources[:, None], self.sources[None]), "float32")
+
+    def shares(self, content: Any) -> Any:
+        """Returns the share of every exemplar in the votes, float32 (batch, n_exemplars); each row adds up to 1."""
+        return ops.mean(ops.exp(self.log_selection(content)), axis=1)
+
+    def label_logits(self, x: Any, n_labels: int) -> Any:
+        """Returns the logits of the labels for the argument of a call, float32 (batch, n_labels).
+
+        Their softmax is the share of each label's exemplars in the votes.
+
+        Args:
+            x: as for a call; the style doesn't count.
+            n_labels: number of labels, all of `labels` being below it.
+        """
+        content = x[:, : self.content_dim]
+        return self.evidence(content) + ops.log(ops.matmul(self.shares(content), self._members(n_labels)) + _NOTHING)
+
+    def call(self, x: Any) -> Any:
+        content = x[:, : self.content_dim]
+        style = ops.cast(x[:, self.content_dim :], "float32") if self.style_units else None
+        shares = self.shares(content)
+        same, before = self.same_source(), ops.cast(ops.less(self.sources[:, None], self.sources[None]), "float32")
+        within = self._select_within(shares, same, style)
+        of_source = self._select_sources(_add_up(shares, same), content)
+        # Of each source, the weights within add up to 1.
+        of_source = of_source / ops.sum(within * of_source, axis=1, keepdims=True)
+        lower = _add_up(within * of_source, before)
+        return self._compose_areas(within, lower, of_source, self._levels(style), x.dtype)
+
+    def _queries(self, content: Any) -> Any:
+        return ops.reshape(content, (-1, self.content_dim // self.query_dim, self.query_dim))
+
+    def _select_sources(self, of_source: Any, content: Any) -> Any:
+        """Returns what each source receives, up to a factor, (batch, n_exemplars), from its share in the votes."""
+        relative = of_source / ops.max(of_source, axis=1, keepdims=True)
+        exponent = 1 + (self.largest_exponent - 1) * (1 - ops.sigmoid(self.familiarity_logit(content)))
+        relative = ops.exp(exponent * ops.log(relative + _NOTHING))
+        return ops.relu(relative - self.least_share)
+
+    def evidence(self, content: Any) -> Any:
+        """Returns how much speaks for any exemplar at all, float32 (batch, 1): see `evidence_of` of label logits."""
+        scores = LABEL_SCALE * self.similarities(self._queries(content))
+        return ops.mean(ops.logsumexp(scores, axis=2), axis=1, keepdims=True)
+
+    def familiarity_logit(self, content: Any) -> Any:
+        """Returns the logit of the probability that audio is like that of the training, float32 (batch, 1)."""
+        # Of queries that are like no key, the evidence is the logarithm of the number of exemplars.
+        evidence = self.evidence(content) - math.log(self.n_exemplars)
+        return self.familiar_scale * (evidence - self.familiar_offset)
+
+    def _select_within(self, shares: Any, same: Any, style: Any) -> Any:
+        """Returns the weights of exemplars among those of their source, float32 (batch, n_exemplars)."""
+        # Relative to an even distribution, so that the largest exponent of a source can't be far below 0.
+        even = _add_up(shares, same / ops.sum(same, axis=0, keepdims=True))
+        relative = ops.log((shares + _NOTHING) / (even + _NOTHING)) / LABEL_SCALE
+        preferences = self.preferences[None]
+        if style is not None:
+            preferences = preferences + ops.matmul(style, self.preferences_of_style)
+        logits = self.sharpness * (relative + self.spread * preferences)
+        selected = ops.exp(ops.clip(logits, -_LARGEST_LOGIT, _LARGEST_LOGIT))
+        return selected / _add_up(selected, same)
+
+    def _levels(self, style: Any) -> Any:
+        """Returns the level of every position, evenly distributed in 0 to 1, float32 (1 or batch, grid, grid, 1)."""
+        side, grid = self.field_size, self.grid_size
+        field = self.field[None]
+        if style is not None:
+            field = field + ops.matmul(style, self.field_of_style)
+        field = ops.image.resize(ops.reshape(field, (-1, side, side, 1)), (grid, grid), data_format="channels_last")
+        coarse = min(grid, _COARSE)
+        among = ops.image.resize(field, (coarse, coarse), data_format="channels_last")
+        among = ops.reshape(among, (-1, 1, 1, coarse**2))
+        width = _LEVEL_WIDTH * ops.std(among, axis=-1, keepdims=True) + _NOTHING
+        return ops.mean(ops.sigmoid((field - among) / width), axis=-1, keepdims=True)
+
+    def _compose_areas(self, within: Any, lower: Any, of_source: Any, levels: Any, dtype: Any) -> Any:
+        """Adds up the codes.
+
+        Args:
+            within: weights of exemplars among those of their source, (batch, n_exemplars).
+            lower: sum of the shares of the sources before an exemplar's, (batch, n_exemplars).
+            of_source: share of an exemplar's source, (batch, n_exemplars).
+            levels: (1 or batch, grid, grid, 1).
+            dtype: of the result.
+        """
+        within, lower, of_source = (values[:, None, None] for values in (within, lower, of_source))
+        from_lower = ops.sigmoid((lower - levels) / self.softness)
+        area = ops.sigmoid((lower + of_source - levels) / self.softness) - from_lower
+        total = ops.sum(within * area, axis=-1, keepdims=True)
+        weights = within * area / total
+        norm = ops.sqrt(ops.sum(weights * area / total, axis=-1, keepdims=True))
+        codes = self._compose(ops.cast(weights, dtype))
+        if self.components == 1:
+            return codes
+        return ops.concatenate([codes[..., :1], codes[..., 1:] / ops.cast(norm, dtype)], axis=-1)
+
+    def adapt(self, codes: np.ndarray, labels: np.ndarray | None = None, sources: np.ndarray | None = None) -> None:
+        super().adapt(codes, labels)
+        if sources is None:
+            sources = np.arange(self.n_exemplars)
+        self.sources.assign(checked_numbers(sources, self.n_exemplars, "sources").astype(np.int32))
+
+    def get_config(self) -> dict[str, Any]:
+        names = (
+            "query_dim",
+            "sharpness",
+            "spread",
+            "least_share",
+            "softness",
+            "largest_exponent",
+            "field_size",
+            "seed",
+        )
+        return super().get_config() | {name: getattr(self, name) for name in names}
+
+
+def _add_up(values: Any, matrix: Any) -> Any:
+    """Returns the product of values (batch, n) and a constant matrix (n, n)."""
+    # Not `ops.matmul`, for which an int8 file rounds both: of shares that span many magnitudes, most would be 0.
+    return ops.sum(values[:, :, None] * matrix[None], axis=1)
+
+
+def _own_source(shape: tuple[int, ...], dtype: Any = None) -> Any:
+    return ops.cast(ops.arange(shape[0]), dtype or "int32")

@@ -1,0 +1,55 @@
+"""A generator whose images are mosaics of stored training images, in areas by their shares of what is heard."""
+
+import dataclasses
+from typing import ClassVar
+
+import keras
+
+from keras_a2i.config import number, whole
+from keras_a2i.layers import ExemplarMosaic
+from keras_a2i.models.storing_generator import StoringGenerator
+
+
+@keras.saving.register_keras_serializable("keras_a2i")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MosaicGenerator(StoringGenerator):
+    """Shows the stored training images in areas that follow how much of each is heard, frame by frame.
+
+    Audio of one recording shows one image; a mixture of two recordings shows both, in areas whose sizes follow the
+    mixture, so that cross-faded audio changes the image gradually. It belongs to an encoder with one vector for each
+    frame, such as `FrameEncoder`.
+
+    Args:
+        n_exemplars, components, width, blocks, label_sharpness: see `StoringGenerator`.
+        query_dim: length of the encoder's vector of a frame.
+        sharpness, spread, least_share, softness, largest_exponent, field_size: see `keras_a2i.layers.ExemplarMosaic`.
+
+    Raises:
+        ConfigError: if an argument is out of range.
+    """
+
+    query_dim: int = whole(64)
+    sharpness: float = number(200.0, 0, 1e6, above=True)
+    spread: float = number(0.05, 0, 1e3)
+    least_share: float = number(0.01, 0, 1, below=True)
+    softness: float = number(0.25, 0, 1e3, above=True)
+    largest_exponent: float = number(8.0, 1, 1e3)
+    field_size: int = whole(3, 2)
+
+    learns_familiarity: ClassVar[bool] = True
+
+    def make_exemplars(self, grid_size: int, components: int, style_units: int, n_labels: int) -> ExemplarMosaic:
+        return ExemplarMosaic(
+            self.n_exemplars,
+            grid_size,
+            components,
+            query_dim=self.query_dim,
+            sharpness=self.sharpness,
+            spread=self.spread,
+            least_share=self.least_share,
+            softness=self.softness,
+            largest_exponent=self.largest_exponent,
+            field_size=self.field_size,
+            style_units=style_units,
+            name="exemplars",
+        )

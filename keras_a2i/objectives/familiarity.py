@@ -1,0 +1,69 @@
+"""Whether audio is like that of the training, learned from rendered audio that isn't."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_a2i.datasets.foreign_audio import foreign_audio
+from keras_a2i.models.untracked import Untracked
+from keras_a2i.objectives.objective import Objective, TrainState, register_objective
+
+_N_RENDERED = 240
+_BATCH, _N_VALIDATED = 16, 48
+_FIRST_SEED = 1_000_000
+
+
+@register_objective
+class Familiarity(Objective):
+    """Cross-entropy of the familiarity of clips and their mixtures, and of rendered audio of other kinds.
+
+    A mosaic (`ExemplarMosaic`) shows what is mixed in familiar audio in areas by its shares, and of unfamiliar audio
+    the one image that it is most like. This objective trains it to tell them apart, by tones, noise, clicks, sweeps,
+    vowels and syllables at all levels.
+
+    Args:
+        weight: factor of the loss.
+        seed: seed of the rendered audio and of its order.
+        **kwargs: as `Objective`.
+
+    Reference:
+        Hendrycks, Mazeika and Dietterich, "Deep anomaly detection with outlier exposure", arXiv:1812.04606.
+    """
+
+    id = "familiarity"
+    seed_offset = 4
+
+    def __init__(self, weight: float = 1.0, seed: int = 0, **kwargs: Any):
+        super().__init__(weight, **kwargs)
+        self.seed = seed
+        self._parts: Any = None
+        self._seed_generator = keras.random.SeedGenerator(seed)
+
+    def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
+        from keras_a2i.models.exemplar_generator import find_exemplars
+
+        self._require_latent(model)
+        parts = find_exemplars(model)
+        self._require(parts is not None and hasattr(parts[0], "familiarity_logit"), "a MosaicGenerator")
+        self._require(getattr(model, "input_kind", "") == "waveform", "a model of waveforms")
+        self._parts, self._encoder = Untracked(parts), Untracked(model.encoder)
+        length, n = model.encoder.input_shape[-1], _N_RENDERED // 8
+        rendered = [foreign_audio(n, length, _FIRST_SEED + 8 * self.seed + i) for i in range(8)]
+        self._rendered = Untracked(ops.convert_to_tensor(np.concatenate(rendered), "float32"))
+
+    def loss(self, state: TrainState) -> Any:
+        exemplars, _ = self._parts.value
+        known = state.content if state.mixtures is None else ops.concatenate([state.content, state.mixtures.content])
+        loss = ops.mean(ops.softplus(-exemplars.familiarity_logit(ops.cast(known, "float32"))))
+        rows = ops.arange(_N_VALIDATED)
+        if state.training:
+            rows = keras.random.randint((_BATCH,), 0, _N_RENDERED, seed=self._seed_generator)
+        rendered = ops.take(self._rendered.value, rows, axis=0)
+        # Normalised by the statistics of the training audio.
+        content = self._encoder.value(rendered, training=False)[:, : exemplars.content_dim]
+        return loss + ops.mean(ops.softplus(exemplars.familiarity_logit(ops.cast(content, "float32"))))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"seed": self.seed}

@@ -1,0 +1,56 @@
+"""What trains a mosaic to tell familiar audio from rendered audio of other kinds."""
+
+import numpy as np
+import pytest
+from keras import ops
+from support.training_states import random_images, small_model, train_state
+
+from keras_a2i.config import FeatureConfig
+from keras_a2i.datasets.foreign_audio import foreign_audio
+from keras_a2i.errors import UsageError
+from keras_a2i.models import AudioToImage, ExemplarGenerator, FrameEncoder, MosaicGenerator, adapt_exemplars
+from keras_a2i.models.exemplar_generator import find_exemplars
+from keras_a2i.objectives import Familiarity, Mixtures
+
+FEATURES = FeatureConfig(sample_rate=8000, duration=0.5)
+
+
+def _model(generator=None):
+    encoder = FrameEncoder(channels=(4, 4, 4), units=4, latent_dim=4)
+    generator = generator or MosaicGenerator(n_exemplars=3, query_dim=4, width=8, blocks=1)
+    model = AudioToImage(encoder, generator, image_size=16, features=FEATURES, style_units=2)
+    adapt_exemplars(model, random_images(3, 16))
+    return model
+
+
+def _softplus(x):
+    return np.log1p(np.exp(ops.convert_to_numpy(x)))
+
+
+@pytest.mark.training
+def test_loss_is_the_crossentropy_of_clips_mixtures_and_rendered_audio():
+    model, objective = _model(), Familiarity(seed=3)
+    objective.attach(model)
+    exemplars, _ = find_exemplars(model)
+    rng = np.random.default_rng(0)
+    clips, mixed = (rng.standard_normal((2, exemplars.content_dim)).astype(np.float32) for _ in range(2))
+    rendered = np.concatenate([foreign_audio(30, 4000, 1_000_024 + i) for i in range(8)])
+    unfamiliar = _softplus(exemplars.familiarity_logit(model.encode(rendered[:48])[:, :-2])).mean()
+    for mixtures, known in ((None, clips), (Mixtures(mixed, None), np.concatenate([clips, mixed]))):
+        state = train_state(None, None, content=clips, mixtures=mixtures, training=False)
+        expected = _softplus(-exemplars.familiarity_logit(known)).mean() + unfamiliar
+        assert float(objective.loss(state)) == pytest.approx(float(expected), rel=1e-3)
+    drawn = {float(objective.loss(train_state(None, None, content=clips, training=True))) for _ in range(3)}
+    assert len(drawn) == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: _model(ExemplarGenerator(n_exemplars=3, width=8, blocks=1)), "'familiarity' needs a MosaicGenerator"),
+        (small_model, "'familiarity' needs a MosaicGenerator"),
+    ],
+)
+def test_other_generators_are_refused(model, message):
+    with pytest.raises(UsageError, match=message):
+        Familiarity().attach(model())
