@@ -13,6 +13,8 @@ from keras_a2i.layers.stored_exemplars import LABEL_SCALE, StoredExemplars, chec
 _NOTHING = 1e-9
 _LARGEST_LOGIT = 80.0
 _FAMILIAR = {"familiar_scale": 4.0, "familiar_offset": 1.5}
+_BENEFIT_OF_DOUBT = 2.0
+"""Added to the logit: mixtures of clips that weren't trained on are a little less familiar than those that were."""
 _COARSE = 8
 _LEVEL_WIDTH = 0.1
 """Levels are ranks among up to 8 x 8 positions, smoothed by a tenth of the field's standard deviation."""
@@ -167,7 +169,8 @@ class ExemplarMosaic(StoredExemplars):
     def _select_sources(self, of_source: Any, content: Any) -> Any:
         """Returns what each source receives, up to a factor, (batch, n_exemplars), from its share in the votes."""
         relative = of_source / ops.max(of_source, axis=1, keepdims=True)
-        exponent = 1 + (self.largest_exponent - 1) * (1 - ops.sigmoid(self.familiarity_logit(content)))
+        unfamiliar = ops.sigmoid(-self.familiarity_logit(content) - _BENEFIT_OF_DOUBT)
+        exponent = 1 + (self.largest_exponent - 1) * unfamiliar
         relative = ops.exp(exponent * ops.log(relative + _NOTHING))
         return ops.relu(relative - self.least_share)
 

@@ -14,12 +14,15 @@ from keras_a2i.models.log_mel_convolutions import log_mel, standardise
 from keras_a2i.models.network_part import scale_width
 
 _BANDS = 64
+_HOP, _MAX_FRAMES = 0.025, 80
 
 
 @keras.saving.register_keras_serializable("keras_a2i")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FrameEncoder(Encoder):
-    """One vector for each log-mel frame of 50 ms, from the frame and its neighbours alone.
+    """One vector for each log-mel frame, from the frame and its neighbours alone.
+
+    Frames have 50 ms and overlap by half; in clips above 2 seconds they are longer, so that there are 80 at most.
 
     Nothing is pooled over time: in a mixture of two recordings, each frame can tell which of them it hears, and how
     much of it. Convolutions over frequency and three frames halve the bands, then one convolution over time leads to
@@ -51,7 +54,8 @@ class FrameEncoder(Encoder):
         normalization: tuple[np.ndarray, np.ndarray] | None = None,
         name: str = "latent",
     ) -> keras.KerasTensor:
-        mel = log_mel(features.sample_rate, 0.050, 0.025, _BANDS, 40.0, features.sample_rate / 2)
+        hop = max(_HOP, features.n_samples / features.sample_rate / _MAX_FRAMES)
+        mel = log_mel(features.sample_rate, 2 * hop, hop, _BANDS, 40.0, features.sample_rate / 2)
         x = standardise(mel(x), self.feature_clip, self.feature_noise)
         x = layers.Reshape((*x.shape[1:], 1), name="encoder_map")(x)
         for i, width in enumerate(self.channels):

@@ -309,6 +309,13 @@ def test_vector_of_a_frame_depends_on_the_audio_around_it_alone():
     assert all(np.abs(one[i] - two[i]).max() > 1e-3 for i in range(16, 39))
 
 
+@pytest.mark.parametrize(("duration", "n_frames"), [(0.5, 19), (2.0, 79), (10.0, 79)])
+def test_long_clips_have_longer_frames_and_no_more_of_them(duration, n_frames):
+    features = FeatureConfig(duration=duration)
+    x = keras.Input((features.n_samples,))
+    assert FrameEncoder(channels=(4, 4, 4), units=8, latent_dim=5).connect(x, features).shape == (None, 5 * n_frames)
+
+
 def test_scene_encoder_bounds_silence():
     model = encoder_generator("scenes", features=FeatureConfig(sample_rate=8000), image_size=16)
     sounds = _inputs(model, 8)
