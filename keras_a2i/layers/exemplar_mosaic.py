@@ -13,7 +13,7 @@ from keras_a2i.layers.stored_exemplars import LABEL_SCALE, StoredExemplars, chec
 _NOTHING = 1e-9
 _LARGEST_LOGIT = 80.0
 _FAMILIAR = {"familiar_scale": 4.0, "familiar_offset": 1.5}
-_BENEFIT_OF_DOUBT = 2.0
+_BENEFIT_OF_DOUBT = 3.0
 """Added to the logit: mixtures of clips that weren't trained on are a little less familiar than those that were."""
 _COARSE = 8
 _LEVEL_WIDTH = 0.1
@@ -39,7 +39,8 @@ class ExemplarMosaic(StoredExemplars):
 
     Audio that is unlike all of the training gives many exemplars small shares, and would be shown as a patchwork. Its
     familiarity, which the objective `familiarity` trains, is low: shares are then raised to a power up to
-    `largest_exponent`, which leaves little but the largest.
+    `largest_exponent`, which leaves little but the largest. Some recordings are hubs, with large shares in all that is
+    unfamiliar: before, shares are divided by their mean over such audio, once `assign_hubness` has set it.
 
     Args:
         n_exemplars: number of exemplars, from 1.
@@ -62,10 +63,15 @@ class ExemplarMosaic(StoredExemplars):
     Raises:
         UsageError: if an argument is out of range, or the input isn't made of whole queries.
 
+    Attributes:
+        hubness: logarithm of the mean share of an exemplar's recording in unfamiliar audio, relative to an even one.
+
     Reference:
         The contrast of blended textures: Heitz and Neyret, "High-performance by-example noise using a
         histogram-preserving blending operator", 2018. The composition by shares is this project's.
     """
+
+    subtract_hubness = True
 
     def __init__(
         self,
@@ -111,6 +117,7 @@ class ExemplarMosaic(StoredExemplars):
             initial = keras.initializers.Constant(value)
             learned = self.add_weight(shape=(), initializer=initial, dtype="float32", autocast=False, name=name)
             setattr(self, name, learned)
+        self.hubness = self.add_weight(shape=(self.n_exemplars,), initializer="zeros", name="hubness", **constant)
         sizes = {"field": self.field_size**2, "preferences": self.n_exemplars}
         for i, (name, size) in enumerate(sizes.items()):
             fixed = normal(stddev=1.0, seed=self.seed + 2 * i)
@@ -168,11 +175,22 @@ class ExemplarMosaic(StoredExemplars):
 
     def _select_sources(self, of_source: Any, content: Any) -> Any:
         """Returns what each source receives, up to a factor, (batch, n_exemplars), from its share in the votes."""
-        relative = of_source / ops.max(of_source, axis=1, keepdims=True)
         unfamiliar = ops.sigmoid(-self.familiarity_logit(content) - _BENEFIT_OF_DOUBT)
         exponent = 1 + (self.largest_exponent - 1) * unfamiliar
-        relative = ops.exp(exponent * ops.log(relative + _NOTHING))
+        logarithms = ops.log(of_source + _NOTHING) - unfamiliar * self.hubness
+        relative = ops.exp(exponent * (logarithms - ops.max(logarithms, axis=1, keepdims=True)))
         return ops.relu(relative - self.least_share)
+
+    def assign_hubness(self, contents: np.ndarray) -> None:
+        """Sets the hubness of every recording: its mean share in unfamiliar audio, relative to an even one.
+
+        Args:
+            contents: inputs of the layer without the style, float32 (n, content_dim).
+        """
+        same = self.same_source()
+        mean = ops.mean(_add_up(self.shares(contents), same), axis=0)
+        n_sources = len(np.unique(ops.convert_to_numpy(self.sources)))
+        self.hubness.assign(ops.log(n_sources * mean + _NOTHING))
 
     def evidence(self, content: Any) -> Any:
         """Returns how much speaks for any exemplar at all, float32 (batch, 1): see `evidence_of` of label logits."""

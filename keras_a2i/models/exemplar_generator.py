@@ -146,7 +146,7 @@ def clips_to_measure(n_samples: int, maximum: int = _MAX_TRAINING_CLIPS) -> int:
 
 
 def measure_hubness(model: Any, seed: int = 0) -> bool:
-    """Measures how similar each exemplar is to audio of all kinds, for a generator that subtracts it.
+    """Measures how similar each exemplar is to audio of all kinds, for a generator that subtracts it or a mosaic.
 
     The audio is rendered: tones, noise, clicks, sweeps, vowels and syllables at all levels.
 

@@ -50,7 +50,7 @@ CASES = {
         {"n_exemplars": 3, "grid_size": 4, "components": 2, "query_dim": 2, "style_units": 1},
         (2, 5),
         (2, 4, 4, 2),
-        {"expected_num_trainable_weights": 3, "expected_num_non_trainable_weights": 7},
+        {"expected_num_trainable_weights": 3, "expected_num_non_trainable_weights": 8},
     ),
     layers.PatchDecoder: (
         {"patch_size": 2, "components": 4, "width": 8, "blocks": 1},

@@ -118,9 +118,12 @@ def test_export_of_a_loop_in_int8_needs_dynamic_ranges(tmp_path, clips):
     model = keras.Model(inputs, _generate(Loop()(inputs)))
     rng = np.random.default_rng(0)
     with pytest.raises(ExportError, match=r"needs a model without loops.* Use ranges='dynamic', or quantize="):
-        export(model, tmp_path / "m.tflite", quantize="int8", calibration=rng.normal(size=(4, 104)))
+        export(
+            model, tmp_path / "m.tflite", quantize="int8", ranges="calibrated", calibration=rng.normal(size=(4, 104))
+        )
     assert not list(tmp_path.iterdir())
-    done = export(model, tmp_path / "m.tflite", quantize="int8", ranges="dynamic")
+    done = export(model, tmp_path / "m.tflite", quantize="int8", calibration=rng.normal(size=(4, 104)))
+    assert done.options.ranges == "dynamic"
     features = rng.normal(size=(3, 104)).astype(np.float32)
     np.testing.assert_allclose(load(done.path).predict_inputs(features), model.predict(features, verbose=0), atol=0.05)
 

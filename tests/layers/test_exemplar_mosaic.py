@@ -88,6 +88,20 @@ def test_unfamiliar_audio_shows_the_one_image_that_it_is_most_like():
     np.testing.assert_allclose(_call(layer, heard)[0], codes[0], atol=1e-3)
 
 
+def test_hubs_are_not_preferred_by_unfamiliar_audio():
+    layer, codes = _mosaic(sources=np.array([0, 0, 1, 2]), softness=0.01)
+    contents = np.concatenate([_heard(0, 1, 0, 1, 3), _heard(0, 1, 2, 2, 3)])
+    layer.assign_hubness(contents)
+    shares = ops.convert_to_numpy(layer.shares(contents)).mean(axis=0)
+    expected = np.log(3 * np.array([shares[0] + shares[1]] * 2 + [shares[2], shares[3]]))
+    np.testing.assert_allclose(layer.hubness, expected, atol=1e-4)
+    # The hub has four frames of ten, the third source three: relative to their means, a third and two.
+    heard = _heard(*[0] * 4, *[3] * 3, *[2] * 3)
+    assert _areas(codes, _call(layer, heard))[0] == pytest.approx(0.4, abs=0.06)
+    layer.familiar_offset.assign(1e3)
+    assert _areas(codes, _call(layer, heard))[0] == 0
+
+
 def test_familiarity_grows_with_the_similarity_to_the_keys():
     layer, _ = _mosaic()
     x = np.eye(DIM)[[0, 0, 4, 5]].astype(np.float32).reshape(4, 1, DIM).repeat(FRAMES, axis=1)

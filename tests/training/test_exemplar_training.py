@@ -131,14 +131,16 @@ def test_training_interrupted_in_its_first_epoch_and_later_resumes_to_the_same_m
     assert_same(fit(records, out, resume=True, verbose=0), run[1])
 
 
-def test_mosaic_stores_images_with_their_recordings_and_has_nothing_to_measure(records, tmp_path):
+def test_mosaic_stores_images_with_their_recordings_and_measures_its_hubness(records, tmp_path):
     settings = {"channels": (4, 4, 4), "units": 8, "width": 8, "blocks": 1, "min_steps": 0}
     model = fit(records, tmp_path / "run", recipe="exemplars", epochs=1, settings=settings, verbose=0)
     attention, _ = find_exemplars(model)
     pairs = a2i.Records(records).sample_pairs("train", attention.n_exemplars)
     _, sources = np.unique(pairs.sources, return_inverse=True)
     np.testing.assert_array_equal(attention.sources, sources)
-    assert not measure_hubness(model) and not measure_variation(model, pairs.inputs)
+    stored = keras.ops.convert_to_numpy(attention.hubness)
+    assert stored.any() and measure_hubness(model) and not measure_variation(model, pairs.inputs)
+    np.testing.assert_allclose(attention.hubness, stored, atol=1e-5)
     assert isinstance(a2i.get_recipe("exemplars").generator, MosaicGenerator)
 
 
