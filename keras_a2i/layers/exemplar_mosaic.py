@@ -12,7 +12,7 @@ from keras_a2i.layers.stored_exemplars import LABEL_SCALE, StoredExemplars, chec
 
 _NOTHING = 1e-9
 _LARGEST_LOGIT = 80.0
-_FAMILIAR = {"familiar_scale": 4.0, "familiar_offset": 1.5}
+_CONSTANT: dict[str, Any] = {"trainable": False, "dtype": "float32", "autocast": False}
 _BENEFIT_OF_DOUBT = 3.0
 """Added to the logit: mixtures of clips that weren't trained on are a little less familiar than those that were."""
 _COARSE = 8
@@ -109,24 +109,28 @@ class ExemplarMosaic(StoredExemplars):
 
     def build(self, input_shape: tuple) -> None:
         super().build(input_shape)
-        normal, constant = keras.initializers.RandomNormal, {"trainable": False, "dtype": "float32", "autocast": False}
         self.sources = self.add_weight(
             shape=(self.n_exemplars,), initializer=_own_source, trainable=False, dtype="int32", name="sources"
         )
-        for name, value in _FAMILIAR.items():
-            initial = keras.initializers.Constant(value)
-            learned = self.add_weight(shape=(), initializer=initial, dtype="float32", autocast=False, name=name)
-            setattr(self, name, learned)
-        self.hubness = self.add_weight(shape=(self.n_exemplars,), initializer="zeros", name="hubness", **constant)
-        sizes = {"field": self.field_size**2, "preferences": self.n_exemplars}
-        for i, (name, size) in enumerate(sizes.items()):
-            fixed = normal(stddev=1.0, seed=self.seed + 2 * i)
-            setattr(self, name, self.add_weight(shape=(size,), initializer=fixed, name=name, **constant))
-            if self.style_units:
-                by_style = normal(stddev=self.style_units**-0.5, seed=self.seed + 2 * i + 1)
-                shape = (self.style_units, size)
-                weight = self.add_weight(shape=shape, initializer=by_style, name=f"{name}_of_style", **constant)
-                setattr(self, f"{name}_of_style", weight)
+        self.familiar_scale = self._add_learned("familiar_scale", 4.0)
+        self.familiar_offset = self._add_learned("familiar_offset", 1.5)
+        self.hubness = self.add_weight(shape=(self.n_exemplars,), initializer="zeros", name="hubness", **_CONSTANT)
+        self.field, self.field_of_style = self._add_random("field", self.field_size**2, self.seed)
+        self.preferences, self.preferences_of_style = self._add_random("preferences", self.n_exemplars, self.seed + 2)
+
+    def _add_learned(self, name: str, value: float) -> Any:
+        initial = keras.initializers.Constant(value)
+        return self.add_weight(shape=(), initializer=initial, dtype="float32", autocast=False, name=name)
+
+    def _add_random(self, name: str, n: int, seed: int) -> tuple[Any, Any]:
+        """Adds n fixed random numbers, and what each number of the style adds to them, or None without a style."""
+        normal = keras.initializers.RandomNormal
+        fixed = self.add_weight(shape=(n,), initializer=normal(stddev=1.0, seed=seed), name=name, **_CONSTANT)
+        if not self.style_units:
+            return fixed, None
+        initial = normal(stddev=self.style_units**-0.5, seed=seed + 1)
+        shape = (self.style_units, n)
+        return fixed, self.add_weight(shape=shape, initializer=initial, name=f"{name}_of_style", **_CONSTANT)
 
     def _length_of_queries(self) -> int:
         if self.content_dim % self.query_dim or not self.content_dim:
@@ -144,7 +148,7 @@ class ExemplarMosaic(StoredExemplars):
 
     def shares(self, content: Any) -> Any:
         """Returns the share of every exemplar in the votes, float32 (batch, n_exemplars); each row adds up to 1."""
-        return ops.mean(ops.exp(self.log_selection(content)), axis=1)
+        return self._vote(content)[0]
 
     def label_logits(self, x: Any, n_labels: int) -> Any:
         """Returns the logits of the labels for the argument of a call, float32 (batch, n_labels).
@@ -155,16 +159,15 @@ class ExemplarMosaic(StoredExemplars):
             x: as for a call; the style doesn't count.
             n_labels: number of labels, all of `labels` being below it.
         """
-        content = x[:, : self.content_dim]
-        return self.evidence(content) + ops.log(ops.matmul(self.shares(content), self._members(n_labels)) + _NOTHING)
+        shares, evidence = self._vote(x[:, : self.content_dim])
+        return evidence + ops.log(ops.matmul(shares, self._members(n_labels)) + _NOTHING)
 
     def call(self, x: Any) -> Any:
-        content = x[:, : self.content_dim]
         style = ops.cast(x[:, self.content_dim :], "float32") if self.style_units else None
-        shares = self.shares(content)
+        shares, evidence = self._vote(x[:, : self.content_dim])
         same, before = self.same_source(), ops.cast(ops.less(self.sources[:, None], self.sources[None]), "float32")
         within = self._select_within(shares, same, style)
-        of_source = self._select_sources(_add_up(shares, same), content)
+        of_source = self._select_sources(_add_up(shares, same), evidence)
         # Of each source, the weights within add up to 1.
         of_source = of_source / ops.sum(within * of_source, axis=1, keepdims=True)
         lower = _add_up(within * of_source, before)
@@ -173,9 +176,15 @@ class ExemplarMosaic(StoredExemplars):
     def _queries(self, content: Any) -> Any:
         return ops.reshape(content, (-1, self.content_dim // self.query_dim, self.query_dim))
 
-    def _select_sources(self, of_source: Any, content: Any) -> Any:
+    def _vote(self, content: Any) -> tuple[Any, Any]:
+        """Returns the shares (batch, n_exemplars) and how much speaks for any exemplar at all (batch, 1), float32."""
+        scores = LABEL_SCALE * self.similarities(self._queries(content))
+        evidence = ops.logsumexp(scores, axis=2, keepdims=True)
+        return ops.mean(ops.exp(scores - evidence), axis=1), ops.mean(evidence, axis=1)
+
+    def _select_sources(self, of_source: Any, evidence: Any) -> Any:
         """Returns what each source receives, up to a factor, (batch, n_exemplars), from its share in the votes."""
-        unfamiliar = ops.sigmoid(-self.familiarity_logit(content) - _BENEFIT_OF_DOUBT)
+        unfamiliar = ops.sigmoid(-self._familiarity_logit_of(evidence) - _BENEFIT_OF_DOUBT)
         exponent = 1 + (self.largest_exponent - 1) * unfamiliar
         logarithms = ops.log(of_source + _NOTHING) - unfamiliar * self.hubness
         relative = ops.exp(exponent * (logarithms - ops.max(logarithms, axis=1, keepdims=True)))
@@ -192,16 +201,13 @@ class ExemplarMosaic(StoredExemplars):
         n_sources = len(np.unique(ops.convert_to_numpy(self.sources)))
         self.hubness.assign(ops.log(n_sources * mean + _NOTHING))
 
-    def evidence(self, content: Any) -> Any:
-        """Returns how much speaks for any exemplar at all, float32 (batch, 1): see `evidence_of` of label logits."""
-        scores = LABEL_SCALE * self.similarities(self._queries(content))
-        return ops.mean(ops.logsumexp(scores, axis=2), axis=1, keepdims=True)
-
     def familiarity_logit(self, content: Any) -> Any:
         """Returns the logit of the probability that audio is like that of the training, float32 (batch, 1)."""
+        return self._familiarity_logit_of(self._vote(content)[1])
+
+    def _familiarity_logit_of(self, evidence: Any) -> Any:
         # Of queries that are like no key, the evidence is the logarithm of the number of exemplars.
-        evidence = self.evidence(content) - math.log(self.n_exemplars)
-        return self.familiar_scale * (evidence - self.familiar_offset)
+        return self.familiar_scale * (evidence - math.log(self.n_exemplars) - self.familiar_offset)
 
     def _select_within(self, shares: Any, same: Any, style: Any) -> Any:
         """Returns the weights of exemplars among those of their source, float32 (batch, n_exemplars)."""

@@ -26,7 +26,8 @@ class StoredExemplars(keras.layers.Layer):
 
     Attributes:
         content_dim: length of the input without the style; known when the layer is built.
-        subtract_hubness, field_frequency: what `ExemplarAttention` measures of a trained encoder, if anything.
+        subtract_hubness: whether `assign_hubness` takes what `models.measure_hubness` measures of a trained encoder.
+        field_frequency: above 0 if `assign_waves` takes what `models.measure_variation` measures.
     """
 
     subtract_hubness: bool = False

@@ -1,6 +1,7 @@
 """A generator that composes images from stored training images."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -145,6 +146,20 @@ def clips_to_measure(n_samples: int, maximum: int = _MAX_TRAINING_CLIPS) -> int:
     return min(maximum, max(_MIN_CLIPS, _MEASURED_SAMPLES // n_samples))
 
 
+def rendered_clips(n_samples: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """Renders the audio of all kinds that hubness is measured with, and familiarity trained.
+
+    Args:
+        n_samples: length of a clip; of long ones there are fewer.
+        seed: seed of the audio.
+
+    Yields:
+        Batches of 30, since long clips take much memory: float32 (30, n_samples) in [-1, 1], 60 to 240 clips together.
+    """
+    for i in range(clips_to_measure(n_samples, _MAX_CLIPS) // _BATCH):
+        yield foreign_audio(_BATCH, n_samples, _FIRST_SEED + _MAX_CLIPS * seed + i)
+
+
 def measure_hubness(model: Any, seed: int = 0) -> bool:
     """Measures how similar each exemplar is to audio of all kinds, for a generator that subtracts it or a mosaic.
 
@@ -160,10 +175,8 @@ def measure_hubness(model: Any, seed: int = 0) -> bool:
     parts = find_exemplars(model)
     if parts is None or not parts[0].subtract_hubness or model.features.embedding:
         return False
-    latents, length = [], model.features.n_samples
-    for i in range(clips_to_measure(length, _MAX_CLIPS) // _BATCH):
-        # By batches: long clips would take much memory.
-        waveforms = foreign_audio(_BATCH, length, _FIRST_SEED + _MAX_CLIPS * seed + i)
+    latents = []
+    for waveforms in rendered_clips(model.features.n_samples, seed):
         inputs = waveforms if model.input_kind == "waveform" else mfcc(waveforms, model.features)
         latents.append(model.encode(inputs))
     parts[0].assign_hubness(np.concatenate(latents)[:, : parts[0].content_dim])

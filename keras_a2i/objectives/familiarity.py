@@ -6,13 +6,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_a2i.datasets.foreign_audio import foreign_audio
+from keras_a2i.layers import ExemplarMosaic
 from keras_a2i.models.untracked import Untracked
 from keras_a2i.objectives.objective import Objective, TrainState, register_objective
 
-_N_RENDERED = 240
 _BATCH, _N_VALIDATED = 16, 48
-_FIRST_SEED = 1_000_000
 
 
 @register_objective
@@ -42,25 +40,26 @@ class Familiarity(Objective):
         self._seed_generator = keras.random.SeedGenerator(seed)
 
     def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
-        from keras_a2i.models.exemplar_generator import find_exemplars
+        # Imported here: whoever imports the generator first has its layers register the objectives meanwhile.
+        from keras_a2i.models.exemplar_generator import find_exemplars, rendered_clips
 
         self._require_latent(model)
         parts = find_exemplars(model)
-        self._require(parts is not None and hasattr(parts[0], "familiarity_logit"), "a MosaicGenerator")
+        self._require(parts is not None and isinstance(parts[0], ExemplarMosaic), "a MosaicGenerator")
         self._require(getattr(model, "input_kind", "") == "waveform", "a model of waveforms")
         self._parts, self._encoder = Untracked(parts), Untracked(model.encoder)
-        length, n = model.encoder.input_shape[-1], _N_RENDERED // 8
-        rendered = [foreign_audio(n, length, _FIRST_SEED + 8 * self.seed + i) for i in range(8)]
-        self._rendered = Untracked(ops.convert_to_tensor(np.concatenate(rendered), "float32"))
+        rendered = list(rendered_clips(model.encoder.input_shape[-1], self.seed))
+        self._rendered = Untracked(ops.convert_to_tensor(np.concatenate(rendered)))
 
     def loss(self, state: TrainState) -> Any:
         exemplars, _ = self._parts.value
         known = state.content if state.mixtures is None else ops.concatenate([state.content, state.mixtures.content])
         loss = ops.mean(ops.softplus(-exemplars.familiarity_logit(ops.cast(known, "float32"))))
+        rendered = self._rendered.value
         rows = ops.arange(_N_VALIDATED)
         if state.training:
-            rows = keras.random.randint((_BATCH,), 0, _N_RENDERED, seed=self._seed_generator)
-        rendered = ops.take(self._rendered.value, rows, axis=0)
+            rows = keras.random.randint((_BATCH,), 0, rendered.shape[0], seed=self._seed_generator)
+        rendered = ops.take(rendered, rows, axis=0)
         # Normalised by the statistics of the training audio.
         content = self._encoder.value(rendered, training=False)[:, : exemplars.content_dim]
         return loss + ops.mean(ops.softplus(exemplars.familiarity_logit(ops.cast(content, "float32"))))

@@ -17,6 +17,7 @@ from keras_a2i.exporters.agreement import compare
 from keras_a2i.exporters.export import export
 from keras_a2i.exporters.formats import Limits, find_format
 from keras_a2i.exporters.interpreter import operators
+from keras_a2i.exporters.tflite import _by_row
 from keras_a2i.layers import ExemplarAttention
 from keras_a2i.models import with_frontend
 from keras_a2i.models.model_file import ModelMetadata, load_model, read_metadata, save_model
@@ -372,6 +373,14 @@ def test_export_on_another_backend_is_refused(make_model, tmp_path, monkeypatch)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(ExportError, match=r"Export needs Keras' TensorFlow backend.* Received: jax"):
         export(make_model("features"), tmp_path / "m.tflite")
+
+
+def test_operator_that_fails_in_a_tflite_file_is_a_sentence():
+    def runner(**values):
+        raise RuntimeError("div.cc: data[i] != zero_point was not true")
+
+    with pytest.raises(ModelError, match=r"The TFLite file must run on this input\. Received: div\.cc"):
+        _by_row(runner, {"features": np.zeros((1, 4), np.float32)})
 
 
 def test_load_of_a_broken_onnx_file_is_refused(tmp_path):
