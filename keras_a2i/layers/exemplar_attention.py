@@ -13,6 +13,8 @@ from keras_a2i.layers.stored_exemplars import LABEL_SCALE, StoredExemplars, chec
 _NO_EXEMPLAR = 1e-12
 _N_WAVES, _N_DIRECTIONS = 64, 8
 _SMALLEST_VARIANCE = 1e-6
+_ROUNDS, _RATE, _SMALLEST_SHARE, _LARGEST_BALANCE = 300, 0.1, 0.01, 6.0
+"""How the balance of labels is found: rounds, what a round adds, and bounds of what it is found from and of itself."""
 
 
 @keras.saving.register_keras_serializable("keras_a2i")
@@ -32,6 +34,11 @@ class ExemplarAttention(StoredExemplars):
     With `n_labels`, the label is selected first: a softmax of the labels' logits, at the same sharpness, which neither
     fields nor style change; then exemplars of that label. The image shows what `label_logits` finds likeliest.
 
+    Audio that is like nothing in the training would select some of the labels nearly always. With `balance_labels`, the
+    familiarity of the audio is learned (the objective `familiarity`), and from the logits of unfamiliar audio a number
+    is subtracted for each label, such that such audio selects all labels equally often. `assign_label_balance` finds
+    the numbers. Probabilities that `label_logits` gives are balanced, too; the evidence for any label stays.
+
     Among keys of many dimensions some are hubs, near to queries of all kinds: all that is unknown would look alike.
     With `subtract_hubness`, each key's mean similarity to such queries, set by `assign_hubness`, is subtracted.
 
@@ -46,6 +53,7 @@ class ExemplarAttention(StoredExemplars):
         subtract_hubness: whether there is a mean similarity to subtract, at first 0.
         n_labels: number of labels, one of which is selected first; 0 selects among all exemplars. It requires a
             `field_size` of 1.
+        balance_labels: whether unfamiliar audio selects all labels equally often; it requires labels.
         field_frequency: standard deviation of the waves' frequencies, in radians per typical distance (root mean
             square) of a clip from the mean of its label; 0 for fixed fields. The fields of two clips at d such
             distances from each other correlate by exp(-(field_frequency d)^2 / 2).
@@ -77,6 +85,7 @@ class ExemplarAttention(StoredExemplars):
         style_units: int = 0,
         subtract_hubness: bool = False,
         n_labels: int = 0,
+        balance_labels: bool = False,
         field_frequency: float = 0.0,
         seed: int = 0,
         **kwargs: Any,
@@ -96,6 +105,9 @@ class ExemplarAttention(StoredExemplars):
                 "n_labels must be 0 or more, and field_size 1 where a label is selected first. "
                 f"Received: n_labels={n_labels}, field_size={field_size}"
             )
+        if balance_labels and not n_labels:
+            raise UsageError(f"balance_labels requires n_labels of 1 or more. Received: n_labels={n_labels}")
+        self.balance_labels = self.learns_familiarity = balance_labels
         self.sharpness, self.spread, self.field_size = sharpness, spread, field_size
         self.subtract_hubness, self.seed = subtract_hubness, seed
         self.n_labels, self.field_frequency = n_labels, field_frequency
@@ -116,6 +128,11 @@ class ExemplarAttention(StoredExemplars):
         )
         if self.subtract_hubness:
             self.hubness = self.add_weight(shape=(self.n_exemplars,), initializer="zeros", name="hubness", **constant)
+        if self.balance_labels:
+            self._add_familiarity()
+            self.label_balance = self.add_weight(
+                shape=(self.n_labels,), initializer="zeros", name="label_balance", **constant
+            )
         if self.style_units:
             self.style_fields = self.add_weight(
                 shape=(self.style_units, fields),
@@ -140,9 +157,20 @@ class ExemplarAttention(StoredExemplars):
             x: as for a call; the style doesn't count.
             n_labels: number of labels, all of `labels` being below it.
         """
-        scores = LABEL_SCALE * self._scores(x[:, : x.shape[-1] - self.style_units])
+        logits = self._unbalanced_logits(x[:, : x.shape[-1] - self.style_units], n_labels)
+        if not self.balance_labels:
+            return logits
+        evidence = ops.logsumexp(logits, axis=1, keepdims=True)
+        balanced = logits - self._unfamiliarity_of(evidence) * self.label_balance
+        return balanced + (evidence - ops.logsumexp(balanced, axis=1, keepdims=True))
+
+    def _unbalanced_logits(self, query: Any, n_labels: int) -> Any:
+        scores = LABEL_SCALE * self._scores(query)
         sums = ops.matmul(ops.exp(scores - LABEL_SCALE), self._members(n_labels))
         return LABEL_SCALE + ops.log(sums + _NO_EXEMPLAR)
+
+    def _evidence(self, content: Any) -> Any:
+        return ops.logsumexp(LABEL_SCALE * self._scores(content), axis=1, keepdims=True)
 
     def call(self, x: Any) -> Any:
         n, side = x.shape[-1] - self.style_units, self.field_size
@@ -204,6 +232,35 @@ class ExemplarAttention(StoredExemplars):
             raise UsageError("A layer must be made with subtract_hubness=True to have a hubness. Received: one without")
         self.hubness.assign(ops.mean(self.similarities(queries), axis=0))
 
+    def assign_label_balance(self, queries: np.ndarray) -> None:
+        """Sets what is subtracted from the labels' logits of unfamiliar audio, so that it selects all equally often.
+
+        In each of 300 rounds, what is subtracted grows for labels with more than an even share and falls for others.
+
+        Args:
+            queries: of unfamiliar audio, float (n, dimensions).
+
+        Raises:
+            UsageError: unless the layer was made with `balance_labels`.
+
+        Reference:
+            Labels of equal share as in Caron et al., "Unsupervised learning of visual features by contrasting cluster
+            assignments", arXiv:2006.09882.
+        """
+        if not self.balance_labels:
+            raise UsageError("A layer must be made with balance_labels=True to have a balance. Received: one without")
+        logits = self._unbalanced_logits(ops.convert_to_tensor(queries, "float32"), self.n_labels)
+        unfamiliar = ops.convert_to_numpy(self._unfamiliarity_of(ops.logsumexp(logits, axis=1, keepdims=True)))
+        logits = ops.convert_to_numpy(logits).astype(np.float64)
+        balance = np.zeros(self.n_labels)
+        for _ in range(_ROUNDS):
+            selection = self.sharpness / LABEL_SCALE * (logits - unfamiliar * balance)
+            selected = np.exp(selection - selection.max(axis=1, keepdims=True))
+            shares = (selected / selected.sum(axis=1, keepdims=True)).mean(axis=0)
+            balance = balance + _RATE * np.log(self.n_labels * shares + _SMALLEST_SHARE)
+            balance = np.clip(balance, -_LARGEST_BALANCE, _LARGEST_BALANCE)
+        self.label_balance.assign(balance)
+
     def assign_waves(self, queries: np.ndarray, labels: np.ndarray | None = None) -> None:
         """Sets the directions and frequencies of the waves.
 
@@ -228,5 +285,14 @@ class ExemplarAttention(StoredExemplars):
         self.waves.assign(self.field_frequency / typical * directions @ frequencies)
 
     def get_config(self) -> dict[str, Any]:
-        names = ("sharpness", "spread", "field_size", "subtract_hubness", "n_labels", "field_frequency", "seed")
+        names = (
+            "sharpness",
+            "spread",
+            "field_size",
+            "subtract_hubness",
+            "n_labels",
+            "balance_labels",
+            "field_frequency",
+            "seed",
+        )
         return super().get_config() | {name: getattr(self, name) for name in names}

@@ -1,6 +1,5 @@
 """A mosaic of stored images: frames of audio vote for exemplars, whose shares become areas of the image."""
 
-import math
 from typing import Any
 
 import keras
@@ -13,8 +12,6 @@ from keras_a2i.layers.stored_exemplars import LABEL_SCALE, StoredExemplars, chec
 _NOTHING = 1e-9
 _LARGEST_LOGIT = 80.0
 _CONSTANT: dict[str, Any] = {"trainable": False, "dtype": "float32", "autocast": False}
-_BENEFIT_OF_DOUBT = 3.0
-"""Added to the logit: mixtures of clips that weren't trained on are a little less familiar than those that were."""
 _COARSE = 8
 _LEVEL_WIDTH = 0.1
 """Levels are ranks among up to 8 x 8 positions, smoothed by a tenth of the field's standard deviation."""
@@ -71,6 +68,7 @@ class ExemplarMosaic(StoredExemplars):
         histogram-preserving blending operator", 2018. The composition by shares is this project's.
     """
 
+    learns_familiarity = True
     subtract_hubness = True
 
     def __init__(
@@ -112,15 +110,10 @@ class ExemplarMosaic(StoredExemplars):
         self.sources = self.add_weight(
             shape=(self.n_exemplars,), initializer=_own_source, trainable=False, dtype="int32", name="sources"
         )
-        self.familiar_scale = self._add_learned("familiar_scale", 4.0)
-        self.familiar_offset = self._add_learned("familiar_offset", 1.5)
+        self._add_familiarity()
         self.hubness = self.add_weight(shape=(self.n_exemplars,), initializer="zeros", name="hubness", **_CONSTANT)
         self.field, self.field_of_style = self._add_random("field", self.field_size**2, self.seed)
         self.preferences, self.preferences_of_style = self._add_random("preferences", self.n_exemplars, self.seed + 2)
-
-    def _add_learned(self, name: str, value: float) -> Any:
-        initial = keras.initializers.Constant(value)
-        return self.add_weight(shape=(), initializer=initial, dtype="float32", autocast=False, name=name)
 
     def _add_random(self, name: str, n: int, seed: int) -> tuple[Any, Any]:
         """Adds n fixed random numbers, and what each number of the style adds to them, or None without a style."""
@@ -184,7 +177,7 @@ class ExemplarMosaic(StoredExemplars):
 
     def _select_sources(self, of_source: Any, evidence: Any) -> Any:
         """Returns what each source receives, up to a factor, (batch, n_exemplars), from its share in the votes."""
-        unfamiliar = ops.sigmoid(-self._familiarity_logit_of(evidence) - _BENEFIT_OF_DOUBT)
+        unfamiliar = self._unfamiliarity_of(evidence)
         exponent = 1 + (self.largest_exponent - 1) * unfamiliar
         logarithms = ops.log(of_source + _NOTHING) - unfamiliar * self.hubness
         relative = ops.exp(exponent * (logarithms - ops.max(logarithms, axis=1, keepdims=True)))
@@ -201,13 +194,8 @@ class ExemplarMosaic(StoredExemplars):
         n_sources = len(np.unique(ops.convert_to_numpy(self.sources)))
         self.hubness.assign(ops.log(n_sources * mean + _NOTHING))
 
-    def familiarity_logit(self, content: Any) -> Any:
-        """Returns the logit of the probability that audio is like that of the training, float32 (batch, 1)."""
-        return self._familiarity_logit_of(self._vote(content)[1])
-
-    def _familiarity_logit_of(self, evidence: Any) -> Any:
-        # Of queries that are like no key, the evidence is the logarithm of the number of exemplars.
-        return self.familiar_scale * (evidence - math.log(self.n_exemplars) - self.familiar_offset)
+    def _evidence(self, content: Any) -> Any:
+        return self._vote(content)[1]
 
     def _select_within(self, shares: Any, same: Any, style: Any) -> Any:
         """Returns the weights of exemplars among those of their source, float32 (batch, n_exemplars)."""

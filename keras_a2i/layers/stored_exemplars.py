@@ -1,5 +1,6 @@
 """The base class of layers that compose maps of patch codes from those of stored images."""
 
+import math
 from typing import Any
 
 import keras
@@ -10,6 +11,8 @@ from keras_a2i.errors import UsageError
 
 LABEL_SCALE = 10.0
 """Factor of the similarities before the softmax that labels are read from, and that the objective `matching` trains."""
+_BENEFIT_OF_DOUBT = 3.0
+"""Added to the logit of familiarity: audio like that of the training, but not in it, is a little less familiar."""
 
 
 class StoredExemplars(keras.layers.Layer):
@@ -26,11 +29,15 @@ class StoredExemplars(keras.layers.Layer):
 
     Attributes:
         content_dim: length of the input without the style; known when the layer is built.
+        learns_familiarity: whether the layer composes unfamiliar audio in another way, for the objective `familiarity`.
         subtract_hubness: whether `assign_hubness` takes what `models.measure_hubness` measures of a trained encoder.
+        balance_labels: whether `assign_label_balance` takes what `models.measure_hubness` measures, too.
         field_frequency: above 0 if `assign_waves` takes what `models.measure_variation` measures.
     """
 
+    learns_familiarity: bool = False
     subtract_hubness: bool = False
+    balance_labels: bool = False
     field_frequency: float = 0.0
 
     def __init__(self, n_exemplars: int, grid_size: int, components: int, *, style_units: int = 0, **kwargs: Any):
@@ -81,6 +88,35 @@ class StoredExemplars(keras.layers.Layer):
         None where every exemplar is one of its own.
         """
         return None
+
+    def familiarity_logit(self, content: Any) -> Any:
+        """Returns the logit of the probability that audio is like that of the training, float32 (batch, 1).
+
+        Args:
+            content: the input without the style, (batch, content_dim).
+        """
+        return self._familiarity_logit_of(self._evidence(content))
+
+    def _add_familiarity(self) -> None:
+        """Adds the weights that the objective `familiarity` trains, for a layer with `learns_familiarity`."""
+        self.familiar_scale = self._add_learned("familiar_scale", 4.0)
+        self.familiar_offset = self._add_learned("familiar_offset", 1.5)
+
+    def _add_learned(self, name: str, value: float) -> Any:
+        initial = keras.initializers.Constant(value)
+        return self.add_weight(shape=(), initializer=initial, dtype="float32", autocast=False, name=name)
+
+    def _evidence(self, content: Any) -> Any:
+        """Returns how much speaks for any exemplar at all, the mean of all queries, float32 (batch, 1)."""
+        raise NotImplementedError
+
+    def _familiarity_logit_of(self, evidence: Any) -> Any:
+        # Of queries that are like no key, the evidence is the logarithm of the number of exemplars.
+        return self.familiar_scale * (evidence - math.log(self.n_exemplars) - self.familiar_offset)
+
+    def _unfamiliarity_of(self, evidence: Any) -> Any:
+        """Returns how far audio of so much evidence is composed as unfamiliar, 0 to 1, float32 (batch, 1)."""
+        return ops.sigmoid(-self._familiarity_logit_of(evidence) - _BENEFIT_OF_DOUBT)
 
     def has_labels(self, n_labels: int) -> bool:
         """Whether the label of every exemplar is known, and one of so many."""

@@ -36,6 +36,8 @@ class ExemplarGenerator(StoringGenerator):
             training loop of your own, call `measure_hubness` and `measure_variation`.
         label_first: whether a label is selected first, and then an exemplar of that label; for labelled clips.
             `field_size` must then be 1.
+        balance_labels: whether audio that is unlike the training selects all labels equally often, which needs
+            `label_first` and the objective `familiarity`.
 
     Raises:
         ConfigError: if an argument is out of range.
@@ -47,13 +49,21 @@ class ExemplarGenerator(StoringGenerator):
     field_frequency: float = number(0.0, 0, 1e3)
     subtract_hubness: bool = flag(False)
     label_first: bool = flag(False)
+    balance_labels: bool = flag(False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.label_first and self.field_size != 1:
             raise ConfigError(f"field_size must be 1 with label_first. Received: field_size={self.field_size}")
+        if self.balance_labels and not self.label_first:
+            raise ConfigError("balance_labels needs label_first. Received: label_first=False")
+
+    @property
+    def learns_familiarity(self) -> bool:
+        return self.balance_labels
 
     def make_exemplars(self, grid_size: int, components: int, style_units: int, n_labels: int) -> ExemplarAttention:
+        label_first = self.label_first and n_labels > 1
         return ExemplarAttention(
             self.n_exemplars,
             grid_size,
@@ -64,7 +74,8 @@ class ExemplarGenerator(StoringGenerator):
             field_frequency=self.field_frequency,
             style_units=style_units,
             subtract_hubness=self.subtract_hubness,
-            n_labels=n_labels if self.label_first and n_labels > 1 else 0,
+            n_labels=n_labels if label_first else 0,
+            balance_labels=self.balance_labels and label_first,
             name="exemplars",
         )
 
@@ -114,9 +125,9 @@ def adapt_exemplars(
 
 
 def reset_measured(model: keras.Model) -> None:
-    """Forgets what was measured at the end of an earlier training: hubness and variation."""
+    """Forgets what was measured at the end of an earlier training: hubness, the balance of labels, and variation."""
     parts = find_exemplars(model)
-    for name in ("hubness", "waves"):
+    for name in ("hubness", "label_balance", "waves"):
         variable = getattr(parts[0], name, None) if parts is not None else None
         if variable is not None:
             variable.assign(keras.ops.zeros_like(variable))
@@ -163,6 +174,8 @@ def rendered_clips(n_samples: int, seed: int = 0) -> Iterator[np.ndarray]:
 def measure_hubness(model: Any, seed: int = 0) -> bool:
     """Measures how similar each exemplar is to audio of all kinds, for a generator that subtracts it or a mosaic.
 
+    For a generator with `balance_labels` it measures the balance of labels by the same audio.
+
     The audio is rendered: tones, noise, clicks, sweeps, vowels and syllables at all levels.
 
     Args:
@@ -170,14 +183,22 @@ def measure_hubness(model: Any, seed: int = 0) -> bool:
         seed: seed of the audio.
 
     Returns:
-        Whether there was something to measure: a generator with `subtract_hubness`, and an encoder of audio.
+        Whether there was something to measure: a mosaic or a generator with `subtract_hubness` or `balance_labels`, and
+        an encoder of audio.
     """
     parts = find_exemplars(model)
-    if parts is None or not parts[0].subtract_hubness or model.features.embedding:
+    if parts is None or model.features.embedding:
+        return False
+    exemplars, _ = parts
+    if not (exemplars.subtract_hubness or exemplars.balance_labels):
         return False
     latents = []
     for waveforms in rendered_clips(model.features.n_samples, seed):
         inputs = waveforms if model.input_kind == "waveform" else mfcc(waveforms, model.features)
         latents.append(model.encode(inputs))
-    parts[0].assign_hubness(np.concatenate(latents)[:, : parts[0].content_dim])
+    contents = np.concatenate(latents)[:, : exemplars.content_dim]
+    if exemplars.subtract_hubness:
+        exemplars.assign_hubness(contents)
+    if exemplars.balance_labels:
+        exemplars.assign_label_balance(contents)
     return True

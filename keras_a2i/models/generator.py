@@ -27,8 +27,12 @@ class Generator(NetworkPart):
 
     output_activation: ClassVar[str] = "tanh"
     stores_exemplars: ClassVar[bool] = False
-    learns_familiarity: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
+
+    @property
+    def learns_familiarity(self) -> bool:
+        """Whether the objective `familiarity` has something to train."""
+        return False
 
     def connect(
         self,

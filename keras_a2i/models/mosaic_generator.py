@@ -1,7 +1,6 @@
 """A generator whose images are mosaics of stored training images, in areas by their shares of what is heard."""
 
 import dataclasses
-from typing import ClassVar
 
 import keras
 
@@ -36,7 +35,9 @@ class MosaicGenerator(StoringGenerator):
     largest_exponent: float = number(8.0, 1, 1e3)
     field_size: int = whole(3, 2)
 
-    learns_familiarity: ClassVar[bool] = True
+    @property
+    def learns_familiarity(self) -> bool:
+        return True
 
     def make_exemplars(self, grid_size: int, components: int, style_units: int, n_labels: int) -> ExemplarMosaic:
         return ExemplarMosaic(

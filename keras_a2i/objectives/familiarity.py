@@ -6,7 +6,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_a2i.layers import ExemplarMosaic
 from keras_a2i.models.untracked import Untracked
 from keras_a2i.objectives.objective import Objective, TrainState, register_objective
 
@@ -18,8 +17,9 @@ class Familiarity(Objective):
     """Cross-entropy of the familiarity of clips and their mixtures, and of rendered audio of other kinds.
 
     A mosaic (`ExemplarMosaic`) shows what is mixed in familiar audio in areas by its shares, and of unfamiliar audio
-    the one image that it is most like. This objective trains it to tell them apart, by tones, noise, clicks, sweeps,
-    vowels and syllables at all levels.
+    the one image that it is most like. `ExemplarAttention` with `balance_labels` has unfamiliar audio select all labels
+    equally often. This objective trains them to tell the two apart, by tones, noise, clicks, sweeps, vowels and
+    syllables at all levels.
 
     Args:
         weight: factor of the loss.
@@ -45,7 +45,10 @@ class Familiarity(Objective):
 
         self._require_latent(model)
         parts = find_exemplars(model)
-        self._require(parts is not None and isinstance(parts[0], ExemplarMosaic), "a MosaicGenerator")
+        self._require(
+            parts is not None and parts[0].learns_familiarity,
+            "a MosaicGenerator, or an ExemplarGenerator with balance_labels for a model with two labels or more",
+        )
         self._require(getattr(model, "input_kind", "") == "waveform", "a model of waveforms")
         self._parts, self._encoder = Untracked(parts), Untracked(model.encoder)
         rendered = list(rendered_clips(model.encoder.input_shape[-1], self.seed))

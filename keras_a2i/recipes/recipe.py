@@ -108,8 +108,9 @@ class Recipe(Settings):
             )
         if "familiarity" in ids and not self.generator.learns_familiarity:
             raise ConfigError(
-                "The objective familiarity needs a MosaicGenerator, which shows unfamiliar audio in another way; set "
-                f"familiarity to 0 for others. Received: {type(self.generator).__name__}"
+                "The objective familiarity needs a generator that shows unfamiliar audio in another way: a "
+                "MosaicGenerator, or an ExemplarGenerator with balance_labels; set familiarity to 0 for others. "
+                f"Received: {type(self.generator).__name__}"
             )
         if self.generator.stores_exemplars and (self.generator.label_sharpness or "matching" not in ids):
             raise ConfigError(

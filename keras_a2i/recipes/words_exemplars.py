@@ -29,6 +29,7 @@ RECIPE = dataclasses.replace(
         field_size=1,
         field_frequency=2.0,
         label_first=True,
+        balance_labels=True,
         width=32,
         blocks=1,
     ),
@@ -39,6 +40,7 @@ RECIPE = dataclasses.replace(
         "labels": {"weight": 6.0, "mixture": 1.0},
         "matching": {"weight": 1.0, "by_label": True, "mixture": 1.0},
         "blending": 1.0,
+        "familiarity": 0.5,
     },
     shuffle_within_label=False,
 )

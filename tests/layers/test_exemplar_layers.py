@@ -142,6 +142,62 @@ def test_selection_of_labels_that_are_not_known_is_refused():
     assert layer.has_labels(3)
 
 
+def _balanced(rng, familiar_offset, n=60):
+    """A layer whose labels are selected unequally by queries (n, 6), and queries of the same kind."""
+    labels = np.repeat(np.arange(3), 4)
+    layer, _ = _attention(n=12, labels=labels, n_labels=3, field_size=1, sharpness=400.0, balance_labels=True)
+    direction = np.array([3.0, 1.0, 0.5, 0, 0, 0])
+    layer.keys.assign(np.eye(6)[:, labels] + 0.1 * rng.standard_normal((6, 12)))
+    layer.familiar_offset.assign(familiar_offset)
+    return layer, [(rng.standard_normal((size, 6)) + direction).astype(np.float32) for size in (n, 600)]
+
+
+def test_unfamiliar_audio_selects_all_labels_equally_often():
+    layer, (measured, others) = _balanced(np.random.default_rng(0), familiar_offset=1e3, n=600)
+    before = ops.convert_to_numpy(layer.label_logits(others, 3))
+    layer.assign_label_balance(measured)
+    logits = ops.convert_to_numpy(layer.label_logits(others, 3))
+    counts = [np.bincount(each.argmax(axis=1), minlength=3) for each in (before, logits)]
+    assert counts[0].max() > 400 and counts[1].min() > 170 and counts[1].max() < 230, counts
+    # The difference is one number for each label, but for what keeps the evidence for any label as it was.
+    change = logits - before
+    np.testing.assert_allclose(change - change[:, :1], np.tile((change - change[:, :1])[0], (600, 1)), atol=1e-3)
+    evidence = [np.log(np.exp(each).sum(axis=1)) for each in (before, logits)]
+    np.testing.assert_allclose(evidence[1], evidence[0], atol=1e-4)
+
+
+def test_balance_of_labels_counts_as_far_as_audio_is_unfamiliar():
+    layer, (measured, others) = _balanced(np.random.default_rng(1), familiar_offset=1.0)
+    before = ops.convert_to_numpy(layer.label_logits(others, 3))
+    layer.assign_label_balance(measured)
+    unfamiliar = 1 / (1 + np.exp(ops.convert_to_numpy(layer.familiarity_logit(others)) + 3))
+    assert unfamiliar.min() < 0.2 and unfamiliar.max() > 0.8
+    expected = before - unfamiliar * ops.convert_to_numpy(layer.label_balance)
+    expected += np.log(np.exp(before).sum(axis=1, keepdims=True) / np.exp(expected).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(layer.label_logits(others, 3), expected, atol=1e-3)
+    familiar, (measured, others) = _balanced(np.random.default_rng(1), familiar_offset=-1e3)
+    before = ops.convert_to_numpy(familiar.label_logits(others, 3))
+    familiar.assign_label_balance(measured)
+    np.testing.assert_allclose(familiar.label_logits(others, 3), before, atol=1e-4)
+
+
+def test_familiarity_rises_with_the_similarity_to_any_key():
+    layer, _ = _balanced(np.random.default_rng(2), familiar_offset=1.5)
+    keys = ops.convert_to_numpy(layer.keys)
+    cosine = keys.T @ keys / np.linalg.norm(keys, axis=0) / np.linalg.norm(keys, axis=0)[:, None]
+    expected = 4 * (np.log(np.exp(10 * cosine).sum(axis=1)) - np.log(12) - 1.5)
+    found = ops.convert_to_numpy(layer.familiarity_logit(keys.T))
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-4)
+    assert found.min() > float(layer.familiarity_logit(-keys.T.sum(axis=0, keepdims=True))[0, 0]) + 10
+
+
+def test_balance_of_labels_needs_labels_and_a_layer_made_for_it():
+    with pytest.raises(UsageError, match=r"balance_labels requires n_labels of 1 or more\. Received: n_labels=0"):
+        ExemplarAttention(5, 4, 3, balance_labels=True)
+    with pytest.raises(UsageError, match=r"balance_labels=True to have a balance\. Received: one without"):
+        _attention()[0].assign_label_balance(np.ones((5, 6)))
+
+
 def test_any_query_gives_values_between_those_of_the_exemplars():
     layer, codes = _attention(n=7, grid=8, sharpness=50.0, spread=0.1)
     queries = np.concatenate([1e3 * np.eye(6), np.zeros((1, 6)), np.full((1, 6), -7.0)])

@@ -1,4 +1,4 @@
-"""What trains a mosaic to tell familiar audio from rendered audio of other kinds."""
+"""What trains generators with exemplars to tell familiar audio from rendered audio of other kinds."""
 
 import numpy as np
 import pytest
@@ -9,17 +9,20 @@ from keras_a2i.config import FeatureConfig
 from keras_a2i.datasets.foreign_audio import foreign_audio
 from keras_a2i.errors import UsageError
 from keras_a2i.models import AudioToImage, ExemplarGenerator, FrameEncoder, MosaicGenerator, adapt_exemplars
-from keras_a2i.models.exemplar_generator import find_exemplars
+from keras_a2i.models.exemplar_generator import find_exemplars, measure_hubness, rendered_clips, reset_measured
 from keras_a2i.objectives import Familiarity, Mixtures
 
 FEATURES = FeatureConfig(sample_rate=8000, duration=0.5)
 
 
-def _model(generator=None):
+BY_LABEL = {"n_exemplars": 4, "field_size": 1, "label_first": True, "width": 8, "blocks": 1}
+
+
+def _model(generator=None, n_labels=2):
     encoder = FrameEncoder(channels=(4, 4, 4), units=4, latent_dim=4)
     generator = generator or MosaicGenerator(n_exemplars=3, query_dim=4, width=8, blocks=1)
-    model = AudioToImage(encoder, generator, image_size=16, features=FEATURES, style_units=2)
-    adapt_exemplars(model, random_images(3, 16))
+    model = AudioToImage(encoder, generator, image_size=16, features=FEATURES, style_units=2, n_labels=n_labels)
+    adapt_exemplars(model, random_images(generator.n_exemplars, 16), np.arange(generator.n_exemplars) % 2)
     return model
 
 
@@ -28,8 +31,9 @@ def _softplus(x):
 
 
 @pytest.mark.training
-def test_loss_is_the_crossentropy_of_clips_mixtures_and_rendered_audio():
-    model, objective = _model(), Familiarity(seed=3)
+@pytest.mark.parametrize("generator", [None, ExemplarGenerator(balance_labels=True, **BY_LABEL)])
+def test_loss_is_the_crossentropy_of_clips_mixtures_and_rendered_audio(generator):
+    model, objective = _model(generator), Familiarity(seed=3)
     objective.attach(model)
     exemplars, _ = find_exemplars(model)
     rng = np.random.default_rng(0)
@@ -45,12 +49,27 @@ def test_loss_is_the_crossentropy_of_clips_mixtures_and_rendered_audio():
 
 
 @pytest.mark.parametrize(
-    ("model", "message"),
+    "model",
     [
-        (lambda: _model(ExemplarGenerator(n_exemplars=3, width=8, blocks=1)), "'familiarity' needs a MosaicGenerator"),
-        (small_model, "'familiarity' needs a MosaicGenerator"),
+        lambda: _model(ExemplarGenerator(**BY_LABEL)),
+        lambda: _model(ExemplarGenerator(balance_labels=True, **BY_LABEL), n_labels=0),
+        small_model,
     ],
 )
-def test_other_generators_are_refused(model, message):
+def test_other_generators_are_refused(model):
+    message = "'familiarity' needs a MosaicGenerator, or an ExemplarGenerator with balance_labels for a model with two"
     with pytest.raises(UsageError, match=message):
         Familiarity().attach(model())
+
+
+@pytest.mark.training
+def test_balance_of_labels_is_measured_by_rendered_audio_and_forgotten_at_the_start_of_a_training():
+    model = _model(ExemplarGenerator(balance_labels=True, **BY_LABEL))
+    exemplars, _ = find_exemplars(model)
+    exemplars.familiar_offset.assign(1e3)
+    assert measure_hubness(model)
+    clips = np.concatenate(list(rendered_clips(4000, seed=1)))
+    counts = np.bincount(ops.convert_to_numpy(exemplars.label_logits(model.encode(clips), 2)).argmax(axis=1))
+    assert counts.min() > 0.35 * len(clips) and np.any(exemplars.label_balance)
+    reset_measured(model)
+    np.testing.assert_array_equal(exemplars.label_balance, 0)

@@ -79,8 +79,7 @@ def test_hubness_is_that_of_rendered_audio_through_the_trained_encoder(run):
     measure_hubness(model, seed=1)
     other = keras.ops.convert_to_numpy(attention.hubness)
     assert 0 < np.abs(other - stored).max() < 0.5 * np.ptp(stored)
-    without = a2i.get_recipe("words-exemplars").generator
-    assert not without.subtract_hubness and not measure_hubness(model.encoder)
+    assert not measure_hubness(model.encoder)
 
 
 def test_hubness_and_variation_are_measured_anew_when_a_run_or_its_model_is_trained_further(
@@ -167,11 +166,13 @@ def test_own_model_with_exemplars_is_adapted_once(records, tmp_path):
         (
             "exemplars",
             {"generator": ExemplarGenerator()},
-            r"The objective familiarity needs a MosaicGenerator, .* set familiarity to 0 .*Received: ExemplarGenerator",
+            r"familiarity needs a generator that shows .* an ExemplarGenerator with balance_labels; set .*"
+            "Received: ExemplarGenerator",
         ),
         ("exemplars", {"matching": 0}, "A generator with exemplars needs the objective matching"),
         ("words-exemplars", {"label_sharpness": 2.0}, "a label_sharpness of 0. Received: .*label_sharpness=2.0"),
         ("words-exemplars", {"field_size": 4}, "field_size must be 1 with label_first. Received: field_size=4"),
+        ("words-exemplars", {"label_first": False}, "balance_labels needs label_first. Received: label_first=False"),
     ],
 )
 def test_objectives_and_generators_of_exemplars_belong_together(recipe, settings, message):
