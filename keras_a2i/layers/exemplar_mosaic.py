@@ -26,12 +26,14 @@ class ExemplarMosaic(StoredExemplars):
     audio of one recording fades into that of another, the shares of their exemplars change gradually, and with them the
     image.
 
-    The shares of exemplars of one recording (`sources`) are added up. Shares below `least_share` of the largest one are
+    The shares of exemplars of one recording (`sources`) are added up. A mixture is mostly of two recordings: the shares
+    of others are multiplied by their ratio to the second-largest, and shares below `least_share` of the largest are
     left out. Then the map is divided along the level lines of a smooth random field: each recording receives the
     positions between two levels, which are as large a part of the map as its share. Where two meet, one dissolves into
-    the other; the more gradually, the larger the `softness`. Weighted means of codes have less contrast than the codes:
-    all components but the first, the brightness of a patch, are divided by the norm of the weights. Of each recording
-    the exemplar with the largest share is shown. A style vector, drawn at random, changes the field and which of about
+    the other: brightness over a wide transition (`softness`), details over a narrower one (`detail_softness`), so that
+    neither a seam nor two images at once are seen. Weighted means of codes have less contrast than the codes: all
+    components but the first, the brightness of a patch, are divided by the norm of the weights. Of each recording the
+    exemplar with the largest share is shown. A style vector, drawn at random, changes the field and which of about
     equal exemplars are shown.
 
     Audio that is unlike all of the training gives many exemplars small shares, and would be shown as a patchwork. Its
@@ -48,7 +50,8 @@ class ExemplarMosaic(StoredExemplars):
             are mixed by their shares.
         spread: weight of the style, and of fixed random numbers, in this selection, 0 or more.
         least_share: below 1, from 0.
-        softness: width of the transitions as a fraction of the map, above 0.
+        softness: width of the transitions of brightness as a fraction of the map, above 0.
+        detail_softness: width of the transitions of all other components, above 0.
         largest_exponent: exponent of the shares of audio that isn't familiar at all, from 1, which makes no difference.
         field_size: height and width of the field before it is enlarged to the map, from 2.
         style_units: numbers at the end of the input that are the style, from 0.
@@ -65,7 +68,9 @@ class ExemplarMosaic(StoredExemplars):
 
     Reference:
         The contrast of blended textures: Heitz and Neyret, "High-performance by-example noise using a
-        histogram-preserving blending operator", 2018. The composition by shares is this project's.
+        histogram-preserving blending operator", 2018. Transitions as wide as what they blend is coarse: Burt and
+        Adelson, "A multiresolution spline with application to image mosaics", 1983. The composition by shares is this
+        project's.
     """
 
     learns_familiarity = True
@@ -81,7 +86,8 @@ class ExemplarMosaic(StoredExemplars):
         sharpness: float = 200.0,
         spread: float = 0.05,
         least_share: float = 0.01,
-        softness: float = 0.25,
+        softness: float = 0.4,
+        detail_softness: float = 0.1,
         largest_exponent: float = 8.0,
         field_size: int = 3,
         style_units: int = 0,
@@ -95,15 +101,16 @@ class ExemplarMosaic(StoredExemplars):
                 f"0 or more. Received: n_exemplars={n_exemplars}, grid_size={grid_size}, components={components}, "
                 f"query_dim={query_dim}, field_size={field_size}, style_units={style_units}"
             )
-        if not (sharpness > 0 <= spread and softness > 0 and 0 <= least_share < 1 <= largest_exponent):
+        if not (min(sharpness, softness, detail_softness) > 0 <= spread and 0 <= least_share < 1 <= largest_exponent):
             raise UsageError(
-                "sharpness and softness must be above 0, spread 0 or more, least_share from 0 to below 1, "
-                f"largest_exponent 1 or more. Received: sharpness={sharpness}, softness={softness}, spread={spread}, "
-                f"least_share={least_share}, largest_exponent={largest_exponent}"
+                "sharpness, softness and detail_softness must be above 0, spread 0 or more, least_share from 0 to "
+                f"below 1, largest_exponent 1 or more. Received: sharpness={sharpness}, softness={softness}, "
+                f"detail_softness={detail_softness}, spread={spread}, least_share={least_share}, "
+                f"largest_exponent={largest_exponent}"
             )
         self.query_dim, self.sharpness, self.spread = query_dim, sharpness, spread
-        self.largest_exponent = largest_exponent
-        self.least_share, self.softness, self.field_size, self.seed = least_share, softness, field_size, seed
+        self.largest_exponent, self.least_share = largest_exponent, least_share
+        self.softness, self.detail_softness, self.field_size, self.seed = softness, detail_softness, field_size, seed
 
     def build(self, input_shape: tuple) -> None:
         super().build(input_shape)
@@ -160,7 +167,7 @@ class ExemplarMosaic(StoredExemplars):
         shares, evidence = self._vote(x[:, : self.content_dim])
         same, before = self.same_source(), ops.cast(ops.less(self.sources[:, None], self.sources[None]), "float32")
         within = self._select_within(shares, same, style)
-        of_source = self._select_sources(_add_up(shares, same), evidence)
+        of_source = self._select_sources(_add_up(shares, same), evidence, same)
         # Of each source, the weights within add up to 1.
         of_source = of_source / ops.sum(within * of_source, axis=1, keepdims=True)
         lower = _add_up(within * of_source, before)
@@ -175,13 +182,15 @@ class ExemplarMosaic(StoredExemplars):
         evidence = ops.logsumexp(scores, axis=2, keepdims=True)
         return ops.mean(ops.exp(scores - evidence), axis=1), ops.mean(evidence, axis=1)
 
-    def _select_sources(self, of_source: Any, evidence: Any) -> Any:
+    def _select_sources(self, of_source: Any, evidence: Any, same: Any) -> Any:
         """Returns what each source receives, up to a factor, (batch, n_exemplars), from its share in the votes."""
         unfamiliar = self._unfamiliarity_of(evidence)
         exponent = 1 + (self.largest_exponent - 1) * unfamiliar
         logarithms = ops.log(of_source + _NOTHING) - unfamiliar * self.hubness
         relative = ops.exp(exponent * (logarithms - ops.max(logarithms, axis=1, keepdims=True)))
-        return ops.relu(relative - self.least_share)
+        largest = _add_up(ops.one_hot(ops.argmax(relative, axis=1), self.n_exemplars, dtype="float32"), same)
+        second = ops.max(relative * (1 - largest), axis=1, keepdims=True)
+        return ops.relu(relative * ops.minimum(relative / (second + _NOTHING), 1.0) - self.least_share)
 
     def assign_hubness(self, contents: np.ndarray) -> None:
         """Sets the hubness of every recording: its mean share in unfamiliar audio, relative to an even one.
@@ -233,15 +242,20 @@ class ExemplarMosaic(StoredExemplars):
             dtype: of the result.
         """
         within, lower, of_source = (values[:, None, None] for values in (within, lower, of_source))
-        from_lower = ops.sigmoid((lower - levels) / self.softness)
-        area = ops.sigmoid((lower + of_source - levels) / self.softness) - from_lower
-        total = ops.sum(within * area, axis=-1, keepdims=True)
-        weights = within * area / total
-        norm = ops.sqrt(ops.sum(weights * area / total, axis=-1, keepdims=True))
-        codes = self._compose(ops.cast(weights, dtype))
+
+        def compose(softness: float) -> tuple[Any, Any]:
+            from_lower = ops.sigmoid((lower - levels) / softness)
+            area = ops.sigmoid((lower + of_source - levels) / softness) - from_lower
+            total = ops.sum(within * area, axis=-1, keepdims=True)
+            weights = within * area / total
+            norm = ops.sqrt(ops.sum(weights * area / total, axis=-1, keepdims=True))
+            return self._compose(ops.cast(weights, dtype)), ops.cast(norm, dtype)
+
+        brightness, _ = compose(self.softness)
         if self.components == 1:
-            return codes
-        return ops.concatenate([codes[..., :1], codes[..., 1:] / ops.cast(norm, dtype)], axis=-1)
+            return brightness
+        details, norm = compose(self.detail_softness)
+        return ops.concatenate([brightness[..., :1], details[..., 1:] / norm], axis=-1)
 
     def adapt(self, codes: np.ndarray, labels: np.ndarray | None = None, sources: np.ndarray | None = None) -> None:
         super().adapt(codes, labels)
@@ -256,6 +270,7 @@ class ExemplarMosaic(StoredExemplars):
             "spread",
             "least_share",
             "softness",
+            "detail_softness",
             "largest_exponent",
             "field_size",
             "seed",

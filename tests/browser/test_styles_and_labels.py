@@ -19,7 +19,7 @@ from support.browser_page import (
     open_page,
     saved_image,
 )
-from support.styled_models import LABELS, exemplar_model
+from support.styled_models import LABELS, exemplar_model, mosaic_model
 
 from keras_a2i.exporters import FORMATS
 from keras_a2i.exporters.export import export
@@ -94,6 +94,26 @@ def test_style_and_temperature_choose_the_image_and_its_label_is_told(browser, s
     assert np.abs(check(77, 0.0) - served(clip)[0]).max() == 0
     assert page.problems == []
     page.context.close()
+
+
+def test_page_of_a_mosaic_draws_pythons_images(browser, tmp_path):
+    folder = export(mosaic_model(), tmp_path / "page", format="web", runtime=LITERT).path
+    soundfile.write(tmp_path / "a.wav", make_clip(1.0, RATE) * np.linspace(0, 1, RATE)[:, None], RATE)
+    served, _ = FORMATS["web"].load(folder)
+    clip = next(load(folder).stream_inputs(tmp_path / "a.wav"))
+    with contextlib.closing(PageServer(0)) as server:
+        server.show(folder)
+        page = open_page(browser.new_context(), server.where)
+        page.set_input_files("#file", tmp_path / "a.wav")
+        message(page, "a.wav has ended.")
+        usual = saved_image(page)
+        page.keyboard.press("n")
+        page.wait_for_timeout(1000)
+        styled = saved_image(page)
+        assert np.abs(usual - served(clip)[0]).max() <= TOLERANCE
+        assert np.abs(styled - served(clip, page_style(1, 1.0, 4)[None])[0]).max() <= TOLERANCE
+        assert np.abs(styled - usual).max() > 10 * TOLERANCE and page.problems == []
+        page.context.close()
 
 
 def test_page_of_a_file_with_latents_fades_between_latent_vectors(browser, tmp_path):

@@ -12,7 +12,9 @@ DIM, FRAMES, GRID = 6, 10, 8
 
 
 def _mosaic(n=4, components=5, sources=None, labels=None, **options):
-    """A layer whose keys are far from each other, and its codes."""
+    """A layer whose keys are far from each other, and its codes; one softness is that of brightness and details."""
+    if "softness" in options:
+        options.setdefault("detail_softness", options["softness"])
     layer = ExemplarMosaic(n, GRID, components, query_dim=DIM, **options)
     layer.build((None, FRAMES * DIM + layer.style_units))
     layer.keys.assign(np.eye(DIM)[:, :n])
@@ -71,6 +73,27 @@ def test_shares_of_exemplars_of_one_source_are_added_up():
     # The four frames of source 3 are one area, in which the exemplar that three of them hear is shown.
     areas = _areas(codes, _call(layer, _heard(0, 0, 0, 0, 0, 0, 1, 2, 2, 2)))
     np.testing.assert_allclose(areas, [0.6, 0, 0.4, 0], atol=0.06)
+
+
+def test_recordings_beyond_the_two_with_the_largest_shares_receive_less_than_theirs():
+    layer, codes = _mosaic(sources=np.array([7, 3, 3, 9]), softness=0.01, least_share=0.0)
+    # Shares of 0.5, 0.3 and 0.2: the last is multiplied by 0.2 / 0.3.
+    areas = _areas(codes, _call(layer, _heard(1, 1, 1, 2, 2, 0, 0, 0, 3, 3)))
+    kept = np.array([0.3, 0.5, 0.2 * 2 / 3])
+    np.testing.assert_allclose([areas[0], areas[1] + areas[2], areas[3]], kept / kept.sum(), atol=0.04)
+    heard = _heard(0, 0, 0, 0, 1, 1, 1, 2, 2, 2)
+    layer, codes = _mosaic(softness=0.01)
+    np.testing.assert_allclose(_areas(codes, _call(layer, heard)), [0.4, 0.3, 0.3, 0], atol=0.06)
+
+
+def test_brightness_changes_over_a_wider_transition_than_details():
+    layer, codes = _mosaic(softness=0.5, detail_softness=0.01)
+    # The codes of two exemplars are constant, so that the weight of the second can be read from each component.
+    layer.adapt(np.arange(4, dtype=np.float32)[:, None, None, None] * np.ones_like(codes))
+    found = _call(layer, _heard(0, 1))[0]
+    mixed = [np.mean((found[..., c] > 0.05) & (found[..., c] < 0.95)) for c in (0, 1)]
+    assert mixed[0] > 0.9 and mixed[1] < 0.2, mixed
+    assert found[..., 0].mean() == pytest.approx(0.5, abs=0.06)
 
 
 def test_shares_far_below_the_largest_are_left_out():
@@ -164,10 +187,11 @@ def test_silence_gives_finite_codes():
     [
         ({"query_dim": 0}, r"query_dim must be 1 or more.*Received: .*query_dim=0"),
         ({"field_size": 1}, r"field_size 2 or more.*field_size=1"),
-        ({"softness": 0.0}, r"softness must be above 0.*softness=0\.0"),
+        ({"softness": 0.0}, r"sharpness, softness and detail_softness must be above 0.*softness=0\.0"),
+        ({"detail_softness": 0.0}, r"detail_softness must be above 0.*detail_softness=0\.0"),
         ({"least_share": 1.0}, r"least_share from 0 to below 1, .*least_share=1\.0"),
         ({"largest_exponent": 0.5}, r"largest_exponent 1 or more\. Received: .*largest_exponent=0\.5"),
-        ({"sharpness": float("nan")}, r"sharpness and softness must be above 0"),
+        ({"sharpness": float("nan")}, r"detail_softness must be above 0.*sharpness=nan"),
     ],
 )
 def test_arguments_out_of_range_are_refused(options, message):
@@ -187,7 +211,7 @@ def test_sources_of_another_number_are_refused():
 
 
 def test_layer_is_restored_from_its_configuration():
-    layer, _ = _mosaic(softness=0.3, least_share=0.2, field_size=5, spread=0.1, seed=3)
+    layer, _ = _mosaic(softness=0.3, detail_softness=0.2, least_share=0.2, field_size=5, spread=0.1, seed=3)
     again = ExemplarMosaic.from_config(layer.get_config())
     again.build((None, FRAMES * DIM))
     again.set_weights(layer.get_weights())

@@ -1,11 +1,20 @@
-"""Small models with a style that know labels: one with exemplars, one with a label head."""
+"""Small models with a style: one with exemplars and one with a label head, which know labels, and a mosaic."""
 
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
-from keras_a2i.models import AudioToImage, DenseEncoder, ExemplarGenerator, ResidualGenerator, adapt_exemplars
+from keras_a2i.config import FeatureConfig
+from keras_a2i.models import (
+    AudioToImage,
+    DenseEncoder,
+    ExemplarGenerator,
+    FrameEncoder,
+    MosaicGenerator,
+    ResidualGenerator,
+    adapt_exemplars,
+)
 
 LABELS = ("bell", "drum", "horn")
 
@@ -25,6 +34,21 @@ def exemplar_model(input: str = "features") -> AudioToImage:
     )
     images = np.random.default_rng(0).uniform(-1, 1, (6, *model.image.shape)).astype(np.float32)
     adapt_exemplars(model, images, np.array([0, 0, 1, 1, 2, 2]))
+    return model
+
+
+def mosaic_model() -> AudioToImage:
+    """A mosaic of six stored images of 32 pixels, two of each of three recordings, with 4 style units, for a second."""
+    keras.utils.set_random_seed(0)
+    model = AudioToImage(
+        FrameEncoder(channels=(8, 8, 8), units=16, latent_dim=8),
+        MosaicGenerator(n_exemplars=6, query_dim=8, softness=0.05, detail_softness=0.05, width=8, blocks=1),
+        image_size=32,
+        features=FeatureConfig(),
+        style_units=4,
+    )
+    images = np.random.default_rng(0).uniform(-1, 1, (6, *model.image.shape)).astype(np.float32)
+    adapt_exemplars(model, images, sources=np.array([0, 0, 1, 1, 2, 2]))
     return model
 
 
