@@ -86,12 +86,16 @@ def command(model, records, split, out, overwrite, samples, foreign, folds, by, 
         raise click.UsageError("--seeds needs --folds: several trainings of one run are compared by keras-a2i compare")
     if by is not None:
         raise click.UsageError("--by needs --folds, of which it is the kind. Received: --by alone")
+    from keras_a2i.evaluation.pairs import require_splits
     from keras_a2i.evaluation.report import check_report_path
+    from keras_a2i.records.records import as_records
 
     location = as_location(model)
     target = out or _report_folder(location)
     with flag_names(path="--out"):
         check_report_path(target, str(location), overwrite=overwrite, is_own=out is None)
+    records = as_records(records)
+    require_splits(records, split or "val")
     import keras_a2i.evaluation.evaluate as evaluation
 
     # Audio of --foreign may be damaged.

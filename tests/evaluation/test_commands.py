@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import sys
 
 import keras
 import pytest
@@ -38,6 +39,12 @@ def folder(tmp_path_factory):
 
 def invoke(*args):
     return CliRunner().invoke(cli, [str(arg) for arg in args], catch_exceptions=False)
+
+
+def test_split_that_the_records_lack_is_refused_before_tensorflow_loads(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras_a2i.evaluation.evaluate", None)
+    with pytest.raises(UsageError, match=r"split must be one of \['val'\] in these records\. Received: 'valid'"):
+        invoke("evaluate", folder / "run", folder / "rec", "--split", "valid")
 
 
 @pytest.mark.training
