@@ -22,7 +22,7 @@ from keras_a2i.records.manifest import STATED_PACKAGES, Manifest, PairCounts, Sh
 from keras_a2i.records.pool import Progress, Tally, check_main_guard, run_tasks
 from keras_a2i.records.splits import LEFT_OUT, SplitSpec, assign_splits
 from keras_a2i.records.task import Task
-from keras_a2i.remote.address import Address
+from keras_a2i.remote.address import Address, Location
 from keras_a2i.sources.open_sources import open_sources
 from keras_a2i.sources.pair import Dropped, Source, Unit
 from keras_a2i.sources.pair_keys import PairKeys
@@ -137,11 +137,11 @@ def build_records(
         n_pairs = int(np.count_nonzero(splits != LEFT_OUT))
         fingerprint = _fingerprint(plan, splits, waveform)
         if (finished := output.find_finished(fingerprint, overwrite)) is not None:
-            return finished
+            return _checked(finished, output.location, strict)
         with output.locked():
             # Another build may have written here before the lock was taken.
             if (finished := output.find_finished(fingerprint, overwrite)) is not None:
-                return finished
+                return _checked(finished, output.location, strict)
             output.begin(fingerprint, overwrite)
             options = {"folder": output.folder.absolute(), "upload_to": output.upload_to}
             tasks = _make_tasks(plan, splits, waveform=waveform, strict=strict, **options)
@@ -373,6 +373,17 @@ def _make_manifest(
         fingerprint=fingerprint,
         lost_splits=[list(each) for each in lost.items()],
     )
+
+
+def _checked(finished: Manifest, location: Location, strict: bool) -> Manifest:
+    """Returns the manifest of finished records, unless `strict` would have stopped their build."""
+    problems = [Dropped(*item).message for item in finished.dropped] + [sentence for _, sentence in finished.notes]
+    if strict and problems:
+        raise RecordsError(
+            f"{problems[0]}. The records in {location} were finished in spite of it. The build stops at it "
+            "(strict=True, --strict)"
+        )
+    return finished
 
 
 def _find_lost_splits(tasks: list[Task], results: list[dict[str, Any]]) -> dict[str, str]:

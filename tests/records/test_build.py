@@ -183,6 +183,10 @@ def test_build_names_broken_inputs_and_strict_stops(tmp_path):
     ):
         build(tmp_path / "strict", source, strict=True)
     assert not list((tmp_path / "strict").glob("**/*.tmp"))
+    message = r": broken on purpose\. The records in .*records were finished in spite of it\. The build stops at it"
+    with pytest.raises(RecordsError, match=message):
+        build(tmp_path / "records", source, strict=True)
+    assert build(tmp_path / "records", source).fingerprint == manifest.fingerprint
 
 
 def test_build_without_readable_training_pair_states_the_first_reason_and_keeps_earlier_records(tmp_path):
@@ -306,6 +310,8 @@ def test_damaged_files_that_were_used_are_noted_and_strict_stops_at_them(tmp_pat
     assert Manifest.read(tmp_path / "records").notes == [expected]
     with pytest.raises(RecordsError, match=r"1\.wav breaks off at 0\.2 s.*stops at it \(strict=True, --strict\)"):
         build_records(str(tmp_path), tmp_path / "strict", strict=True, **options)
+    with pytest.raises(RecordsError, match=r"1\.wav breaks off at 0\.2 s.*were finished in spite of it"):
+        build_records(str(tmp_path), tmp_path / "records", strict=True, **options)
 
 
 class SelectingSource(ToneSource):
