@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from keras_a2i.evaluation.contenders import Contender, Generated, constant
-from keras_a2i.evaluation.pairs import MEMORY_BUDGET, Pairs, Rows, chunks_of, rows_that_fit, scaled
+from keras_a2i.evaluation.pairs import MEMORY_BUDGET, Pairs, Rows, chunks_of, labels_known, rows_that_fit, scaled
 from keras_a2i.spread import spread_rows
 
 N_COMPONENTS = 100
@@ -82,7 +82,7 @@ def source_mean(train: Pairs, held_out: Pairs) -> Rows:
 @baseline("label-mean", "label mean", "ceiling", "one image per label, with the true label given")
 def label_mean(train: Pairs, held_out: Pairs) -> Rows | None:
     """The mean of the label's training images; of all, for a label without."""
-    if len(set(train.labels)) < 2:
+    if not labels_known(train, held_out):
         return None
     return _group_means(train, held_out, train.labels, held_out.labels)
 

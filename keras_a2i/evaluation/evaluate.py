@@ -21,7 +21,7 @@ from keras_a2i.evaluation.contenders import (
 )
 from keras_a2i.evaluation.environment import describe_environment
 from keras_a2i.evaluation.measures import N_SAMPLES, Evidence, compute_measures
-from keras_a2i.evaluation.pairs import Pairs, read_pairs, require_splits, scaled
+from keras_a2i.evaluation.pairs import Pairs, labels_known, read_pairs, require_splits, scaled
 from keras_a2i.evaluation.paper import RECIPE, paper_figures, paper_notes
 from keras_a2i.evaluation.probes import factor_probe, factor_recovery, label_accuracy, label_probe
 from keras_a2i.evaluation.report import Report
@@ -131,7 +131,7 @@ def evaluate(
         predict_fn=_with_first_reference(predict_fn, held_out),
         donors=donors,
         seed=seed,
-        labels=label_probe(train),
+        labels=label_probe(train) if labels_known(train, held_out) else None,
         factors=factor_probe(train),
         to_inputs=(lambda x: x) if subject.input == "waveform" else (lambda x: mfcc(x, manifest.features)),
         sample=subject.sample_fn if samples else None,
@@ -168,7 +168,14 @@ def evaluate(
         gains=gains,
         leak=leak,
         paper=paper_figures(scores[0]) if is_paper else None,
-        notes=[*notes, *_note_embeddings(manifest), *_note_references(held_out), *_note_foreign(clips), *paper],
+        notes=[
+            *notes,
+            *_note_embeddings(manifest),
+            *_note_references(held_out),
+            *_note_foreign(clips),
+            *_note_labels(train, held_out),
+            *paper,
+        ],
         examples=_examples(held_out, contenders, scores, best_baseline(scores).id, donors),
         command=command,
         configuration=subject.configuration,
@@ -291,6 +298,15 @@ def _note_foreign(clips: FolderClips | None) -> list[str]:
     if skipped:
         notes.append(f"{counted(skipped, 'file')} of foreign audio skipped: {'; '.join(clips.skipped)}.")
     return notes
+
+
+def _note_labels(train: Pairs, held_out: Pairs) -> list[str]:
+    labels = np.concatenate([train.labels, held_out.labels])
+    n_without = int(np.sum(labels == ""))
+    if n_without in (0, len(labels)):
+        return []
+    have = "pair has" if n_without == 1 else "pairs have"
+    return [f"{n_without:,} of {len(labels):,} {have} no label: labels aren't scored."]
 
 
 def _note_references(held_out: Pairs) -> list[str]:

@@ -63,6 +63,11 @@ class Pairs:
         return len(self.ids)
 
 
+def labels_known(train: Pairs, held_out: Pairs) -> bool:
+    """Whether every pair has a label, and the training pairs two different ones or more."""
+    return len(set(train.labels)) > 1 and all(train.labels) and all(held_out.labels)
+
+
 class _Stored:
     """Images or waveforms of a split in another order, read when they are asked for."""
 

@@ -1,5 +1,6 @@
 """`evaluate` on whole models: what it accepts, verdicts on models that cheat or ignore the audio, memory and seeds."""
 
+import dataclasses
 import json
 
 import keras
@@ -22,6 +23,7 @@ from keras_a2i.models.model_file import ModelMetadata, save_model
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.serving.predictor import load
+from keras_a2i.sources.pair import Plan
 
 
 def grey(features):
@@ -218,6 +220,29 @@ def test_silence_is_left_out_unless_there_was_audio(tmp_path):
         (tmp_path / "records.json").write_text(json.dumps(manifest))
         report = evaluate(lambda x: np.zeros((len(x), 16, 16, 3)), tmp_path)
         assert (report.contender("silence") is not None) == found
+
+
+class PartlyLabelled(ToneSource):
+    """Tones of which the first clip of every source has no label."""
+
+    def plan(self):
+        units = []
+        for unit in super().plan().units:
+            first, *others = unit.keys
+            units.append(dataclasses.replace(unit, keys=(dataclasses.replace(first, label=""), *others)))
+        return Plan(tuple(units))
+
+
+@pytest.mark.training
+@pytest.mark.usefixtures("untrained")
+def test_labels_that_some_pairs_lack_are_not_scored_and_it_is_said(tones, tmp_path):
+    build(tmp_path, PartlyLabelled(n_sources=2, seconds=20), split=SplitSpec(kind="block", guard=2.0))
+    report = evaluate(lambda features: np.zeros((len(features), 16, 16, 3)), tmp_path)
+    n = sum(Manifest.read(tmp_path).counts.values())
+    assert f"2 of {n} pairs have no label: labels aren't scored." in report.notes
+    assert report.labels is None and report.contender("label-mean") is None
+    whole = evaluate(lambda features: np.zeros((len(features), 16, 16, 3)), tones)
+    assert whole.labels is not None and not any("label" in note for note in whole.notes)
 
 
 def test_evaluate_names_what_is_wrong(tones, tmp_path):
