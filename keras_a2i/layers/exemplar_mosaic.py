@@ -27,14 +27,13 @@ class ExemplarMosaic(StoredExemplars):
     image.
 
     The shares of exemplars of one recording (`sources`) are added up. A mixture is mostly of two recordings: the shares
-    of others are multiplied by their ratio to the second-largest, and shares below `least_share` of the largest are
-    left out. Then the map is divided along the level lines of a smooth random field: each recording receives the
-    positions between two levels, which are as large a part of the map as its share. Where two meet, one dissolves into
-    the other: brightness over a wide transition (`softness`), details over a narrower one (`detail_softness`), so that
-    neither a seam nor two images at once are seen. Weighted means of codes have less contrast than the codes: all
-    components but the first, the brightness of a patch, are divided by the norm of the weights. Of each recording the
-    exemplar with the largest share is shown. A style vector, drawn at random, changes the field and which of about
-    equal exemplars are shown.
+    of others are diminished (`minor_exponent`), and shares below `least_share` of the largest are left out. Then the
+    map is divided along the level lines of a smooth random field: each recording receives the positions between two
+    levels, which are as large a part of the map as its share. Where two meet, one dissolves into the other: brightness
+    over a wide transition (`softness`), details over a narrower one (`detail_softness`), so that neither a seam nor two
+    images at once are seen. Weighted means of codes have less contrast than the codes: all components but the first,
+    the brightness of a patch, are divided by the norm of the weights. Of each recording the exemplar with the largest
+    share is shown. A style vector, drawn at random, changes the field and which of about equal exemplars are shown.
 
     Audio that is unlike all of the training gives many exemplars small shares, and would be shown as a patchwork. Its
     familiarity, which the objective `familiarity` trains, is low: shares are then raised to a power up to
@@ -50,6 +49,8 @@ class ExemplarMosaic(StoredExemplars):
             are mixed by their shares.
         spread: weight of the style, and of fixed random numbers, in this selection, 0 or more.
         least_share: below 1, from 0.
+        minor_exponent: what the ratio of a share to the second-largest is raised to, by which shares below it are
+            multiplied, 0 or more; 0 leaves them as they are.
         softness: width of the transitions of brightness as a fraction of the map, above 0.
         detail_softness: width of the transitions of all other components, above 0.
         largest_exponent: exponent of the shares of audio that isn't familiar at all, from 1, which makes no difference.
@@ -86,6 +87,7 @@ class ExemplarMosaic(StoredExemplars):
         sharpness: float = 200.0,
         spread: float = 0.05,
         least_share: float = 0.01,
+        minor_exponent: float = 0.25,
         softness: float = 0.4,
         detail_softness: float = 0.1,
         largest_exponent: float = 8.0,
@@ -101,15 +103,18 @@ class ExemplarMosaic(StoredExemplars):
                 f"0 or more. Received: n_exemplars={n_exemplars}, grid_size={grid_size}, components={components}, "
                 f"query_dim={query_dim}, field_size={field_size}, style_units={style_units}"
             )
-        if not (min(sharpness, softness, detail_softness) > 0 <= spread and 0 <= least_share < 1 <= largest_exponent):
+        if not (
+            min(sharpness, softness, detail_softness) > 0 <= min(spread, minor_exponent)
+            and 0 <= least_share < 1 <= largest_exponent
+        ):
             raise UsageError(
-                "sharpness, softness and detail_softness must be above 0, spread 0 or more, least_share from 0 to "
-                f"below 1, largest_exponent 1 or more. Received: sharpness={sharpness}, softness={softness}, "
-                f"detail_softness={detail_softness}, spread={spread}, least_share={least_share}, "
-                f"largest_exponent={largest_exponent}"
+                "sharpness, softness and detail_softness must be above 0, spread and minor_exponent 0 or more, "
+                f"least_share from 0 to below 1, largest_exponent 1 or more. Received: sharpness={sharpness}, "
+                f"softness={softness}, detail_softness={detail_softness}, spread={spread}, "
+                f"minor_exponent={minor_exponent}, least_share={least_share}, largest_exponent={largest_exponent}"
             )
         self.query_dim, self.sharpness, self.spread = query_dim, sharpness, spread
-        self.largest_exponent, self.least_share = largest_exponent, least_share
+        self.least_share, self.minor_exponent, self.largest_exponent = least_share, minor_exponent, largest_exponent
         self.softness, self.detail_softness, self.field_size, self.seed = softness, detail_softness, field_size, seed
 
     def build(self, input_shape: tuple) -> None:
@@ -190,7 +195,8 @@ class ExemplarMosaic(StoredExemplars):
         relative = ops.exp(exponent * (logarithms - ops.max(logarithms, axis=1, keepdims=True)))
         largest = _add_up(ops.one_hot(ops.argmax(relative, axis=1), self.n_exemplars, dtype="float32"), same)
         second = ops.max(relative * (1 - largest), axis=1, keepdims=True)
-        return ops.relu(relative * ops.minimum(relative / (second + _NOTHING), 1.0) - self.least_share)
+        of_second = ops.minimum((relative + _NOTHING) / (second + _NOTHING), 1.0)
+        return ops.relu(relative * of_second**self.minor_exponent - self.least_share)
 
     def assign_hubness(self, contents: np.ndarray) -> None:
         """Sets the hubness of every recording: its mean share in unfamiliar audio, relative to an even one.
@@ -269,6 +275,7 @@ class ExemplarMosaic(StoredExemplars):
             "sharpness",
             "spread",
             "least_share",
+            "minor_exponent",
             "softness",
             "detail_softness",
             "largest_exponent",

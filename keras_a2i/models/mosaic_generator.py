@@ -21,7 +21,7 @@ class MosaicGenerator(StoringGenerator):
     Args:
         n_exemplars, components, width, blocks, label_sharpness: see `StoringGenerator`.
         query_dim: length of the encoder's vector of a frame.
-        sharpness, spread, least_share, softness, detail_softness, largest_exponent, field_size: see
+        sharpness, spread, least_share, minor_exponent, softness, detail_softness, largest_exponent, field_size: see
             `keras_a2i.layers.ExemplarMosaic`.
 
     Raises:
@@ -32,6 +32,7 @@ class MosaicGenerator(StoringGenerator):
     sharpness: float = number(200.0, 0, 1e6, above=True)
     spread: float = number(0.05, 0, 1e3)
     least_share: float = number(0.01, 0, 1, below=True)
+    minor_exponent: float = number(0.25, 0, 1e3)
     softness: float = number(0.4, 0, 1e3, above=True)
     detail_softness: float = number(0.1, 0, 1e3, above=True)
     largest_exponent: float = number(8.0, 1, 1e3)
@@ -50,6 +51,7 @@ class MosaicGenerator(StoringGenerator):
             sharpness=self.sharpness,
             spread=self.spread,
             least_share=self.least_share,
+            minor_exponent=self.minor_exponent,
             softness=self.softness,
             detail_softness=self.detail_softness,
             largest_exponent=self.largest_exponent,

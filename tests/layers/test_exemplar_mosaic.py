@@ -75,11 +75,13 @@ def test_shares_of_exemplars_of_one_source_are_added_up():
     np.testing.assert_allclose(areas, [0.6, 0, 0.4, 0], atol=0.06)
 
 
-def test_recordings_beyond_the_two_with_the_largest_shares_receive_less_than_theirs():
-    layer, codes = _mosaic(sources=np.array([7, 3, 3, 9]), softness=0.01, least_share=0.0)
-    # Shares of 0.5, 0.3 and 0.2: the last is multiplied by 0.2 / 0.3.
+@pytest.mark.parametrize("exponent", [0.0, 0.25, 1.0])
+def test_recordings_beyond_the_two_with_the_largest_shares_receive_less_than_theirs(exponent):
+    sources = np.array([7, 3, 3, 9])
+    layer, codes = _mosaic(sources=sources, softness=0.01, least_share=0.0, minor_exponent=exponent)
+    # Shares of 0.5, 0.3 and 0.2: the last is two thirds of the second-largest.
     areas = _areas(codes, _call(layer, _heard(1, 1, 1, 2, 2, 0, 0, 0, 3, 3)))
-    kept = np.array([0.3, 0.5, 0.2 * 2 / 3])
+    kept = np.array([0.3, 0.5, 0.2 * (2 / 3) ** exponent])
     np.testing.assert_allclose([areas[0], areas[1] + areas[2], areas[3]], kept / kept.sum(), atol=0.04)
     heard = _heard(0, 0, 0, 0, 1, 1, 1, 2, 2, 2)
     layer, codes = _mosaic(softness=0.01)
@@ -189,6 +191,7 @@ def test_silence_gives_finite_codes():
         ({"field_size": 1}, r"field_size 2 or more.*field_size=1"),
         ({"softness": 0.0}, r"sharpness, softness and detail_softness must be above 0.*softness=0\.0"),
         ({"detail_softness": 0.0}, r"detail_softness must be above 0.*detail_softness=0\.0"),
+        ({"minor_exponent": -1.0}, r"minor_exponent 0 or more.*minor_exponent=-1\.0"),
         ({"least_share": 1.0}, r"least_share from 0 to below 1, .*least_share=1\.0"),
         ({"largest_exponent": 0.5}, r"largest_exponent 1 or more\. Received: .*largest_exponent=0\.5"),
         ({"sharpness": float("nan")}, r"detail_softness must be above 0.*sharpness=nan"),
@@ -211,7 +214,9 @@ def test_sources_of_another_number_are_refused():
 
 
 def test_layer_is_restored_from_its_configuration():
-    layer, _ = _mosaic(softness=0.3, detail_softness=0.2, least_share=0.2, field_size=5, spread=0.1, seed=3)
+    layer, _ = _mosaic(
+        softness=0.3, detail_softness=0.2, minor_exponent=0.5, least_share=0.2, field_size=5, spread=0.1, seed=3
+    )
     again = ExemplarMosaic.from_config(layer.get_config())
     again.build((None, FRAMES * DIM))
     again.set_weights(layer.get_weights())
