@@ -41,10 +41,11 @@ CASES = {
         {"expected_num_trainable_weights": 5},
     ),
     layers.ExemplarAttention: (
-        {"n_exemplars": 3, "grid_size": 4, "components": 2, "style_units": 1, "field_frequency": 1.0},
+        {"n_exemplars": 3, "grid_size": 4, "components": 2, "style_units": 1, "field_frequency": 1.0}
+        | {"field_size": 1, "n_labels": 2, "balance_labels": True},
         (2, 5),
         (2, 4, 4, 2),
-        {"expected_num_trainable_weights": 1, "expected_num_non_trainable_weights": 6},
+        {"expected_num_trainable_weights": 3, "expected_num_non_trainable_weights": 7},
     ),
     layers.ExemplarMosaic: (
         {"n_exemplars": 3, "grid_size": 4, "components": 2, "query_dim": 2, "style_units": 1},

@@ -174,11 +174,11 @@ def test_balance_of_labels_counts_as_far_as_audio_is_unfamiliar():
     assert unfamiliar.min() < 0.2 and unfamiliar.max() > 0.8
     expected = before - unfamiliar * ops.convert_to_numpy(layer.label_balance)
     expected += np.log(np.exp(before).sum(axis=1, keepdims=True) / np.exp(expected).sum(axis=1, keepdims=True))
-    np.testing.assert_allclose(layer.label_logits(others, 3), expected, atol=1e-3)
+    np.testing.assert_allclose(ops.convert_to_numpy(layer.label_logits(others, 3)), expected, atol=1e-3)
     familiar, (measured, others) = _balanced(np.random.default_rng(1), familiar_offset=-1e3)
     before = ops.convert_to_numpy(familiar.label_logits(others, 3))
     familiar.assign_label_balance(measured)
-    np.testing.assert_allclose(familiar.label_logits(others, 3), before, atol=1e-4)
+    np.testing.assert_allclose(ops.convert_to_numpy(familiar.label_logits(others, 3)), before, atol=1e-4)
 
 
 def test_familiarity_rises_with_the_similarity_to_any_key():
