@@ -172,7 +172,7 @@ class ExemplarMosaic(StoredExemplars):
         shares, evidence = self._vote(x[:, : self.content_dim])
         same, before = self.same_source(), ops.cast(ops.less(self.sources[:, None], self.sources[None]), "float32")
         within = self._select_within(shares, same, style)
-        of_source = self._select_sources(_add_up(shares, same), evidence, same)
+        of_source = self._select_sources(_add_up(shares, same), evidence, before)
         # Of each source, the weights within add up to 1.
         of_source = of_source / ops.sum(within * of_source, axis=1, keepdims=True)
         lower = _add_up(within * of_source, before)
@@ -187,13 +187,21 @@ class ExemplarMosaic(StoredExemplars):
         evidence = ops.logsumexp(scores, axis=2, keepdims=True)
         return ops.mean(ops.exp(scores - evidence), axis=1), ops.mean(evidence, axis=1)
 
-    def _select_sources(self, of_source: Any, evidence: Any, same: Any) -> Any:
-        """Returns what each source receives, up to a factor, (batch, n_exemplars), from its share in the votes."""
+    def _select_sources(self, of_source: Any, evidence: Any, before: Any) -> Any:
+        """Returns what each source receives, up to a factor, (batch, n_exemplars), from its share in the votes.
+
+        Args:
+            of_source: share of an exemplar's source, (batch, n_exemplars).
+            evidence: how much speaks for any exemplar, (batch, 1).
+            before: 1 where the source of one exemplar is numbered before that of another, (n_exemplars, n_exemplars).
+        """
         unfamiliar = self._unfamiliarity_of(evidence)
         exponent = 1 + (self.largest_exponent - 1) * unfamiliar
         logarithms = ops.log(of_source + _NOTHING) - unfamiliar * self.hubness
         relative = ops.exp(exponent * (logarithms - ops.max(logarithms, axis=1, keepdims=True)))
-        largest = _add_up(ops.one_hot(ops.argmax(relative, axis=1), self.n_exemplars, dtype="float32"), same)
+        # The largest is exactly 1; of equal ones, that of the first source. Keras' `argmax` has no TFLite operator.
+        largest = ops.cast(ops.greater_equal(relative, 1.0), "float32")
+        largest = largest * ops.relu(1 - _add_up(largest, before))
         second = ops.max(relative * (1 - largest), axis=1, keepdims=True)
         of_second = ops.minimum((relative + _NOTHING) / (second + _NOTHING), 1.0)
         return ops.relu(relative * of_second**self.minor_exponent - self.least_share)

@@ -4,11 +4,13 @@ import warnings
 
 import pytest
 from click.testing import CliRunner
+from support.tone_source import ToneSource, build
 
 from keras_a2i.cli.damaged_audio import damage_shown
 from keras_a2i.cli.main import cli
 from keras_a2i.errors import SourceError, UsageError
 from keras_a2i.media.audio import DamagedAudioWarning
+from keras_a2i.records.splits import SplitSpec
 
 
 def _damaged(*_, **__):
@@ -24,6 +26,7 @@ def _damaged(*_, **__):
     ],
 )
 def test_commands_tell_of_damaged_audio_in_a_sentence(arguments, function, tmp_path, monkeypatch):
+    build(tmp_path / "rec", ToneSource(n_sources=1), split=SplitSpec(kind="block", guard=0))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(function, _damaged)
     result = CliRunner().invoke(cli, arguments)

@@ -83,6 +83,10 @@ def test_recordings_beyond_the_two_with_the_largest_shares_receive_less_than_the
     areas = _areas(codes, _call(layer, _heard(1, 1, 1, 2, 2, 0, 0, 0, 3, 3)))
     kept = np.array([0.3, 0.5, 0.2 * (2 / 3) ** exponent])
     np.testing.assert_allclose([areas[0], areas[1] + areas[2], areas[3]], kept / kept.sum(), atol=0.04)
+    # Of two equally large shares one is the second-largest.
+    areas = _areas(codes, _call(layer, _heard(0, 0, 0, 0, 3, 3, 3, 3, 1, 2)))
+    kept = np.array([0.4, 0.4, 0.2 * 0.5**exponent])
+    np.testing.assert_allclose([areas[0], areas[3], areas[1] + areas[2]], kept / kept.sum(), atol=0.04)
     heard = _heard(0, 0, 0, 0, 1, 1, 1, 2, 2, 2)
     layer, codes = _mosaic(softness=0.01)
     np.testing.assert_allclose(_areas(codes, _call(layer, heard)), [0.4, 0.3, 0.3, 0], atol=0.06)
