@@ -10,6 +10,8 @@ from keras_a2i.errors import UsageError
 from keras_a2i.layers.stored_exemplars import LABEL_SCALE, StoredExemplars, checked_numbers
 
 _NOTHING = 1e-9
+_ROUNDING, _SMALL = 2.0**-10, 2.0**-14
+"""What shares are compared with: float16 numbers, since files with `quantize="float16"` hold constants as such."""
 _LARGEST_LOGIT = 80.0
 _CONSTANT: dict[str, Any] = {"trainable": False, "dtype": "float32", "autocast": False}
 _COARSE = 8
@@ -172,7 +174,7 @@ class ExemplarMosaic(StoredExemplars):
         shares, evidence = self._vote(x[:, : self.content_dim])
         same, before = self.same_source(), ops.cast(ops.less(self.sources[:, None], self.sources[None]), "float32")
         within = self._select_within(shares, same, style)
-        of_source = self._select_sources(_add_up(shares, same), evidence, before)
+        of_source = self._select_sources(_add_up(shares, same), evidence, same, before)
         # Of each source, the weights within add up to 1.
         of_source = of_source / ops.sum(within * of_source, axis=1, keepdims=True)
         lower = _add_up(within * of_source, before)
@@ -187,23 +189,24 @@ class ExemplarMosaic(StoredExemplars):
         evidence = ops.logsumexp(scores, axis=2, keepdims=True)
         return ops.mean(ops.exp(scores - evidence), axis=1), ops.mean(evidence, axis=1)
 
-    def _select_sources(self, of_source: Any, evidence: Any, before: Any) -> Any:
+    def _select_sources(self, of_source: Any, evidence: Any, same: Any, before: Any) -> Any:
         """Returns what each source receives, up to a factor, (batch, n_exemplars), from its share in the votes.
 
         Args:
             of_source: share of an exemplar's source, (batch, n_exemplars).
             evidence: how much speaks for any exemplar, (batch, 1).
+            same: see `same_source`.
             before: 1 where the source of one exemplar is numbered before that of another, (n_exemplars, n_exemplars).
         """
         unfamiliar = self._unfamiliarity_of(evidence)
         exponent = 1 + (self.largest_exponent - 1) * unfamiliar
         logarithms = ops.log(of_source + _NOTHING) - unfamiliar * self.hubness
         relative = ops.exp(exponent * (logarithms - ops.max(logarithms, axis=1, keepdims=True)))
-        # The largest is exactly 1; of equal ones, that of the first source. Keras' `argmax` has no TFLite operator.
-        largest = ops.cast(ops.greater_equal(relative, 1.0), "float32")
-        largest = largest * ops.relu(1 - _add_up(largest, before))
+        # The largest is 1, but for rounding; of about equal ones, either is. Keras' `argmax` has no TFLite operator.
+        largest = ops.cast(ops.greater(relative, 1 - _ROUNDING), "float32")
+        largest = ops.minimum(_add_up(largest * ops.relu(1 - _add_up(largest, before)), same), 1.0)
         second = ops.max(relative * (1 - largest), axis=1, keepdims=True)
-        of_second = ops.minimum((relative + _NOTHING) / (second + _NOTHING), 1.0)
+        of_second = ops.minimum((relative + _NOTHING) / ops.maximum(second, _SMALL), 1.0)
         return ops.relu(relative * of_second**self.minor_exponent - self.least_share)
 
     def assign_hubness(self, contents: np.ndarray) -> None:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from support.styled_models import LABELS, exemplar_model, prototype_model
 
@@ -19,6 +20,7 @@ from keras_a2i.exporters.export import export
 from keras_a2i.exporters.formats import Limits, ServedModel, make_options
 from keras_a2i.exporters.inference_model import to_float32
 from keras_a2i.exporters.serving_model import find_style_units, to_serving
+from keras_a2i.layers import ExemplarMosaic
 from keras_a2i.models.classifier import name_labels
 from keras_a2i.models.dtype_policy import dtype_policy
 from keras_a2i.models.model_file import ModelMetadata, save_model
@@ -142,6 +144,26 @@ def test_export_of_a_model_without_label_names_classifies_by_number(tmp_path, gi
     found, wanted = (each.predict_labels(FEATURES) for each in (predictor, model))
     np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=1e-5)
     assert found.answers == wanted.answers
+
+
+@pytest.mark.parametrize(("supported", "atol"), [([], 1e-5), ([tf.float16], 0.03)])
+def test_mosaic_of_one_or_of_several_recordings_is_the_same_in_a_file(tmp_path, supported, atol):
+    layer = ExemplarMosaic(6, 4, 3, query_dim=8)
+    layer.build((None, 32))
+    layer.keys.assign(np.eye(8)[:, :6])
+    layer.adapt(np.random.default_rng(0).uniform(-1, 1, (6, 4, 4, 3)), sources=np.array([0, 0, 1, 1, 2, 2]))
+    heard = [(0, 0, 0, 0), (0, 0, 2, 2), (2, 2, 2, 4), (0, 2, 4, 4), (1, 0, 3, 5), (6, 6, 6, 6), (7, 7, 0, 0)]
+    inputs = np.eye(8, dtype=np.float32)[np.array(heard)].reshape(len(heard), 32)
+    content = keras.Input((32,))
+    keras.Model(content, layer(content)).export(tmp_path / "saved", verbose=False)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "saved"))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT] * len(supported)
+    converter.target_spec.supported_types = supported
+    interpreter = Interpreter(model_content=converter.convert())
+    run = interpreter.get_signature_runner()
+    (name,) = run.get_input_details()
+    found = np.concatenate([*run(**{name: inputs}).values()])
+    np.testing.assert_allclose(found, layer(inputs), atol=atol)
 
 
 @pytest.mark.parametrize("name", ["model.tflite", "model.onnx"])
