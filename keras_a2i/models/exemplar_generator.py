@@ -130,7 +130,7 @@ def reset_measured(model: keras.Model) -> None:
     for name in ("hubness", "label_balance", "waves"):
         variable = getattr(parts[0], name, None) if parts is not None else None
         if variable is not None:
-            variable.assign(keras.ops.zeros_like(variable))
+            variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
 
 
 def measure_variation(model: Any, inputs: np.ndarray, labels: np.ndarray | None = None) -> bool:
