@@ -94,8 +94,8 @@ def command(model, records, split, out, overwrite, samples, foreign, folds, by, 
     target = out or _report_folder(location)
     with flag_names(path="--out"):
         check_report_path(target, str(location), overwrite=overwrite, is_own=out is None)
-    records = as_records(records)
-    require_splits(records, split or "val")
+    records, split = as_records(records), split or "val"
+    require_splits(records, split)
     import keras_a2i.evaluation.evaluate as evaluation
 
     # Audio of --foreign may be damaged.
@@ -103,7 +103,7 @@ def command(model, records, split, out, overwrite, samples, foreign, folds, by, 
         report = evaluation.evaluate(
             model,
             records,
-            split=split or "val",
+            split=split,
             seed=seed,
             samples=8 if samples is None else samples,
             foreign=foreign,

@@ -305,8 +305,7 @@ def _note_labels(train: Pairs, held_out: Pairs) -> list[str]:
     n_without = int(np.sum(labels == ""))
     if n_without in (0, len(labels)):
         return []
-    have = "pair has" if n_without == 1 else "pairs have"
-    return [f"{n_without:,} of {len(labels):,} {have} no label: labels aren't scored."]
+    return [f"Labels aren't scored: {counted(n_without, 'pair')} of {len(labels):,} without one."]
 
 
 def _note_references(held_out: Pairs) -> list[str]:

@@ -8,7 +8,13 @@ import numpy as np
 from keras import ops
 
 from keras_a2i.errors import UsageError
-from keras_a2i.layers.stored_exemplars import LABEL_SCALE, StoredExemplars, checked_numbers, unit_vectors
+from keras_a2i.layers.stored_exemplars import (
+    CONSTANT,
+    LABEL_SCALE,
+    StoredExemplars,
+    checked_numbers,
+    unit_vectors,
+)
 
 _NO_EXEMPLAR = 1e-12
 _N_WAVES, _N_DIRECTIONS = 64, 8
@@ -116,29 +122,28 @@ class ExemplarAttention(StoredExemplars):
         super().build(input_shape)
         n, fields = self.content_dim, self.field_size**2 * self.n_exemplars
         normal = keras.initializers.RandomNormal
-        constant = {"trainable": False, "dtype": "float32", "autocast": False}
         if self.field_frequency:
             # Without frequencies, until they are assigned, the fields are fixed.
-            self.waves = self.add_weight(shape=(n, _N_WAVES), initializer="zeros", name="waves", **constant)
+            self.waves = self.add_weight(shape=(n, _N_WAVES), initializer="zeros", name="waves", **CONSTANT)
             phases = keras.initializers.RandomUniform(-math.pi, math.pi, seed=self.seed + 3)
-            self.phases = self.add_weight(shape=(_N_WAVES,), initializer=phases, name="phases", **constant)
+            self.phases = self.add_weight(shape=(_N_WAVES,), initializer=phases, name="phases", **CONSTANT)
         shape, stddev = ((_N_WAVES, fields), (2 / _N_WAVES) ** 0.5) if self.field_frequency else ((fields,), 1.0)
         self.fields = self.add_weight(
-            shape=shape, initializer=normal(stddev=stddev, seed=self.seed), name="fields", **constant
+            shape=shape, initializer=normal(stddev=stddev, seed=self.seed), name="fields", **CONSTANT
         )
         if self.subtract_hubness:
-            self.hubness = self.add_weight(shape=(self.n_exemplars,), initializer="zeros", name="hubness", **constant)
+            self.hubness = self.add_weight(shape=(self.n_exemplars,), initializer="zeros", name="hubness", **CONSTANT)
         if self.balance_labels:
             self._add_familiarity()
             self.label_balance = self.add_weight(
-                shape=(self.n_labels,), initializer="zeros", name="label_balance", **constant
+                shape=(self.n_labels,), initializer="zeros", name="label_balance", **CONSTANT
             )
         if self.style_units:
             self.style_fields = self.add_weight(
                 shape=(self.style_units, fields),
                 initializer=normal(stddev=self.style_units**-0.5, seed=self.seed + 1),
                 name="style_fields",
-                **constant,
+                **CONSTANT,
             )
 
     def _scores(self, query: Any) -> Any:

@@ -7,13 +7,12 @@ import numpy as np
 from keras import ops
 
 from keras_a2i.errors import UsageError
-from keras_a2i.layers.stored_exemplars import LABEL_SCALE, StoredExemplars, checked_numbers
+from keras_a2i.layers.stored_exemplars import CONSTANT, LABEL_SCALE, StoredExemplars, checked_numbers
 
 _NOTHING = 1e-9
 _ROUNDING, _SMALL = 2.0**-10, 2.0**-14
 """What shares are compared with: float16 numbers, since files with `quantize="float16"` hold constants as such."""
 _LARGEST_LOGIT = 80.0
-_CONSTANT: dict[str, Any] = {"trainable": False, "dtype": "float32", "autocast": False}
 _COARSE = 8
 _LEVEL_WIDTH = 0.1
 """Levels are ranks among up to 8 x 8 positions, smoothed by a tenth of the field's standard deviation."""
@@ -125,19 +124,19 @@ class ExemplarMosaic(StoredExemplars):
             shape=(self.n_exemplars,), initializer=_own_source, trainable=False, dtype="int32", name="sources"
         )
         self._add_familiarity()
-        self.hubness = self.add_weight(shape=(self.n_exemplars,), initializer="zeros", name="hubness", **_CONSTANT)
+        self.hubness = self.add_weight(shape=(self.n_exemplars,), initializer="zeros", name="hubness", **CONSTANT)
         self.field, self.field_of_style = self._add_random("field", self.field_size**2, self.seed)
         self.preferences, self.preferences_of_style = self._add_random("preferences", self.n_exemplars, self.seed + 2)
 
     def _add_random(self, name: str, n: int, seed: int) -> tuple[Any, Any]:
         """Adds n fixed random numbers, and what each number of the style adds to them, or None without a style."""
         normal = keras.initializers.RandomNormal
-        fixed = self.add_weight(shape=(n,), initializer=normal(stddev=1.0, seed=seed), name=name, **_CONSTANT)
+        fixed = self.add_weight(shape=(n,), initializer=normal(stddev=1.0, seed=seed), name=name, **CONSTANT)
         if not self.style_units:
             return fixed, None
         initial = normal(stddev=self.style_units**-0.5, seed=seed + 1)
         shape = (self.style_units, n)
-        return fixed, self.add_weight(shape=shape, initializer=initial, name=f"{name}_of_style", **_CONSTANT)
+        return fixed, self.add_weight(shape=shape, initializer=initial, name=f"{name}_of_style", **CONSTANT)
 
     def _length_of_queries(self) -> int:
         if self.content_dim % self.query_dim or not self.content_dim:
@@ -260,19 +259,19 @@ class ExemplarMosaic(StoredExemplars):
         """
         within, lower, of_source = (values[:, None, None] for values in (within, lower, of_source))
 
-        def compose(softness: float) -> tuple[Any, Any]:
+        def compose(softness: float, components: slice) -> tuple[Any, Any]:
             from_lower = ops.sigmoid((lower - levels) / softness)
             area = ops.sigmoid((lower + of_source - levels) / softness) - from_lower
             total = ops.sum(within * area, axis=-1, keepdims=True)
             weights = within * area / total
             norm = ops.sqrt(ops.sum(weights * area / total, axis=-1, keepdims=True))
-            return self._compose(ops.cast(weights, dtype)), ops.cast(norm, dtype)
+            return self._compose(ops.cast(weights, dtype), components), ops.cast(norm, dtype)
 
-        brightness, _ = compose(self.softness)
+        brightness, _ = compose(self.softness, slice(0, 1))
         if self.components == 1:
             return brightness
-        details, norm = compose(self.detail_softness)
-        return ops.concatenate([brightness[..., :1], details[..., 1:] / norm], axis=-1)
+        details, norm = compose(self.detail_softness, slice(1, None))
+        return ops.concatenate([brightness, details / norm], axis=-1)
 
     def adapt(self, codes: np.ndarray, labels: np.ndarray | None = None, sources: np.ndarray | None = None) -> None:
         super().adapt(codes, labels)

@@ -11,6 +11,8 @@ from keras_a2i.errors import UsageError
 
 LABEL_SCALE = 10.0
 """Factor of the similarities before the softmax that labels are read from, and that the objective `matching` trains."""
+CONSTANT: dict[str, Any] = {"trainable": False, "dtype": "float32", "autocast": False}
+"""Arguments of a weight that is drawn or measured, not trained."""
 _BENEFIT_OF_DOUBT = 3.0
 """Added to the logit of familiarity: audio like that of the training, but not in it, is a little less familiar."""
 
@@ -136,16 +138,22 @@ class StoredExemplars(keras.layers.Layer):
         """Returns 1 where an exemplar has a label, else 0, float32 (n_exemplars, n_labels)."""
         return ops.one_hot(self.labels, n_labels, dtype="float32")
 
-    def _compose(self, weights: Any) -> Any:
-        """Adds up the codes by weights (batch, height, width, n_exemplars), height and width `grid_size` or 1."""
-        grid, codes = self.grid_size, ops.cast(self.codes, weights.dtype)
+    def _compose(self, weights: Any, components: slice = slice(None)) -> Any:
+        """Adds up the codes, or some of their components, by weights.
+
+        Args:
+            weights: (batch, height, width, n_exemplars), height and width `grid_size` or 1.
+            components: which of them; without more, all.
+        """
+        grid, codes = self.grid_size, ops.cast(self.codes[:, :, components], weights.dtype)
+        n = codes.shape[-1]
         if weights.shape[1] == 1:
             # One selection for all positions is one product of matrices.
             flat = ops.reshape(ops.transpose(codes, (1, 0, 2)), (self.n_exemplars, -1))
-            return ops.reshape(ops.matmul(weights[:, 0, 0], flat), (-1, grid, grid, self.components))
+            return ops.reshape(ops.matmul(weights[:, 0, 0], flat), (-1, grid, grid, n))
         by_position = ops.transpose(ops.reshape(weights, (-1, grid**2, self.n_exemplars)), (1, 0, 2))
         composed = ops.transpose(ops.matmul(by_position, codes), (1, 0, 2))
-        return ops.reshape(composed, (-1, grid, grid, self.components))
+        return ops.reshape(composed, (-1, grid, grid, n))
 
     def adapt(self, codes: np.ndarray, labels: np.ndarray | None = None, sources: np.ndarray | None = None) -> None:
         """Stores the exemplars.

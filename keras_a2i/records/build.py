@@ -377,10 +377,10 @@ def _make_manifest(
 
 def _checked(finished: Manifest, location: Location, strict: bool) -> Manifest:
     """Returns the manifest of finished records, unless `strict` would have stopped their build."""
-    problems = [Dropped(*item).message for item in finished.dropped] + [sentence for _, sentence in finished.notes]
-    if strict and problems:
+    if strict and (finished.dropped or finished.notes):
+        problem = Dropped(*finished.dropped[0]).message if finished.dropped else finished.notes[0][1]
         raise RecordsError(
-            f"{problems[0]}. The records in {location} were finished in spite of it. The build stops at it "
+            f"{problem}. The records in {location} were finished in spite of it. The build stops at it "
             "(strict=True, --strict)"
         )
     return finished
