@@ -13,6 +13,7 @@ from keras_a2i.errors import ConfigError
 
 MIN_IMAGE_SIZE = 16
 MAX_IMAGE_SIZE = 512
+_LARGEST_RAW = 64
 MAX_EMBEDDING = 16_384
 _MAX_NAME = 80
 
@@ -246,10 +247,12 @@ class ImageConfig(Settings):
     Args:
         size: pixels per side, a power of two from 16 to 512.
         channels: 3 for RGB, 1 for grey.
-        jpeg_quality: None stores images without loss (PNG); 1 to 100 stores JPEG of that quality. JPEG files that have
+        jpeg_quality: None stores images without loss; 1 to 100 stores JPEG of that quality. JPEG files that have
             the size and channels already are then stored as they are, of whatever quality, because encoding them again
             would lose more.
-        raw: whether the pixels are stored as they are: without loss, larger than PNG, and faster to read.
+        raw: whether the pixels are stored as they are: without loss, larger than PNG, and faster to read. None stores
+            images of up to 64 pixels so, unless as JPEG: PNG saves little there, and its reading takes several times
+            as long. The attribute is then the choice.
 
     Raises:
         ConfigError: if a value is out of its range, or `raw` and `jpeg_quality` are both set.
@@ -258,7 +261,7 @@ class ImageConfig(Settings):
     size: int = 256
     channels: int = 3
     jpeg_quality: int | None = None
-    raw: bool = False
+    raw: bool | None = None
 
     def __post_init__(self) -> None:
         check_image_size(self.size)
@@ -274,6 +277,8 @@ class ImageConfig(Settings):
             raw=self.raw,
             jpeg_quality=self.jpeg_quality,
         )
+        if self.raw is None:
+            object.__setattr__(self, "raw", self.size <= _LARGEST_RAW and self.jpeg_quality is None)
 
     @property
     def encoding(self) -> str:

@@ -28,6 +28,13 @@ def test_config_rejects_values_out_of_range(make, message):
         make()
 
 
+def test_small_images_are_stored_raw_unless_told_otherwise():
+    encodings = {size: ImageConfig(size=size).encoding for size in (16, 64, 128, 256)}
+    assert encodings == {16: "raw pixels", 64: "raw pixels", 128: "PNG", 256: "PNG"}
+    assert ImageConfig(size=64, raw=False).encoding == "PNG" and ImageConfig(raw=True).encoding == "raw pixels"
+    assert ImageConfig(size=64, jpeg_quality=90).encoding.startswith("JPEG")
+
+
 def test_embeddings_may_have_any_duration():
     assert FeatureConfig(embedding=8, duration=0.1).n_features == 8
     with pytest.raises(ConfigError, match="hop must be positive and at most frame, and frame at most duration"):

@@ -85,10 +85,12 @@ def _help() -> str:
 @click.option(
     "--jpeg-quality",
     type=int,
-    help="Store JPEG of this quality, 1 to 100, instead of lossless PNG; JPEG files of that size stay as they are.",
+    help="Store JPEG of this quality, 1 to 100, in place of exact images; JPEG files of that size stay as they are.",
 )
 @click.option(
-    "--raw-images", is_flag=True, help="Store pixels in place of PNG: larger, and faster to read beyond the memory."
+    "--raw-images/--no-raw-images",
+    default=None,
+    help="Store pixels in place of PNG: larger, and faster to read beyond the memory (default: up to 64 pixels).",
 )
 @click.option(
     "--duration",
@@ -135,7 +137,7 @@ def command(
     image_size: int,
     channels: str,
     jpeg_quality: int | None,
-    raw_images: bool,
+    raw_images: bool | None,
     duration: float,
     sample_rate: int,
     n_mfcc: int,

@@ -13,6 +13,7 @@ from keras_a2i.config import ImageConfig
 from keras_a2i.errors import SourceError
 from keras_a2i.media.conversion import to_uint8
 from keras_a2i.media.durable import written_whole
+from keras_a2i.media.png import SIGNATURE, encode_png
 
 MAX_PIXELS = 64_000_000
 MAX_SIDE = 200_000
@@ -22,7 +23,6 @@ _FORMATS = ("PNG", "JPEG")
 _EXIF_ORIENTATION = 0x0112
 # Sides whose ratio is larger are those of strips: what is far from the central square isn't converted.
 _LONG = 16
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_BIT_DEPTH = 24
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 # Pillow refuses a text of a megabyte.
@@ -144,11 +144,10 @@ def encode_image(image: np.ndarray, config: ImageConfig) -> bytes:
     """Encodes a uint8 array (size, size, channels) as `config` states: as PNG, as JPEG, or as its pixels row by row."""
     if config.raw:
         return image.tobytes()
-    buffer = io.BytesIO()
     if config.jpeg_quality is None:
-        to_pillow(image).save(buffer, "PNG", compress_level=1)
-    else:
-        to_pillow(image).save(buffer, "JPEG", quality=config.jpeg_quality, subsampling=0)
+        return encode_png(image)
+    buffer = io.BytesIO()
+    to_pillow(image).save(buffer, "JPEG", quality=config.jpeg_quality, subsampling=0)
     return buffer.getvalue()
 
 
@@ -212,9 +211,9 @@ def _scale_transparency(image: Image.Image, bits: int) -> None:
 
 def _without_long_texts(data: bytes) -> bytes:
     """Returns a PNG file without its texts that are too long for Pillow, which would refuse the image for them."""
-    if not data.startswith(_PNG_SIGNATURE) or not any(name in data for name in _TEXTS):
+    if not data.startswith(SIGNATURE) or not any(name in data for name in _TEXTS):
         return data
-    parts, at, dropped = [_PNG_SIGNATURE], len(_PNG_SIGNATURE), False
+    parts, at, dropped = [SIGNATURE], len(SIGNATURE), False
     while at + 8 <= len(data):
         length, name = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
         content = data[at + 8 : at + 8 + length]

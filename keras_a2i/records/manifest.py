@@ -196,7 +196,8 @@ class Manifest:
                 )
             values.pop("counts")
             values["features"] = FeatureConfig.from_dict(values["features"])
-            values["image"] = ImageConfig.from_dict(values["image"])
+            # Records of before the choice by size held PNG files.
+            values["image"] = ImageConfig.from_dict({"raw": False} | values["image"])
             values["shards"] = [Shard(**shard) for shard in values["shards"]]
             manifest = cls(**values)
             for part in (manifest, *manifest.shards):

@@ -99,6 +99,14 @@ def test_duration_out_of_range_is_refused_by_its_own_name(tmp_path, duration):
     assert isinstance(error, UsageError) and str(error).startswith("duration must lie between 0.05 and 60 seconds")
 
 
+def test_images_are_stored_raw_or_as_png(tmp_path):
+    arguments = ("synthetic:surf:4", "--image-size", 16, "--workers", 1)
+    for option, encoding in ((), "raw pixels"), (("--raw-images",), "raw pixels"), (("--no-raw-images",), "PNG"):
+        out = tmp_path / (option[0] if option else "default")
+        assert run(*arguments, "--out", out, *option).exit_code == 0
+        assert Manifest.read(out).image.encoding == encoding
+
+
 def test_build_then_again_rebuilds_nothing(tmp_path):
     arguments = ("synthetic:surf:4", "--out", tmp_path / "rec", "--image-size", 16, "--workers", 1, "--seed", 5)
     first, second = run(*arguments), run(*arguments)

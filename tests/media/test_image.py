@@ -5,6 +5,7 @@ import os
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 import skimage.transform
@@ -21,9 +22,10 @@ from keras_a2i.media.image import (
     save_png,
     to_pillow,
 )
+from keras_a2i.media.png import encode_png
 
-RGB16 = ImageConfig(size=16)
-GREY16 = ImageConfig(size=16, channels=1)
+RGB16 = ImageConfig(size=16, raw=False)
+GREY16 = ImageConfig(size=16, channels=1, raw=False)
 
 
 def _noise(height, width, channels=3):
@@ -196,9 +198,21 @@ def test_fit_image_downscales_without_aliasing():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
+def test_png_of_records_has_rows_of_differences_and_is_read_by_others(channels):
+    pixels = np.concatenate([_noise(64, 64, channels), _smooth(64, 64)[..., :channels]])[32:96]
+    stored = encode_png(pixels)
+    at = stored.index(b"IDAT")
+    rows = zlib.decompress(stored[at + 4 : at + 4 + int.from_bytes(stored[at - 4 : at], "big")])
+    np.testing.assert_array_equal(np.frombuffer(rows, np.uint8).reshape(64, -1)[:, 0], 2)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(stored))).reshape(pixels.shape), pixels)
+    read = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_UNCHANGED).reshape(pixels.shape)
+    np.testing.assert_array_equal(read[..., ::-1], pixels)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
 def test_encode_image_is_inverted_by_decoding(channels):
     pixels = _smooth(32, 32)[..., :channels]
-    stored = encode_image(pixels, ImageConfig(size=32, channels=channels))
+    stored = encode_image(pixels, ImageConfig(size=32, channels=channels, raw=False))
     assert stored.startswith(b"\x89PNG")
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(stored))).reshape(32, 32, channels), pixels)
     stored = encode_image(pixels, ImageConfig(size=32, channels=channels, jpeg_quality=95))

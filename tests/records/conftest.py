@@ -3,16 +3,17 @@
 import pytest
 from support.tone_source import ToneSource, build
 
-from keras_a2i import Records
+from keras_a2i import ImageConfig, Records
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.splits import SplitSpec
 
 
 @pytest.fixture(scope="session")
 def records_folder(tmp_path_factory):
-    """Five sources of 9 training pairs and 3 held-out pairs each, with 2 labels."""
+    """Five sources of 9 training pairs and 3 held-out pairs each, with 2 labels and PNG images."""
     path = tmp_path_factory.mktemp("records")
-    build(path, ToneSource(n_sources=5), split=SplitSpec(kind="block", val_fraction=0.25, guard=0))
+    split = SplitSpec(kind="block", val_fraction=0.25, guard=0)
+    build(path, ToneSource(n_sources=5), image=ImageConfig(size=16, raw=False), split=split)
     return path
 
 

@@ -1,10 +1,12 @@
 """The manifest: reading, counts, verification of shards."""
 
 import dataclasses
+import json
 
 import pytest
 from support.tone_source import build
 
+from keras_a2i.config import ImageConfig
 from keras_a2i.errors import RecordsError
 from keras_a2i.records.manifest import Manifest
 from keras_a2i.records.splits import SplitSpec
@@ -19,6 +21,14 @@ def test_manifest_read_rejects_other_files(tmp_path):
     (tmp_path / "records.json").write_text('{"schema_version": 99}')
     with pytest.raises(RecordsError, match=r"schema version 2. Received: 99"):
         Manifest.read(tmp_path)
+
+
+def test_manifest_without_a_word_on_pixels_is_of_png(tmp_path):
+    build(tmp_path, image=ImageConfig(size=16, raw=False))
+    values = json.loads((tmp_path / "records.json").read_text())
+    del values["image"]["raw"]
+    (tmp_path / "records.json").write_text(json.dumps(values))
+    assert Manifest.read(tmp_path).image.encoding == "PNG"
 
 
 def test_verify_names_shards_that_differ(tmp_path):

@@ -15,7 +15,7 @@ from keras_a2i.sources.kaggle_scenes import KaggleScenesSource, fetch_kaggle_sce
 from keras_a2i.sources.pair import Dropped, Pair
 
 FEATURES = FeatureConfig()
-IMAGE = ImageConfig(size=16)
+IMAGE = ImageConfig(size=16, raw=False)
 NAMES = [f"mfcc_{i + 1}" for i in range(104)]
 
 

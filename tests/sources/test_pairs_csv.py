@@ -19,7 +19,7 @@ from keras_a2i.sources.pair import Dropped, Pair
 from keras_a2i.sources.pairs_csv import PairsCsvSource
 
 FEATURES = FeatureConfig(sample_rate=8_000, duration=0.5)
-IMAGE = ImageConfig(size=16)
+IMAGE = ImageConfig(size=16, raw=False)
 
 
 def _tone(n_samples):
