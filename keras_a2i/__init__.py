@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from keras_a2i.evaluation.run_overview import run_overview
     from keras_a2i.evaluation.sweep import sweep
     from keras_a2i.exporters.export import export
+    from keras_a2i.memory import keep_freed_memory
     from keras_a2i.models.audio_to_image import AudioToImage
     from keras_a2i.models.audio_token import AudioToken
     from keras_a2i.models.frontend import with_frontend
@@ -64,6 +65,7 @@ _MODULES = {
     "export": "exporters.export",
     "fit": "training.fit",
     "join_processes": "training.process_group",
+    "keep_freed_memory": "memory",
     "fit_audio_token": "training.fit_audio_token",
     "fit_image_to_audio": "training.fit_image_to_audio",
     "generate_audio": "serving.generate_audio",
@@ -114,6 +116,7 @@ __all__ = [
     "guide",
     "inspect",
     "join_processes",
+    "keep_freed_memory",
     "layers",
     "load",
     "losses",

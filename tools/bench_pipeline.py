@@ -1,10 +1,11 @@
 """Images per second out of `Records.dataset`, beside a plain tf.data pipeline; all are measured in turn in one run.
 
-    python tools/bench_pipeline.py RECORDS... [--split train] [--rounds 5]
+    python tools/bench_pipeline.py RECORDS... [--split train] [--rounds 5] [--no-kept-memory]
 
 "plain" is what a tutorial shows: TFRecordDataset, parse_single_example and decode_png (or decode_raw) for each record,
 batch, prefetch. Several folders, such as the same pairs as PNG and as raw pixels, are compared with the plain pipeline
-of the first.
+of the first. Memory is kept for the next arrays, as the command `keras-a2i` does, or returned to the system with
+`--no-kept-memory`.
 """
 
 import pathlib
@@ -55,8 +56,13 @@ def rate(batches: Iterator, n_images: int) -> float:
 @click.option("--batch-size", default=64, show_default=True)
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--images", default=1_000, show_default=True, help="Images per round; five times as many from the cache.")
-def main(paths: tuple[pathlib.Path, ...], split: str, batch_size: int, rounds: int, images: int) -> None:
+@click.option("--kept-memory/--no-kept-memory", default=True, show_default=True)
+def main(
+    paths: tuple[pathlib.Path, ...], split: str, batch_size: int, rounds: int, images: int, kept_memory: bool
+) -> None:
     """Measure and print medians and ratios."""
+    if kept_memory:
+        a2i.keep_freed_memory()
     order, endless, wanted = Shuffled(seed=0), {}, {}
     for path in paths:
         records = a2i.Records(path)

@@ -2,16 +2,19 @@
 
     python tools/bench_training.py [--recipe paper ...] [--size 64 ...] [--policy float32 ...] [--batch 64] [--steps 20]
         [--rounds 3] [--jit] [--steps-per-execution 1] [--host-data] [--inference] [--flop] [--peers] [--records FOLDER]
+        [--no-kept-memory]
 
 The backend is that of KERAS_BACKEND; on JAX and PyTorch neither TensorFlow nor records are needed. A row is a recipe at
 an image size under a dtype policy, with its own batch size, objectives and optimizer, on random pairs that stay in the
 device's memory, or with `--host-data` are sent to it at every step. The rounds go through all rows in turn, and each is
 one epoch of `--steps` steps; the table has the median and the fastest and slowest round. `--inference` measures batches
-of images from features or audio instead. `--flop` adds the floating-point operations of a step, as TensorFlow's
-profiler counts them, and how many times as long its fastest round takes as matrix products of as many. `--peers` adds
+of images from features or audio instead. `--flop` adds the floating-point operations of a step's
+convolutions and matrix products, and how many times as long its fastest round takes as products of large matrices of as
+many, and as these convolutions and products themselves, each alone on random numbers. `--peers` adds
 the paper's network in plain PyTorch (eager; its GPU if there is one), a matrix product of 4096 x 4096 and a copy of
 memory. `--records` adds epochs of the paper's recipe on records, with what reads them, and of the same in PyTorch as a
-notebook does it: PNG files that Pillow opens one by one.
+notebook does it: PNG files that Pillow opens one by one. Memory is kept for the next arrays, as the command `keras-a2i`
+does, or with `--no-kept-memory` returned to the system.
 """
 
 import argparse
@@ -31,6 +34,7 @@ import keras
 import numpy as np
 from PIL import Image
 
+from keras_a2i.memory import keep_freed_memory
 from keras_a2i.models.exemplar_generator import adapt_exemplars, find_exemplars
 from keras_a2i.objectives import ImageAutoencoder, TrainingModel
 from keras_a2i.recipes import get_recipe
@@ -47,6 +51,7 @@ class Row:
     run: Callable[[], Any]
     n_steps: int
     flop: float = 0.0
+    alone: "Row | None" = None
     first_seconds: float = 0.0
     seconds: list[float] = dataclasses.field(default_factory=list)
 
@@ -59,6 +64,13 @@ class Row:
             self.seconds.append(taken)
         else:
             self.first_seconds = taken
+        if self.alone is not None:
+            self.alone.measure()
+
+    @property
+    def step_seconds(self) -> list[float]:
+        """Seconds per step of each round."""
+        return [seconds / self.n_steps for seconds in self.seconds]
 
 
 def main() -> None:
@@ -76,7 +88,10 @@ def main() -> None:
     parser.add_argument("--flop", action="store_true", help="on TensorFlow, of training steps")
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--records", help="records with images of the paper's features, such as of videos")
+    parser.add_argument("--kept-memory", action=argparse.BooleanOptionalAction, default=True)
     args = parser.parse_args()
+    if args.kept_memory:
+        keep_freed_memory()
     rows = _peers(args) if args.peers else []
     product = _matrix_product() if args.flop else None
     if product is not None:
@@ -92,16 +107,18 @@ def main() -> None:
         for row in rows:
             row.measure()
     print(f"\n{keras.backend.backend()} on {_device()}, median of {args.rounds} rounds (fastest, slowest)")
-    print("| | ms per step | images/s | first round, s | GFLOP | x the product |\n|---|---|---|---|---|---|")
+    print("| | ms per step | images/s | first round, s | GFLOP | x the product | x its operations alone |")
+    print("|---|---|---|---|---|---|---|")
     for row in rows:
-        step = [1e3 * seconds / row.n_steps for seconds in row.seconds]
+        step = [1e3 * seconds for seconds in row.step_seconds]
         rate = row.n_images / statistics.median(row.seconds)
         speed = f"{rate:,.0f}" if row.n_images else ""
         count = f"{row.flop / 1e9:.1f}" if row.flop else ""
         times = f"{min(step) / _limit(row, product):.2f}" if row.flop and product is not None else ""
+        alone = f"{min(row.step_seconds) / min(row.alone.step_seconds):.2f}" if row.alone is not None else ""
         print(
             f"| {row.name} | {statistics.median(step):.2f} ({min(step):.2f}, {max(step):.2f}) | {speed} "
-            f"| {row.first_seconds:.1f} | {count} | {times} |",
+            f"| {row.first_seconds:.1f} | {count} | {times} | {alone} |",
             flush=True,
         )
 
@@ -135,18 +152,20 @@ def training_row(name: str, size: int, policy: str, args: argparse.Namespace) ->
 
     keras.config.set_dtype_policy("float32")
     name = f"`{name}`, {size} px, {policy}, steps of {batch}, {_millions(model)}"
-    return Row(name, batch * args.steps, epoch, args.steps, _count_flop(training, pair) if args.flop else 0.0)
+    row = Row(name, batch * args.steps, epoch, args.steps)
+    if args.flop:
+        arithmetic = _arithmetic(training, pair)
+        row.flop, row.alone = arithmetic.flop, Row(f"{name}, alone", 0, arithmetic.run, 1)
+    return row
 
 
-def _count_flop(training: TrainingModel, pair: Any) -> float:
-    """Returns the floating-point operations of a step of training on TensorFlow."""
+def _arithmetic(training: TrainingModel, pair: Any) -> Any:
+    """Returns the convolutions and matrix products of a step of training on TensorFlow."""
     import tensorflow as tf
+    from arithmetic_limit import Arithmetic
 
     training.optimizer.build(training.trainable_variables)
-    step = tf.function(lambda pair: training.train_step(pair)).get_concrete_function(pair)
-    builder = tf.compat.v1.profiler.ProfileOptionBuilder
-    options = builder(builder.float_operation()).with_empty_output().build()
-    return tf.compat.v1.profiler.profile(graph=step.graph, options=options).total_float_ops
+    return Arithmetic(tf.function(lambda pair: training.train_step(pair)).get_concrete_function(pair))
 
 
 def _matrix_product() -> Row:

@@ -14,6 +14,7 @@ from keras_a2i.cli.progress import transfers_shown
 from keras_a2i.cli.system_errors import describe_system_error
 from keras_a2i.cli.terminal import accept_any_text, echo
 from keras_a2i.errors import KerasA2IError, MissingPackageError
+from keras_a2i.memory import keep_freed_memory
 from keras_a2i.version import __version__
 
 _COMMANDS = {
@@ -107,6 +108,7 @@ def main() -> None:
     """
     received = _end_on_sigterm()
     accept_any_text()
+    keep_freed_memory()
     debug = "--debug" in sys.argv[1:]
     if not debug:
         _silence_native_logs()

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras_a2i.errors import TrainingInterrupted
+from keras_a2i.memory import keep_freed_memory
 from keras_a2i.training.job import Job, describe_failure
 
 SECONDS_TO_END = 60.0
@@ -147,6 +148,7 @@ def main() -> None:
     """Trains the run of the job on the standard input; writes why it failed, or "", to the standard output."""
     # A process that was started in the background ignores it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    keep_freed_memory()
     # What libraries print goes to the log.
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
