@@ -1,12 +1,10 @@
 """`keras-a2i models`: the models that come with the library."""
 
-import difflib
-
 import click
 
 from keras_a2i.cli.terminal import echo
 from keras_a2i.models.model_file import read_metadata
-from keras_a2i.models.shipped import describe_shipped, shipped_models
+from keras_a2i.models.shipped import describe_shipped, shipped_models, suggest_shipped
 
 
 @click.command("models")
@@ -19,11 +17,9 @@ def command(name):
     models = shipped_models()
     if name is not None:
         if name not in models:
-            near = difflib.get_close_matches(name, models, n=1)
-            hint = f". Did you mean {near[0]!r}?" if near else ""
             raise click.BadParameter(
                 f"It must be one of {', '.join(models) or 'the shipped models, and none is installed'}. "
-                f"Received: {name!r}{hint}",
+                f"Received: {name!r}{suggest_shipped(name)}",
                 param_hint="NAME",
             )
         echo((models[name] / "card.md").read_text(encoding="utf-8").rstrip())

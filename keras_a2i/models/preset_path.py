@@ -3,7 +3,7 @@
 import pathlib
 
 from keras_a2i.errors import MissingPackageError, ModelError
-from keras_a2i.models.shipped import find_model, shipped_models
+from keras_a2i.models.shipped import find_model, shipped_models, suggest_shipped
 
 _HUB = "hf://"
 
@@ -25,7 +25,7 @@ def find_preset(preset: str | pathlib.Path) -> pathlib.Path:
     raise ModelError(
         "A preset must be a run folder, a .keras file, the address of either in an object store, hf://USER/REPOSITORY "
         f"or one of the shipped models ({', '.join(shipped_models()) or 'none is installed'}). Received: "
-        f"{str(preset)!r}"
+        f"{str(preset)!r}{suggest_shipped(preset)}"
     )
 
 

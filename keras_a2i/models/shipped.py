@@ -1,5 +1,6 @@
 """The models that come with the library."""
 
+import difflib
 import pathlib
 
 from keras_a2i.models.stored_model import local_model
@@ -7,6 +8,8 @@ from keras_a2i.models.stored_model import local_model
 _PACKAGE = pathlib.Path(__file__).parents[1]
 # An installation holds the models within the package, a checkout beside it.
 _FOLDERS = (_PACKAGE / "saved_models", _PACKAGE.parent / "saved_models")
+# What the folder of a run, a SavedModel or a page holds.
+_MARKS = ("model.keras", "config.json", "saved_model.pb", "index.html")
 
 
 def shipped_models() -> dict[str, pathlib.Path]:
@@ -34,7 +37,9 @@ def prefer_keras(model: str | pathlib.Path) -> str | pathlib.Path:
 
 
 def find_model(model: str | pathlib.Path, file: str = "model.keras") -> pathlib.Path:
-    """Returns a path as it is, or, where nothing is there, the file of the shipped model of that name.
+    """Returns a path as it is, or, where no model is there, the file of the shipped model of that name.
+
+    A folder of data that happens to have the name of a shipped model doesn't hide it.
 
     Args:
         model: a path, an address in an object store, of which a copy is fetched, or the name of a shipped model such
@@ -45,5 +50,12 @@ def find_model(model: str | pathlib.Path, file: str = "model.keras") -> pathlib.
         RemoteError: if an object store can't be read.
     """
     path = local_model(model)
-    folder = None if path.exists() else shipped_models().get(str(model))
-    return path if folder is None else folder / file
+    folder = shipped_models().get(str(model))
+    is_taken = path.is_file() or any((path / name).exists() for name in _MARKS)
+    return path if folder is None or is_taken else folder / file
+
+
+def suggest_shipped(model: str | pathlib.Path) -> str:
+    """Returns a question to end a message with, after a mistyped name of a shipped model; "" after anything else."""
+    near = difflib.get_close_matches(str(model), shipped_models(), n=1)
+    return f". Did you mean {near[0]!r}?" if near else ""

@@ -35,11 +35,11 @@ class SplitSpec:
     """How pairs are divided into train and val.
 
     Args:
-        kind: "block" holds out the last part of every source, behind a guard gap; "source" holds out whole sources;
-            "random" holds out random pairs of every source (the paper's method: neighbours in time fall on both sides);
-            "file" follows `file`; "column" follows the split column of the sources, without the pairs whose cell is
-            empty; None chooses "column" where there is one, "source" where no source has two pairs or all are data
-            sets of clips, else "block".
+        kind: "block" holds out the last part of every source that is long enough, behind a guard gap; "source" holds
+            out whole sources; "random" holds out random pairs of every source (the paper's method: neighbours in time
+            fall on both sides); "file" follows `file`; "column" follows the split column of the sources, without the
+            pairs whose cell is empty; None chooses "column" where there is one, "source" where no source has two pairs
+            or all are data sets of clips, else "block".
         val_fraction: the fraction of held-out pairs, 0 (none) to below 1. With "file" and "column", that of the
             training sources that become the split val, whole, where none is given: published splits are often train
             and test alone. None is 0.25, and 0 with "file" and "column". It must be None with `holdout`.
@@ -194,7 +194,12 @@ def _divide_blocks(keys: PairKeys, spec: SplitSpec, duration: float) -> np.ndarr
     splits = np.full(len(keys), LEFT_OUT, np.int8)
     splits[times + duration <= start - spec.guard + 1e-6] = _TRAIN
     splits[times >= start] = _VAL
-    return splits
+    # A source of which the guard gap leaves nothing to train on is too short to be divided: all of it is trained on.
+    has_rest = n_val < np.diff(ends, prepend=0)
+    is_trained = np.bincount(sources[splits == _TRAIN], minlength=len(ends)) > 0
+    with_short = np.where((has_rest & ~is_trained)[sources], _TRAIN, splits)
+    # Where all are too short, the error about training pairs says what to do.
+    return with_short if _VAL in with_short else splits
 
 
 def _divide_randomly(keys: PairKeys, spec: SplitSpec) -> np.ndarray:
@@ -308,4 +313,5 @@ def _advice(spec: SplitSpec, comparative: str) -> str:
     if spec.holdout:
         return "Leave out one or more of holdout (--holdout)"
     guard = ", a smaller guard (--guard)" if spec.kind == "block" and spec.guard else ""
-    return f"Choose a {comparative} val_fraction (--val-fraction){guard} or add data"
+    whole = ", hold out whole sources (--split source)" if spec.kind == "block" else ""
+    return f"Choose a {comparative} val_fraction (--val-fraction){guard}{whole} or add data"

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.exporters import FORMATS
 from keras_a2i.exporters.web import CONTENT, copy_model, missing_files, write_page
-from keras_a2i.models.shipped import describe_shipped, find_model, shipped_models
+from keras_a2i.models.shipped import describe_shipped, find_model, shipped_models, suggest_shipped
 from keras_a2i.serving.local_server import KINDS, PAGE_HEADERS, LocalHandler, LocalServer
 
 _CHUNK = 65_536
@@ -139,7 +139,10 @@ def page_folder(model: pathlib.Path, runtime: str | pathlib.Path | None = None) 
     model = find_model(model, "model.tflite")
     if not model.exists():
         names = ", ".join(shipped_models()) or "none is installed"
-        raise ModelError(f"A model must exist, or be a shipped one ({names}). Received: {model}, which doesn't exist")
+        raise ModelError(
+            f"A model must exist, or be a shipped one ({names}). Received: {model}, which doesn't exist"
+            f"{suggest_shipped(model)}"
+        )
     if FORMATS["web"].can_load(model):
         if runtime is not None:
             raise UsageError(

@@ -12,7 +12,7 @@ from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.exporters.formats import FORMATS, PredictFn, ServedModel
 from keras_a2i.models.label_prediction import LabelPrediction, predict_from_logits
 from keras_a2i.models.model_file import ModelMetadata, is_audio_token, load_model
-from keras_a2i.models.shipped import find_model, shipped_models
+from keras_a2i.models.shipped import find_model, shipped_models, suggest_shipped
 from keras_a2i.models.styles import check_noise_sampling, check_sampling, check_styles, draw_styles
 from keras_a2i.remote.address import as_location
 from keras_a2i.serving.audio_token import DrawSettings, open_audio_token
@@ -386,6 +386,7 @@ def load(
     raise ModelError(
         "A model must be a run folder, a .keras file, a SavedModel folder, a .tflite or .onnx file, or one of the "
         f"shipped models ({', '.join(shipped_models()) or 'none is installed'}). Received: {named}, which {what}"
+        f"{suggest_shipped(str(named))}"
     )
 
 

@@ -1,5 +1,6 @@
 """Shipped models: found by name everywhere, whole, and described."""
 
+import pathlib
 import re
 
 import numpy as np
@@ -11,6 +12,7 @@ from keras_a2i.cli.main import cli
 from keras_a2i.errors import ModelError
 from keras_a2i.models.model_file import read_metadata
 from keras_a2i.models.shipped import find_model, shipped_models
+from keras_a2i.serving.page_server import page_folder
 
 MAX_BYTES = 15e6
 
@@ -43,13 +45,29 @@ def test_files_of_a_shipped_model_generate_the_same_images(name):
     assert model.metadata.image.shape == by_name.shape[1:] and model.license == a2i.load(name).metadata.license != ""
 
 
-def test_path_of_the_same_name_comes_before_a_shipped_model(tmp_path, monkeypatch):
+def test_model_of_the_same_name_comes_before_a_shipped_model_and_a_folder_of_data_does_not(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert find_model("surf", "model.tflite") == shipped_models()["surf"] / "model.tflite"
+    shipped = shipped_models()["surf"] / "model.tflite"
+    assert find_model("surf", "model.tflite") == shipped
     (tmp_path / "surf").mkdir()
+    (tmp_path / "surf" / "waves.wav").write_bytes(b"")
+    assert find_model("surf", "model.tflite") == shipped and a2i.load("surf").metadata.image.size == 64
+    (tmp_path / "surf" / "config.json").write_text("{}")
     assert str(find_model("surf")) == "surf"
-    with pytest.raises(ModelError, match="which is something else"):
+    with pytest.raises(ModelError, match=r"The run in surf has no model\.keras yet"):
         a2i.load("surf")
+    (tmp_path / "digits").write_bytes(b"")
+    assert str(find_model("digits")) == "digits"
+
+
+def test_mistyped_name_of_a_shipped_model_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for load in (a2i.load, a2i.AudioToImage.from_preset, lambda name: page_folder(pathlib.Path(name)).__enter__()):
+        with pytest.raises(ModelError, match=r"Received: '?surv.*\. Did you mean 'surf'\?$"):
+            load("surv")
+        with pytest.raises(ModelError) as error:
+            load("nothing_of_this_kind")
+        assert "Did you mean" not in str(error.value)
 
 
 def test_models_command_lists_the_models_and_prints_a_card():
@@ -58,8 +76,8 @@ def test_models_command_lists_the_models_and_prints_a_card():
     for name in shipped_models():
         assert re.search(rf"^{name} +\S", listed, re.MULTILINE)
     assert run(cli, ["models", "surf"]).output.startswith("# surf: ")
-    unknown = run(cli, ["models", "opera"])
-    assert unknown.exit_code == 2 and "It must be one of" in unknown.output
+    unknown = run(cli, ["models", "surff"])
+    assert unknown.exit_code == 2 and "It must be one of" in unknown.output and "Did you mean 'surf'?" in unknown.output
 
 
 def test_evaluate_of_a_shipped_model_needs_a_folder_for_its_report():

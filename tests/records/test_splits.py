@@ -46,8 +46,19 @@ def test_split_block_of_interleaved_small_sources_follows_its_definition():
         held_out, taken = round(0.3 * seen) - taken, round(0.3 * seen)
         start = group[len(group) - held_out].time if held_out else math.inf
         expected |= {key.id: "val" for key in group if key.time >= start}
-        expected |= {key.id: "train" for key in group if key.time + 1 <= start - 3}
+        trained = [key for key in group if key.time + 1 <= start - 3]
+        if held_out < len(group) and not trained:
+            trained = group
+        expected |= {key.id: "train" for key in trained}
     assert assign(keys, kind="block", val_fraction=0.3, guard=3) == expected
+
+
+def test_split_block_trains_on_sources_that_are_too_short_to_be_divided():
+    splits = assign([*keys_of(["long"], 24), *keys_of(["short"], 4)], kind="block", val_fraction=0.25, guard=3)
+    assert {splits[f"short@{second}"] for second in range(4)} == {"train"}
+    assert [splits.get(f"long@{second}") for second in (14, 15, 17, 18)] == ["train", None, None, "val"]
+    splits = assign([*keys_of(["long"], 24), *keys_of(["short"], 8)], kind="block", val_fraction=0.25, guard=3)
+    assert [splits.get(f"short@{second}") for second in range(8)] == ["train"] * 3 + [None] * 3 + ["val"] * 2
 
 
 def test_split_block_without_guard_leaves_nothing_out():
@@ -213,12 +224,12 @@ def test_split_of_too_few_pairs_is_an_error():
         (
             {"kind": "block", "guard": 60},
             3,
-            r"training .*Choose a smaller val_fraction .*, a smaller guard \(--guard\) or",
+            r"training .*Choose a smaller val_fraction .*, a smaller guard \(--guard\), hold out whole sources .* or",
         ),
         (
             {"kind": "block", "guard": 0, "val_fraction": 0.01},
             3,
-            r"held-out .*Choose a larger val_fraction .*n\) or add data, or",
+            r"held-out .*Choose a larger val_fraction .*n\), hold out whole sources .* or add data, or",
         ),
     ],
 )
