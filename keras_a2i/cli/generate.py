@@ -1,6 +1,7 @@
 """`keras-a2i generate`: audio into images or videos."""
 
 import pathlib
+from collections import Counter
 from typing import Any
 
 import click
@@ -21,10 +22,12 @@ from keras_a2i.cli.progress import ProgressLine
 from keras_a2i.cli.terminal import echo
 from keras_a2i.counts import counted
 from keras_a2i.errors import KerasA2IError, SourceError, UsageError
+from keras_a2i.models.label_prediction import UNKNOWN
 from keras_a2i.models.model_file import is_audio_token
 from keras_a2i.models.shipped import prefer_keras
 
 _MIN_FOR_PROGRESS = 64
+_LABELS_SHOWN = 4
 
 
 @click.command("generate")
@@ -125,12 +128,13 @@ def command(
         raise SourceError(f"Every AUDIO must exist. Received: {', '.join(missing)}, which can't be found")
     seed = seed or 0
     draws = {"temperature": 1.0 if temperature is None else temperature, "seed": seed}
+    labels: Counter[str] = Counter()
     with flag_names(folder="--out", path="--out", size="--video-size", **GUIDE_FLAGS):
         if video:
             arguments = film_arguments(film) | draws
             targets = check_films(audio, out, names, overwrite, arguments)
         else:
-            arguments = {"samples": samples, "sheet": sheet is not False} | draws
+            arguments = {"samples": samples, "sheet": sheet is not False, "on_labels": labels.update} | draws
             targets = _check_folders(out, names, overwrite, sheet is not False)
 
         distances = Distances()
@@ -144,6 +148,7 @@ def command(
         failed = 0
         for path, target in zip(audio, targets, strict=True):
             distances.clear()
+            labels.clear()
             try:
                 with damage_shown(strict):
                     done = (generate_film if video else _generate_images)(predictor, path, target, overwrite, arguments)
@@ -153,7 +158,7 @@ def command(
                 failed += 1
                 echo(f"skipped: {error}", err=True)
                 continue
-            echo(f"{target}: {done}{distances}")
+            echo(f"{target}: {done}{distances}{_in_words(labels)}")
     kind = "embedding file" if predictor.metadata.features.embedding else "audio file"
     if failed:
         echo(f"{failed} of {counted(len(audio), kind)} skipped", err=True)
@@ -246,3 +251,12 @@ def _generate_images(predictor, path: pathlib.Path, folder: pathlib.Path, overwr
     finally:
         line.close()
     return counted(len(paths), "image")
+
+
+def _in_words(labels: Counter[str]) -> str:
+    """How many clips have which label, the most frequent ones first, such as " (heard 'bird' in 4, unknown in 2)"."""
+    shown = [
+        f"{name if name == UNKNOWN else repr(name)} in {count}" for name, count in labels.most_common(_LABELS_SHOWN)
+    ]
+    more = [f"{counted(len(labels) - _LABELS_SHOWN, 'other label')}"] if len(labels) > _LABELS_SHOWN else []
+    return f" (heard {', '.join(shown + more)})" if labels else ""

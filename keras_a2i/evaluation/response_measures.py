@@ -69,7 +69,10 @@ def found_in_galleries(evidence: Evidence) -> Value | str:
 
 @measure("own-source", "shows its own source")
 def own_source(evidence: Evidence) -> Value | str:
-    """A probe of real training images predicts the source of generated ones; unknown sources count as wrong."""
+    """A probe of real training images predicts the source of generated ones; unknown sources count as wrong.
+
+    A probe that can't tell the sources of real images apart judges nothing.
+    """
     train, held_out = evidence.train, evidence.held_out
     known = set(train.sources)
     if not 2 <= len(known) <= _MAX_SOURCES or known.isdisjoint(held_out.sources):
@@ -81,6 +84,12 @@ def own_source(evidence: Evidence) -> Value | str:
         float((probe.read(images) == held_out.sources).mean())
         for images in (evidence.generated, evidence.shuffled, held_out.images)
     )
+    most_frequent = np.unique(held_out.sources, return_counts=True)[1].max() / len(held_out)
+    if real <= most_frequent:
+        return (
+            f"its probe is right for {percent(real, 0)} of real images, where always predicting the most frequent "
+            f"source is for {percent(most_frequent, 0)}"
+        )
     explanation = f"by a probe that is right for {percent(real, 0)} of real images; beside it shuffled audio"
     return Value(right, wrong, explanation)
 

@@ -136,7 +136,8 @@ def judge(
 
 
 def _labels(labels: LabelAccuracy | None, n: int) -> list[Finding]:
-    if labels is None:
+    # A probe that can't tell the labels of real images apart judges nothing.
+    if labels is None or labels.real <= labels.most_frequent:
         return []
     chance = max(labels.shuffled, labels.most_frequent)
     return [

@@ -1,5 +1,6 @@
 """Audio into a folder of PNG images."""
 
+import itertools
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -30,6 +31,7 @@ def generate_images(
     sheet: bool = True,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    on_labels: Callable[[list[str]], None] | None = None,
 ) -> list[pathlib.Path]:
     """Generates an image for each clip of audio (a second unless configured otherwise), in constant memory.
 
@@ -47,9 +49,12 @@ def generate_images(
         seed: with `samples`, the random seed of the styles.
         reference: for a model with a reference image, such as the recipe talking trains, the image that moves: see
             `Predictor.with_reference`.
-        sheet: whether to draw a contact sheet of up to 64 clips beside the folder, named `folder`.png.
+        sheet: whether to draw a contact sheet of up to 64 clips beside the folder, named `folder`.png. A model that
+            tells labels apart names each clip's, or calls it "unknown".
         overwrite: replace the images that an earlier call wrote; a file in the folder lists them.
         progress: called with the number of clips done and of all clips, after every batch.
+        on_labels: called with the labels of the clips of every batch, as `Predictor.predict_labels` answers them, for a
+            model that tells labels apart.
 
     Returns:
         The paths of the images, in order.
@@ -76,17 +81,21 @@ def generate_images(
     else:
         total = -(-len(audio) // (1 if sample_rate is None else max(1, round(sample_rate * config.duration))))
     paths: list[pathlib.Path] = []
-    shown: list[tuple[int, np.ndarray]] = []
+    shown: list[tuple[str, np.ndarray]] = []
     count, every = 0, 1
     with files:
-        for batch in _stream(predictor, audio, sample_rate, samples, temperature, seed):
-            for images in to_uint8(batch):
+        for inputs, batch in _stream(predictor, audio, sample_rate, samples, temperature, seed):
+            labels = predictor.predict_labels(inputs).answers if predictor.can_classify else []
+            if labels and on_labels is not None:
+                on_labels(labels)
+            for images, label in itertools.zip_longest(to_uint8(batch), labels):
                 for number, image in enumerate(images, 1):
                     name = f"{count:04d}.png" if samples is None else f"{count:04d}-{number}.png"
                     save_png(to_pillow(image), files.stage(name))
                     paths.append(folder / name)
                 if count % every == 0:
-                    shown.append((count, images))
+                    place = f"{count}" if config.embedding else f"{count * config.duration:g} s"
+                    shown.append((f"{place}: {label}" if label else place, images))
                 if len(shown) > _MAX_ON_SHEET:
                     # How long the audio is turns out only at its end.
                     shown, every = shown[::2], 2 * every
@@ -95,9 +104,9 @@ def generate_images(
                 progress(count, max(count, total))
         if sheet:
             rows = list(np.stack([images for _, images in shown], axis=1))
-            labels = [] if samples is None else [f"sample {number}" for number in range(1, samples + 1)]
-            captions = [f"{k}" if config.embedding else f"{k * config.duration:g} s" for k, _ in shown]
-            save_png(draw_sheet(rows, labels, captions), files.stage(f"../{sheet_name}"))
+            names = [] if samples is None else [f"sample {number}" for number in range(1, samples + 1)]
+            captions = [caption for caption, _ in shown]
+            save_png(draw_sheet(rows, names, captions), files.stage(f"../{sheet_name}"))
         files.commit()
     return paths
 
@@ -109,10 +118,10 @@ def _stream(
     samples: int | None,
     temperature: float,
     seed: int,
-) -> Iterator[np.ndarray]:
-    """Yields images (n, samples, size, size, channels) of consecutive clips; one of each without `samples`."""
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields inputs, and images (n, samples, size, size, channels) of consecutive clips; one each without `samples`."""
     for inputs in predictor.stream_inputs(audio, sample_rate):
         if samples is None:
-            yield predictor.predict_inputs(inputs)[:, None]
+            yield inputs, predictor.predict_inputs(inputs)[:, None]
         else:
-            yield predictor.sample(inputs, samples, temperature, seed)
+            yield inputs, predictor.sample(inputs, samples, temperature, seed)

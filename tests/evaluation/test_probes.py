@@ -107,6 +107,10 @@ def test_own_source_is_measured_where_sources_are_known(striped_probes, monkeypa
     assert found.value > 0.95 and found.reference < 0.05 and "of real images" in found.explanation
     elsewhere = dataclasses.replace(held_out, sources=np.array(["new"] * 60))
     assert "2 to 200 training sources" in measured("own-source", real, elsewhere, train=train)
+    names = np.unique(held_out.sources)
+    taken_for_another = names[(np.searchsorted(names, held_out.sources) + 1) % len(names)]
+    mistaken = dataclasses.replace(evidence, held_out=dataclasses.replace(held_out, sources=taken_for_another))
+    assert "its probe is right for 0 % of real images, where always" in MEASURES["own-source"].function(mistaken)
 
 
 @pytest.mark.training

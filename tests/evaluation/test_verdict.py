@@ -31,6 +31,7 @@ def verdict(
     half=0.01,
     ceiling=0.7,
     labels=None,
+    real_labels=0.95,
     r1=None,
     source=None,
     memorisation=None,
@@ -55,7 +56,7 @@ def verdict(
                 )
             )
     if labels is not None:
-        labels = LabelAccuracy(generated=labels, shuffled=0.1, real=0.95, most_frequent=0.1, by_label={})
+        labels = LabelAccuracy(generated=labels, shuffled=0.1, real=real_labels, most_frequent=0.1, by_label={})
     level, sentences = judge(
         contenders,
         gains,
@@ -74,6 +75,12 @@ def test_small_gain_with_labels_at_chance_is_no_success_for_any_seed():
     insignificant, words = verdict(over_shuffled=0.004, half=0.01, labels=0.1)
     assert significant == insignificant == "not"
     assert words.startswith("The images don't follow the audio")
+
+
+def test_probe_that_is_wrong_about_real_images_judges_nothing():
+    for labels in (0.1, 0.8):
+        level, words = verdict(over_shuffled=0.1, labels=labels, real_labels=0.1)
+        assert level == "follows" and "right label" not in words
 
 
 def test_retrieval_far_above_chance_is_evidence_whatever_ssim():

@@ -1,15 +1,22 @@
 """Images of audio files in folders: names, sheets, samples, and what is never mixed or lost."""
 
+import re
+
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner
 from PIL import Image
 from support.loudness_model import Loudness
 
+import keras_a2i as a2i
+from keras_a2i.cli.main import cli
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import SourceError, UsageError
 from keras_a2i.media.conversion import to_uint8
 from keras_a2i.models.model_file import ModelMetadata
+from keras_a2i.models.shipped import shipped_models
+from keras_a2i.serving import images as images_module
 from keras_a2i.serving.images import generate_images
 from keras_a2i.serving.model_inputs import count_inputs
 from keras_a2i.serving.predictor import Predictor
@@ -128,3 +135,22 @@ def test_hidden_folder_of_others_is_left_alone(tmp_path):
     ):
         staged.stage("0000.png")
     assert (tmp_path / ".a.tmp" / "mine.txt").read_text() == "mine"
+
+
+def test_sheet_and_command_name_what_each_clip_was_heard_as(tmp_path, monkeypatch):
+    captions, heard = [], []
+    draw_sheet = images_module.draw_sheet
+    monkeypatch.setattr(
+        images_module,
+        "draw_sheet",
+        lambda rows, names, texts: (captions.extend(texts), draw_sheet(rows, names, texts))[1],
+    )
+    digit = shipped_models()["digits"] / "model.tflite"
+    tone = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
+    samples = np.concatenate([tone, np.zeros(16_000)]).astype(np.float32)
+    generate_images(a2i.load(digit), samples, tmp_path / "a", sample_rate=16_000, on_labels=heard.extend)
+    assert heard == a2i.load(digit).predict_labels(samples, 16_000).answers and heard[1] == "unknown"
+    assert captions == [f"0 s: {heard[0]}", f"1 s: {heard[1]}"]
+    soundfile.write(tmp_path / "a.wav", samples, 16_000)
+    told = CliRunner().invoke(cli, ["generate", "digits", str(tmp_path / "a.wav"), "--out", str(tmp_path / "images")])
+    assert told.exit_code == 0 and re.search(r"a: 2 images \(heard .*unknown in [12]\)$", told.output.strip())
