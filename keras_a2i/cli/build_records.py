@@ -152,9 +152,10 @@ def command(
     # A clip that is shorter than the usual frame is one frame; frames overlap by half, as they usually do.
     frame = min(_USUAL.frame, duration)
     hop = frame * _USUAL.hop / _USUAL.frame
-    features = FeatureConfig(duration=duration, sample_rate=sample_rate, n_mfcc=n_mfcc, frame=frame, hop=hop)
-    n_channels = 1 if channels == "1" else 3
-    image = ImageConfig(size=image_size, channels=n_channels, jpeg_quality=jpeg_quality, raw=raw_images)
+    with flag_names(size="--image-size", raw="--raw-images"):
+        features = FeatureConfig(duration=duration, sample_rate=sample_rate, n_mfcc=n_mfcc, frame=frame, hop=hop)
+        n_channels = 1 if channels == "1" else 3
+        image = ImageConfig(size=image_size, channels=n_channels, jpeg_quality=jpeg_quality, raw=raw_images)
     with flag_names(**_SPLIT_FLAGS):
         spec = SplitSpec(
             kind=split,
@@ -205,7 +206,9 @@ def _summarise(manifest: Manifest, out: pathlib.Path) -> None:
     echo(f"{out}: {counted(pairs, 'pair')} ({counts}) from {counted(sources, 'source')}, {size / 1e6:.1f} MB")
     if manifest.features.embedding:
         echo(f"features: {manifest.features.description}")
-    echo(f"split: {', '.join(f'{name} {value}' for name, value in manifest.split.items() if value != ())}")
+    chosen = {name: value for name, value in manifest.split.items() if value != ()}
+    words = (f"{name} {' and '.join(value) if isinstance(value, tuple) else value}" for name, value in chosen.items())
+    echo(f"split: {', '.join(words)}")
     if manifest.split_warning:
         echo(manifest.split_warning, fg="yellow")
     for _, sentence in manifest.lost_splits:

@@ -204,6 +204,8 @@ def check_runtime(runtime: str | pathlib.Path | None) -> pathlib.Path | None:
         return None
     if runtime is None:
         raise UsageError(f"runtime must be {wanted}. Received: runtime=None. {how}")
+    if not pathlib.Path(runtime).is_dir():
+        raise UsageError(f"runtime must be {wanted}. Received: {runtime}, which is no folder. {how}")
     folder = pathlib.Path(runtime) / "wasm"
     for name, digest in RUNTIME_FILES.items():
         if not (folder / name).is_file():

@@ -99,6 +99,17 @@ def test_duration_out_of_range_is_refused_by_its_own_name(tmp_path, duration):
     assert isinstance(error, UsageError) and str(error).startswith("duration must lie between 0.05 and 60 seconds")
 
 
+def test_image_size_out_of_range_is_refused_by_its_flag(tmp_path):
+    error = run("synthetic:surf:4", "--out", tmp_path / "rec", "--image-size", 100).exception
+    assert isinstance(error, UsageError) and str(error).endswith("size=100. On the command line: --image-size")
+
+
+def test_sources_to_hold_out_are_listed_by_name(tmp_path):
+    arguments = ("synthetic:surf:8", "--out", tmp_path / "rec", "--image-size", 16, "--workers", 1)
+    output = run(*arguments, "--holdout", "surf-00", "--holdout", "surf-02").output
+    assert "split: kind source, holdout surf-00 and surf-02\n" in output
+
+
 def test_images_are_stored_raw_or_as_png(tmp_path):
     arguments = ("synthetic:surf:4", "--image-size", 16, "--workers", 1)
     for option, encoding in ((), "raw pixels"), (("--raw-images",), "raw pixels"), (("--no-raw-images",), "PNG"):

@@ -132,6 +132,8 @@ def test_runtime_that_is_missing_or_changed_is_refused(runtime, tmp_path):
         make_options(FORMATS["web"], {})
     with pytest.raises(UsageError, match=rf"{wanted}Received: .*, which lacks wasm/litert_wasm_internal.js. {how}"):
         make_options(FORMATS["web"], {"runtime": tmp_path})
+    with pytest.raises(UsageError, match=rf"{wanted}Received: .*nowhere, which is no folder. {how}"):
+        make_options(FORMATS["web"], {"runtime": tmp_path / "nowhere"})
     file = runtime / "wasm" / "litert_wasm_compat_internal.wasm"
     file.write_bytes(file.read_bytes()[:-1] + b"!")
     with pytest.raises(
