@@ -9,9 +9,13 @@ from keras_a2i.counts import counted
 from keras_a2i.durations import format_seconds
 from keras_a2i.training.run_folder import AUTO, PLAIN, XLA, RunConfig, RunFolder
 
+_SECONDS_BETWEEN_LINES = 5.0
+
 
 class EpochLines(keras.callbacks.Callback):
-    """Describes a run in one line when its training begins, and every epoch when it ends.
+    """Describes a run in one line when its training begins, and epochs when they end.
+
+    The first two epochs and the last have a line each; of those between them, one every five seconds.
 
     Args:
         folder: the run folder.
@@ -24,7 +28,8 @@ class EpochLines(keras.callbacks.Callback):
     def __init__(self, folder: RunFolder, tell: Callable[[str], None]):
         super().__init__()
         self._folder, self._tell = folder, tell
-        self._epoch_started = 0.0
+        self._epoch_started = self._told_at = 0.0
+        self._n_ended, self._started = 0, 0.0
         self.announced = False
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -40,10 +45,23 @@ class EpochLines(keras.callbacks.Callback):
         )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        epochs, seconds = self.params["epochs"], time.monotonic() - self._epoch_started
+        now = time.monotonic()
+        epochs, seconds = self.params["epochs"], now - self._epoch_started
+        self._n_ended += 1
+        is_shown = self._n_ended <= 2 or epoch + 1 == epochs or now - self._told_at >= _SECONDS_BETWEEN_LINES
+        if not is_shown:
+            return
+        self._told_at = now
         values = "  ".join(f"{name} {value:.4g}" for name, value in (logs or {}).items())
-        left = format_seconds((epochs - epoch - 1) * seconds)
+        left = format_seconds((epochs - epoch - 1) * self._typical_seconds(now, seconds))
         self._tell(f"epoch {epoch + 1}/{epochs}  {seconds:.1f} s  {values}  ({left} left)")
+
+    def _typical_seconds(self, now: float, seconds: float) -> float:
+        """The mean duration of the epochs so far; the first, which compiles, counts only while it is alone."""
+        if self._n_ended == 1:
+            self._started = now
+            return seconds
+        return (now - self._started) / (self._n_ended - 1)
 
 
 def _describe_xla(config: RunConfig) -> str:
