@@ -27,14 +27,16 @@ def units_of(pairs: Pairs) -> dict[str, list[np.ndarray]]:
 
     Returns:
         "blocks": rows of up to 5 neighbouring pairs of a source, where a source has several pairs; "sources": all rows
-        of a source, where there are `MIN_SOURCES` or more.
+        of a source, where there are `MIN_SOURCES` or more. Where they are the same, "sources" alone.
     """
     names, sources = np.unique(pairs.sources, return_inverse=True)
     whole = [np.flatnonzero(sources == number) for number in range(len(names))]
     if max(map(len, whole)) == 1:
         return {"sources": whole}
-    units = {"blocks": source_blocks(pairs)}
-    return units | {"sources": whole} if len(whole) >= MIN_SOURCES else units
+    blocks = source_blocks(pairs)
+    if len(whole) < MIN_SOURCES:
+        return {"blocks": blocks}
+    return {"sources": whole} if len(blocks) == len(whole) else {"blocks": blocks, "sources": whole}
 
 
 def paired_gain(

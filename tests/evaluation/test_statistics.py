@@ -35,6 +35,8 @@ def test_units_are_blocks_and_sources_where_there_are_enough():
     assert list(many) == ["blocks", "sources"] and [len(rows) for rows in many["sources"]] == [10] * 6
     single = units_of(make_pairs(4, sources=("a", "b", "c", "d")))
     assert list(single) == ["sources"] and len(single["sources"]) == 4
+    one_block_each = units_of(make_pairs(24, sources=tuple("abcdef")))
+    assert list(one_block_each) == ["sources"] and [len(rows) for rows in one_block_each["sources"]] == [4] * 6
 
 
 def gain_of(model, other, units=None, better="higher"):
