@@ -252,7 +252,8 @@ class ImageConfig(Settings):
             would lose more.
         raw: whether the pixels are stored as they are: without loss, larger than PNG, and faster to read. None stores
             images of up to 64 pixels so, unless as JPEG: PNG saves little there, and its reading takes several times
-            as long. The attribute is then the choice.
+            as long. After construction, `raw` is True or False: pass raw=None with another size to
+            `dataclasses.replace` to choose anew.
 
     Raises:
         ConfigError: if a value is out of its range, or `raw` and `jpeg_quality` are both set.

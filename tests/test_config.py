@@ -1,5 +1,7 @@
 """The configurations of features and images."""
 
+import dataclasses
+
 import pytest
 
 from keras_a2i.config import FeatureConfig, ImageConfig
@@ -28,10 +30,12 @@ def test_config_rejects_values_out_of_range(make, message):
         make()
 
 
-def test_small_images_are_stored_raw_unless_told_otherwise():
+def test_small_images_are_stored_raw_by_default():
     encodings = {size: ImageConfig(size=size).encoding for size in (16, 64, 128, 256)}
     assert encodings == {16: "raw pixels", 64: "raw pixels", 128: "PNG", 256: "PNG"}
     assert ImageConfig(size=64, raw=False).encoding == "PNG" and ImageConfig(raw=True).encoding == "raw pixels"
+    small = ImageConfig(size=64)
+    assert small.raw is True and dataclasses.replace(small, size=256, raw=None).encoding == "PNG"
     assert ImageConfig(size=64, jpeg_quality=90).encoding.startswith("JPEG")
 
 

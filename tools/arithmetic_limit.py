@@ -28,6 +28,8 @@ class Arithmetic:
         function: a concrete function whose shapes are known. What its outputs and effects don't depend on isn't
             carried out, and doesn't count.
 
+    What is within conditions, loops and functions that it calls doesn't count, nor do Fourier transforms.
+
     Attributes:
         flop: floating-point operations of one call.
         left_out: names of the operations whose shapes aren't known.
@@ -51,10 +53,11 @@ class Arithmetic:
         self._calls = [(_alone(op), counts[signature]) for signature, op in calls.items()]
 
     def run(self) -> None:
-        """Carries out each of them as often as a call of the function does, on random numbers."""
+        """Carries out each of them as often as a call of the function does, on random numbers, and waits."""
         for call, count in self._calls:
             for _ in range(count):
-                call()
+                result = call()
+            float(tf.reshape(result, (-1,))[0])
 
 
 def _carried_out(graph: Any) -> list[Any]:
@@ -80,8 +83,8 @@ def _flop(op: Any) -> float:
 
 
 def _signature(op: Any) -> str:
-    shapes = [tensor.shape for tensor in (*op.inputs, *op.outputs)]
-    return f"{op.type} {shapes} {_attributes(op)}"
+    tensors = [(tensor.dtype.name, tensor.shape) for tensor in (*op.inputs, *op.outputs)]
+    return f"{op.type} {tensors} {_attributes(op)}"
 
 
 def _attributes(op: Any) -> dict[str, Any]:

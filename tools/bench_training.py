@@ -8,13 +8,13 @@ The backend is that of KERAS_BACKEND; on JAX and PyTorch neither TensorFlow nor 
 an image size under a dtype policy, with its own batch size, objectives and optimizer, on random pairs that stay in the
 device's memory, or with `--host-data` are sent to it at every step. The rounds go through all rows in turn, and each is
 one epoch of `--steps` steps; the table has the median and the fastest and slowest round. `--inference` measures batches
-of images from features or audio instead. `--flop` adds the floating-point operations of a step's
-convolutions and matrix products, and how many times as long its fastest round takes as products of large matrices of as
-many, and as these convolutions and products themselves, each alone on random numbers. `--peers` adds
-the paper's network in plain PyTorch (eager; its GPU if there is one), a matrix product of 4096 x 4096 and a copy of
-memory. `--records` adds epochs of the paper's recipe on records, with what reads them, and of the same in PyTorch as a
-notebook does it: PNG files that Pillow opens one by one. Memory is kept for the next arrays, as the command `keras-a2i`
-does, or with `--no-kept-memory` returned to the system.
+of images from features or audio instead. `--flop` adds the floating-point operations of a step's convolutions and
+matrix products, and how many times as long its fastest round takes as products of large matrices of as many, and as
+these convolutions and products themselves, each alone on random numbers. `--peers` adds the paper's network in plain
+PyTorch (eager; its GPU if there is one), a matrix product of 4096 x 4096 and a copy of memory. `--records` adds epochs
+of the paper's recipe on records, with what reads them, and of the same in PyTorch as a notebook does it: PNG files that
+Pillow opens one by one. Memory is kept for the next arrays, as the command `keras-a2i` does, or with `--no-kept-memory`
+returned to the system.
 """
 
 import argparse
@@ -165,7 +165,10 @@ def _arithmetic(training: TrainingModel, pair: Any) -> Any:
     from arithmetic_limit import Arithmetic
 
     training.optimizer.build(training.trainable_variables)
-    return Arithmetic(tf.function(lambda pair: training.train_step(pair)).get_concrete_function(pair))
+    arithmetic = Arithmetic(tf.function(lambda pair: training.train_step(pair)).get_concrete_function(pair))
+    if arithmetic.left_out:
+        raise RuntimeError(f"The shapes of these operations aren't known: {', '.join(arithmetic.left_out)}")
+    return arithmetic
 
 
 def _matrix_product() -> Row:

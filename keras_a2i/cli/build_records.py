@@ -104,7 +104,7 @@ def _help() -> str:
     "--split",
     type=click.Choice(["block", "source", "random"]),
     help=(
-        "What is held out: the last part of every source, whole sources, or pairs at random (leaks). "
+        "What is held out: the last part of every source that is long enough, whole sources, or random pairs (leaks). "
         "By default the split column of the csv if there is one, else block, "
         "or source if every pair is its own source or all are AVSpeech, VGGSound or AudioSet."
     ),

@@ -158,7 +158,7 @@ def command(
                 failed += 1
                 echo(f"skipped: {error}", err=True)
                 continue
-            echo(f"{target}: {done}{distances}{_in_words(labels)}")
+            echo(f"{target}: {done}{distances}{_describe_labels(labels)}")
     kind = "embedding file" if predictor.metadata.features.embedding else "audio file"
     if failed:
         echo(f"{failed} of {counted(len(audio), kind)} skipped", err=True)
@@ -253,10 +253,10 @@ def _generate_images(predictor, path: pathlib.Path, folder: pathlib.Path, overwr
     return counted(len(paths), "image")
 
 
-def _in_words(labels: Counter[str]) -> str:
-    """How many clips have which label, the most frequent ones first, such as " (heard 'bird' in 4, unknown in 2)"."""
+def _describe_labels(labels: Counter[str]) -> str:
+    """How many clips have which predicted label, the most frequent ones first, with a semicolon before them."""
     shown = [
-        f"{name if name == UNKNOWN else repr(name)} in {count}" for name, count in labels.most_common(_LABELS_SHOWN)
+        f"{name if name == UNKNOWN else repr(name)} ({count})" for name, count in labels.most_common(_LABELS_SHOWN)
     ]
     more = [f"{counted(len(labels) - _LABELS_SHOWN, 'other label')}"] if len(labels) > _LABELS_SHOWN else []
-    return f" (heard {', '.join(shown + more)})" if labels else ""
+    return f"; predicted labels: {', '.join(shown + more)}" if labels else ""

@@ -84,7 +84,9 @@ def own_source(evidence: Evidence) -> Value | str:
         float((probe.read(images) == held_out.sources).mean())
         for images in (evidence.generated, evidence.shuffled, held_out.images)
     )
-    most_frequent = np.unique(held_out.sources, return_counts=True)[1].max() / len(held_out)
+    # Sources that the probe can't know are no reason to doubt it.
+    counts = np.unique(held_out.sources[np.isin(held_out.sources, list(known))], return_counts=True)[1]
+    most_frequent = counts.max() / len(held_out)
     if real <= most_frequent:
         return (
             f"its probe is right for {percent(real, 0)} of real images, where always predicting the most frequent "

@@ -9,7 +9,8 @@ _PACKAGE = pathlib.Path(__file__).parents[1]
 # An installation holds the models within the package, a checkout beside it.
 _FOLDERS = (_PACKAGE / "saved_models", _PACKAGE.parent / "saved_models")
 # What the folder of a run, a SavedModel or a page holds.
-_MARKS = ("model.keras", "config.json", "saved_model.pb", "index.html")
+_MARKS = ("config.json", "saved_model.pb", "index.html")
+_SUFFIXES = (".keras", ".tflite", ".onnx")
 
 
 def shipped_models() -> dict[str, pathlib.Path]:
@@ -51,11 +52,16 @@ def find_model(model: str | pathlib.Path, file: str = "model.keras") -> pathlib.
     """
     path = local_model(model)
     folder = shipped_models().get(str(model))
-    is_taken = path.is_file() or any((path / name).exists() for name in _MARKS)
-    return path if folder is None or is_taken else folder / file
+    return path if folder is None or _holds_model(path) else folder / file
+
+
+def _holds_model(path: pathlib.Path) -> bool:
+    """Whether a path is a file, or a folder with a model in it or in one of its folders, such as those of seeds."""
+    within = (file for pattern in ("*", "*/*") for file in path.glob(pattern))
+    return path.is_file() or any(file.name in _MARKS or file.suffix in _SUFFIXES for file in within)
 
 
 def suggest_shipped(model: str | pathlib.Path) -> str:
     """Returns a question to end a message with, after a mistyped name of a shipped model; "" after anything else."""
     near = difflib.get_close_matches(str(model), shipped_models(), n=1)
-    return f". Did you mean {near[0]!r}?" if near else ""
+    return f". Did you mean {near[0]!r}?" if near and near[0] != str(model) else ""

@@ -292,8 +292,8 @@ def _check_every_source_has_splits(plan: _Plan, splits: np.ndarray) -> None:
 def _no_pairs(dropped: Sequence[Dropped]) -> RecordsError:
     shown = "; ".join(item.message for item in dropped[:3]) or "the sources are empty"
     more = f"; and {len(dropped) - 3} more" if len(dropped) > 3 else ""
-    is_misplaced = all(item.reason.endswith("doesn't exist") for item in dropped) and dropped
-    where = ". The paths in a table of pairs are relative to its own folder" if is_misplaced else ""
+    is_missing = [item.reason.endswith("doesn't exist") for item in dropped]
+    where = ". The paths in a csv are relative to its own folder" if is_missing and all(is_missing) else ""
     return RecordsError(f"At least one pair is needed. Received none: {shown}{more}{where}")
 
 

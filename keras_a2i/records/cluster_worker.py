@@ -4,6 +4,7 @@ import os
 import pathlib
 import time
 import uuid
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ _SECONDS_BETWEEN_REPORTS = 0.5
 
 def compared_versions() -> dict[str, str]:
     """Versions that decide the bytes of the shards, and that of Dask: those of all machines must be equal."""
-    versions = library_versions(*STATED_PACKAGES, "distributed")
+    versions = library_versions(*STATED_PACKAGES, "distributed") | {"zlib": zlib.ZLIB_RUNTIME_VERSION}
     # The last number of Python's version counts corrections.
     return versions | {"python": versions["python"].rpartition(".")[0]}
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras_a2i.config import FeatureConfig, ImageConfig
+from keras_a2i.counts import counted
 from keras_a2i.errors import AddressNotFoundError, MissingSplitError, RecordsError
 from keras_a2i.media.json_file import write_json
 from keras_a2i.media.value_types import check_types
@@ -23,6 +24,8 @@ STATED_PACKAGES = ("numpy", "pillow", "soundfile", "soxr", "av")
 SCHEMA_VERSION = 2
 _LONGEST_NAME = 200
 BUILD_FOLDER = ".build"
+# Of the fraction of held-out pairs that was asked for.
+_FEW = 0.5
 _LABELS_SHOWN = 10
 
 PairCounts = dict[str, dict[str, dict[str, int]]]
@@ -116,15 +119,21 @@ class Manifest:
 
     @property
     def split_warning(self) -> str:
-        """A sentence about labels that only held-out pairs have; "" if every label is in the training split."""
+        """A sentence about labels without a training pair, or about too few held-out pairs; "" where neither holds."""
         unseen = self.unseen_labels
-        if not unseen:
-            return ""
-        names = ", ".join(unseen[:_LABELS_SHOWN]) + (" ..." if len(unseen) > _LABELS_SHOWN else "")
-        return (
-            f"Warning: {len(unseen)} of {len(self.label_counts)} labels have no training pair: {names}. Choose a split "
-            "that has every label in both parts: source, random, or a column split"
-        )
+        if unseen:
+            names = ", ".join(unseen[:_LABELS_SHOWN]) + (" ..." if len(unseen) > _LABELS_SHOWN else "")
+            return (
+                f"Warning: {len(unseen)} of {len(self.label_counts)} labels have no training pair: {names}. Choose a "
+                "split that has every label in both parts: source, random, or a column split"
+            )
+        n_val, total = self.counts.get("val", 0), sum(self.counts.values())
+        if self.split["kind"] == "block" and n_val < _FEW * self.split["val_fraction"] * total:
+            return (
+                f"Warning: only {n_val:,} of {counted(total, 'pair')} are held out, since most sources are too short "
+                "to be divided. --split source holds out whole sources; a smaller --guard divides shorter ones"
+            )
+        return ""
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -35,11 +35,12 @@ class SplitSpec:
     """How pairs are divided into train and val.
 
     Args:
-        kind: "block" holds out the last part of every source that is long enough, behind a guard gap; "source" holds
-            out whole sources; "random" holds out random pairs of every source (the paper's method: neighbours in time
-            fall on both sides); "file" follows `file`; "column" follows the split column of the sources, without the
-            pairs whose cell is empty; None chooses "column" where there is one, "source" where no source has two pairs
-            or all are data sets of clips, else "block".
+        kind: "block" holds out the last part of every source, behind a guard gap, but trains on the whole of a source
+            that is too short for that, unless nothing would be held out then; "source" holds out whole sources;
+            "random" holds out random pairs of every source (the paper's method: neighbours in time fall on both sides);
+            "file" follows `file`; "column" follows the split column of the sources, without the pairs whose cell is
+            empty; None chooses "column" where there is one, "source" where no source has two pairs or all are data sets
+            of clips, else "block".
         val_fraction: the fraction of held-out pairs, 0 (none) to below 1. With "file" and "column", that of the
             training sources that become the split val, whole, where none is given: published splits are often train
             and test alone. None is 0.25, and 0 with "file" and "column". It must be None with `holdout`.
@@ -216,7 +217,8 @@ def _divide_randomly(keys: PairKeys, spec: SplitSpec) -> np.ndarray:
 def _count_held_out(sources: np.ndarray, spec: SplitSpec) -> tuple[np.ndarray, np.ndarray]:
     """Counts for every source the pairs of it and of those before it, and its own held-out pairs, both (sources,).
 
-    Rounding the running total keeps the overall fraction however small the sources are.
+    Rounding the running total keeps the overall fraction of small sources, before those are trained on that are too
+    short to be divided.
     """
     ends = np.cumsum(np.bincount(sources))
     return ends, np.diff(np.rint(_fraction(spec) * ends).astype(np.intp), prepend=0)

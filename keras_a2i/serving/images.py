@@ -1,6 +1,5 @@
 """Audio into a folder of PNG images."""
 
-import itertools
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +15,7 @@ from keras_a2i.serving.predictor import Predictor, as_predictor
 from keras_a2i.serving.staged_folder import StagedFolder
 
 _MAX_ON_SHEET = 64
+_MAX_LABEL = 16
 
 
 def generate_images(
@@ -49,12 +49,12 @@ def generate_images(
         seed: with `samples`, the random seed of the styles.
         reference: for a model with a reference image, such as the recipe talking trains, the image that moves: see
             `Predictor.with_reference`.
-        sheet: whether to draw a contact sheet of up to 64 clips beside the folder, named `folder`.png. A model that
-            tells labels apart names each clip's, or calls it "unknown".
+        sheet: whether to draw a contact sheet of up to 64 clips beside the folder, named `folder`.png. For a model that
+            tells labels apart, the caption of each clip has its predicted label, or "unknown".
         overwrite: replace the images that an earlier call wrote; a file in the folder lists them.
         progress: called with the number of clips done and of all clips, after every batch.
-        on_labels: called with the labels of the clips of every batch, as `Predictor.predict_labels` answers them, for a
-            model that tells labels apart.
+        on_labels: called with the predicted labels of the clips of every batch, the `answers` of
+            `Predictor.predict_labels`, for a model that tells labels apart.
 
     Returns:
         The paths of the images, in order.
@@ -85,17 +85,19 @@ def generate_images(
     count, every = 0, 1
     with files:
         for inputs, batch in _stream(predictor, audio, sample_rate, samples, temperature, seed):
-            labels = predictor.predict_labels(inputs).answers if predictor.can_classify else []
-            if labels and on_labels is not None:
-                on_labels(labels)
-            for images, label in itertools.zip_longest(to_uint8(batch), labels):
+            labels = [""] * len(batch)
+            if predictor.can_classify and (sheet or on_labels is not None):
+                labels = predictor.predict_labels(inputs).answers
+                if on_labels is not None:
+                    on_labels(labels)
+            for images, label in zip(to_uint8(batch), labels, strict=True):
                 for number, image in enumerate(images, 1):
                     name = f"{count:04d}.png" if samples is None else f"{count:04d}-{number}.png"
                     save_png(to_pillow(image), files.stage(name))
                     paths.append(folder / name)
                 if count % every == 0:
                     place = f"{count}" if config.embedding else f"{count * config.duration:g} s"
-                    shown.append((f"{place}: {label}" if label else place, images))
+                    shown.append((f"{place}: {_short(label)}" if label else place, images))
                 if len(shown) > _MAX_ON_SHEET:
                     # How long the audio is turns out only at its end.
                     shown, every = shown[::2], 2 * every
@@ -109,6 +111,10 @@ def generate_images(
             save_png(draw_sheet(rows, names, captions), files.stage(f"../{sheet_name}"))
         files.commit()
     return paths
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= _MAX_LABEL else f"{label[: _MAX_LABEL - 1]}…"
 
 
 def _stream(

@@ -1,4 +1,4 @@
-"""One line of text for every epoch, for people who watch a training."""
+"""Lines of text about the epochs of a training, for people who watch it."""
 
 import time
 from collections.abc import Callable
@@ -29,7 +29,8 @@ class EpochLines(keras.callbacks.Callback):
         super().__init__()
         self._folder, self._tell = folder, tell
         self._epoch_started = self._told_at = 0.0
-        self._n_ended, self._started = 0, 0.0
+        self._n_ended, self._first_ended = 0, 0.0
+        self._untold = ""
         self.announced = False
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -48,20 +49,23 @@ class EpochLines(keras.callbacks.Callback):
         now = time.monotonic()
         epochs, seconds = self.params["epochs"], now - self._epoch_started
         self._n_ended += 1
-        is_shown = self._n_ended <= 2 or epoch + 1 == epochs or now - self._told_at >= _SECONDS_BETWEEN_LINES
-        if not is_shown:
-            return
-        self._told_at = now
-        values = "  ".join(f"{name} {value:.4g}" for name, value in (logs or {}).items())
-        left = format_seconds((epochs - epoch - 1) * self._typical_seconds(now, seconds))
-        self._tell(f"epoch {epoch + 1}/{epochs}  {seconds:.1f} s  {values}  ({left} left)")
-
-    def _typical_seconds(self, now: float, seconds: float) -> float:
-        """The mean duration of the epochs so far; the first, which compiles, counts only while it is alone."""
+        # The first epoch, which compiles, counts only while it is alone.
         if self._n_ended == 1:
-            self._started = now
-            return seconds
-        return (now - self._started) / (self._n_ended - 1)
+            self._first_ended = now
+        typical = seconds if self._n_ended == 1 else (now - self._first_ended) / (self._n_ended - 1)
+        values = "  ".join(f"{name} {value:.4g}" for name, value in (logs or {}).items())
+        left = format_seconds((epochs - epoch - 1) * typical)
+        line = f"epoch {epoch + 1}/{epochs}  {seconds:.1f} s  {values}  ({left} left)"
+        if self._n_ended > 2 and now - self._told_at < _SECONDS_BETWEEN_LINES:
+            self._untold = line
+            return
+        self._told_at, self._untold = now, ""
+        self._tell(line)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        if self._untold:
+            self._tell(self._untold)
+            self._untold = ""
 
 
 def _describe_xla(config: RunConfig) -> str:

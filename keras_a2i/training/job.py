@@ -107,7 +107,7 @@ def train_job(job: Job, records: Records, tell: Tell) -> None:
     Args:
         job: what to train.
         records: its records.
-        tell: called with a line for every epoch.
+        tell: called with the lines of `EpochLines`.
     """
     from keras_a2i.training.epoch_lines import EpochLines
     from keras_a2i.training.fit import fit

@@ -32,7 +32,7 @@ def run_jobs(
         records: for the runs that are trained in this process.
         clock: counts them, beside runs before and after.
         at_once: 1 trains them in this process, more in processes of their own, this number at the same time.
-        tell: called with what is being done, in words; with the lines of every epoch only for runs in this process.
+        tell: called with what is being done, in words; with lines about the epochs only for runs in this process.
             Those of another process are written to a file beside its run folder, which is kept if the run fails.
 
     Yields:

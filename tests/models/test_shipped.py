@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -58,9 +59,17 @@ def test_model_of_the_same_name_comes_before_a_shipped_model_and_a_folder_of_dat
         a2i.load("surf")
     (tmp_path / "digits").write_bytes(b"")
     assert str(find_model("digits")) == "digits"
+    with pytest.raises(ModelError, match=r"Received: digits, which is something else$"):
+        a2i.load("digits")
+    for file in ("seed-0/config.json", "mine.tflite"):
+        folder = (tmp_path / "instruments" / file).parent
+        folder.mkdir(parents=True)
+        (tmp_path / "instruments" / file).write_text("{}")
+        assert str(find_model("instruments")) == "instruments"
+        shutil.rmtree(tmp_path / "instruments")
 
 
-def test_mistyped_name_of_a_shipped_model_is_told(tmp_path, monkeypatch):
+def test_mistyped_name_of_a_shipped_model_is_suggested(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for load in (a2i.load, a2i.AudioToImage.from_preset, lambda name: page_folder(pathlib.Path(name)).__enter__()):
         with pytest.raises(ModelError, match=r"Received: '?surv.*\. Did you mean 'surf'\?$"):

@@ -225,6 +225,11 @@ def test_build_without_pairs_is_an_error(tmp_path):
         build(tmp_path, source, split=SplitSpec(kind="block", val_fraction=0))
     with pytest.raises(UsageError, match=r"an id of its own. Received: 36 repeated ids, such as 'tone0@0'"):
         build_records([ToneSource(), ToneSource()], tmp_path, image=IMAGE)
+    (tmp_path / "pairs.csv").write_text("audio,image\nwav/a.wav,png/a.png\n")
+    sources = open_sources([tmp_path / "pairs.csv"], image=IMAGE)
+    message = r"none: wav/a\.wav doesn't exist\. The paths in a csv are relative to its own folder$"
+    with pytest.raises(RecordsError, match=message):
+        build_records(sources, tmp_path / "out", image=IMAGE, split=SplitSpec(kind="block", val_fraction=0), workers=1)
 
 
 def test_build_without_waveform_stores_features_only(tmp_path):

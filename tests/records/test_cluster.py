@@ -42,7 +42,7 @@ def test_scheduler_needs_the_extra(tmp_path, monkeypatch):
 
 def test_versions_that_are_compared_are_those_that_decide_the_bytes():
     versions = compared_versions()
-    assert {"keras-a2i", "numpy", "pillow", "soundfile", "soxr"} <= set(versions)
+    assert {"keras-a2i", "numpy", "pillow", "soundfile", "soxr", "zlib"} <= set(versions)
     assert versions["keras-a2i"] == __version__
     assert versions["python"] == f"{sys.version_info.major}.{sys.version_info.minor}"
 

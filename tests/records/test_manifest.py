@@ -23,7 +23,7 @@ def test_manifest_read_rejects_other_files(tmp_path):
         Manifest.read(tmp_path)
 
 
-def test_manifest_without_a_word_on_pixels_is_of_png(tmp_path):
+def test_manifest_without_the_field_raw_is_of_png(tmp_path):
     build(tmp_path, image=ImageConfig(size=16, raw=False))
     values = json.loads((tmp_path / "records.json").read_text())
     del values["image"]["raw"]
@@ -52,6 +52,19 @@ def test_manifest_counts_pairs_by_source_split_and_label(tmp_path):
     assert manifest.labels_per_source == {"tone0": {"label0": 10}, "tone1": {"label1": 10}, "tone2": {"label0": 10}}
     assert manifest.label_names == ("label0", "label1")
     assert manifest.unseen_labels == [] and manifest.split_warning == ""
+
+
+def test_manifest_warns_where_most_sources_are_too_short_to_be_divided(tmp_path):
+    manifest = build(tmp_path, split=SplitSpec(kind="block", guard=0))
+    assert manifest.split_warning == ""
+    counts = {f"short{i}": {"train": {"": 3}} for i in range(9)} | {"long": {"train": {"": 10}, "val": {"": 4}}}
+    shards = [
+        dataclasses.replace(shard, count=37 if shard.split == "train" else 4)
+        for split in ("train", "val")
+        for shard in manifest.shards_of(split)[:1]
+    ]
+    few = dataclasses.replace(manifest, pair_counts=counts, shards=tuple(shards))
+    assert few.split_warning.startswith("Warning: only 4 of 41 pairs are held out, since most sources are too short")
 
 
 def test_manifest_warns_of_labels_without_training_pairs(tmp_path):

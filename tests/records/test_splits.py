@@ -61,6 +61,11 @@ def test_split_block_trains_on_sources_that_are_too_short_to_be_divided():
     assert [splits.get(f"short@{second}") for second in range(8)] == ["train"] * 3 + [None] * 3 + ["val"] * 2
 
 
+def test_split_block_of_short_sources_alone_holds_out_what_it_can():
+    splits = assign([*keys_of(["a"], 2), *keys_of(["b"], 2)], kind="block", val_fraction=0.25, guard=60)
+    assert splits == {"a@0": "train", "a@1": "train", "b@1": "val"}
+
+
 def test_split_block_without_guard_leaves_nothing_out():
     splits = assign(keys_of(["a"], 240), kind="block", val_fraction=0.25, guard=0)
     assert (count(splits, "train"), count(splits, "val")) == (180, 60)

@@ -137,7 +137,7 @@ def test_hidden_folder_of_others_is_left_alone(tmp_path):
     assert (tmp_path / ".a.tmp" / "mine.txt").read_text() == "mine"
 
 
-def test_sheet_and_command_name_what_each_clip_was_heard_as(tmp_path, monkeypatch):
+def test_sheet_and_command_name_the_predicted_labels(tmp_path, monkeypatch):
     captions, heard = [], []
     draw_sheet = images_module.draw_sheet
     monkeypatch.setattr(
@@ -153,4 +153,7 @@ def test_sheet_and_command_name_what_each_clip_was_heard_as(tmp_path, monkeypatc
     assert captions == [f"0 s: {heard[0]}", f"1 s: {heard[1]}"]
     soundfile.write(tmp_path / "a.wav", samples, 16_000)
     told = CliRunner().invoke(cli, ["generate", "digits", str(tmp_path / "a.wav"), "--out", str(tmp_path / "images")])
-    assert told.exit_code == 0 and re.search(r"a: 2 images \(heard .*unknown in [12]\)$", told.output.strip())
+    assert told.exit_code == 0 and re.search(r"a: 2 images; predicted labels: .*unknown \([12]\)", told.output)
+    heard.clear()
+    generate_images(a2i.load(digit), samples, tmp_path / "b", sample_rate=16_000, sheet=False)
+    assert not heard and images_module._short("child speech, kid speaking") == "child speech, k…"
