@@ -143,6 +143,8 @@ def generate_film(
             progress=lambda done: line(done, 0, max(done, total)),
             **options,
         )
+        # How many frames there are turns out only at the end.
+        line(summary.frames, 0, summary.frames)
     finally:
         line.close()
     took = time.monotonic() - start
