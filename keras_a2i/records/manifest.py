@@ -128,7 +128,7 @@ class Manifest:
                 "split that has every label in both parts: source, random, or a column split"
             )
         n_val, total = self.counts.get("val", 0), sum(self.counts.values())
-        if self.split["kind"] == "block" and n_val < _FEW * self.split["val_fraction"] * total:
+        if self.split["kind"] == "block" and 0 < n_val < _FEW * self.split["val_fraction"] * total:
             return (
                 f"Warning: only {n_val:,} of {counted(total, 'pair')} are held out, since most sources are too short "
                 "to be divided. --split source holds out whole sources; a smaller --guard divides shorter ones"
