@@ -11,14 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 _PRODUCTS = ("MatMul", "BatchMatMulV2")
-_KERNELS = {
-    "Conv2D": lambda op: op.inputs[1].shape,
-    "Conv2DBackpropInput": lambda op: op.inputs[1].shape,
-    "Conv2DBackpropFilter": lambda op: op.outputs[0].shape,
-    "DepthwiseConv2dNative": lambda op: op.inputs[1].shape,
-    "DepthwiseConv2dNativeBackpropInput": lambda op: op.inputs[1].shape,
-    "DepthwiseConv2dNativeBackpropFilter": lambda op: op.outputs[0].shape,
-}
+_CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
+_OF_INPUT, _OF_KERNEL = "BackpropInput", "BackpropFilter"
+_COUNTED = (*_PRODUCTS, *(name + part for name in _CONVOLUTIONS for part in ("", _OF_INPUT, _OF_KERNEL)))
 
 
 class Arithmetic:
@@ -41,7 +36,7 @@ class Arithmetic:
         counts: collections.Counter[str] = collections.Counter()
         calls = {}
         for op in _carried_out(function.graph):
-            if op.type not in _PRODUCTS and op.type not in _KERNELS:
+            if op.type not in _COUNTED:
                 continue
             if not all(tensor.shape.is_fully_defined() for tensor in (*op.inputs, *op.outputs)):
                 self.left_out.append(op.name)
@@ -78,8 +73,9 @@ def _flop(op: Any) -> float:
         length = op.inputs[0].shape[-2 if transposed else -1]
         return 2.0 * length * math.prod(op.outputs[0].shape)
     # At every position of the convolution's output, every number of the kernel counts once.
-    output = op.outputs[0] if op.type in ("Conv2D", "DepthwiseConv2dNative") else op.inputs[2]
-    return 2.0 * math.prod(output.shape[:3]) * math.prod(_KERNELS[op.type](op))
+    output = op.outputs[0] if op.type in _CONVOLUTIONS else op.inputs[2]
+    kernel = op.outputs[0] if op.type.endswith(_OF_KERNEL) else op.inputs[1]
+    return 2.0 * math.prod(output.shape[:3]) * math.prod(kernel.shape)
 
 
 def _signature(op: Any) -> str:
