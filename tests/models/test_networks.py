@@ -84,6 +84,8 @@ def test_paper_network_has_the_parameters_of_the_paper_and_unscaled_features():
 
 
 def test_paper_network_initial_weights_follow_pytorch():
+    # The smallest kernel has so few weights that their deviation differs by chance.
+    keras.utils.set_random_seed(0)
     model = encoder_generator("paper")
     for layer in model.layers:
         if isinstance(layer, keras.layers.Dense):
