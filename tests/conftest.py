@@ -2,6 +2,8 @@
 
 import gc
 import importlib.util
+import random
+import sys
 
 import pytest
 
@@ -19,6 +21,13 @@ def pytest_collection_modifyitems(items):
 def pytest_collection_finish():
     """Leaves out of every later search what the imports of the test modules made."""
     gc.freeze()
+
+
+def pytest_runtest_setup():
+    """Seeds every test, before its fixtures: what it draws doesn't depend on the tests before it."""
+    random.seed(0)
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)
 
 
 @pytest.fixture(scope="session", autouse=True)

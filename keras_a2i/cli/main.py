@@ -21,7 +21,7 @@ _COMMANDS = {
     "quickstart": "all steps on a rendered data set",
     "build-records": "build records from videos, from pairs of audio and images, or from rendered data",
     "inspect": "inspect records: counts, leaks, duplicates, silence, a contact sheet",
-    "recipes": "list the networks and trainings to choose from, with their measured results",
+    "recipes": "list the networks and trainings to choose from, or show one with its measured results",
     "models": "list the trained models that come with the library",
     "fit": "train a model on records",
     "sweep": "train every combination of settings, with several seeds, and rank them",

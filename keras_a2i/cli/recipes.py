@@ -1,5 +1,6 @@
 """`keras-a2i recipes`: the networks and trainings to choose from."""
 
+import re
 import textwrap
 
 import click
@@ -14,18 +15,29 @@ _WIDTH = 110
 @click.command("recipes")
 @click.argument("name", required=False)
 def command(name):
-    """List the recipes, or show every setting of the recipe NAME (each can be changed: fit --set NAME=VALUE)."""
-    if name is not None:
-        from keras_a2i.recipes.settings import list_settings
+    """List the recipes; or show what the recipe NAME was measured to do, and every setting of it.
 
-        for setting, value in list_settings(get_recipe(name)).items():
-            echo(f"{setting:34} {as_typed(value)}")
+    Each setting can be changed: fit --set NAME=VALUE.
+    """
+    if name is not None:
+        _show(name)
         return
     for known in recipe_names():
-        purpose, result = describe_recipe(known)
-        echo(f"{known:20} {purpose}")
-        echo(textwrap.fill(result, _WIDTH, initial_indent="    ", subsequent_indent="    "))
+        purpose, _ = describe_recipe(known)
+        echo(textwrap.fill(f"{known:20} {purpose}", _WIDTH, subsequent_indent=" " * 21))
     echo(
         "Without --recipe, fit chooses by the records: exemplars, scenes-many, words-exemplars, words-adversarial or "
-        "features."
+        "features.\nkeras-a2i recipes NAME shows what a recipe was measured to do, and its settings."
     )
+
+
+def _show(name: str) -> None:
+    from keras_a2i.recipes.settings import list_settings
+
+    settings = list_settings(get_recipe(name))
+    purpose, result = describe_recipe(name)
+    for paragraph in [purpose, *re.split(r" (?=Command: |Reference: )", result)]:
+        echo(textwrap.fill(paragraph, _WIDTH) + "\n")
+    echo("Settings, for fit --set NAME=VALUE:")
+    for setting, value in settings.items():
+        echo(f"{setting:34} {as_typed(value)}")

@@ -18,9 +18,9 @@ class ExemplarBlending(Objective):
     """Mean absolute error of decoded patch codes, for crops of real images and for crops composed of two of them.
 
     It trains the decoder of a generator with exemplars, a convolutional network, on crops of a few patches: its cost
-    doesn't depend on the image size. In a composed crop each patch has the code of one of two images, as
-    exemplars meet in a generated image. Its target is the two images blended frequency band by frequency band, so that
-    no seam shows.
+    doesn't depend on the image size. In a composed crop each patch has the code of one of two images, as exemplars meet
+    in a generated image. Its target is the two images blended frequency band by frequency band, so that no seam shows.
+    Held-out images are cropped in the middle and not composed.
 
     Args:
         weight: factor of the loss.
@@ -51,7 +51,8 @@ class ExemplarBlending(Objective):
     def loss(self, state: TrainState) -> Any:
         _, decoder = self._parts.value
         if not state.training:
-            return multi_scale_error(state.images, decoder(decoder.encode(state.images)))
+            crops = _window(state.images, decoder.patch_size)
+            return multi_scale_error(crops, decoder(decoder.encode(crops)))
         crops = self._crop(state.images, decoder.patch_size)
         codes = ops.stop_gradient(decoder.encode(crops))
         cells = codes.shape[1]
@@ -62,10 +63,9 @@ class ExemplarBlending(Objective):
         return multi_scale_error(ops.concatenate([crops, target], axis=0), decoded)
 
     def _crop(self, images: Any, patch_size: int) -> Any:
-        """Cuts the same window of whole patches from every image of the batch."""
-        side = min(images.shape[1], _CELLS * patch_size)
-        room = (images.shape[1] - side) // patch_size + 1
-        offset = patch_size * keras.random.randint((2,), 0, room, seed=self._seed_generator)
+        """Cuts the same random window of whole patches from every image of the batch."""
+        side, room = _side_and_room(images, patch_size)
+        offset = patch_size * keras.random.randint((2,), 0, room + 1, seed=self._seed_generator)
         shape = (ops.shape(images)[0], side, side, images.shape[3])
         start = ops.concatenate([ops.zeros((1,), "int32"), ops.cast(offset, "int32"), ops.zeros((1,), "int32")])
         return ops.reshape(ops.slice(images, start, shape), (-1, side, side, images.shape[3]))
@@ -77,6 +77,19 @@ class ExemplarBlending(Objective):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"seed": self.seed}
+
+
+def _window(images: Any, patch_size: int) -> Any:
+    """Cuts the window of whole patches in the middle of every image."""
+    side, room = _side_and_room(images, patch_size)
+    start = room // 2 * patch_size
+    return images[:, start : start + side, start : start + side]
+
+
+def _side_and_room(images: Any, patch_size: int) -> tuple[int, int]:
+    """The side of a window in pixels, and by how many patches it can be moved."""
+    side = min(images.shape[1], _CELLS * patch_size)
+    return side, (images.shape[1] - side) // patch_size
 
 
 def multi_scale_error(real: Any, generated: Any) -> Any:

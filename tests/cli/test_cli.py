@@ -146,7 +146,9 @@ def test_recipes_are_listed_and_shown(within, tmp_path):
     listed = within("recipes", cwd=tmp_path)
     assert listed.returncode == 0 and all(name in listed.stdout for name in recipe_names())
     assert "sharp images of what happens around a microphone" in listed.stdout
+    assert "Result:" not in listed.stdout and "recipes NAME shows" in listed.stdout
     shown = within("recipes", "words", cwd=tmp_path)
+    assert "Result: 2,000 spoken digits" in shown.stdout and "--set NAME=VALUE:" in shown.stdout
     assert re.search(r"^encoder.channels +24,48,96,96,128$", shown.stdout, re.M)
     assert re.search(r"^shuffle_within_label +true$", shown.stdout, re.M)
     assert re.search(r"^labels +6.0$", shown.stdout, re.M)

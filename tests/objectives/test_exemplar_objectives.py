@@ -169,6 +169,16 @@ def test_blending_in_evaluation_is_the_error_of_decoded_codes_and_draws_nothing(
     np.testing.assert_array_equal(ops.convert_to_numpy(blending._seed_generator.state.value), before)
 
 
+def test_held_out_images_are_compared_in_a_window_in_the_middle():
+    images = random_images(2, 64)
+    model = _exemplar_model(images, components=8)
+    blending = _attached(ExemplarBlending(), model)
+    _, decoder = find_exemplars(model)
+    middle = images[:, 16:48, 16:48]
+    found = float(blending.loss(train_state(images, images, training=False)))
+    assert found == pytest.approx(float(multi_scale_error(middle, decoder(decoder.encode(middle)))), rel=1e-5)
+
+
 def test_crops_are_windows_of_whole_patches():
     images = random_images(2, 64)
     blending = ExemplarBlending(seed=4)
