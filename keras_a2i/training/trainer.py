@@ -338,8 +338,8 @@ class Trainer:
 
     def _predict(self, inputs: Any) -> np.ndarray:
         # Padded to one size: TensorFlow would trace the network again for another.
-        count = len(keras.tree.flatten(inputs)[0])
-        missing = max(0, SCORED_AT_ONCE - count)
+        counts, count = self.records.counts, len(keras.tree.flatten(inputs)[0])
+        missing = max(0, min(SCORED_AT_ONCE, counts.get("val", counts["train"])) - count)
         padded = keras.tree.map_structure(
             lambda values: np.pad(values, [(0, missing)] + [(0, 0)] * (values.ndim - 1)), inputs
         )

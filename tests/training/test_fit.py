@@ -20,6 +20,7 @@ from keras_a2i.errors import KerasA2IError, LockedError, ModelError, SourceError
 from keras_a2i.media.folder_lock import LOCK_FILE, folder_lock
 from keras_a2i.models import AudioToImage, DenseEncoder
 from keras_a2i.models.model_file import load_model
+from keras_a2i.models.prediction import predict_batch
 from keras_a2i.objectives import MeanSquaredError, Objective, Spectrum
 from keras_a2i.records.records import Records
 from keras_a2i.records.splits import SplitSpec
@@ -55,6 +56,19 @@ def test_run_folder_holds_everything(whole, records):
     assert metadata.image.size == 16 and metadata.recipe == "features" and len(metadata.feature_mean) == 104
     assert model.metadata.recipe == loaded.metadata.recipe == "features"
     assert not list(out.glob("**/*.tmp*"))
+
+
+def test_no_more_images_are_predicted_than_are_held_out(records, tmp_path, monkeypatch):
+    predicted = []
+
+    def predict(model, inputs):
+        predicted.append(len(inputs))
+        return predict_batch(model, inputs)
+
+    monkeypatch.setattr("keras_a2i.training.trainer.predict_batch", predict)
+    train(records, tmp_path / "run", epochs=1)
+    # One number for scores and for the sheet, so that TensorFlow traces the network once.
+    assert set(predicted) == {Records(records).counts["val"]}
 
 
 def tensorboard_events(run, name):
