@@ -27,6 +27,7 @@ RECIPE = Recipe(
     batch_size=32,
     epochs=30,
     min_steps=1500,
+    max_epochs=300,
     ema_momentum=0.99,
     monitor="val_loss",
     augmentation=Augmentation(gain_db=4.0),

@@ -43,6 +43,7 @@ class Recipe(Settings):
         epochs: epochs over the training pairs.
         min_steps: minimum number of training steps; it extends `epochs` on small data sets unless the number of epochs
             is given explicitly. 0 disables it.
+        max_epochs: maximum number of epochs that `min_steps` leads to, for data sets of a few pairs.
         ema_momentum: decay of the moving average of the weights that is kept instead of the last ones, 0 (off) up to
             below 1.
         autoencoder_epochs: epochs of an image autoencoder that is trained first; its decoder is the generator. 0 for
@@ -72,6 +73,7 @@ class Recipe(Settings):
     batch_size: int = whole(64)
     epochs: int = whole(30)
     min_steps: int = whole(0, low=0)
+    max_epochs: int = whole(600)
     ema_momentum: float = number(0.0, 0, 1, below=True)
     autoencoder_epochs: int = whole(0, low=0)
     freeze_encoder_after: float = number(1.0, 0, 1, above=True)
@@ -256,9 +258,9 @@ class Recipe(Settings):
         return make_adam(rate, weight_decay=self.weight_decay or None, **options)
 
     def epochs_for(self, n_pairs: int, batch_size: int) -> int:
-        """Number of epochs over `n_pairs` training pairs that reaches `epochs` and `min_steps`."""
+        """Number of epochs over `n_pairs` training pairs: `epochs`, or more for `min_steps`, up to `max_epochs`."""
         steps = max(1, math.ceil(n_pairs / max(1, batch_size)))
-        return max(self.epochs, math.ceil(self.min_steps / steps))
+        return max(self.epochs, min(math.ceil(self.min_steps / steps), self.max_epochs))
 
     def scaled(self, size: str) -> Self:
         """Returns the recipe with a network of the size "tiny", "base" or "large"."""

@@ -69,7 +69,8 @@ def fit(
             default.
         objectives: what is optimised instead of the recipe's objectives; instances of `keras_a2i.objectives`, own
             subclasses of `Objective`, or Keras losses that compare images.
-        epochs: epochs over the training pairs; None is the recipe's number, or more to reach its `min_steps`.
+        epochs: epochs over the training pairs; None is the recipe's number, or more to reach its `min_steps`, up to its
+            `max_epochs`.
         batch_size: pairs per step; None is the recipe's.
         seed: random seed of weights, shuffling and dropout; None is 0.
         resume: continue the run in `out`. Arguments that are None keep their values; those that define the model or

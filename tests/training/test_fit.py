@@ -108,6 +108,8 @@ def test_normalization_uses_training_features_only(whole, records):
         ({"epochs": 3}, 3),
         ({"settings": {"min_steps": 80, "epochs": 2}}, 2),
         ({"settings": {"min_steps": 16}}, 4),
+        ({"settings": {"min_steps": 80, "max_epochs": 12}}, 12),
+        ({"settings": {"min_steps": 80, "max_epochs": 3}}, 4),
     ],
 )
 def test_min_steps_extend_epochs_unless_given(records, tmp_path, monkeypatch, options, epochs):
