@@ -10,7 +10,7 @@ from keras_a2i.cli.terminal import echo
 @click.argument("records", type=LocationType())
 @click.option("--split", default="val", show_default=True, help="The held-out split.")
 def command(records, split):
-    """Score contenders that need no model on RECORDS: what a model must beat before its scores mean anything."""
+    """Score baselines that need no model on RECORDS: a model's scores have a meaning only in comparison with these."""
     from keras_a2i.evaluation.baseline_scores import score_baselines
     from keras_a2i.evaluation.report_sections import contenders_table
     from keras_a2i.evaluation.report_text import render_table

@@ -54,8 +54,7 @@ _HELP = """Build training records from SOURCEs: a folder of TFRecord files with 
 A SOURCE is one of
 {details}
 
-Videos, a pairs.csv and a .npz file may be in an object store, such as s3://bucket/videos, and so may --out (extra
-remote).
+Videos, a pairs.csv, a .npz file and --out may be in an object store, such as s3://bucket/videos (extra remote).
 
 Run the same command again to resume an interrupted build.
 
@@ -80,23 +79,26 @@ def _help() -> str:
     type=click.Choice(["auto", "1", "3"]),
     default="auto",
     show_default=True,
-    help="3 for RGB, 1 for grey; auto is 1 if all of 64 images, spread over the whole of each source, are grey.",
+    help="3 for RGB, 1 for grey; auto is 1 if 64 images, sampled over the whole of each source, are all grey.",
 )
 @click.option(
     "--jpeg-quality",
     type=int,
-    help="Store JPEG of this quality, 1 to 100, in place of exact images; JPEG files of that size stay as they are.",
+    help="Store JPEG of this quality, 1 to 100, in place of exact images; JPEG files that already have --image-size "
+    "are copied.",
 )
 @click.option(
     "--raw-images/--no-raw-images",
     default=None,
-    help="Store pixels in place of PNG: larger, and faster to read beyond the memory (default: up to 64 pixels).",
+    help="Store pixels in place of PNG: larger files, which are faster to read if they don't fit into memory (default: "
+    "for images of up to 64 pixels).",
 )
 @click.option(
     "--duration",
     default=1.0,
     show_default=True,
-    help=f"Seconds of audio per image, 0.05 to 60. Analysis frames have {_USUAL.frame:g} s, or this where it is less.",
+    help=f"Seconds of audio per image, 0.05 to 60. Analysis frames are {_USUAL.frame:g} s long, or as long as the clip "
+    "if it is shorter.",
 )
 @click.option("--sample-rate", default=16_000, show_default=True, help="Audio is resampled to this rate, Hz.")
 @click.option("--n-mfcc", default=13, show_default=True, help="MFCC per analysis frame.")
@@ -104,9 +106,9 @@ def _help() -> str:
     "--split",
     type=click.Choice(["block", "source", "random"]),
     help=(
-        "What is held out: the last part of every source that is long enough, whole sources, or random pairs (leaks). "
-        "By default the split column of the csv if there is one, else block, "
-        "or source if every pair is its own source or all are AVSpeech, VGGSound or AudioSet."
+        "What is held out. block: the last part of every source that is long enough; source: whole sources; random: "
+        "random pairs, which leaks. Default: the split column of the csv if it has one, else block, or source if every "
+        "pair is its own source or all sources are AVSpeech, VGGSound or AudioSet."
     ),
 )
 @click.option("--holdout", multiple=True, metavar="ID", help="Hold this source out (with --split source); repeatable.")
@@ -114,10 +116,10 @@ def _help() -> str:
 @click.option(
     "--val-fraction",
     type=float,
-    help="Fraction that is held out; 0 for none (default: 0.25). Where the csv or --split-file gives splits without "
-    "val, the fraction of its training sources that become val (default: 0).",
+    help="Fraction of the pairs to hold out; 0 for none (default: 0.25). If the csv or --split-file defines splits "
+    "without val: the fraction of its training sources that become val (default: 0).",
 )
-@click.option("--guard", type=float, help="Seconds omitted before a held-out block (default: 2).")
+@click.option("--guard", type=float, help="Seconds left out before a held-out block (default: 2).")
 @click.option("--seed", type=int, help="Random seed of the random split and of rendered data (default: 0).")
 @_add_source_options
 @click.option("--waveform/--no-waveform", default=True, help="Store the waveform beside its features (default: yes).")
@@ -125,11 +127,14 @@ def _help() -> str:
 @click.option(
     "--scheduler",
     metavar="ADDRESS",
-    help="Run on the workers of a Dask scheduler, such as tcp://host:8786, which share the folders (extra cluster).",
+    help="Build on the workers of the Dask scheduler at this address, such as tcp://host:8786. All machines must share "
+    "the folders (extra cluster).",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first input that can't become a pair or is damaged.")
 @click.option(
-    "--overwrite", is_flag=True, help="Replace records of other or changed input or options, or damaged ones."
+    "--overwrite",
+    is_flag=True,
+    help="Replace records in --out that were built from other or changed input or options, or that are damaged.",
 )
 def command(
     source: tuple[str, ...],

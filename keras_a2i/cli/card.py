@@ -14,8 +14,8 @@ from keras_a2i.cli.terminal import echo
 def command(run, out, overwrite):
     """Write a model card of RUN: command, data, scores beside baselines, confusion matrix and limits.
 
-    RUN is a run folder that holds a report.json of its present model, as written by evaluate. RUN/card.md replaces an
-    earlier card.
+    RUN is a run folder with a report.json of its present model, which evaluate writes. An earlier RUN/card.md is
+    replaced.
     """
     from keras_a2i.evaluation.card import SUFFIXES, write_card
 

@@ -12,14 +12,14 @@ from keras_a2i.cli.terminal import echo
 @click.option(
     "--out",
     type=LocalPath(),
-    help="A .html, .csv, .md (Markdown) or .tex (LaTeX) file for the table.",
+    help="Write the table to this .html, .csv, .md (Markdown) or .tex (LaTeX) file.",
 )
 @overwrite_option("--out")
 def command(runs, out, overwrite):
     """Compare evaluated runs: one row per recipe and records, with the spread over seeds.
 
-    RUN is a run folder that holds a report.json, as written by evaluate. Runs that differ only by their seed are
-    replicates and share a row.
+    RUN is a run folder with a report.json, which evaluate writes. Runs that differ only by their seed are replicates
+    and share a row.
     """
     from keras_a2i.evaluation.compare import compare
     from keras_a2i.evaluation.table_files import SUFFIXES

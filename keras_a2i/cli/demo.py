@@ -18,8 +18,8 @@ _SECONDS_BETWEEN_CHECKS = 0.5
 @click.option(
     "--runtime",
     type=LocalPath(),
-    help="Folder of the npm package @litertjs/core 2.5.3, or cdn: the browser loads it from cdn.jsdelivr.net. Exported "
-    "pages need none.",
+    help="Folder of the npm package @litertjs/core 2.5.3, or cdn, with which the browser loads it from "
+    "cdn.jsdelivr.net. Exported pages don't need this option.",
 )
 @click.option(
     "--port",
@@ -28,14 +28,14 @@ _SECONDS_BETWEEN_CHECKS = 0.5
     show_default=True,
     help="Port of the page; 0 picks a free port.",
 )
-@click.option("--no-browser", is_flag=True, help="Print the address and open no browser.")
+@click.option("--no-browser", is_flag=True, help="Print the address without opening a browser.")
 def command(model, runtime, port, no_browser):
-    """Show MODEL on a page that generates images from a microphone or a file within your browser.
+    """Open a page on which MODEL generates images from a microphone or a file, within your browser.
 
     MODEL is a folder that export --format web wrote, a run folder, a .keras file, a .tflite file whose input is a
-    waveform, or the name of a shipped model; without MODEL the page offers all shipped ones. A page that doesn't exist
-    yet is made in a temporary folder. The model runs in the browser, and no audio leaves it. The page is at
-    http://127.0.0.1:PORT/ and isn't reachable from other machines. Ctrl-C ends it.
+    waveform, or the name of a shipped model; without MODEL, the page offers all shipped models. Unless MODEL is such a
+    folder, the page is written to a temporary folder. The model runs in the browser, and no audio leaves the machine.
+    The page is at http://127.0.0.1:PORT/ and isn't reachable from other machines. Ctrl-C ends the server.
     """
     from keras_a2i.serving.page_server import PageServer, choice_folder, page_folder
 

@@ -22,29 +22,30 @@ _OPTIONS = (
     click.option(
         "--devices",
         type=click.Choice(["all"]),
-        help="all: train on all GPUs of this machine, or of all processes of a SLURM step or of JAX's environment "
-        "variables; needs KERAS_BACKEND=jax (default: one device).",
+        help="all: train on all GPUs of this machine, or of all processes of a SLURM step or of those that JAX's "
+        "environment variables describe; needs KERAS_BACKEND=jax (default: one device).",
     ),
     click.option(
         "--coordinator",
         metavar="HOST:PORT",
-        help="Address of the first of several processes, given to all of them with the next two options.",
+        help="For a training in several processes: the address of the first process. Every process needs this option "
+        "and the next two.",
     ),
     click.option("--num-processes", type=click.IntRange(min=1), metavar="N", help="Number of processes."),
-    click.option("--process-id", type=click.IntRange(min=0), metavar="I", help="Number of this process, from 0."),
+    click.option("--process-id", type=click.IntRange(min=0), metavar="I", help="Index of this process, from 0."),
     click.option(
         "--data-parts",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Divide the shards of the training pairs into N parts, of which every process reads its own, and every "
-        "batch has as many pairs of each (default: the number of processes).",
+        help="Divide the shards of the training pairs into N parts. Every process reads its own parts, and every batch "
+        "contains the same number of pairs of each part (default: the number of processes).",
     ),
     click.option(
         "--step-timeout",
         type=click.FloatRange(min=1),
         metavar="SECONDS",
-        help="With several processes: end when no step ends within this time, since another one hangs (default: 300); "
-        "no effect with one.",
+        help="With several processes: stop with an error if no step ends within this time, because another process "
+        "hangs (default: 300). No effect with one process.",
     ),
 )
 

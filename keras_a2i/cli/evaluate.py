@@ -39,13 +39,13 @@ _COLOURS = {"good": "green", "mixed": "green", "weak": "yellow", "bad": "red"}
     is_flag=True,
     help="Replace files in --out other than an earlier report of MODEL.",
 )
-@click.option("--samples", type=click.IntRange(min=0), help="Images per audio, if it has a style (default: 8).")
+@click.option("--samples", type=click.IntRange(min=0), help="Samples per clip, of a model with a style (default: 8).")
 @click.option(
     "--foreign",
     type=LocalPath(),
     metavar="FOLDER",
-    help="A folder of audio files or videos as foreign audio (default: rendered tones, noise, clicks, sweeps and "
-    "speech).",
+    help="A folder of audio files or videos that are unlike the training data (default: rendered tones, noise, clicks, "
+    "sweeps and speech).",
 )
 @click.option(
     "--folds",
@@ -58,14 +58,14 @@ _COLOURS = {"good": "green", "mixed": "green", "weak": "yellow", "bad": "red"}
     type=click.Choice(["block", "source"]),
     help="With --folds: hold out one contiguous block of every source, or whole sources (default: block).",
 )
-@click.option("--seeds", default=1, show_default=True, metavar="N", help="With --folds: trainings per fold.")
+@click.option("--seeds", default=1, show_default=True, metavar="N", help="With --folds: number of seeds per fold.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of shuffled audio, bootstrap and probes.")
 def command(model, records, split, out, overwrite, samples, foreign, folds, by, seeds, seed):
-    """Score MODEL on held-out pairs of RECORDS beside contenders without audio or without a model.
+    """Score MODEL on held-out pairs of RECORDS, and compare it with baselines that receive no audio or need no model.
 
     Prints a verdict and writes report.json, report.html and per_pair.csv. MODEL is a run folder, a .keras file, an
-    exported model or the name of a shipped one. For the recipe paper the paper's three figures are printed beside the
-    published ones.
+    exported model or the name of a shipped one. For a run of the recipe paper, the paper's three figures are printed
+    beside the published ones.
     """
     # What can be refused without TensorFlow is refused before it loads.
     started = time.monotonic()

@@ -48,7 +48,7 @@ def _with_format_options(command: click.Command) -> click.Command:
     "--input",
     "input_",
     type=click.Choice(["features", "waveform"]),
-    help="The input of the export; waveform puts the feature layers inside (default: the model's input).",
+    help="Input of the exported model; with waveform, it contains the feature layers (default: the model's input).",
 )
 @click.option(
     "--sample-rate", type=int, help="Sample rate in Hz of the waveform, for a Keras model of your own (default: 16000)."
@@ -56,16 +56,17 @@ def _with_format_options(command: click.Command) -> click.Command:
 @click.option(
     "--records",
     type=LocationType(),
-    help="Records to compare and calibrate on (default: the run's own).",
+    help="Records for the comparison and the calibration (default: those of the run).",
 )
 @click.option("--license", "license_", metavar="TEXT", help="A licence to write into the file, such as CC-BY-4.0.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export at --out.")
 def command(model, out, format_, input_, sample_rate, records, license_, overwrite, **options):
     """Write the model of RUN (a run folder or .keras file) as TFLite, SavedModel, ONNX or a web page.
 
-    The export is read back and compared with the Keras model, on real pairs where records are known, or nothing is left
-    behind. TFLite files use built-in operators only and accept one clip of audio or one feature vector at a time.
-    --format web writes a folder with a page that generates images from a microphone or a file within the browser.
+    The export is read back and compared with the Keras model, on real pairs if records are known. If the images differ
+    too much, the export is removed. TFLite files use built-in operators only and accept one clip of audio or one
+    feature vector at a time. --format web writes a folder with a page that generates images from a microphone or a file
+    within the browser.
     """
     from keras_a2i.exporters.export import export
 

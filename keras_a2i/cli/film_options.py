@@ -41,7 +41,8 @@ _OPTIONS = (
         "--video-size",
         type=_Size(),
         metavar="WIDTHxHEIGHT",
-        help="Size of a video in pixels, such as 1280x720, even sides of 32 to 4096 (default: the model's images).",
+        help="Size of a video in pixels, such as 1280x720, even sides of 32 to 4096 (default: the size of the model's "
+        "images).",
     ),
     click.option(
         "--fill",
@@ -52,26 +53,26 @@ _OPTIONS = (
     click.option(
         "--side-by-side",
         is_flag=True,
-        help="Of a video file, show its own frames in the left half and the images in the right.",
+        help="If the input is a video file, show its own frames in the left half and the images in the right.",
     ),
     click.option(
         "--smooth",
         type=float,
         metavar="SECONDS",
-        help="Reduce a video's flicker by a Gaussian of this standard deviation over neighbouring frames' latent "
-        "vectors, 0 to 10 (default: 0, off).",
+        help="Reduce a video's flicker: smooth the latent vectors over time with a Gaussian of this standard "
+        "deviation, 0 to 10 (default: 0, off).",
     ),
     click.option(
         "--style-walk",
         type=float,
         metavar="RATE",
-        help="Let the style of a model with one drift through RATE new styles per second, above 0 to 10.",
+        help="Vary the style over time, with RATE new styles per second, above 0 to 10. The model must have a style.",
     ),
     click.option(
         "--react",
         type=click.Choice(["loudness", "onsets"]),
         multiple=True,
-        help="Let the loudness or the onsets of the audio zoom into the image, by up to 16 %, and with --style-walk "
+        help="Zoom into the image with the loudness or the onsets of the audio, by up to 16 %; with --style-walk, also "
         "raise the temperature, up to twofold. Repeatable.",
     ),
 )

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 @click.option("--out", required=True, type=LocationType(), help="Run folder to create.")
 @click.option("--recipe", help="Network and training, see below (default: one that suits the records).")
 @click.option(
-    "--size", type=click.Choice(["tiny", "base", "large"]), help="Number of channels per layer (default: base)."
+    "--size",
+    type=click.Choice(["tiny", "base", "large"]),
+    help="Size of the network, by its channels per layer (default: base).",
 )
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change a setting of the recipe; repeatable."
@@ -42,7 +44,8 @@ if TYPE_CHECKING:
     "--input",
     "input_",
     type=click.Choice(["features", "waveform"]),
-    help="For features and paper. waveform: compute features inside the model, augment audio (default: the recipe's).",
+    help="For the recipes features and paper. waveform: compute the features inside the model and augment the audio "
+    "(default: the recipe's).",
 )
 @click.option("--no-augment", is_flag=True, help="Disable the augmentation of the audio.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs over the training pairs (default: the recipe's).")
@@ -52,13 +55,15 @@ if TYPE_CHECKING:
     "--seeds",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Train N runs, with the seeds 0 to N - 1, or from --seed on: --out/seed-0 and so on.",
+    help="Train N runs with consecutive seeds from --seed (default: 0), in the folders seed-0, seed-1 and so on of "
+    "--out.",
 )
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
     metavar="N",
-    help="With --seeds: trainings at the same time, each in a process of its own with a GPU of its own (default: 1).",
+    help="With --seeds: number of runs that train at the same time, each in its own process on its own GPU (default: "
+    "1).",
 )
 @click.option("--resume", is_flag=True, help="Resume the run in --out; options that are not given keep their values.")
 @click.option("--overwrite", is_flag=True, help="Replace a run in --out.")
@@ -69,11 +74,11 @@ def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs
 
     Writes config.json, model.keras, history.csv and samples/epoch_*.png (held-out pairs, real above generated) to
     --out. RECORDS and --out may be addresses in an object store, such as s3://bucket/records (extra remote). Ctrl-C
-    saves the last complete epoch, from which --resume continues. With --seeds the same command continues: finished runs
-    are skipped.
+    saves the last complete epoch, from which --resume continues. With --seeds, run the
+    same command again to continue; finished runs are skipped.
 
-    With --devices all, or --coordinator, --num-processes and --process-id, the same command started on several machines
-    trains one model; the first process writes --out.
+    To train one model on several machines, start the same command on each with --devices all, or with --coordinator,
+    --num-processes and --process-id; the first process writes --out.
     """
     # What can be refused without TensorFlow is refused before it loads.
     values = parse_settings(settings)

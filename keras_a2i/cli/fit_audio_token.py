@@ -20,20 +20,20 @@ from keras_a2i.training.run_folder import RunFolder
 @click.option(
     "--preset",
     metavar="NAME|FOLDER",
-    help="The Stable Diffusion 3 model: a preset of KerasHub, such as stable_diffusion_3.5_medium, or a folder of one. "
-    "Needed for a new run.",
+    help="The Stable Diffusion 3 model: a preset of KerasHub, such as stable_diffusion_3.5_medium, or a folder with a "
+    "preset. Required for a new run.",
 )
-@click.option("--prompt", help='The words around the audio, whose place is the word "*" (default: "a photo of *").')
+@click.option("--prompt", help='The prompt, in which the audio replaces the word "*" (default: "a photo of *").')
 @click.option(
     "--frames",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Vectors over time that an embedding of the records holds, one after the other (default: 1).",
+    help="For records of embeddings: number of vectors over time that each embedding consists of (default: 1).",
 )
 @click.option(
     "--backbone-dtype",
     type=click.Choice(["bfloat16", "float32", "float16"]),
-    help="Numbers of the frozen model, where its preset leaves them open (default: bfloat16).",
+    help="Dtype of the weights of the frozen model, where its preset doesn't specify one (default: bfloat16).",
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs over the training pairs (default: 20 or more).")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Pairs per step (default: 8).")
@@ -44,7 +44,7 @@ from keras_a2i.training.run_folder import RunFolder
 def command(records, out, **options):
     """Train an embedder that turns the audio of RECORDS into a word for a pretrained Stable Diffusion 3 model.
 
-    The Stable Diffusion 3 model stays as it is and isn't copied: generate loads it again by its name or folder. It
+    The Stable Diffusion 3 model is frozen and isn't copied: generate loads it again by its name or folder. The command
     needs pip install "keras-a2i[diffusion]" and, for a real preset, a GPU.
 
     Writes config.json, model.keras (the embedder), history.csv and samples/epoch_*.png (held-out images, real above

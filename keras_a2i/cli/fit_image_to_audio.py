@@ -20,12 +20,13 @@ from keras_a2i.training.run_folder import RunFolder
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs over the training pairs (default: 20 or more).")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Pairs per step (default: 32).")
 @click.option("--learning-rate", type=float, help="Peak of the learning rate (default: 0.002).")
-@click.option("--style-weight", type=float, help="Weight of the divergence of the styles (default: 0.03).")
+@click.option("--style-weight", type=float, help="Weight of the KL divergence of the style (default: 0.03).")
 @click.option("--seed", type=int, help="Random seed of weights, shuffling and dropout (default: 0).")
 @click.option(
     "--shuffle-within-label/--no-shuffle-within-label",
     default=None,
-    help="Pair each clip with any image of its label (default: for labelled clips that aren't moments of recordings).",
+    help="Pair each clip with a random image of its label (default: on for labelled clips, unless they are moments of "
+    "longer recordings).",
 )
 @click.option("--resume", is_flag=True, help="Resume the run in --out; options that are not given keep their values.")
 @click.option("--overwrite", is_flag=True, help="Replace a run in --out.")

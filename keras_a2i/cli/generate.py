@@ -39,13 +39,14 @@ _LABELS_SHOWN = 4
 @click.option(
     "--samples",
     type=click.IntRange(1, 64),
-    help="Generate N different images of each clip, by a model with a style, such as the recipes exemplars train, or "
-    "its exported file.",
+    help="Generate N different images of each clip. The model must have a style, as those of the recipe exemplars, or "
+    "be the exported file of such a model.",
 )
 @click.option(
     "--temperature",
     type=click.FloatRange(0, 4),
-    help="With --samples or --style-walk: how far the images are from the usual one (default: 1).",
+    help="With --samples or --style-walk: standard deviation of the style; at 0 every image is the usual one (default: "
+    "1).",
 )
 @click.option(
     "--seed",
@@ -56,18 +57,18 @@ _LABELS_SHOWN = 4
     "--steps",
     type=click.IntRange(1, 1000),
     metavar="N",
-    help="For a run of fit-audio-token: steps from noise to image (default: 28).",
+    help="For a run of fit-audio-token: number of steps from noise to image (default: 28).",
 )
 @click.option(
     "--guidance-scale",
     type=click.FloatRange(0, 100),
-    help="For a run of fit-audio-token: weight of the audio against no words at all; up to 1 takes half the time "
-    "(default: 7).",
+    help="For a run of fit-audio-token: scale of the classifier-free guidance away from the empty prompt; values up to "
+    "1 turn it off, which takes half the time (default: 7).",
 )
 @click.option(
     "--reference",
     type=LocalPath(),
-    help="The image that moves with the audio, PNG or JPEG, for a model of the recipe talking, which needs one.",
+    help="The PNG or JPEG image to animate with the audio; required for a model of the recipe talking.",
 )
 @guide_options
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier call wrote.")
@@ -88,30 +89,31 @@ def command(
     strict,
     **options,
 ):
-    """Turn AUDIO files (wav, flac, ogg, mp3; any rate and length) into PNG images, one for each clip (a second unless
-    configured otherwise). The audio of videos and m4a files can be used too, which needs pip install
+    """Turn AUDIO files (wav, flac, ogg, mp3; any rate and length) into PNG images, one for each clip (one second,
+    unless the model was trained on another duration). Videos and m4a files are accepted, too, with pip install
     "keras-a2i[video]".
 
     MODEL is a run folder, a .keras file, a SavedModel folder, a .tflite or .onnx file, or the name of a shipped model.
     The last clip of a file is padded with silence. The images of sound.wav are OUT/sound/0000.png and so on, and the
     contact sheet OUT/sound.png.
 
-    With --video, OUT/sound.mp4 (or .webm, .gif, .webp) shows an image for each frame, generated from the audio around
-    that frame's middle, and plays the file's own audio. It needs pip install "keras-a2i[video]"; --smooth needs latent
-    vectors: a run folder, a .keras file or a .tflite file that was exported with --latents.
+    With --video, the output is a video with the file's own audio, OUT/sound.mp4 (or .webm, .gif, .webp). Every frame is
+    generated from the audio around its middle. This needs pip install "keras-a2i[video]"; --smooth also needs a model
+    with latent vectors: a run folder, a .keras file or a .tflite file that was exported with --latents.
 
-    For a model of embeddings, AUDIO are .npy or .npz files of vectors, and there is an image for each vector.
+    For a model of embeddings, the AUDIO arguments are .npy or .npz files of vectors, and each vector yields one image.
 
     With --samples 8, the images of a clip are 0000-1.png to 0000-8.png.
 
-    With --reference face.png, the model of a run of the recipe talking moves that image with each file's audio, for
-    images and for videos.
+    With --reference face.png, a model of the recipe talking animates that image with each file's audio, for images and
+    for videos.
 
-    With --guide 20, each image, sample or frame starts as the model generates it, and 20 gradient steps move its style
-    within the norm of its distribution until the drawn image is nearer to the audio, by the embeddings of --guide-by.
+    With --guide 20, each image, sample or frame is improved by 20 gradient steps, which change its style, within the
+    norm of its distribution, so that the generated image becomes more similar to the audio in the embeddings of
+    --guide-by.
 
-    A run of fit-audio-token draws every image from noise in --steps, with the Stable Diffusion 3 model that it was
-    trained for; with --samples 8, each sample starts from its own noise.
+    A run of fit-audio-token generates every image from noise in --steps steps, with the Stable Diffusion 3 model that
+    it was trained for; with --samples 8, each sample starts from different noise.
     """
     guide, film = split_guide_options(options)
     drawing = {"steps": steps, "guidance_scale": guidance_scale}

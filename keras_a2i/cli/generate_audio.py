@@ -20,7 +20,7 @@ _MIN_FOR_PROGRESS = 16
     type=click.FloatRange(0, 4),
     default=0.0,
     show_default=True,
-    help="Standard deviation of the style, which all images share; 0 is the usual audio of an image.",
+    help="Standard deviation of the style, which all images share; at 0 the audio is the usual audio of the image.",
 )
 @click.option(
     "--seed",
@@ -32,7 +32,7 @@ _MIN_FOR_PROGRESS = 16
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier call wrote.")
 @click.option("--strict", is_flag=True, help="Stop at the first image that can't be read.")
 def command(run, images, out, temperature, seed, overwrite, strict):
-    """Turn images (png, jpg; files or folders of them) into wav files, one for each.
+    """Turn images (png or jpg files, or folders of them) into wav files, one for each image.
 
     RUN is a run folder that fit-image-to-audio wrote, or its model.keras. The audio of drum.png is OUT/drum.wav.
     """

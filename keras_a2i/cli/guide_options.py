@@ -18,34 +18,36 @@ _OPTIONS = (
         "--guide",
         type=click.IntRange(0, 1000),
         metavar="STEPS",
-        help="Move the style of each image by STEPS gradient steps towards the audio, in a space of audio and images "
-        "(20 are usual; 0 changes nothing). It needs a run folder, a .keras file or a shipped model.",
+        help="Improve each image by STEPS gradient steps on its style, so that it becomes more similar to the audio in "
+        "a common embedding space (20 are usual; 0 changes nothing). Needs a run folder, a .keras file or a shipped "
+        "model.",
     ),
     click.option(
         "--guide-by",
         type=LocalPath(),
         metavar="RUN",
-        help="The run that aligned audio and images, such as one of the recipe words-aligned on the same records "
-        "(default: the model's own run, if it did).",
+        help="The run whose training aligned audio and images, such as a run of the recipe words-aligned on the same "
+        "records (default: MODEL, if its training did).",
     ),
     click.option(
         "--guide-latent",
         is_flag=True,
-        help="Move the vector that the audio determines, too; of a model without a style it is what moves anyway.",
+        help="Also change the latent vector, which the audio determines. For a model without a style, this is the "
+        "default.",
     ),
     click.option(
         "--guide-starts",
         type=click.IntRange(1, 64),
         metavar="N",
         help="Start at the nearest of N styles: the usual one and random ones, by --seed (default: 8 for a model with "
-        "exemplars, else 1). Samples and --style-walk start at their own.",
+        "exemplars, else 1). Not with --samples and --style-walk, which start at their own styles.",
     ),
     click.option(
         "--towards",
         type=LocalPath(),
         metavar="IMAGE",
-        help="Move towards this png or jpg file instead of the audio. Without --guide-by and a run of its own that "
-        "aligned images, thumbnails of 8 x 8 pixels are compared.",
+        help="Make the images more similar to this png or jpg file instead of the audio. Without a run that aligned "
+        "images, thumbnails of 8 x 8 pixels are compared.",
     ),
 )
 

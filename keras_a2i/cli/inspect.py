@@ -20,7 +20,7 @@ _SECONDS_WITHOUT_PROGRESS = 2.0
     "--top", type=click.IntRange(min=0), default=20, show_default=True, help="Number of sources and labels to list."
 )
 def command(records: pathlib.Path, sheet: pathlib.Path | None, overwrite: bool, top: int) -> None:
-    """Show the counts, statistics, leaks, duplicates and silent clips of RECORDS, and write a contact sheet."""
+    """Show the counts, statistics, leaks, near-duplicates and silent clips of RECORDS, and write a contact sheet."""
     check_output(sheet, (".png",), overwrite, "--sheet")
     from keras_a2i.records.records import Records
 

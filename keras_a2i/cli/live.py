@@ -30,7 +30,7 @@ _SECONDS_BETWEEN_LOG_LINES = 10.0
     default="mic",
     show_default=True,
     metavar="mic|mic:NAME|FILE",
-    help="The default microphone, one by its name or number, or an audio or video file played at real speed.",
+    help="The default microphone, a microphone by its name or number, or an audio or video file, read at real speed.",
 )
 @click.option("--rate", default=10.0, show_default=True, help="Images per second, 0.1 to 60.")
 @click.option(
@@ -38,24 +38,24 @@ _SECONDS_BETWEEN_LOG_LINES = 10.0
     default="mjpeg",
     show_default=True,
     metavar="mjpeg|FOLDER",
-    help="A page for browsers on this machine, or a folder of PNG files.",
+    help="Show the images on a page for browsers on this machine, or write PNG files to a folder.",
 )
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port of the page (default: 8000; 0 picks a free port).")
 @click.option("--seconds", type=float, help="Stop after this many seconds.")
 @click.option(
     "--reference",
     type=LocalPath(),
-    help="The image that moves with the audio, PNG or JPEG, for a model of the recipe talking, which needs one.",
+    help="The PNG or JPEG image to animate with the audio; required for a model of the recipe talking.",
 )
 def command(model, input_, rate, to, port, seconds, reference):
-    """Generate RATE images per second of the audio that is captured now, each from its newest clip.
+    """Generate RATE images per second from live audio, each from the newest clip.
 
     MODEL is a run folder, a .keras file, a SavedModel folder, a .tflite or .onnx file, or the name of a shipped model.
-    Ctrl-C ends the session with a summary, as do the end of the file and --seconds. Where generating an image takes
-    longer than its time, images are dropped and counted: nothing is queued.
+    The session ends with a summary after Ctrl-C, after --seconds, or at the end of the file. If generating an image
+    takes longer than 1/RATE seconds, images are dropped and counted: nothing is queued.
 
-    Latency is the time from when the newest audio of an image was captured until the image is shown. An image belongs
-    to the middle of its clip: with a clip of a second, to the audio half a second before its newest.
+    Latency is the time from the capture of the newest audio of an image until the image is shown. An image belongs to
+    the middle of its clip: with a clip of one second, to the audio half a second before the newest.
 
     The page is at http://127.0.0.1:PORT/ and isn't reachable from other machines. A microphone needs
     pip install "keras-a2i[live]".

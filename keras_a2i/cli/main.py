@@ -18,25 +18,25 @@ from keras_a2i.memory import keep_freed_memory
 from keras_a2i.version import __version__
 
 _COMMANDS = {
-    "quickstart": "all steps on a rendered data set",
+    "quickstart": "perform all steps on a rendered data set",
     "build-records": "build records from videos, from pairs of audio and images, or from rendered data",
-    "inspect": "inspect records: counts, leaks, duplicates, silence, a contact sheet",
-    "recipes": "list the networks and trainings to choose from, or show one with its measured results",
+    "inspect": "inspect records: counts, leaks, duplicates, silence; write a contact sheet",
+    "recipes": "list the recipes (networks and trainings), or show the measured results and settings of one",
     "models": "list the trained models that come with the library",
     "fit": "train a model on records",
     "sweep": "train every combination of settings, with several seeds, and rank them",
-    "baselines": "score baselines without a model on records",
-    "evaluate": "evaluate a model beside audio-blind baselines",
+    "baselines": "score baselines that need no model on records",
+    "evaluate": "evaluate a model and compare it with baselines that receive no audio",
     "compare": "compare evaluated runs, with seeds as replicates",
-    "runs": "list the runs in a folder, with their curves and newest images",
+    "runs": "list the runs in folders; write a page with their curves and newest images",
     "card": "write the model card of an evaluated run",
     "generate": "generate images or videos from audio files",
-    "fit-audio-token": "train audio as a word for a pretrained Stable Diffusion 3 model",
+    "fit-audio-token": "train an embedder that turns audio into a word for a pretrained Stable Diffusion 3 model",
     "fit-image-to-audio": "train the other direction: a network from images to audio",
     "generate-audio": "generate audio from images",
     "search": "find the images that fit a clip, or the clips that fit an image",
     "live": "generate images from a microphone or a file in real time",
-    "demo": "show a model on a page of your browser, which runs it",
+    "demo": "open a page that runs a model in your browser",
     "export": "export a trained model to one file or folder for serving",
 }
 

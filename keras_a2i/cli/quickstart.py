@@ -41,7 +41,7 @@ SETTINGS = {
 @click.option("--seed", default=0, show_default=True, help="Random seed of the data and the training.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier quickstart in --out.")
 def command(out, seed, overwrite):
-    """Render a data set of a shore, train a model on it, evaluate it, export it and generate held-out images.
+    """Render a data set of a shore, train a model on it, evaluate and export the model, and generate held-out images.
 
     Requires neither data nor a network connection; it takes some minutes on two cores. After an interruption the same
     command continues.

@@ -14,14 +14,14 @@ from keras_a2i.cli.terminal import echo
 @click.option(
     "--out",
     type=LocalPath(),
-    help="An .html file for a page with the curves and the newest sample sheets.",
+    help="Write a page with the curves and the newest sample sheets to this .html file.",
 )
 @overwrite_option("--out")
 def command(paths, out, overwrite):
-    """List the runs in folders: what was trained, how far, and what it reached.
+    """List the runs in folders: the recipe, the number of epochs and the scores of each.
 
-    PATH is a run folder or a folder that holds some; without one, the current folder. Unfinished trainings are listed
-    with the epochs done so far.
+    PATH is a run folder or a folder that contains run folders (default: the current folder). Unfinished trainings are
+    listed with the number of epochs so far.
     """
     from keras_a2i.evaluation.run_overview import SUFFIXES, run_overview
 

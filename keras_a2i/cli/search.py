@@ -14,14 +14,14 @@ from keras_a2i.cli.terminal import echo
 @click.argument("query", type=LocalPath())
 @click.argument("among", nargs=-1, required=True, type=LocalPath())
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Number of matches to show.")
-@click.option("--sheet", type=LocalPath(), help="Write the images found to this PNG file, as a sheet.")
+@click.option("--sheet", type=LocalPath(), help="Write a sheet of the images found to this PNG file.")
 @overwrite_option("--sheet")
 def command(run, query, among, top, sheet, overwrite):
     """Find the nearest images to the audio file QUERY, or the nearest audio files to the image QUERY, AMONG files and
     folders.
 
-    RUN is the run folder of a training that aligned audio and images, such as one of the recipe words-aligned. An audio
-    query of several seconds is searched for as a whole; audio is found by its best second.
+    RUN is the run folder of a training that aligned audio and images, such as a run of the recipe words-aligned. A
+    query of several clips of audio is searched for by their mean; an audio file is ranked by its best clip.
     """
     # What can be refused without the model is refused before it loads.
     check_output(sheet, (".png",), overwrite, "--sheet")

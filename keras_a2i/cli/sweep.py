@@ -57,8 +57,8 @@ class _Sweep(click.Command):
     multiple=True,
     required=True,
     metavar="NAME=VALUE,VALUE",
-    help="Values of a setting of the recipe; repeatable. A setting that is itself a list has one value per --set. For "
-    "--searcher optuna also a range, LOW..HIGH, or LOW..HIGH:log for even steps of the logarithm.",
+    help="Values of a setting of the recipe; repeatable. If a value is itself a list, each --set contains one value. "
+    "With --searcher optuna also a range, LOW..HIGH, or LOW..HIGH:log for a range that is uniform in the logarithm.",
 )
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Runs per combination."
@@ -68,7 +68,7 @@ class _Sweep(click.Command):
     "--trials",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Train N combinations, drawn from all by --seed (default: all combinations).",
+    help="Train N combinations, drawn from all combinations by the seed --seed (default: all combinations).",
 )
 @click.option(
     "--searcher",
@@ -81,13 +81,13 @@ class _Sweep(click.Command):
     "--evaluate/--no-evaluate",
     default=True,
     show_default=True,
-    help="Evaluate each run, as the command evaluate does, and write its report into its folder.",
+    help="Evaluate each run, as the command evaluate does, and write the report into the run folder.",
 )
 @click.option(
     "--by",
     metavar="NAME",
-    help="Score that ranks: a column of history.csv such as val_ssim, or of the reports ssim, gain_over_shuffled and "
-    "others (default: what the recipe monitors).",
+    help="Score for the ranking: a column of history.csv, such as val_ssim, or a score of the reports, such as ssim or "
+    "gain_over_shuffled (default: the score that the recipe monitors).",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first run that fails.")
 @click.option(
@@ -96,16 +96,16 @@ class _Sweep(click.Command):
     default=1,
     show_default=True,
     metavar="N",
-    help="Trainings at the same time, if more than one each in a process of its own with a GPU of its own.",
+    help="Number of runs that train at the same time; with more than one, each in its own process on its own GPU.",
 )
 @training_options
 def command(records, out, recipe, settings, seeds, seed, evaluate, jobs, cache, **options):
     """Train every combination of the given settings on RECORDS, with one or several seeds, and rank them.
 
-    Every combination and seed is a run folder in --out, which is what fit trains with these settings. Finished runs
-    are skipped and unfinished ones resumed: after Ctrl-C the same command continues. A run that fails is noted, and the
-    others are trained; the exit status is then 1. --out holds table.csv, .md, .tex and .html, one row per combination
-    with means and intervals over seeds, and runs.csv.
+    Every combination and seed has a run folder in --out, the same as fit writes with these settings. After Ctrl-C, run
+    the same command again: it skips finished runs and resumes unfinished ones. A run that fails is noted, and the other
+    runs are trained; the exit status is then 1. The command writes table.csv, .md, .tex and .html to --out, with one
+    row per combination and means and intervals over the seeds, and runs.csv, with one row per run.
     """
     # What can be refused without TensorFlow is refused before it loads.
     parse_settings(settings)

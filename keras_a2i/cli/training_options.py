@@ -52,8 +52,8 @@ _OPTIONS = (
     click.option(
         "--jit-compile",
         type=JitCompile(),
-        help="Compile the steps with XLA; auto: train a few steps with and without it first, and keep what is faster "
-        "(default: never; on JAX: always).",
+        help="Compile the training steps with XLA. auto: measure a few steps with and without XLA first, and use the "
+        "faster way (default: never; on JAX: always).",
     ),
     click.option(
         "--dtype-policy",
@@ -70,7 +70,7 @@ _OPTIONS = (
         type=click.Choice(list(CACHE)),
         default="auto",
         show_default=True,
-        help="Keep decoded images in memory; auto: if they take at most 2 GiB.",
+        help="Keep decoded images in memory. auto: if they need at most 2 GiB.",
     ),
 )
 

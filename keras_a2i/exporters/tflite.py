@@ -60,20 +60,20 @@ class TFLiteOptions:
     )
     ranges: str | None = option(
         None,
-        "With int8: ranges of activations calibrated on records, or measured in every input (default: calibrated, or "
+        "With int8: ranges of activations calibrated on records, or measured on every input (default: calibrated, or "
         "dynamic where that differs too much from the Keras model).",
         ("calibrated", "dynamic"),
     )
     integer_io: bool = option(False, "With int8: integer inputs (int16 audio, int8 features) and int8 images.")
     float_layers: int | None = option(
         None,
-        "With calibrated ranges: number of last kernels that stay in float32 (default: as few as agree with the Keras "
-        "model).",
+        "With calibrated ranges: number of last kernels that stay in float32 (default: the smallest that agrees with "
+        "the Keras model).",
     )
     latents: bool = option(
         False,
-        "Add the signatures encode (input to latent vector) and generate (that to an image). Not with int8, unless "
-        "--ranges is dynamic.",
+        "Add the signatures encode (input to latent vector) and generate (latent vector to image). Not with int8, "
+        "unless --ranges is dynamic.",
     )
 
 

@@ -41,7 +41,7 @@ class ClipSetOptions(SourceOptions):
 
     id_files: Literal["whole", "cut"] = option(
         "whole",
-        "Files that are named ID.mp4: whole videos, from which the clips are cut, or clips that are cut already.",
+        "What files named ID.mp4 contain: whole videos, from which clips are cut, or clips that are already cut.",
     )
 
 
@@ -267,7 +267,9 @@ class AVSpeech(ClipSet):
 
     id = AVSPEECH.kind
     title = f"AVSpeech's csv ({AVSPEECH.columns})"
-    details = f"the csv of AVSpeech ({AVSPEECH.columns}) in a folder above its videos, which are cut and cropped"
+    details = (
+        f"the csv of AVSpeech ({AVSPEECH.columns}) in a folder above its videos, from which clips are cut and cropped"
+    )
     layout = AVSPEECH
     options = AVSpeechOptions
     position = 12

@@ -32,7 +32,7 @@ class PairsCsvOptions(SourceOptions):
 
     short: Literal["pad", "skip"] = option("pad", "Audio shorter than a clip: pad it with silence, or skip the pair.")
     long: Literal["start", "skip"] = option(
-        "start", "Audio longer than a clip: keep its start (of excerpts, what begins at their time), or skip the pair."
+        "start", "Audio longer than a clip: use its start (or the excerpt at the row's time), or skip the pair."
     )
 
 

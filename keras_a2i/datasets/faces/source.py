@@ -152,7 +152,7 @@ class Faces(RenderedType):
     id = "faces"
     title = NAME
     usage = f"{NAME} or {NAME}:N"
-    details = f"{NAME} or {NAME}:N, rendered here, N pairs ({DEFAULT_PAIRS}) of faces that speak"
+    details = f"{NAME} or {NAME}:N: N rendered pairs of faces that speak (default: {DEFAULT_PAIRS})"
     names = (NAME,)
     options = FacesOptions
     position = 61

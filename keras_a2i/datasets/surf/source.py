@@ -117,7 +117,7 @@ class Surf(RenderedType):
     id = "surf"
     title = NAME
     usage = f"{NAME} or {NAME}:N"
-    details = f"{NAME} or {NAME}:N, rendered here, N pairs ({DEFAULT_PAIRS})"
+    details = f"{NAME} or {NAME}:N: N rendered pairs of a shore (default: {DEFAULT_PAIRS})"
     names = (NAME,)
     options = SurfOptions
     position = 60
