@@ -1,6 +1,6 @@
 """Small models that turn audio into images.
 
-The names below load on first use: `import keras_a2i` alone imports neither TensorFlow nor Keras.
+The public names are imported on first use: `import keras_a2i` alone imports neither TensorFlow nor Keras.
 """
 
 import importlib

@@ -1,7 +1,7 @@
-"""Configurations as frozen dataclasses that check themselves: the audio features and the image of a pair, and the base
-class of every other set of settings.
+"""Configurations as frozen dataclasses that validate their fields: the audio features and the image of a pair, and the
+base class of all other settings.
 
-They are written as JSON beside the records, compared when records are read, and kept inside trained models.
+Configurations are written as JSON beside the records, compared when records are read, and stored in trained models.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ _MAX_NAME = 80
 
 
 class Settings:
-    """Base of frozen dataclasses whose fields carry their own rule.
+    """Base of frozen dataclasses whose fields define the rule for their values.
 
     A field made by `number`, `whole`, `wholes`, `flag` or `choice` is checked when an object is created; an unknown key
     in `from_dict` raises an error.
@@ -116,11 +116,11 @@ def _require(condition: bool, rule: str, **received: Any) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureConfig(Settings):
-    """How the audio of one pair becomes a feature vector, or that the vector is a precomputed embedding.
+    """How the feature vector of a pair is computed from its audio, or that it is a precomputed embedding.
 
     An analysis frame starts at every `hop`; the last frames reach past the end of the clip and are padded with silence.
-    The defaults give the layout of the paper's data set: 8 frames x 13 MFCC = 104 features, frame by frame, with the
-    log energy as the first coefficient of a frame. They agree with python_speech_features on 16-bit samples.
+    The defaults yield the layout of the paper's data set: 8 frames x 13 MFCC = 104 features, frame by frame, with the
+    log energy as the first coefficient of a frame. The values agree with python_speech_features on 16-bit samples.
 
     If `embedding` is set, features are precomputed vectors of that length, and all audio settings except `duration` are
     ignored.
@@ -135,7 +135,7 @@ class FeatureConfig(Settings):
         lifter: length of the cepstral lifter; 0 disables liftering.
         preemphasis: coefficient of the first-order high-pass filter, 0 (off) up to below 1.
         embedding: length of a precomputed vector, 1 to 16,384; 0 for MFCC of audio.
-        embedding_name: the model that computed those vectors, such as "CLAP", up to 80 characters; "" if unknown.
+        embedding_name: the model that computed the embeddings, such as "CLAP", up to 80 characters; "" if unknown.
 
     Raises:
         ConfigError: if a value is out of its range.
@@ -247,13 +247,13 @@ class ImageConfig(Settings):
     Args:
         size: pixels per side, a power of two from 16 to 512.
         channels: 3 for RGB, 1 for grey.
-        jpeg_quality: None stores images without loss; 1 to 100 stores JPEG of that quality. JPEG files that have
-            the size and channels already are then stored as they are, of whatever quality, because encoding them again
-            would lose more.
-        raw: whether the pixels are stored as they are: without loss, larger than PNG, and faster to read. None stores
-            images of up to 64 pixels so, unless as JPEG: PNG saves a third of the bytes of photographs there, and takes
-            2.5 times as long to stream. After construction, `raw` is True or False: pass raw=None with another size to
-            `dataclasses.replace` to choose anew.
+        jpeg_quality: None stores images without loss; 1 to 100 stores JPEG of that quality. JPEG files that already
+            have the size and channels are then copied, whatever their quality, because encoding them again would lose
+            more.
+        raw: whether uncompressed pixels are stored: without loss, larger than PNG, and faster to read. None does this
+            for images of up to 64 pixels without a `jpeg_quality`: at this size, PNG saves a third of the bytes of
+            photographs, and takes 2.5 times as long to stream. After construction, `raw` is True or False: to change
+            the size with `dataclasses.replace`, also pass raw=None.
 
     Raises:
         ConfigError: if a value is out of its range, or `raw` and `jpeg_quality` are both set.

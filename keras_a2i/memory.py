@@ -16,16 +16,16 @@ _USERS_OWN = (
 
 
 def keep_freed_memory() -> bool:
-    """Makes the process keep the memory that large arrays leave behind, for the next ones.
+    """Makes the process keep the memory of freed large arrays and reuse it for the next ones.
 
-    On Linux, every large array is mapped anew by the system and returned to it, page by page. For a batch of images of
-    256 pixels, that takes several times as long as their conversion to floats. The command `keras-a2i` calls this
-    function at its start; in a program of your own, call it before TensorFlow computes anything. The process's memory
-    then stays at its peak until it ends.
+    By default, Linux maps the memory of every large array again, page by page, and gets it back when the array is
+    freed. For a batch of images of 256 pixels, this takes several times as long as their conversion to floats. The
+    command `keras-a2i` calls this function at its start; in your own program, call it before TensorFlow computes
+    anything. The memory of the process then stays at its peak until it ends.
 
     Returns:
-        Whether it has been done. Where the C library isn't glibc (macOS, Windows, Alpine Linux), or where an
-        environment variable such as MALLOC_MMAP_MAX_ sets the user's own choice, nothing is changed.
+        Whether the setting was changed. Nothing is changed if the C library isn't glibc (macOS, Windows, Alpine Linux),
+        or if the user has set an environment variable such as MALLOC_MMAP_MAX_.
 
     Reference:
         The GNU C Library manual, section "Malloc Tunable Parameters".

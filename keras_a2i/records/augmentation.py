@@ -1,10 +1,10 @@
 """Random changes of the audio during training, as a step of the `tf.data` pipeline.
 
-It is a step of the pipeline and not a layer beside `layers.FrameAugmentation`, which changes log-mel frames inside a
-model, for three reasons. It works with any model, which is then saved and exported without it. Its random values are a
-function of the seed, the epoch and the number of the batch, so that a resumed training repeats them without a random
-state in its checkpoint. And the masks of tensorflow-io are TensorFlow operations, which a layer for JAX and PyTorch
-can't hold.
+The augmentation is a step of the pipeline and not a layer (as `layers.FrameAugmentation`, which changes log-mel frames
+inside a model), for three reasons. It works with any model, which is then saved and exported without it. Its random
+values depend only on the seed, the epoch and the number of the batch, so that a resumed training repeats them without a
+random state in its checkpoint. And the masks of tensorflow-io are TensorFlow operations, which a layer can't use on JAX
+and PyTorch.
 """
 
 import dataclasses
@@ -26,18 +26,20 @@ SILENCE = 1e-12
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentation(Settings):
-    """How the audio is changed during training. By default every change is off. Each clip has random values of its own.
+    """How the audio is changed during training. By default, all changes are off. Random values are drawn for every
+    clip.
 
     Args:
-        gain_db: the level changes by up to this, up or down, 0 to 60 dB.
-        noise_snr_db: adds white noise at a signal-to-noise ratio between this and 30 dB more, -20 to 100 dB; None is
-            off.
-        time_shift: shifts the audio by up to this, earlier or later, 0 to 10 seconds; silence fills the gap.
+        gain_db: largest change of the level, up or down, 0 to 60 dB.
+        noise_snr_db: adds white noise at a signal-to-noise ratio between this value and 30 dB more, -20 to 100 dB; None
+            is off.
+        time_shift: largest shift of the audio, earlier or later, 0 to 10 seconds; silence fills the gap.
         speed: changes the speed, and the pitch with it, by a factor between 1 / (1 + speed) and 1 + speed, 0 to 1,
-            about the middle of the clip; silence fills the ends of a faster one.
-        mix_snr_db: adds another clip of the batch, softer by this to 20 dB more, -20 to 100 dB; None is off.
-        time_mask: silences an interval of up to this, 0 to 10 seconds; its edges fade over 512 samples.
-        frequency_mask: removes a band of up to this, 0 to 48,000 Hz.
+            about the middle of the clip; silence fills the ends of a faster clip.
+        mix_snr_db: adds another clip of the batch, softer by between this value and 20 dB more, -20 to 100 dB; None is
+            off.
+        time_mask: longest interval that is silenced, 0 to 10 seconds; its edges fade over 512 samples.
+        frequency_mask: widest frequency band that is removed, 0 to 48,000 Hz.
 
     Raises:
         ConfigError: if a value is out of its range.

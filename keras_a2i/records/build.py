@@ -58,28 +58,28 @@ def build_records(
 ) -> Manifest:
     """Reads pairs from sources into TFRecord shards with a manifest.
 
-    The same input and options give the same bytes, whatever the number of workers or machines. An interrupted
-    build resumes when it is started again with the same input and options: finished shards are kept.
+    The same input and options yield the same bytes, whatever the number of workers or machines. An interrupted build
+    resumes when it is started again with the same input and options: finished shards are kept.
 
     Args:
-        sources: one or more sources: objects, or what `open_sources` accepts (such as a folder of videos, or a csv).
-            Ids must differ between sources.
+        sources: one or more sources: source objects, or arguments that `open_sources` accepts (such as a folder of
+            videos, or a csv). Ids must differ between sources.
         out: the folder to write, or its address in an object store such as "s3://bucket/records". Shards are uploaded
             when they are finished, and the manifest last.
         features: the feature configuration; by default that of the source objects, else `FeatureConfig()`. Sources of
-            embeddings have their own.
+            embeddings define their own configuration.
         image: the image configuration; by default that of the source objects, else `ImageConfig()`.
         split: how to divide the pairs; by default `SplitSpec()`.
         waveform: store the waveforms beside the features.
-        workers: the number of processes, by default one per core; 1 works in this process.
+        workers: the number of processes, by default one per core; 1 builds in this process.
         executor: runs the tasks in place of a process pool.
         scheduler: the address of a Dask scheduler, such as "tcp://host:8786", whose workers run the tasks in place of
             a process pool. They read the input and write into `out` under the same paths as this process.
-        strict: stop at the first input that yields no pair, or whose file breaks off or is damaged.
-        overwrite: replace records that were built from other input, or files that have changed since, or with other
-            options, or whose shards are damaged.
-        command: kept in the manifest.
-        progress: called with the number of written pairs, of dropped inputs and of planned pairs.
+        strict: stop at the first input that yields no pair, or whose file is truncated or damaged.
+        overwrite: replace records in `out` that were built from other input, from files that have changed since, or
+            with other options, or whose shards are damaged.
+        command: the command line to record in the manifest.
+        progress: called with three numbers: written pairs, dropped inputs and planned pairs.
 
     Returns:
         The manifest, also written to `out/records.json`.

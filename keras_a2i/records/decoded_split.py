@@ -14,7 +14,7 @@ INPUTS = ("features", "waveform")
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class PairTable:
-    """Everything about pairs but their images and waveforms.
+    """Everything about pairs except their images and waveforms.
 
     The arrays of a whole split are shared by everything that asked for them, and read-only.
 
@@ -50,7 +50,7 @@ class PairTable:
         return dataclasses.replace(self, factors=[self.factors[number] for number in numbers], **arrays)
 
     def protected(self) -> Self:
-        """The same object after its arrays, which many will share, have been made read-only."""
+        """Makes the arrays read-only, because several users share them, and returns the object."""
         for field in dataclasses.fields(self):
             if isinstance(value := getattr(self, field.name), np.ndarray):
                 value.setflags(write=False)
@@ -75,8 +75,7 @@ class DecodedSplit(PairTable):
     def inputs(self) -> np.ndarray:
         """The model's inputs: float32 (n, n_features), or float32 (n, n_samples) in [-1, 1] for waveforms.
 
-        Waveforms are stored as int16 and converted at every access; of a large split, slice first:
-        `split[:64].inputs`.
+        Waveforms are stored as int16 and converted at every access; slice a large split first: `split[:64].inputs`.
         """
         if self.input == "features":
             return self.features

@@ -37,7 +37,7 @@ _LEFT_OUT_BECAUSE = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What `inspect` found; `print` it for a summary.
+    """The result of `inspect`; `print` it for a summary.
 
     Attributes:
         manifest: the manifest of the records.
@@ -49,7 +49,7 @@ class Inspection:
         non_finite: the number of pairs with features that aren't finite.
         near_duplicates: the number of images whose thumbnail differs by less than 2 grey levels from another one.
         leaked_duplicates: the number of held-out images with such a near-duplicate among the training images.
-        duplicates_are_estimated: whether these two were estimated from 5,000 images, of more.
+        duplicates_are_estimated: whether the two numbers of duplicates were estimated from 5,000 of the images.
         still_frames: the number of images that differ by less than 0.5 grey levels from the previous one of their
             source.
         silent: the number of clips below -60 dBFS, or None where the records hold no waveforms.
@@ -129,8 +129,8 @@ def inspect(
 ) -> Inspection:
     """Reads every pair once and computes the statistics that matter before training.
 
-    Memory holds one batch, and about a kilobyte per pair. Of more than 5,000 images, as many are
-    compared with all others, and the number of near-duplicates is estimated.
+    The function needs memory for one batch, and about a kilobyte per pair. If there are more than 5,000 images, 5,000
+    of them are compared with all others, and the number of near-duplicates is estimated.
 
     Args:
         records: a records folder, or a `Records` object.

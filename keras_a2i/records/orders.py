@@ -80,8 +80,8 @@ class Shuffled(Order):
     Args:
         seed: of the order, any integer.
         epoch: the number of the current epoch: a `tf.Variable`, or any object with an integer `value`, which the caller
-            sets before each epoch. The order then depends on `seed` and this number alone, so that a resumed training
-            reads what an uninterrupted one would have read. None counts the iterations over the data set instead.
+            sets before each epoch. The order then depends only on `seed` and this number, so that a resumed training
+            reads the same pairs as an uninterrupted one. None counts the iterations over the data set instead.
 
     Raises:
         UsageError: if `epoch` is something else.
@@ -161,13 +161,13 @@ class WithinLabel(Shuffled):
 class Neighbours(Shuffled):
     """Half of the pairs, shuffled, each followed by the next pair of its source; for the last one, by the one before.
 
-    An epoch has as many rows as the split, but for an odd one. `batch_size` must be even, so that neighbours share a
-    batch.
+    An epoch has as many rows as the split, or one less if that number is odd. `batch_size` must be even, so that
+    neighbours share a batch.
 
     Args:
         seed: of the order, any integer.
         epoch: as in `Shuffled`.
-        from_epoch: the number of the first epoch of this order; the pairs of those before are shuffled singly. 0 if
+        from_epoch: the number of the first epoch in this order; in the epochs before, single pairs are shuffled. 0 if
             `epoch` is None.
 
     Raises:

@@ -33,9 +33,10 @@ CACHE_BUDGET = 2 << 30
 class Records:
     """A records folder, on the disk or in an object store.
 
-    The manifest is read at once, shards only when they are needed. A split that is kept in memory is decoded once and
-    shared by everything that uses the same object. The shards of a split in an object store are fetched when the split
-    is used first, into a folder of copies where later processes find them (`keras_a2i.remote.copies`).
+    The constructor reads the manifest; shards are read only when they are needed. A split that is kept in memory is
+    decoded once and shared by everything that uses the same object. The shards of a split in an object store are
+    fetched when the split is first used, into a cache folder that later processes use as well
+    (`keras_a2i.remote.copies`).
 
     Args:
         path: the records folder, or its address such as "s3://bucket/records".
@@ -47,7 +48,7 @@ class Records:
 
     Raises:
         RecordsError: if the folder holds no records, or records of another version.
-        RemoteError: if an object store can't be read; so do the methods that read shards.
+        RemoteError: if an object store can't be read; the methods that read shards raise it, too.
 
     Example:
         ```python
@@ -106,7 +107,7 @@ class Records:
 
     @property
     def fingerprint(self) -> str:
-        """Of the input and the options of the build: equal fingerprints mean equal pairs."""
+        """Fingerprint of the input and the options of the build: equal fingerprints mean equal pairs."""
         return self.manifest.fingerprint
 
     def feature_statistics(self) -> tuple[np.ndarray, np.ndarray]:
@@ -146,26 +147,27 @@ class Records:
     ) -> "tf.data.Dataset":
         """Batches of (inputs, images) for `model.fit`.
 
-        Where the decoded split fits the cache it is read once, and every epoch has a new order. Larger splits are
-        streamed from disk in every epoch: shards in a new order, records mixed in a buffer of 2,048.
+        A split that fits into the cache is read and decoded once, and every epoch has a new random order. Larger splits
+        are streamed from disk in every epoch: the shards in a new order, through a shuffle buffer of 2,048 records.
 
         Args:
             split: "train", "val" or "test".
             batch_size: pairs per batch, 1 or more.
             input: "features" (MFCC or embeddings, as the records hold) or "waveform".
             order: one of `keras_a2i.records.orders`; None means `Shuffled(seed)` for "train", else `InOrder()`.
-            seed: of the default order and of the augmentation.
-            labels: return (inputs, (images, label numbers)); numbers are positions in the sorted labels.
-            references: return ((inputs, references), ...): for each pair the image of another pair of its source, drawn
-                anew in every epoch, for a model with a reference image. It needs the split in memory.
+            seed: random seed of the default order and of the augmentation.
+            labels: yield (inputs, (images, label numbers)); a number is the position in the sorted labels.
+            references: yield ((inputs, references), ...), for a model with a reference image: the reference of a pair
+                is the image of another pair of its source, drawn again in every epoch. This needs the split in memory.
             augmentation: random changes of the audio, for the input "waveform". They depend on `seed`, the epoch of
-                `order` (without one, every iteration differs) and the number of the batch. The masks of tensorflow-io
-                are the exception: see `keras_a2i.records.spectral_masks.mask`.
-            cache: "auto" keeps the decoded split in memory (as uint8) where it needs at most 2 GiB, True always, False
-                never; a number is a budget in bytes.
+                `order` (if the order has none, every iteration differs) and the number of the batch, except for the
+                masks of tensorflow-io: see `keras_a2i.records.spectral_masks.mask`.
+            cache: "auto" keeps the decoded split in memory (as uint8) if it needs at most 2 GiB, True always, False
+                never; a number is a limit in bytes.
             repeat: repeat without end.
-            drop_remainder: leave out a last batch that is smaller.
-            part: read the shards of one part of the split only, as a process of several does; None reads all.
+            drop_remainder: leave out the last batch if it is smaller than `batch_size`.
+            part: read only the shards of one part of the split, in a training with several processes; None reads all
+                shards.
             ignore_errors: skip damaged records and list them in `damaged`.
 
         Returns:
@@ -174,7 +176,8 @@ class Records:
 
         Raises:
             RecordsError: if the records hold no such split or no waveform, or a shard is missing.
-            CorruptRecordError: at a damaged record; while streaming, TensorFlow's error holds the same sentence.
+            CorruptRecordError: at a damaged record; while streaming, TensorFlow raises an error that contains the same
+                sentence.
             UsageError: if an argument is out of range.
         """
         from keras_a2i.records import batches
@@ -229,7 +232,7 @@ class Records:
     ) -> Iterator[DecodedSplit]:
         """Yields the pairs of a split in batches, in the order of the shards, whatever its size.
 
-        Only a few batches are in memory at a time. A split that is in memory already is not read again.
+        Only a few batches are in memory at a time. If the split is already in memory, it isn't read again.
 
         Args:
             split: "train", "val" or "test".
@@ -249,7 +252,7 @@ class Records:
         return (known[start : start + batch_size] for start in range(0, len(known), batch_size))
 
     def table(self, split: str) -> PairTable:
-        """Everything about the pairs of a split but images and waveforms, read once.
+        """Everything about the pairs of a split except images and waveforms, read once.
 
         Args:
             split: "train", "val" or "test".
@@ -269,7 +272,7 @@ class Records:
         return self._tables[split]
 
     def rows(self, split: str, rows: "ArrayLike", input: str = "features") -> DecodedSplit:
-        """The pairs of the given rows; only these are read where the split isn't in memory.
+        """The pairs of the given rows; if the split isn't in memory, only these are read.
 
         Args:
             split: "train", "val" or "test".
@@ -295,7 +298,7 @@ class Records:
         return reader.rows(numbers) if known is None else known[numbers]
 
     def sample(self, split: str, n: int, input: str = "features") -> tuple[np.ndarray, np.ndarray]:
-        """Up to `n` pairs, spread evenly over a split; only these are read where the split isn't in memory.
+        """Up to `n` pairs, spread evenly over a split; if the split isn't in memory, only these are read.
 
         Args:
             split: "train", "val" or "test".
@@ -313,7 +316,7 @@ class Records:
         return pairs.inputs, pairs.images
 
     def sample_pairs(self, split: str, n: int, input: str = "features") -> DecodedSplit:
-        """As `sample`, with the ids, labels and everything else of the pairs."""
+        """As `sample`, but with the ids, labels and all other data of the pairs."""
         if n < 1:
             raise UsageError(f"n must be 1 or more. Received: {n}")
         count = self._reader(split, input).count
@@ -347,7 +350,7 @@ class Records:
 
         Args:
             split: "train", or the name of a held-out split.
-            purpose: the sentence that says what the pairs are needed for, without its full stop.
+            purpose: a sentence that states what the pairs are needed for, without its full stop.
             is_choice: whether the caller may choose another held-out split.
 
         Raises:
@@ -374,7 +377,7 @@ class Records:
         )
 
     def local_folder(self, split: str, part: Part | None = None) -> pathlib.Path:
-        """Returns the folder of the disk that holds the shards of a split; they are fetched there if need be.
+        """Returns the local folder with the shards of a split; fetches them from an object store if necessary.
 
         Args:
             split: "train", "val" or "test".

@@ -35,20 +35,20 @@ class SplitSpec:
     """How pairs are divided into train and val.
 
     Args:
-        kind: "block" holds out the last part of every source, behind a guard gap, but trains on the whole of a source
-            that is too short for that, unless nothing would be held out then; "source" holds out whole sources;
-            "random" holds out random pairs of every source (the paper's method: neighbours in time fall on both sides);
-            "file" follows `file`; "column" follows the split column of the sources, without the pairs whose cell is
-            empty; None chooses "column" where there is one, "source" where no source has two pairs or all are data sets
-            of clips, else "block".
-        val_fraction: the fraction of held-out pairs, 0 (none) to below 1. With "file" and "column", that of the
-            training sources that become the split val, whole, where none is given: published splits are often train
-            and test alone. None is 0.25, and 0 with "file" and "column". It must be None with `holdout`.
-        guard: seconds left out between the two parts of a source, 0 to 3600, for "block" alone. None is 2.
+        kind: "block" holds out the last part of every source, after a guard gap; all pairs of a source that is too
+            short for this are training pairs, unless nothing would be held out then. "source" holds out whole sources.
+            "random" holds out random pairs of every source (the paper's method: neighbours in time fall on both sides).
+            "file" uses the splits of `file`. "column" uses the split column of the sources, without the pairs whose
+            cell is empty. None chooses "column" if there is one, "source" if no source has two pairs or all sources are
+            data sets of clips, else "block".
+        val_fraction: the fraction of held-out pairs, 0 (none) to below 1. With "file" and "column", if no split val is
+            given: the fraction of training sources that become val, because published splits often consist of train and
+            test only. None is 0.25, and 0 with "file" and "column". It must be None with `holdout`.
+        guard: seconds left out between the two parts of a source, 0 to 3600, for "block" only. None is 2.
         holdout: the source ids to hold out, for "source"; empty chooses them by hash.
-        file: a csv with the columns id,split, or its address in an object store, for "file"; pairs that it doesn't name
+        file: a csv with the columns id,split, or its address in an object store, for "file"; pairs that it doesn't list
             or whose cell is empty are left out.
-        seed: of the kind "random" alone. None is 0.
+        seed: random seed, for "random" only. None is 0.
 
     Raises:
         UsageError: if a value is out of range, or doesn't belong to the kind or to another value; of a kind that the
