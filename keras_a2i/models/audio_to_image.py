@@ -46,35 +46,35 @@ class AudioToImage(keras.Model):
     "reference" (batch, size, size, channels) in [-1, 1], and so has its generator.
 
     Args:
-        encoder: an `Encoder` such as `WordEncoder()`, or an own `keras.Model` from features (batch, n_features) or
+        encoder: an `Encoder` such as `WordEncoder()`, or a custom `keras.Model` from features (batch, n_features) or
             waveforms (batch, n_samples) to a vector (batch, n).
-        generator: a `Generator` such as `ResidualGenerator()`, or an own `keras.Model` from a vector to an image
+        generator: a `Generator` such as `ResidualGenerator()`, or a custom `keras.Model` from a vector to an image
             (batch, size, size, channels) in [-1, 1].
-        image_size: pixels per side, a power of two from 16 to 512; None is 256, or the size of an own generator.
-        channels: 3 for RGB, 1 for grey; None is 3, or the channels of an own generator.
+        image_size: pixels per side, a power of two from 16 to 512; None is 256, or the size of a custom generator.
+        channels: 3 for RGB, 1 for grey; None is 3, or the channels of a custom generator.
         features: sample rate, duration and features of the audio; None is the default configuration.
-        n_features: length of the input of an encoder of features; None follows from `features`.
-        input: "features" or "waveform", for an own encoder; None infers it from the length of its input.
-        labels: names of the labels, sorted; or
-        n_labels: their number alone. A generator that classifies needs two or more.
-        style_units: length of the style vector after the latent vector: it is zero in a call, and drawn at random by
-            `sample` to generate several images for one clip.
+        n_features: length of the input of an encoder of features; None takes it from `features`.
+        input: "features" or "waveform", for a custom encoder; None infers it from the length of its input.
+        labels: names of the labels, sorted.
+        n_labels: number of the labels, in place of `labels`. A generator that classifies needs two or more.
+        style_units: length of the style vector, which is appended to the latent vector. The style is zero in a call;
+            `sample` draws random styles to generate several images for one clip.
         normalization: mean and variance of the training features, each (n_features,), for an encoder that normalises.
         name: name of the model.
 
     Attributes:
-        encoder: `keras.Model` from the input to the latent vector (batch, latent_dim), with the style at its end.
+        encoder: `keras.Model` from the input to the latent vector (batch, latent_dim), which ends with the style.
         generator: `keras.Model` from the latent vector to the image.
         features, image: the configurations of input and output.
         label_head: the layer that classifies, or None.
         has_reference: whether the second input is a reference image.
-        calibration: what `keras_a2i.calibrate` fitted for `predict_labels`, or None.
-        license: licence of the model, "" if unknown; set it before you save or export a model of your own.
-        recipe: the recipe it was trained with, "" if unknown.
+        calibration: the values that `keras_a2i.calibrate` fitted for `predict_labels`, or None.
+        license: licence of the model, "" if unknown; set it before you save or export your own model.
+        recipe: the recipe that the model was trained with, "" if unknown.
 
     Raises:
-        UsageError: if an argument is out of range, or an own model does not map its input to a vector, or a vector to
-            a square image.
+        UsageError: if an argument is out of range, or a custom encoder doesn't map its input to a vector, or a custom
+            generator a vector to a square image.
 
     Example:
         >>> from keras_a2i.models import DenseEncoder, ResidualGenerator
@@ -169,7 +169,7 @@ class AudioToImage(keras.Model):
 
     @property
     def metadata(self) -> ModelMetadata:
-        """What files of this model store beside the weights; labels of which it has only the number are "0", "1" ..."""
+        """The configuration in files of this model; labels of which only the number is known are "0", "1" and so on."""
         mean, variance = self.normalization or ((), ())
         metadata = ModelMetadata(
             features=self.features,
@@ -187,9 +187,10 @@ class AudioToImage(keras.Model):
         return name_labels(self, metadata)
 
     def adopt_metadata(self, metadata: ModelMetadata) -> ModelMetadata:
-        """Takes over what the metadata of a model's file states beyond its network.
+        """Copies the metadata of a model's file into this model.
 
-        Licence and recipe; the calibration and the names of its labels where it has none; and the name of an embedding.
+        These are the licence and the recipe; the calibration and the names of the labels, if this model has none; and
+        the name of an embedding.
 
         Returns:
             The metadata, with labels by `name_labels`.
@@ -214,7 +215,8 @@ class AudioToImage(keras.Model):
             references: as the images, for a model with `has_reference`.
 
         Raises:
-            UsageError: if the latent vectors have another shape, or references are missing or given in vain.
+            UsageError: if the latent vectors have another shape, references are missing, or the model doesn't accept
+                any.
         """
         latents = _batch(latents, self.latent_dim)
         if self.has_reference != (references is not None):
@@ -229,8 +231,8 @@ class AudioToImage(keras.Model):
         Args:
             inputs: features or waveforms (batch, length).
             n: images per clip, from 1.
-            temperature: standard deviation of the style, 0 to 4; 0 gives the image of a plain call every time.
-            seed: seed of the draws; every clip gets the same styles.
+            temperature: standard deviation of the style, 0 to 4; with 0, all images equal that of a plain call.
+            seed: random seed of the styles; the same styles are used for every clip.
 
         Returns:
             float32 (batch, n, size, size, channels) in [-1, 1].
@@ -246,16 +248,16 @@ class AudioToImage(keras.Model):
         return np.stack(images, axis=1)
 
     def predict_labels(self, inputs: Any) -> LabelPrediction:
-        """Predicts the labels of clips, with probabilities that are calibrated where `calibration` is set.
+        """Predicts the labels of clips, with calibrated probabilities if `calibration` is set.
 
-        `fit` sets it at its end for records with 20 held-out pairs or more.
+        `fit` sets `calibration` at its end for records with 20 held-out pairs or more.
 
         Args:
             inputs: features or waveforms (n, length).
 
         Returns:
-            Probabilities (n, n_labels), and `answers`: the most probable label, or "unknown" where a clip is less like
-            the training clips than the threshold of the calibration demands.
+            Probabilities (n, n_labels), and `answers`: the most probable label, or "unknown" if the evidence for any
+            label is below the threshold of the calibration.
 
         Raises:
             UsageError: if the model has neither a classifier nor exemplars with labels, or the inputs aren't finite.
@@ -303,8 +305,8 @@ class AudioToImage(keras.Model):
 
         Args:
             folder: made if it doesn't exist.
-            half_precision: store large weights as float16, in half the bytes. Read back, they are float32 again, each
-                rounded to 11 significant bits.
+            half_precision: store large weights as float16, in half the bytes. They are loaded as float32, rounded to 11
+                significant bits.
         """
         folder = local_path(folder, "folder")
         folder.mkdir(parents=True, exist_ok=True)

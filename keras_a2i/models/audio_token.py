@@ -20,11 +20,12 @@ _MAX_STEPS, _MAX_SCALE = 1000, 100
 
 
 class AudioToken:
-    """An embedder of audio, trained by `fit_audio_token`, with the Stable Diffusion 3 model that draws its tokens.
+    """An embedder of audio, trained by `fit_audio_token`, with the Stable Diffusion 3 model that generates images from
+    its tokens.
 
     Args:
-        embedder: inputs to tokens.
-        diffusion: the model that draws them.
+        embedder: `keras.Model` from inputs to tokens.
+        diffusion: the model that generates images from tokens.
 
     Attributes:
         metadata: configurations of the input and of the image.
@@ -54,9 +55,9 @@ class AudioToken:
         Args:
             inputs: features (n, n_features) or waveforms (n, n_samples), by `metadata.input`.
             steps: Euler steps from noise to image, 1 to 1,000.
-            guidance_scale: of classifier-free guidance, 0 to 100; up to 1 leaves it out, in half the time, as models
-                that were distilled for few steps need it.
-            seed: seed of the noise, from which all images start.
+            guidance_scale: scale of the classifier-free guidance, 0 to 100; values up to 1 turn the guidance off, which
+                takes half the time; models that were distilled for few steps need this.
+            seed: random seed of the noise; all images start from the same noise.
 
         Returns:
             float32 (n, size, size, 3) in [-1, 1].
@@ -99,10 +100,12 @@ class AudioToken:
         Args:
             preset: a run folder of `fit_audio_token`, its `.keras` file, the address of either in an object store, or
                 "hf://USER/REPOSITORY".
-            diffusion: a preset of KerasHub to load in place of the one of the run, such as its folder's new path.
+            diffusion: a preset of KerasHub to load in place of the preset of the run, such as the new path of its
+                folder.
 
         Raises:
-            ModelError: if there is no such model, it is another kind, or its Stable Diffusion 3 model can't be loaded.
+            ModelError: if there is no such model, it is of another kind, or its Stable Diffusion 3 model can't be
+                loaded.
             MissingPackageError: if KerasHub isn't installed.
         """
         path = find_preset(preset)

@@ -1,4 +1,4 @@
-"""The paper's encoder and its robust successor: dense layers over a feature vector."""
+"""Dense layers over a feature vector: the paper's encoder, and a more robust version."""
 
 import dataclasses
 from typing import Self
@@ -32,8 +32,8 @@ class DenseEncoder(Encoder):
         ConfigError: if an argument is out of range.
 
     Reference:
-        Vuruma, "Generating Images from Audio Input", table I, for the paper's: units (1024, 768, 512, 256, 100) and
-        everything else off.
+        Vuruma, "Generating Images from Audio Input", table I; the paper's encoder has units (1024, 768, 512, 256, 100)
+        and everything else off.
     """
 
     units: tuple[int, ...] = wholes((512, 256, 128))

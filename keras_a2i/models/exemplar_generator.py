@@ -26,17 +26,17 @@ _FIRST_SEED = 1_000_000
 class ExemplarGenerator(StoringGenerator):
     """Selects among the stored training images by the latent vector.
 
-    What it generates consists of the training images: regions of the exemplars that the audio is most similar to. So it
-    stays sharp for any audio, and invents nothing.
+    A generated image consists of regions of the exemplars to which the audio is most similar. So it is sharp for any
+    audio, but contains nothing that isn't in the training images.
 
     Args:
         n_exemplars, components, width, blocks, label_sharpness: see `StoringGenerator`.
         sharpness, spread, field_size, field_frequency, subtract_hubness: see `keras_a2i.layers.ExemplarAttention`.
-            `fit` measures the hubness at its end, without effect for embeddings, and how clips of a label differ; in a
-            training loop of your own, call `measure_hubness` and `measure_variation`.
+            `fit` measures the hubness at its end (not for embeddings), and how clips of a label differ; in your own
+            training loop, call `measure_hubness` and `measure_variation`.
         label_first: whether a label is selected first, and then an exemplar of that label; for labelled clips.
             `field_size` must then be 1.
-        balance_labels: whether audio that is unlike the training selects all labels equally often, which needs
+        balance_labels: whether audio that is unlike the training data selects all labels equally often; this needs
             `label_first` and the objective `familiarity`.
 
     Raises:
@@ -103,8 +103,8 @@ def adapt_exemplars(
         model: an `AudioToImage` with an `ExemplarGenerator` or a `MosaicGenerator`.
         images: float32 (n_exemplars, size, size, channels) in [-1, 1].
         labels: numbers of their labels, int (n_exemplars,), or None if the generator doesn't select labels first.
-        sources: numbers of the recordings that they are moments of, int (n_exemplars,), for a `MosaicGenerator`; None
-            where each is one of its own.
+        sources: numbers of the recordings that the images are moments of, int (n_exemplars,), for a `MosaicGenerator`;
+            None if every image is from a different recording.
 
     Raises:
         UsageError: if the model has no exemplars, or another number of them than there are images, or labels are
@@ -125,7 +125,7 @@ def adapt_exemplars(
 
 
 def reset_measured(model: keras.Model) -> None:
-    """Forgets what was measured at the end of an earlier training: hubness, the balance of labels, and variation."""
+    """Resets the values measured at the end of an earlier training: hubness, the balance of labels, and variation."""
     parts = find_exemplars(model)
     for name in ("hubness", "label_balance", "waves"):
         variable = getattr(parts[0], name, None) if parts is not None else None
@@ -134,7 +134,7 @@ def reset_measured(model: keras.Model) -> None:
 
 
 def measure_variation(model: Any, inputs: np.ndarray, labels: np.ndarray | None = None) -> bool:
-    """Measures how clips of a label differ, for a generator with `field_frequency`: clips then select by that.
+    """Measures how clips of a label differ, for a generator with `field_frequency`, which selects exemplars by it.
 
     Args:
         model: an `AudioToImage` whose generator stores exemplars.
@@ -142,7 +142,7 @@ def measure_variation(model: Any, inputs: np.ndarray, labels: np.ndarray | None 
         labels: numbers of their labels, int (n,), or None for clips without labels.
 
     Returns:
-        Whether there was something to measure: a generator with `field_frequency`.
+        Whether the generator has a `field_frequency`, so that something was measured.
     """
     parts = find_exemplars(model)
     if parts is None or not parts[0].field_frequency:
@@ -172,19 +172,19 @@ def rendered_clips(n_samples: int, seed: int = 0) -> Iterator[np.ndarray]:
 
 
 def measure_hubness(model: Any, seed: int = 0) -> bool:
-    """Measures how similar each exemplar is to audio of all kinds, for a generator that subtracts it or a mosaic.
+    """Measures how similar each exemplar is to audio of all kinds, for a mosaic or a generator with `subtract_hubness`.
 
-    For a generator with `balance_labels` it measures the balance of labels by the same audio.
+    For a generator with `balance_labels`, the function measures the balance of the labels with the same audio.
 
-    The audio is rendered: tones, noise, clicks, sweeps, vowels and syllables at all levels.
+    The function renders the audio: tones, noise, clicks, sweeps, vowels and syllables at all levels.
 
     Args:
         model: an `AudioToImage` from audio, whose generator stores exemplars.
         seed: seed of the audio.
 
     Returns:
-        Whether there was something to measure: a mosaic or a generator with `subtract_hubness` or `balance_labels`, and
-        an encoder of audio.
+        Whether something was measured: this needs an encoder of audio, and a mosaic or a generator with
+        `subtract_hubness` or `balance_labels`.
     """
     parts = find_exemplars(model)
     if parts is None or model.features.embedding:

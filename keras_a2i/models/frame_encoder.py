@@ -1,4 +1,4 @@
-"""The encoder of ambient audio that hears one frame after the other."""
+"""The encoder of ambient audio that returns one vector for each frame."""
 
 import dataclasses
 from typing import Self
@@ -20,18 +20,21 @@ _HOP, _MAX_FRAMES = 0.025, 80
 @keras.saving.register_keras_serializable("keras_a2i")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FrameEncoder(Encoder):
-    """One vector for each log-mel frame, from the frame and its neighbours alone.
+    """Computes one vector for each log-mel frame, from the frame and its neighbours only.
 
-    Frames have 50 ms and overlap by half; in clips above 2 seconds they are longer, so that there are 80 at most.
+    Frames are 50 ms long and overlap by half; in clips of more than 2 seconds they are longer, so that there are at
+    most 80.
 
-    Nothing is pooled over time: in a mixture of two recordings, each frame can tell which of them it hears, and how
-    much of it. Convolutions over frequency and three frames halve the bands, then one convolution over time leads to
-    the vectors. Bands are standardised over the training set, so that loudness counts, and bounded by +-`feature_clip`.
+    Nothing is pooled over time: in a mixture of two recordings, the vector of each frame can state which recordings the
+    frame contains, and the share of each. Convolutions over frequency and three frames halve the number of bands; then
+    one convolution over time computes the vectors. Bands are standardised over the training set, so that the level is
+    encoded, and clipped to +-`feature_clip`.
 
     Args:
         channels: outputs of the three convolutions over frequency and time.
         units: outputs of the convolution over time.
-        latent_dim: length of the vector of a frame. The latent vector holds those of all frames, one after the other.
+        latent_dim: length of the vector of a frame. The latent vector consists of the vectors of all frames, one after
+            the other.
         feature_clip: bound of the standardised bands; 0 disables it.
         feature_noise: standard deviation of the noise added to the bands in training.
         dropout: share of the features of a frame dropped in training, 0 up to below 1.

@@ -1,4 +1,4 @@
-"""Feature layers in front of a model of features: a waveform in, an image out, in one graph."""
+"""Feature layers in front of a model of features: from a waveform to an image in one graph."""
 
 from typing import Any
 
@@ -15,11 +15,12 @@ def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> 
     Args:
         model: a functional or sequential model from features (batch, n_features) to images; its layers are shared, not
             copied. It may be compiled; the returned model is not.
-        features: configuration of its features; None is the default one.
+        features: configuration of the model's features; None is the default configuration.
 
     Returns:
-        A functional model: "waveform" (batch, n_samples) float32 in [-1, 1] at `features.sample_rate` to "image"; an
-        `AudioToImage` for one without a style, with its calibration, licence and all other metadata but the input.
+        A functional model from "waveform" (batch, n_samples), float32 in [-1, 1] at `features.sample_rate`, to "image".
+        If `model` is an `AudioToImage` without a style, so is the result, with the same calibration, licence and other
+        metadata except the input.
 
     Raises:
         UsageError: if the model's number of features isn't that of the configuration, or it is a model of embeddings.

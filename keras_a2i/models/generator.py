@@ -60,7 +60,7 @@ class Generator(NetworkPart):
             The image, float32 in [-1, 1], and the layer that classifies, or None.
 
         Raises:
-            UsageError: if the image size is out of range, or there are fewer than two labels to choose from.
+            UsageError: if the image size is out of range, or there are fewer than two labels.
         """
         check_image_size(image_size)
         prototypes = None

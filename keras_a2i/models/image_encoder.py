@@ -23,8 +23,8 @@ def image_encoder(image_size: int, channels: int, n_outputs: int, width: float =
         width: factor of the number of channels.
 
     Returns:
-        A functional model: "image" (batch, size, size, channels) in [-1, 1] to "vector" (batch, n_outputs). The
-        feature maps, each of half the side of the previous one, are the outputs of the layers named "features_0",
+        A functional model: "image" (batch, size, size, channels) in [-1, 1] to "vector" (batch, n_outputs). The feature
+        maps, each with half the side of the previous map, are the outputs of the layers named "features_0",
         "features_1" and so on.
     """
     image = keras.Input((image_size, image_size, channels), name="image")

@@ -1,4 +1,4 @@
-"""A generator whose images are mosaics of stored training images, in areas by their shares of what is heard."""
+"""A generator whose images are mosaics of stored training images, in proportion to their shares of the audio."""
 
 import dataclasses
 
@@ -12,15 +12,15 @@ from keras_a2i.models.storing_generator import StoringGenerator
 @keras.saving.register_keras_serializable("keras_a2i")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MosaicGenerator(StoringGenerator):
-    """Shows the stored training images in areas that follow how much of each is heard, frame by frame.
+    """Composes an image from stored training images, with areas that are proportional to their shares of the audio.
 
-    Audio of one recording shows one image; a mixture of two recordings shows both, in areas whose sizes follow the
-    mixture, so that cross-faded audio changes the image gradually. It belongs to an encoder with one vector for each
-    frame, such as `FrameEncoder`.
+    For audio of one recording, the image shows one stored image; for a mixture of two recordings it shows two, in areas
+    that are proportional to the mixture, so that the image of cross-faded audio changes gradually. The generator needs
+    an encoder that returns one vector for each frame, such as `FrameEncoder`.
 
     Args:
         n_exemplars, components, width, blocks, label_sharpness: see `StoringGenerator`.
-        query_dim: length of the encoder's vector of a frame.
+        query_dim: length of the encoder's vector for a frame.
         sharpness, spread, least_share, minor_exponent, softness, detail_softness, largest_exponent, field_size: see
             `keras_a2i.layers.ExemplarMosaic`.
 

@@ -1,4 +1,4 @@
-"""What encoders and generators have in common: named settings, three sizes, a configuration that Keras can store."""
+"""The common base of encoders and generators: named settings, three sizes, a configuration that Keras can store."""
 
 import dataclasses
 from typing import Any, Self
@@ -15,7 +15,7 @@ _MULTIPLE = 4
 class NetworkPart(Settings):
     """Base of encoders and generators: frozen dataclasses whose fields are the arguments of the constructor.
 
-    An own encoder or generator is a subclass with a `connect` method, decorated with
+    A custom encoder or generator is a subclass with a `connect` method, decorated with
     `keras.saving.register_keras_serializable`, or simply a `keras.Model`.
     """
 

@@ -1,4 +1,4 @@
-"""A generator that changes a reference image by a latent vector, with skip connections from it."""
+"""A generator that changes a reference image according to a latent vector, with skip connections from the reference."""
 
 import dataclasses
 from typing import ClassVar, Self
@@ -19,11 +19,12 @@ _SMALLEST = 4
 @keras.saving.register_keras_serializable("keras_a2i")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReferenceGenerator(Generator):
-    """Encodes a reference image, such as a face, and decodes it with what the audio changes in it.
+    """Encodes a reference image, such as a face, and decodes it with the changes that the audio determines.
 
     Strided convolutions halve the reference down to 4 pixels per side. The decoder doubles the side again: every stage
-    receives the encoder's map of its side and a gain and a shift for every channel from the latent vector. Its output
-    is added to the reference, which what the audio doesn't change thereby passes unblurred, and bounded by [-1, 1].
+    receives the encoder's map of the same size, and from the latent vector a gain and a shift for every channel. The
+    output is added to the reference, so that everything that doesn't depend on the audio stays sharp, and clipped to
+    [-1, 1].
 
     Args:
         channels: outputs of every stage of the decoder; the last entry repeats for larger images.

@@ -1,4 +1,4 @@
-"""A generator of residual blocks, with a learned bias at every position for scenery that does not move."""
+"""A generator of residual blocks, with a learned bias at every position for a static background."""
 
 import dataclasses
 from typing import Self
@@ -16,7 +16,8 @@ from keras_a2i.models.network_part import scale_width
 @keras.saving.register_keras_serializable("keras_a2i")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ResidualGenerator(Generator):
-    """Residual blocks that double the side up to a half or a quarter of the image's, then a depth-to-space step.
+    """Residual blocks, which double the side of the map up to a half or a quarter of the image, and a depth-to-space
+    step.
 
     Args:
         channels: outputs of every block; the last entry repeats for larger images.

@@ -1,4 +1,4 @@
-"""The encoder of ambient audio: scenes that continue, with their level and their moment."""
+"""The encoder of ambient audio: continuous scenes, whose level and moment are encoded."""
 
 import dataclasses
 from typing import Self
@@ -18,15 +18,16 @@ _BANDS = 64
 @keras.saving.register_keras_serializable("keras_a2i")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SceneEncoder(Encoder):
-    """Convolutions over log-mel frames whose bands are standardised over the training set, so that loudness counts.
+    """Convolutions over log-mel frames whose bands are standardised over the training set, so that the level is
+    encoded.
 
-    Frames of 50 ms are bounded by +-`feature_clip`. The mean and the maximum over time of the convolutions lead to the
-    latent vector, together with the mean spectrum.
+    Frames are 50 ms long; their values are clipped to +-`feature_clip`. The latent vector is computed from the mean and
+    the maximum over time of the convolutions' outputs, and from the mean spectrum.
 
     Args:
         channels: outputs of the five convolutions.
         latent_dim: length of the latent vector.
-        feature_clip: bound of the standardised bands; silence lies far outside the training data, and unbounded it
+        feature_clip: bound of the standardised bands; without it, silence, which is far outside the training data,
             could produce any image. 0 disables it.
         feature_noise: standard deviation of the noise added to the bands in training.
         dropout: share of the pooled features dropped in training, 0 up to below 1.

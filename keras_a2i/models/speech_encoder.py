@@ -1,4 +1,4 @@
-"""The encoder of a moment of speech: what sounds in the middle of a clip, with a little before and after it."""
+"""The encoder of a moment of speech: the middle of a clip, with some context before and after it."""
 
 import dataclasses
 from typing import Self
@@ -22,15 +22,15 @@ _CLIP = 4.0
 @keras.saving.register_keras_serializable("keras_a2i")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SpeechEncoder(Encoder):
-    """Convolutions over the log-mel frames around the middle of the clip, whose order in time counts.
+    """Convolutions over the log-mel frames around the middle of the clip, which keep the order of the frames.
 
-    Frames of 25 ms are standardised by the statistics of the training set, so that loudness counts, and bounded by +-4.
-    Nothing is averaged over time: the image of a mouth belongs to the middle of its clip.
+    Frames of 25 ms are standardised by the statistics of the training set, so that the level is encoded, and clipped to
+    +-4. Nothing is averaged over time, because the image of a mouth belongs to the middle of its clip.
 
     Args:
         channels: outputs of the three convolutions.
         latent_dim: length of the latent vector.
-        context: seconds around the middle of the clip that are used, above 0; all of a shorter clip.
+        context: seconds around the middle of the clip that are used, above 0; a shorter clip is used as a whole.
         feature_noise: standard deviation of the noise added to the bands in training.
         dropout: share of the convolutions' outputs dropped in training, 0 up to below 1.
 

@@ -17,15 +17,16 @@ _LARGE = 128
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StoringGenerator(Generator):
-    """Stores training images as patch codes, and decodes what a layer composes of them.
+    """Stores training images as patch codes, and decodes the map that a layer composes of these codes.
 
-    `fit` stores the images before the training; in a training loop of your own, call `adapt_exemplars`.
+    `fit` stores the images before the training; in your own training loop, call `adapt_exemplars`.
 
     Args:
-        n_exemplars: maximum number of stored images; of more training images, a part is stored, spread evenly.
+        n_exemplars: maximum number of stored images; if there are more training images, an evenly spread part of them
+            is stored.
         components: numbers per patch of 4 x 4 pixels, or of 8 x 8 from 128 pixels on.
         width, blocks: convolutions of the decoder, see `keras_a2i.layers.PatchDecoder`.
-        label_sharpness: 0, since exemplars take the place of prototypes.
+        label_sharpness: must be 0, because exemplars replace the prototypes.
     """
 
     n_exemplars: int = whole(256)

@@ -31,8 +31,8 @@ class TransposedGenerator(Generator):
         ConfigError: if an argument is out of range.
 
     Reference:
-        Vuruma, "Generating Images from Audio Input", table II, for the paper's: channels (256, 128, 64, 32, 16, 8, 4),
-        base_size 1, base_channels 0, final_scale 2.
+        Vuruma, "Generating Images from Audio Input", table II; the paper's generator has channels (256, 128, 64, 32,
+        16, 8, 4), base_size 1, base_channels 0, final_scale 2.
     """
 
     channels: tuple[int, ...] = wholes((96, 64, 32, 16))

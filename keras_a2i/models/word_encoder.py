@@ -24,14 +24,15 @@ _F_MIN, _F_MAX = 60.0, 4_000.0
 @keras.saving.register_keras_serializable("keras_a2i")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WordEncoder(Encoder):
-    """Convolutions over log-mel frames that are trimmed to the event and stretched to a common length.
+    """Convolutions over log-mel frames, which are trimmed to the event and stretched to a common length.
 
     Frames of 25 ms are standardised by the statistics of the clip, which reduces differences between speakers and
-    microphones; in training, time and frequency are warped and masked. The mean and the maximum over time of the
-    convolutions lead to the latent vector. The encoders of an ensemble differ in two ways. Every second one trims at a
-    lower level and weighs high frequencies more: this keeps soft beginnings and ends of words, such as an s, that the
-    others trim off. The first of four hears up to 4 kHz, as the last one does, the two between them up to 7.7 kHz or
-    half the sample rate: high overtones tell some sounds apart and mislead about others.
+    microphones; in training, time and frequency are warped and masked. The latent vector is computed from the mean and
+    the maximum over time of the convolutions' outputs. The encoders of an ensemble differ in two ways. Every second
+    encoder trims at a lower level and gives high frequencies more weight: this keeps soft beginnings and ends of words,
+    such as an s, which the others trim off. Of four encoders, the first and the last receive frequencies up to 4 kHz,
+    the second and the third up to 7.7 kHz or half the sample rate, because high overtones distinguish some sounds and
+    are misleading for others.
 
     Args:
         channels: outputs of the five convolutions.

@@ -1,4 +1,4 @@
-"""`calibrate`: honest class probabilities, and an answer "unknown", of a model that tells labels apart."""
+"""`calibrate`: calibrated class probabilities, and the answer "unknown", of a model that classifies."""
 
 import pathlib
 
@@ -29,18 +29,18 @@ def calibrate(
 ) -> LabelCalibration:
     """Fits the temperature of a model's class probabilities and the threshold of its answer "unknown".
 
-    The temperature has the lowest cross-entropy of up to 1,000 held-out pairs, in which every source counts the same.
-    The threshold calls most foreign and fewest held-out clips unknown, and at most a tenth of these. `fit` calls this
-    at its end for models that classify; call it again for a model of an earlier version, or for foreign audio of your
-    own.
+    The temperature minimises the cross-entropy on up to 1,000 held-out pairs, in which every source has the same
+    weight. Among the thresholds that call at most a tenth of the held-out clips unknown, the function chooses the one
+    that best separates foreign from held-out clips. `fit` calls this function at its end for models that classify; call
+    it again for a model of an earlier version, or to use your own foreign audio.
 
     Args:
         model: an `AudioToImage`, or the path of a run folder or `.keras` file, in which the values are stored.
         records: with the labels of the model.
         split: pairs that the model wasn't trained on.
-        foreign: a folder of audio that has none of the labels; None is rendered audio: tones, noise, clicks, sweeps
-            and speech.
-        seed: of the rendered audio.
+        foreign: a folder of audio that belongs to none of the labels; None uses rendered audio: tones, noise, clicks,
+            sweeps and speech.
+        seed: random seed of the rendered audio.
 
     Returns:
         The values, which are also the model's attribute `calibration`; saving the model stores them.

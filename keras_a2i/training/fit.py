@@ -57,20 +57,20 @@ def fit(
 ) -> AudioToImage:
     """Trains a model on records and writes a run folder.
 
-    The same seed gives the same model on one CPU; on a GPU the last digits may differ. Resuming an interrupted run
-    gives the same result as an uninterrupted one (if `cache` and `epochs` don't change).
+    The same seed yields the same model on one CPU; on a GPU the last digits may differ. A resumed run has the same
+    result as an uninterrupted one (if `cache` and `epochs` don't change).
 
     Args:
         records: the records folder, its address in an object store, or `Records`.
         out: the run folder to create, or its address in an object store.
-        recipe: name of a recipe or a `Recipe`; None chooses by the records, see `choose_recipe`.
+        recipe: name of a recipe or a `Recipe`; None chooses one that suits the records, see `choose_recipe`.
         settings: settings of the recipe to change, as in `get_recipe`.
-        model: an own model to train in place of the recipe's network; its training follows `recipe`, "scenes" by
+        model: a custom model to train in place of the recipe's network; it is trained as in `recipe`, "scenes" by
             default.
-        objectives: what is optimised instead of the recipe's objectives; instances of `keras_a2i.objectives`, own
+        objectives: objectives in place of the recipe's: instances of classes of `keras_a2i.objectives` or of custom
             subclasses of `Objective`, or Keras losses that compare images.
-        epochs: epochs over the training pairs; None is the recipe's number, or more to reach its `min_steps`, up to its
-            `max_epochs`.
+        epochs: epochs over the training pairs; None is the recipe's number, or more if that is needed for its
+            `min_steps`, up to its `max_epochs`.
         batch_size: pairs per step; None is the recipe's.
         seed: random seed of weights, shuffling and dropout; None is 0.
         resume: continue the run in `out`. Arguments that are None keep their values; those that define the model or
@@ -78,21 +78,22 @@ def fit(
         overwrite: replace a run in `out`.
         monitor: the held-out value that `patience` and `restore_best_weights` compare, a column of history.csv such as
             "val_mse", "val_ssim" or "val_loss"; None is the recipe's.
-        patience: stop after this number of epochs without a better `monitor`; None never stops.
-        restore_best_weights: keep the weights of the best `monitor` instead of the last.
-        jit_compile: compile the steps with XLA; None is no, but on JAX, which always does, yes. "auto", for TensorFlow,
-            trains a few steps without and with it before a new training begins, undoes them, and keeps what is faster.
-            A resumed run keeps that choice.
+        patience: stop after this number of epochs without an improvement of `monitor`; None never stops.
+        restore_best_weights: keep the weights of the epoch with the best `monitor` instead of the last.
+        jit_compile: compile the training steps with XLA; None is False, except on JAX, which always compiles. "auto",
+            for TensorFlow, trains a few steps without and with XLA before a new training begins, undoes them, and uses
+            the faster way. A resumed run keeps this choice.
         dtype_policy: "float32", "mixed_float16" or "mixed_bfloat16"; None is "float32".
         cache: as for `Records.dataset`.
         image_folder: a folder of images without audio, for a recipe that trains an image autoencoder first.
-        devices: "all" trains on all devices of this process, or of all processes that `join_processes` connected; they
-            all call `fit` with the same arguments. It needs Keras' JAX backend. None trains on one device.
-        data_parts: parts that the shards of the training pairs are divided into. Every batch has as many pairs of each
-            part, and every process reads its own parts. It decides the order of the pairs, so that a run may be resumed
-            by another number of processes, which must divide it. None is the number of processes.
-        step_timeout: seconds without a step after which a process that trains with others ends with one sentence; None
-            is 300. It needs `devices`, and has no effect where this process is the only one.
+        devices: "all" trains on all devices of this process, or of all processes that `join_processes` connected, which
+            must all call `fit` with the same arguments. It needs Keras' JAX backend. None trains on one device.
+        data_parts: number of parts into which the shards of the training pairs are divided. Every batch has the same
+            number of pairs of each part, and every process reads its own parts. The order of the pairs depends on this
+            number and not on the number of processes, so that a run may be resumed by another number of processes,
+            which must divide it. None is the number of processes.
+        step_timeout: seconds without a step after which a process that trains with others stops with an error; None is
+            300. It needs `devices`, and has no effect if this process is the only one.
         callbacks: additional Keras callbacks. With several processes they run in the first one, on a copy of the model
             that is updated at the end of every epoch.
         verbose: as for `keras.Model.fit`.
@@ -104,10 +105,10 @@ def fit(
 
     Raises:
         LockedError: if another process is writing into `out`.
-        RemoteError: if an object store can't be read or written to. Where the last upload fails, what was trained is
-            kept in a local folder that the message names.
-        UsageError: if `out` holds a run and neither `resume` nor `overwrite` is set, the recipe requires audio and the
-            records hold embeddings, or an argument is out of range.
+        RemoteError: if an object store can't be read or written to. If the last upload fails, the trained model is kept
+            in a local folder, which the message names.
+        UsageError: if `out` contains a run and neither `resume` nor `overwrite` is set, the recipe requires audio and
+            the records contain embeddings, or an argument is out of range.
         TrainingInterrupted: after Ctrl-C; the last complete epoch is saved.
         ProcessesError: if another process of the training stops or is lost; the last complete epoch is saved.
         KerasA2IError: if the loss is no longer finite.

@@ -46,17 +46,18 @@ def fit_audio_token(
 ) -> AudioToken:
     """Trains an embedder that turns audio into a token for a pretrained Stable Diffusion 3 model of KerasHub.
 
-    That model is frozen; its flow loss trains the embedder alone. The run folder holds the embedder in `model.keras`
-    with the name of the preset, `config.json`, `history.csv` and `samples/epoch_*.png`. The same seed gives the same
-    embedder on one CPU, also after a resumed training.
+    The Stable Diffusion 3 model is frozen; its flow loss trains the embedder only. The run folder contains
+    `model.keras` (the embedder, and the name of the preset), `config.json`, `history.csv` and `samples/epoch_*.png`.
+    The same seed yields the same embedder on one CPU, also if the training is interrupted and resumed.
 
     Args:
-        records: the records folder, or `Records`, with colour images: of audio, which an encoder of its own embeds, or
-            of vectors of another model such as BEATs or CLAP.
+        records: the records folder, or `Records`, with colour images, and with audio, which a new encoder embeds, or
+            with vectors of another model such as BEATs or CLAP.
         out: the run folder to create.
-        preset: name of a preset of KerasHub, or the path of a folder of `save_to_preset`. Needed for a new run.
-        prompt: words separated by spaces, one of them "*", whose place the audio takes; None is "a photo of *".
-        frames: vectors over time in an embedding, one after the other; None is 1.
+        preset: name of a preset of KerasHub, or the path of a folder that `save_to_preset` wrote. Required for a new
+            run.
+        prompt: words separated by spaces, one of them "*", which the audio replaces; None is "a photo of *".
+        frames: number of vectors over time that an embedding consists of; None is 1.
         backbone_dtype: "bfloat16", "float32" or "float16" for the frozen model; None is "bfloat16".
         epochs: epochs over the training pairs; None is 20, or more to reach 1,500 steps.
         batch_size: pairs per step; None is 8.
@@ -69,7 +70,7 @@ def fit_audio_token(
         command: stored in `config.json`.
 
     Returns:
-        The embedder with the diffusion model, which `generate` draws with.
+        The embedder together with the diffusion model, which `AudioToken.generate` uses.
 
     Raises:
         MissingPackageError: if KerasHub isn't installed.

@@ -47,9 +47,10 @@ def fit_image_to_audio(
 ) -> ImageToAudio:
     """Trains a network from the images of records to the log-mel spectrograms of their audio.
 
-    The bands are normalised by statistics in which every source (a speaker, say) counts the same. The run folder holds
-    `model.keras`, `config.json`, `history.csv` and `samples/epoch_*.png`: images of held-out pairs, the spectrograms of
-    their audio and the generated ones. The same seed gives the same model on one CPU, also after a resumed training.
+    The bands are normalised by statistics in which every source (for example, a speaker) has the same weight. The run
+    folder holds `model.keras`, `config.json`, `history.csv` and `samples/epoch_*.png`: images of held-out pairs, the
+    spectrograms of their audio and the generated ones. The same seed yields the same model on one CPU, also if the
+    training is interrupted and resumed.
 
     Args:
         records: the records folder, or `Records`, with audio.
@@ -57,12 +58,12 @@ def fit_image_to_audio(
         epochs: epochs over the training pairs; None is 20, or more to reach 1,500 steps.
         batch_size: pairs per step; None is 32.
         learning_rate: peak of the learning rate, which then decays to 0; None is 0.002.
-        style_weight: weight of the divergence of the styles from a normal distribution; None is 0.03. A larger one
-            makes the generated audio blurred, a smaller one leaves more of the content to the style.
+        style_weight: weight of the KL divergence of the styles from a normal distribution; None is 0.03. With a larger
+            weight, the generated audio is blurred; with a smaller weight, more of the content is in the style.
         seed: random seed of weights, shuffling and dropout; None is 0.
         shuffle_within_label: pair each clip in every epoch with the image of another training pair of its label, for
-            pairs whose label is all that image and audio share. None does so for labelled clips that aren't moments of
-            longer recordings.
+            data in which image and audio have nothing in common but the label. None does this for labelled clips,
+            unless they are moments of longer recordings.
         resume: continue the run in `out`. Arguments that are None keep their values; only `epochs` can change.
         overwrite: replace a run in `out`.
         callbacks: additional Keras callbacks.

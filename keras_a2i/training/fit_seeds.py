@@ -39,25 +39,25 @@ def fit_seeds(
     command: Callable[[pathlib.Path, int], str] | None = None,
     **options: Unpack[TrainingOptions],
 ) -> list[pathlib.Path]:
-    """Trains a model with each of several seeds; every run is what `fit(records, out / "seed-K", seed=K)` trains.
+    """Trains a model with each of several seeds; every run equals that of `fit(records, out / "seed-K", seed=K)`.
 
-    Runs that an earlier call finished aren't trained again, and one that it didn't finish is resumed: after an
-    interruption the same call completes the rest.
+    Runs that an earlier call finished aren't trained again, and an unfinished run is resumed: after an interruption,
+    the same call completes the remaining runs.
 
     Args:
         records: the records folder, or `Records`.
         out: the folder of the run folders `seed-0`, `seed-1` and so on.
-        seeds: the seeds, or how many from 0 on.
+        seeds: the seeds, or their number, counted from 0.
         recipe, settings: as for `fit`.
-        objectives: as for `fit`; each run has new ones of the same configuration, so that own classes must be
-            registered with Keras.
-        resume: the runs in `out` keep their recipe, settings, objectives and the options that aren't given, and seeds
-            that are new take those of the first run. `epochs` trains finished runs for longer.
+        objectives: as for `fit`; they are created again for each run from their configuration, so that custom classes
+            must be registered with Keras.
+        resume: the runs in `out` keep their recipe, settings, objectives and the options that aren't given; runs of new
+            seeds use those of the first run. With `epochs`, finished runs are trained for longer.
         overwrite: replace runs in `out`.
-        jobs: trainings at the same time, each in a process of its own that sees one GPU where there are some; 1 trains
-            them in this process, one after the other. The models are the same.
-        cache: as for `Records.dataset`; each process has its own.
-        progress: called with what is being done, in words.
+        jobs: number of runs that train at the same time, each in its own process and, if there are GPUs, on its own
+            GPU; 1 trains the runs in this process, one after the other. The models are the same.
+        cache: as for `Records.dataset`; each process has its own cache.
+        progress: called with a description of the current step.
         command: called with a run folder and its seed; returns what is stored in its `config.json`.
         **options: those of `fit`: epochs, batch_size, monitor, patience, restore_best_weights, jit_compile,
             dtype_policy and image_folder.
@@ -70,7 +70,8 @@ def fit_seeds(
         UsageError: if `out` holds other files or runs with other settings, or an argument is out of range; nothing is
             trained then.
         TrainingInterrupted: after Ctrl-C; finished runs and finished epochs are saved.
-        RunsFailedError: if runs failed, such as by a loss that is no longer finite; the others are trained first.
+        RunsFailedError: if runs failed, for example because a loss is no longer finite; the other runs are trained
+            first.
     """
     records = as_records(records)
     out, numbers, given = local_path(out, "out"), read_seeds(seeds), select_options(options)
