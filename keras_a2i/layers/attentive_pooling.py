@@ -1,4 +1,4 @@
-"""A weighted mean over time, whose weights follow from what is averaged."""
+"""A weighted mean over time, whose weights are computed from the averaged vectors."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ class AttentivePooling(keras.layers.Layer):
         UsageError: if `units` is out of range.
 
     Reference:
-        Yariv et al., "AudioToken", 2023, section 3, whose pooling is the unary part of factor graph attention
-        (Schwartz, Schwing and Hazan, 2019).
+        Yariv et al., "AudioToken", 2023, section 3; its pooling is the unary part of factor graph attention (Schwartz,
+        Schwing and Hazan, 2019).
     """
 
     def __init__(self, units: int = 128, **kwargs: Any):

@@ -15,7 +15,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Keras' operations and their gradients read or write a feature map about twenty times, the fused kernels five times.
     Outputs, gradients and moving statistics are the same up to rounding. In inference, in exported files and on other
-    backends it is Keras' layer.
+    backends, Keras' implementation is used.
 
     Args:
         **kwargs: arguments of `keras.layers.BatchNormalization`.

@@ -10,11 +10,12 @@ from keras_a2i.layers.pcen import PCEN
 
 @keras.saving.register_keras_serializable("keras_a2i")
 class CepstralNormalization(keras.layers.Layer):
-    """Three views of log-mel frames, each normalized by the statistics of the clip, against speaker and microphone.
+    """Returns log-mel frames in three normalizations by the statistics of the clip, which reduce the effect of speaker
+    and microphone.
 
     The first keeps the shape of the spectrum: mean 0 and standard deviation 1 over the whole clip. The second keeps the
-    changes: mean 0 and standard deviation about 1 of every band over time. The third is their `PCEN`, with mean 0 and
-    standard deviation about 1 over the whole clip.
+    changes: mean 0 and standard deviation about 1 of every band over time. The third is the `PCEN` of the frames, with
+    mean 0 and standard deviation about 1 over the whole clip.
 
     Args:
         dtype: dtype or policy of the output. The layer computes in float32, which is the default whatever the global

@@ -27,42 +27,46 @@ _ROUNDS, _RATE, _SMALLEST_SHARE, _LARGEST_BALANCE = 300, 0.1, 0.01, 6.0
 class ExemplarAttention(StoredExemplars):
     """Composes a map of patch codes from those of stored images, the exemplars, by attention.
 
-    Every exemplar has a learned key. Its score is the cosine similarity of the query and the key, plus `spread` times
-    a smooth random field that is fixed for every exemplar; the softmax of `sharpness` times the scores weights the
-    exemplars at every position. Where one exemplar is clearly the most similar, the result is that exemplar; where
-    several are about as similar, each takes a region of its own, whose borders move as the query changes. A query far
-    from every key still gives a composition of exemplars. A style vector, drawn at random, changes the fields.
+    Every exemplar has a learned key. Its score is the cosine similarity of the query and the key, plus `spread` times a
+    smooth random field that is fixed for every exemplar; the softmax of `sharpness` times the scores weights the
+    exemplars at every position. If one exemplar is clearly the most similar, the result is that exemplar; if several
+    are about equally similar, each fills a region, and the borders of the regions move as the query changes. A query
+    that is far from every key still yields a composition of exemplars. A style vector, drawn at random, changes the
+    fields.
 
-    With `field_frequency`, the fields are not fixed but waves over the query, in the directions in which clips of one
-    label differ, which `assign_waves` finds. Exemplars of a label are all about as similar to a clip of that label, so
-    that fixed fields would always select the same few; by waves, different clips show different exemplars.
+    With `field_frequency`, the fields aren't fixed but depend on the query: they are waves in the directions in which
+    clips of one label differ, which `assign_waves` computes. All exemplars of a label are about equally similar to a
+    clip of that label, so that fixed fields would always select the same few exemplars; with waves, different clips
+    show different exemplars.
 
-    With `n_labels`, the label is selected first: a softmax of the labels' logits, at the same sharpness, which neither
-    fields nor style change; then exemplars of that label. The image shows what `label_logits` finds likeliest.
+    With `n_labels`, a label is selected first, by a softmax of the labels' logits at the same sharpness, which doesn't
+    depend on fields and style; then exemplars of that label are selected. So the image shows the most probable label by
+    `label_logits`.
 
-    Audio that is like nothing in the training would select some of the labels nearly always. With `balance_labels`, the
-    familiarity of the audio is learned (the objective `familiarity`), and from the logits of unfamiliar audio a number
-    is subtracted for each label, such that such audio selects all labels equally often. `assign_label_balance` finds
-    the numbers. Probabilities that `label_logits` gives are balanced, too; the evidence for any label stays.
+    Audio that is unlike the training data would select a few of the labels nearly always. With `balance_labels`, the
+    familiarity of the audio is trained (by the objective `familiarity`), and for unfamiliar audio an offset is
+    subtracted from each label's logit, so that such audio selects all labels equally often. `assign_label_balance`
+    computes the offsets. The logits of `label_logits` are balanced, too; the evidence for any label is not changed.
 
-    Among keys of many dimensions some are hubs, near to queries of all kinds: all that is unknown would look alike.
-    With `subtract_hubness`, each key's mean similarity to such queries, set by `assign_hubness`, is subtracted.
+    In many dimensions, some keys are hubs, which are near to queries of all kinds: all unfamiliar audio would yield
+    similar images. With `subtract_hubness`, the mean similarity of each key to such queries, set by `assign_hubness`,
+    is subtracted.
 
     Args:
         n_exemplars: number of exemplars, from 1.
         grid_size: height and width of the map.
         components: numbers per position.
         sharpness: factor of the scores before the softmax, above 0.
-        spread: weight of the fields beside the similarity, 0 or more.
+        spread: weight of the fields relative to the similarity, 0 or more.
         field_size: height and width of the fields before they are enlarged to the map; 1 selects whole exemplars.
         style_units: numbers at the end of the input that are the style, from 0.
-        subtract_hubness: whether there is a mean similarity to subtract, at first 0.
+        subtract_hubness: whether the layer subtracts a mean similarity, which is 0 before `assign_hubness`.
         n_labels: number of labels, one of which is selected first; 0 selects among all exemplars. It requires a
             `field_size` of 1.
         balance_labels: whether unfamiliar audio selects all labels equally often; it requires labels.
         field_frequency: standard deviation of the waves' frequencies, in radians per typical distance (root mean
-            square) of a clip from the mean of its label; 0 for fixed fields. The fields of two clips at d such
-            distances from each other correlate by exp(-(field_frequency d)^2 / 2).
+            square) of a clip from the mean of its label; 0 for fixed fields. The fields of two clips whose distance is
+            d typical distances have a correlation of exp(-(field_frequency d)^2 / 2).
         seed: seed of the fields.
         **kwargs: other arguments of a Keras layer.
 
@@ -154,9 +158,9 @@ class ExemplarAttention(StoredExemplars):
         """Returns the logits of the labels for the argument of a call, float32 (batch, n_labels).
 
         Their softmax is the share of a label's exemplars in a softmax over all exemplars, at the scale that the
-        objective `matching` trains. `sharpness` selects an image, and is far too certain: on two held-out sets, it
-        gives the right label in 68 and 86 % of the cases with a mean probability of 99 and 100 %, where this gives 70
-        and 91 %.
+        objective `matching` trains. With `sharpness`, which selects an image, the probabilities would be far too
+        certain: on two held-out sets, the label is right in 68 and 86 % of the cases, with a mean probability of 99 and
+        100 %, while the mean probability here is 70 and 91 %.
 
         Args:
             x: as for a call; the style doesn't count.
@@ -211,7 +215,7 @@ class ExemplarAttention(StoredExemplars):
         return (within * ops.matmul(shares, ops.transpose(members)))[:, None, None]
 
     def adapt(self, codes: np.ndarray, labels: np.ndarray | None = None, sources: np.ndarray | None = None) -> None:
-        """Stores the exemplars, as `StoredExemplars.adapt`; `sources` don't count.
+        """Stores the exemplars, as `StoredExemplars.adapt`; `sources` are ignored.
 
         Raises:
             UsageError: also if labels are missing or not all from 0 to n_labels - 1 where one is selected first.
@@ -238,9 +242,9 @@ class ExemplarAttention(StoredExemplars):
         self.hubness.assign(ops.mean(self.similarities(queries), axis=0))
 
     def assign_label_balance(self, queries: np.ndarray) -> None:
-        """Sets what is subtracted from the labels' logits of unfamiliar audio, so that it selects all equally often.
+        """Sets the offsets of the labels' logits for unfamiliar audio, so that it selects all labels equally often.
 
-        In each of 300 rounds, what is subtracted grows for labels with more than an even share and falls for others.
+        In each of 300 rounds, the offsets of labels with more than an even share grow, and those of the others fall.
 
         Args:
             queries: of unfamiliar audio, float (n, dimensions).

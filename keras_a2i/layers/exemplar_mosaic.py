@@ -1,4 +1,4 @@
-"""A mosaic of stored images: frames of audio vote for exemplars, whose shares become areas of the image."""
+"""A mosaic of stored images: frames of audio vote for exemplars, and the votes determine their areas in the image."""
 
 from typing import Any
 
@@ -20,41 +20,44 @@ _LEVEL_WIDTH = 0.1
 
 @keras.saving.register_keras_serializable("keras_a2i")
 class ExemplarMosaic(StoredExemplars):
-    """Composes a map of patch codes from those of stored images, in areas as large as their shares of the votes.
+    """Composes a map of patch codes from stored images, with areas that are proportional to their shares of the votes.
 
     The input holds several queries, one for each frame of the audio. Every query distributes a vote over all exemplars,
     by a softmax of its similarity to their learned keys; the mean over the queries is the share of an exemplar. As the
     audio of one recording fades into that of another, the shares of their exemplars change gradually, and with them the
     image.
 
-    The shares of exemplars of one recording (`sources`) are added up. A mixture is mostly of two recordings: the shares
-    of others are diminished (`minor_exponent`), and shares below `least_share` of the largest are left out. Then the
+    The shares of exemplars of one recording (`sources`) are summed. Most mixtures are of two recordings, so the shares
+    of all others are reduced (`minor_exponent`), and shares below `least_share` of the largest are left out. Then the
     map is divided along the level lines of a smooth random field: each recording receives the positions between two
-    levels, which are as large a part of the map as its share. Where two meet, one dissolves into the other: brightness
-    over a wide transition (`softness`), details over a narrower one (`detail_softness`), so that neither a seam nor two
-    images at once are seen. Weighted means of codes have less contrast than the codes: all components but the first,
-    the brightness of a patch, are divided by the norm of the weights. Of each recording the exemplar with the largest
-    share is shown. A style vector, drawn at random, changes the field and which of about equal exemplars are shown.
+    levels, a part of the map that is as large as its share. Between two recordings there is a soft transition, which is
+    wide for the brightness (`softness`) and narrower for details (`detail_softness`), so that neither a seam nor two
+    images at the same place are visible. Weighted means of codes have less contrast than the codes; therefore all
+    components except the first, the brightness of a patch, are divided by the norm of the weights. Each recording is
+    shown by its exemplar with the largest share. A style vector, drawn at random, changes the field and the choice
+    between exemplars with about equal shares.
 
-    Audio that is unlike all of the training gives many exemplars small shares, and would be shown as a patchwork. Its
-    familiarity, which the objective `familiarity` trains, is low: shares are then raised to a power up to
-    `largest_exponent`, which leaves little but the largest. Some recordings are hubs, with large shares in all that is
-    unfamiliar: before, shares are divided by their mean over such audio, once `assign_hubness` has set it.
+    Audio that is unlike the training data gives small shares to many exemplars, and the result would be a patchwork.
+    For such audio, the familiarity, which the objective `familiarity` trains, is low: the shares are then raised to a
+    power of up to `largest_exponent`, after which the largest shares dominate. Some recordings are hubs, which have
+    large shares for all unfamiliar audio: before the power, shares are divided by their mean over such audio, if
+    `assign_hubness` has set it.
 
     Args:
         n_exemplars: number of exemplars, from 1.
         grid_size: height and width of the map.
         components: numbers per position; the first is the brightness.
-        query_dim: length of a query; the length of the input without the style is a multiple of it.
-        sharpness: how exclusively an exemplar of a recording is selected, above 0; with 10, exemplars of a recording
-            are mixed by their shares.
+        query_dim: length of a query; the length of the input without the style must be a multiple of it.
+        sharpness: how exclusively one exemplar of a recording is selected, above 0; with 10, exemplars of a recording
+            are mixed in proportion to their shares.
         spread: weight of the style, and of fixed random numbers, in this selection, 0 or more.
-        least_share: below 1, from 0.
-        minor_exponent: what the ratio of a share to the second-largest is raised to, by which shares below it are
-            multiplied, 0 or more; 0 leaves them as they are.
+        least_share: smallest share that is shown, relative to the largest, from 0 to below 1.
+        minor_exponent: shares below the second-largest are multiplied by (share / second-largest share) to this power,
+            0 or more; 0 doesn't change them.
         softness: width of the transitions of brightness as a fraction of the map, above 0.
         detail_softness: width of the transitions of all other components, above 0.
-        largest_exponent: exponent of the shares of audio that isn't familiar at all, from 1, which makes no difference.
+        largest_exponent: exponent of the shares for completely unfamiliar audio, 1 or more; 1 treats it like familiar
+            audio.
         field_size: height and width of the field before it is enlarged to the map, from 2.
         style_units: numbers at the end of the input that are the style, from 0.
         seed: seed of the field.
@@ -63,16 +66,15 @@ class ExemplarMosaic(StoredExemplars):
     Call with float (batch, n x query_dim + style_units). Returns float (batch, grid_size, grid_size, components).
 
     Raises:
-        UsageError: if an argument is out of range, or the input isn't made of whole queries.
+        UsageError: if an argument is out of range, or the input doesn't consist of whole queries.
 
     Attributes:
-        hubness: logarithm of the mean share of an exemplar's recording in unfamiliar audio, relative to an even one.
+        hubness: logarithm of the mean share of an exemplar's recording in unfamiliar audio, relative to an even share.
 
     Reference:
         The contrast of blended textures: Heitz and Neyret, "High-performance by-example noise using a
-        histogram-preserving blending operator", 2018. Transitions as wide as what they blend is coarse: Burt and
-        Adelson, "A multiresolution spline with application to image mosaics", 1983. The composition by shares is this
-        project's.
+        histogram-preserving blending operator", 2018. Wider transitions for coarser scales: Burt and Adelson, "A
+        multiresolution spline with application to image mosaics", 1983. The composition by shares is this project's.
     """
 
     learns_familiarity = True
@@ -209,7 +211,7 @@ class ExemplarMosaic(StoredExemplars):
         return ops.relu(relative * of_second**self.minor_exponent - self.least_share)
 
     def assign_hubness(self, contents: np.ndarray) -> None:
-        """Sets the hubness of every recording: its mean share in unfamiliar audio, relative to an even one.
+        """Sets the hubness of every recording: its mean share in unfamiliar audio, relative to an even share.
 
         Args:
             contents: inputs of the layer without the style, float32 (n, content_dim).

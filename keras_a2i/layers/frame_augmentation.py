@@ -20,7 +20,7 @@ class FrameAugmentation(keras.layers.Layer):
 
     Args:
         f_min, f_max: lower edge of the first and upper edge of the last mel band in Hz (HTK's scale).
-        warp: all frequencies are scaled by up to exp(+-warp), as of a longer or shorter vocal tract.
+        warp: all frequencies are scaled by up to exp(+-warp), as by a longer or shorter vocal tract.
         time_mask: maximum number of consecutive frames that are set to the mean of the clip.
         band_mask: maximum number of consecutive bands that are set to the mean of the clip.
         noise_snr_db: lowest signal-to-noise ratio in dB of added noise with a random spectrum; the highest is 35 dB

@@ -1,4 +1,4 @@
-"""A latent vector replaced by a learned prototype of its label."""
+"""A classifier that replaces a latent vector by a learned prototype of its label."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from keras_a2i.layers.label_head import LabelHead
 class LabelPrototypes(keras.layers.Layer):
     """Classifies a latent vector, and replaces it by the learned prototypes of the labels, weighted by probability.
 
-    A generator is trained on audio of known speakers, whose labels are clear. The embedding of an unseen speaker often
-    falls between two classes and would produce an image of neither. Here the probabilities are sharpened: the output
-    is the prototype of the likeliest label, or a mixture if two labels are nearly equally likely. An ensemble
-    classifies by the geometric mean of its members' probabilities.
+    A generator is trained on audio of known speakers, whose labels are clear. The embedding of an unseen speaker is
+    often between two classes and would produce an image of neither. Therefore this layer sharpens the probabilities:
+    the output is the prototype of the most probable label, or a mixture if two labels are nearly equally probable. An
+    ensemble classifies by the geometric mean of its members' probabilities.
 
     No gradient reaches the input or the classifier: `head` is trained on labels (`LabelCrossentropy`), not on images.
 

@@ -1,4 +1,4 @@
-"""Room in the latent vector for the style: the variation that the audio doesn't determine."""
+"""Zeros in the latent vector for the style: the variation that the audio doesn't determine."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from keras_a2i.errors import UsageError
 class LatentPad(keras.layers.Layer):
     """Appends zeros to a latent vector: the mean of a style that is sampled from a normal distribution.
 
-    With other numbers in their place, the generator returns another image of the same audio.
+    With other numbers in place of the zeros, the generator returns another image of the same audio.
 
     Args:
         units: number of zeros, from 1.

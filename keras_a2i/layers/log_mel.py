@@ -24,7 +24,7 @@ _INVERTIBLE_FRAME, _INVERTIBLE_MELS, _INVERTIBLE_F_MIN = 0.064, 80, 40.0
 class LogMel(keras.layers.Layer):
     """Log-mel frames of a waveform, equal to those of a reference library.
 
-    Silence and clipped audio give finite values. Uses operators that are built into TFLite.
+    Silence and clipped audio yield finite values. The layer uses only operators that are built into TFLite.
 
     Args:
         sample_rate: sample rate of the waveform in Hz.
@@ -41,7 +41,8 @@ class LogMel(keras.layers.Layer):
         **kwargs: other arguments of a Keras layer.
 
     Call with float (batch, n_samples) in [-1, 1]; n_samples must be known. Returns (batch, n_frames, n_mels).
-    "psf" starts a frame at every hop and fills the last ones with silence; "htk" has no frame that isn't filled.
+    "psf" starts a frame at every hop and pads the last frames with silence; "htk" leaves out frames that the waveform
+    doesn't fill.
 
     Raises:
         ConfigError: if an argument is out of range, or for "htk" the waveform is shorter than a frame.
@@ -109,10 +110,10 @@ class LogMel(keras.layers.Layer):
 
     @classmethod
     def for_inversion(cls, sample_rate: int, **kwargs: Any) -> Self:
-        """Returns the layer whose output `keras_a2i.models.ImageToAudio` predicts and turns back into audio ("htk").
+        """Returns the layer whose output `keras_a2i.models.ImageToAudio` predicts and converts back into audio ("htk").
 
-        A frame is the power of two of samples that is nearest to 64 ms, and four of them overlap; there are 80 bands
-        from 40 Hz to half the sample rate.
+        The length of a frame is the power of two of samples that is nearest to 64 ms, and four frames overlap; there
+        are 80 bands from 40 Hz to half the sample rate.
         """
         frame_length = 1 << round(math.log2(_INVERTIBLE_FRAME * sample_rate))
         return cls(

@@ -1,4 +1,4 @@
-"""Images as patches: a linear code of principal components, and a small network that completes what it leaves out."""
+"""Images as patches: a linear code of principal components, and a small network that adds the missing details."""
 
 from typing import Any
 
@@ -18,9 +18,9 @@ class PatchDecoder(keras.layers.Layer):
     """Decodes a map of patch codes into an image: principal components, corrected by residual convolutions.
 
     `adapt` computes the principal components of the patches of training images. Their coefficients, divided by their
-    standard deviations, are the code that `encode` returns. Decoding adds up the components, and a correction that
-    convolutions learn from each patch and its neighbours: details that the components lack, and seams where neighbours
-    come from different images. The correction starts as zero.
+    standard deviations, are the code that `encode` returns. `call` sums the components and adds a correction, which
+    residual convolutions compute from each patch and its neighbours: it restores details that the components lack, and
+    removes seams where neighbours come from different images. The correction is zero at first.
 
     Args:
         patch_size: pixels per side of a patch, from 2.
@@ -31,7 +31,7 @@ class PatchDecoder(keras.layers.Layer):
         **kwargs: other arguments of a Keras layer.
 
     Call with float (batch, height, width, components). Returns float (batch, patch_size x height, patch_size x width,
-    channels), about in [-1, 1].
+    channels), approximately in [-1, 1].
 
     Raises:
         UsageError: if an argument is out of range.

@@ -11,10 +11,10 @@ from keras_a2i.errors import ConfigError
 
 @keras.saving.register_keras_serializable("keras_a2i")
 class PCEN(keras.layers.Layer):
-    """Divides the power in every mel band by a running mean of itself, and compresses the quotient.
+    """Divides the power in every mel band by its running mean, and compresses the quotient.
 
-    What changes stands out against what lasts, such as hum, the response of a microphone, or a voice's colour. Computed
-    as `librosa.pcen`, with the running mean starting at the first frame.
+    This emphasises changes and suppresses constant parts, such as hum, the response of a microphone, or the timbre of a
+    voice. The values are those of `librosa.pcen`, with a running mean that starts at the first frame.
 
     Args:
         smoothing: share of a new frame in the running mean, above 0 up to 1.

@@ -9,7 +9,7 @@ import keras
 class SpatialBias(keras.layers.Layer):
     """Adds a learned, input-independent bias to every spatial position.
 
-    Static background need not be encoded in the latent vector then. The bias starts as zeros.
+    With this bias, a static background need not be encoded in the latent vector. The bias is zero at first.
 
     Args:
         **kwargs: arguments of a Keras layer.

@@ -31,10 +31,12 @@ class StoredExemplars(keras.layers.Layer):
 
     Attributes:
         content_dim: length of the input without the style; known when the layer is built.
-        learns_familiarity: whether the layer composes unfamiliar audio in another way, for the objective `familiarity`.
-        subtract_hubness: whether `assign_hubness` takes what `models.measure_hubness` measures of a trained encoder.
-        balance_labels: whether `assign_label_balance` takes what `models.measure_hubness` measures, too.
-        field_frequency: above 0 if `assign_waves` takes what `models.measure_variation` measures.
+        learns_familiarity: whether the layer treats unfamiliar audio in another way, which the objective `familiarity`
+            trains.
+        subtract_hubness: whether `assign_hubness` accepts the values that `models.measure_hubness` measures with a
+            trained encoder.
+        balance_labels: whether `assign_label_balance` accepts the values that `models.measure_hubness` measures.
+        field_frequency: above 0 if `assign_waves` accepts the values that `models.measure_variation` measures.
     """
 
     learns_familiarity: bool = False
@@ -76,7 +78,7 @@ class StoredExemplars(keras.layers.Layer):
     def log_selection(self, content: Any, scale: float = LABEL_SCALE) -> Any:
         """Returns the logarithms of the shares of all exemplars, float32 (batch, queries, n_exemplars).
 
-        They are what the objective `matching` trains: a softmax of the similarities, for each query in the input.
+        The objective `matching` trains these shares: a softmax of the similarities, for each query in the input.
 
         Args:
             content: the input without the style, (batch, content_dim).
@@ -87,12 +89,12 @@ class StoredExemplars(keras.layers.Layer):
     def same_source(self) -> Any:
         """Returns 1 where two exemplars are of one recording, else 0, float32 (n_exemplars, n_exemplars).
 
-        None where every exemplar is one of its own.
+        None if every exemplar is from a different recording.
         """
         return None
 
     def familiarity_logit(self, content: Any) -> Any:
-        """Returns the logit of the probability that audio is like that of the training, float32 (batch, 1).
+        """Returns the logit of the probability that the audio is like the training data, float32 (batch, 1).
 
         Args:
             content: the input without the style, (batch, content_dim).
@@ -121,7 +123,7 @@ class StoredExemplars(keras.layers.Layer):
         return ops.sigmoid(-self._familiarity_logit_of(evidence) - _BENEFIT_OF_DOUBT)
 
     def has_labels(self, n_labels: int) -> bool:
-        """Whether the label of every exemplar is known, and one of so many."""
+        """Whether the label of every exemplar is known and below `n_labels`."""
         labels = ops.convert_to_numpy(self.labels)
         return bool(np.all((labels >= 0) & (labels < n_labels)))
 
@@ -161,8 +163,8 @@ class StoredExemplars(keras.layers.Layer):
         Args:
             codes: float (n_exemplars, grid_size, grid_size, components).
             labels: numbers of their labels, int (n_exemplars,), for objectives that match labels; None for none.
-            sources: numbers of the recordings that they are moments of, int (n_exemplars,), for a layer that
-                distinguishes them; None where every exemplar is one of its own.
+            sources: numbers of the recordings that the images are moments of, int (n_exemplars,), for a layer that
+                distinguishes recordings; None if every exemplar is from a different recording.
 
         Raises:
             UsageError: if they have another shape, or labels or sources aren't whole numbers.

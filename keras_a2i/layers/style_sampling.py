@@ -10,7 +10,7 @@ _MAX_LOG_VARIANCE = 6.0
 
 @keras.saving.register_keras_serializable("keras_a2i")
 class StyleSampling(keras.layers.Layer):
-    """Draws a style in training and returns its mean otherwise; adds a loss that draws the styles to a standard normal.
+    """Draws a style in training and returns its mean otherwise; adds a loss that pulls the styles to a standard normal.
 
     Args:
         weight: weight of the Kullback-Leibler divergence from the standard normal distribution, in nats per pair.

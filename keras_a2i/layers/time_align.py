@@ -16,20 +16,21 @@ _EDGE = 0.01
 class TimeAlign(keras.layers.Layer):
     """Cuts the loud part out of log-mel frames and stretches it to a fixed number of frames.
 
-    All words, knocks or barks then begin and end alike, whether fast or slow, early or late. A frame is loud if it is
-    less than `quiet_db` below the loudest; the cut lies one frame outside the first and last hundredth of the summed
-    loudness. Values are relative to the loudest of the clip and at least `floor_db` below it.
+    All words, knocks or barks then begin and end at the same frames, whether they are fast or slow, early or late. A
+    frame is loud if it is less than `quiet_db` below the loudest frame; the clip is cut one frame before 1 % and one
+    frame after 99 % of the summed loudness. Values are relative to the loudest value of the clip, and at most
+    `floor_db` below it.
 
     Args:
         n_frames: number of output frames, from 2.
         floor_db: dB from the loudest value down to the lowest that is returned, above 0.
-        quiet_db: dB from the loudest frame down to the quietest that counts as loud, above 0.
-        tilt_db: dB added to the highest band when loudness is measured, and proportionally less to lower bands, so that
-            an s counts for more.
+        quiet_db: dB from the loudest frame down to the quietest frame that counts as loud, above 0.
+        tilt_db: dB added to the highest band when loudness is measured, and proportionally less to lower bands, to give
+            sounds such as an s more weight.
         jitter: in training, both ends are moved by up to this fraction of the length, 0 up to below 0.5.
         n_bands: number of bands that are used, from the lowest; None uses all.
         warp: in training, time inside is warped by up to this fraction of the length, 0 up to below 0.5.
-        seed: seed of the random numbers; None is a random one.
+        seed: seed of the random numbers; None is a random seed.
         dtype: dtype or policy of the output. The layer computes in float32, which is the default whatever the global
             policy is.
         **kwargs: other arguments of a Keras layer.

@@ -13,12 +13,13 @@ _FEW_FILTERS_ON_JAX = 32
 
 @keras.saving.register_keras_serializable("keras_a2i")
 class Conv2DTranspose(keras.layers.Conv2DTranspose):
-    """Keras' transposed convolution, computed in another form in training on TensorFlow, and on JAX.
+    """Keras' transposed convolution, computed in a faster form in training on TensorFlow, and on JAX.
 
-    With few filters, a convolution of 3 x 3 computes all pixels that belong to one pixel of the input, and they are
-    rearranged. On TensorFlow, the bias is added to whole rows, and its gradient is a matrix product: TensorFlow's own
-    operations take longer than the convolution where there are few channels. Outputs and gradients are the same up to
-    rounding. In inference on TensorFlow, in exported files and on PyTorch it is Keras' layer.
+    With few filters, a 3 x 3 convolution computes all output pixels that belong to one input pixel, and they are
+    rearranged (a sub-pixel convolution). On TensorFlow, the bias is added to whole rows, and its gradient is a matrix
+    product, because TensorFlow's operations for the bias take longer than the convolution if there are few channels.
+    Outputs and gradients are the same up to rounding. In inference on TensorFlow, in exported files and on PyTorch,
+    Keras' implementation is used.
 
     Args:
         **kwargs: arguments of `keras.layers.Conv2DTranspose`.

@@ -12,11 +12,11 @@ from keras_a2i.errors import UsageError
 class BatchScaledMSE(keras.losses.Loss):
     """Mean squared error times the global batch size.
 
-    The factor is an argument: read from the tensor, it would change with the last batch and the number of replicas. A
-    short last batch counts with its own mean squared error times `batch_size`.
+    The factor is an argument because the size of the tensor changes with the last batch and the number of replicas. The
+    loss of a short last batch is its mean squared error times `batch_size`, too.
 
     Args:
-        batch_size: pairs per step over all replicas, from 1. The paper's is 64.
+        batch_size: pairs per step over all replicas, from 1. The paper uses 64.
         reduction: as in Keras.
         name: as in Keras.
         dtype: as in Keras; None is float32. The squares are computed in float32.

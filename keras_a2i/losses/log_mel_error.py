@@ -16,8 +16,8 @@ _LOUDEST = 12.0
 class LogMelError(keras.losses.Loss):
     """Mean absolute error of a log-mel spectrogram, plus the spectral convergence of its magnitudes.
 
-    The first counts quiet and loud parts alike, the second the loud ones. Targets below -5, which can't be heard beside
-    audio of usual loudness, count as -5.
+    The first term gives quiet and loud parts the same weight, the second gives loud parts more weight. Targets below
+    -5, which are inaudible beside audio of usual loudness, are set to -5.
 
     Args:
         sample_rate: Hz of the waveforms.

@@ -1,4 +1,4 @@
-"""Images as 8-bit values and as grey, in the ways that the conventions of the metrics ask for."""
+"""Images as 8-bit values and as grey, as the conventions of the metrics require."""
 
 from typing import Any
 

@@ -17,19 +17,19 @@ _N_PAPER_BINS = 256**3
 
 
 def histogram_similarity(y_true: Any, y_pred: Any, bins: int = 256, convention: str = "channel") -> Any:
-    """Correlation of the histograms of two images. Positions of pixels don't count.
+    """Correlation of the histograms of two images, which doesn't depend on the positions of pixels.
 
     - "channel": images become 8 bits per channel, `round((x + 1) * 127.5)`, counted in `bins` equal bins over 0 to 255;
       the mean over the channels.
     - "joint": the same 8-bit values, red, green and blue together in 8 x 8 x 8 bins.
-    - "paper": as the paper's notebook computes it, which is degenerate: the signed images go into 256 x 256 x 256 bins
-      over [0, 256]. A pixel with a channel below 0 falls outside and isn't counted; all others land in the first bin,
+    - "paper": as the paper's notebook computes it, which is degenerate: the signed images are counted in 256 x 256 x
+      256 bins over [0, 256]. A pixel with a channel below 0 isn't counted; all others are counted in the first bin,
       except for channels that are exactly 1. So nearly any two images score 1: noise, black, the wrong image. Kept for
-      comparison with the paper; computed from the 8 bins that can hold anything.
+      comparison with the paper; computed from the 8 bins that aren't always empty.
 
-    Equal histograms score 1, including flat ones and those of constant images. In "channel" and "joint" a histogram
-    with equally many pixels in every bin correlates with no other, which scores 0; in "paper" an empty one scores 1
-    with any.
+    Equal histograms score 1, including flat histograms and those of constant images. In "channel" and "joint", a flat
+    histogram (the same number of pixels in every bin) scores 0 with any other; in "paper", an empty histogram scores 1
+    with any other.
 
     Args:
         y_true: images (batch, height, width, channels) in [-1, 1]; values outside are clipped. 1 or 3 channels, any
@@ -43,7 +43,7 @@ def histogram_similarity(y_true: Any, y_pred: Any, bins: int = 256, convention: 
 
     Raises:
         UsageError: if the shapes differ, `bins` is out of its range or set for another convention than "channel", the
-            channels aren't 1 or 3 where colours are counted together, or the convention is unknown.
+            channels aren't 1 or 3 for "joint" or "paper", or the convention is unknown.
 
     Reference:
         OpenCV's `calcHist` over [0, 256] and `compareHist` with `HISTCMP_CORREL`, of flattened histograms.

@@ -1,4 +1,4 @@
-"""The base class of image metrics, and the registry that training and reports take them from."""
+"""The base class of image metrics, and the registry that training and reports use."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import keras
 class ImageMetric(keras.metrics.MeanMetricWrapper):
     """The mean over images of a function of real and generated images.
 
-    Every image counts once, whatever the batches are.
+    Every image has the same weight, whatever the size of the batches.
 
     Args:
         function: function of (y_true, y_pred, **settings), both (batch, height, width, channels) in [-1, 1], that
@@ -30,10 +30,10 @@ class ImageMetric(keras.metrics.MeanMetricWrapper):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MetricSpec:
-    """A metric as training and reports know it.
+    """The description of a metric for training and reports.
 
     Attributes:
-        id: the one name of the metric, in logs, reports and settings.
+        id: the name of the metric in logs, reports and settings.
         title: short name for tables.
         convention: the convention, in a line.
         better: which values are better: "higher", "lower", or "one" for those near 1.
@@ -41,7 +41,7 @@ class MetricSpec:
         metric: creates the Keras metric, whose name is `id`.
         is_variant: whether it is another convention of a metric that is listed before; reports list it last.
         degenerate: whether nearly any two images get the best score.
-        brief: whether tables that show few metrics have it.
+        brief: whether tables with few metrics contain it.
     """
 
     id: str

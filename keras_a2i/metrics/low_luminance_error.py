@@ -13,8 +13,8 @@ from keras_a2i.metrics.image_metric import ImageMetric, MetricSpec, register_met
 def low_luminance_error(y_true: Any, y_pred: Any) -> Any:
     """Mean absolute error, in 8-bit levels, on the darkest fifth of the pixels of the real image.
 
-    Darkness is the 8-bit grey of ITU-R BT.601. Pixels as dark as the last of the fifth count as well, so that the score
-    doesn't depend on their order; in a flat real image all pixels count.
+    Darkness is the 8-bit grey of ITU-R BT.601. Pixels that are as dark as the brightest pixel of this fifth are
+    included, so that the score doesn't depend on their order; of a flat real image, all pixels are included.
 
     Args:
         y_true: real images (batch, height, width, 1 or 3) in [-1, 1]; values outside are clipped.

@@ -16,7 +16,7 @@ CAP = 100.0
 def psnr(y_true: Any, y_pred: Any) -> Any:
     """Peak signal-to-noise ratio in decibels: 10 log10(255 ** 2 / mean squared error) of the 8-bit images.
 
-    Equal images, infinite by the formula, score 100, as does everything above.
+    Values above 100, and equal images, for which the formula is infinite, score 100.
 
     Args:
         y_true: images (batch, height, width, channels) in [-1, 1]; values outside are clipped.

@@ -16,7 +16,7 @@ def scaled_mse(y_true: Any, y_pred: Any, batch_size: int = 64) -> Any:
     Args:
         y_true: images (batch, height, width, channels) in [-1, 1].
         y_pred: images of the same shape.
-        batch_size: the factor, from 1, whatever the batch at hand. The paper's is 64.
+        batch_size: the factor, from 1, whatever the size of the batch. The paper uses 64.
 
     Returns:
         float32 (batch,), from 0; 4 * `batch_size` for black and white.
@@ -34,7 +34,7 @@ def scaled_mse(y_true: Any, y_pred: Any, batch_size: int = 64) -> Any:
 class ScaledMSE(ImageMetric):
     """Mean squared error of the images times a batch size; see `scaled_mse`.
 
-    Every image counts once, where the loss of an epoch is a mean over batches.
+    Every image has the same weight, while the loss of an epoch is a mean over batches.
 
     Args:
         batch_size: the factor, from 1.

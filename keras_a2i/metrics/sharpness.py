@@ -16,8 +16,9 @@ CAP = 100.0
 def sharpness(y_true: Any, y_pred: Any) -> Any:
     """Variance of the Laplacian of the generated image, divided by that of the real one.
 
-    1 is as sharp as the real image, near 0 blurred, above 1 noisy. The images aren't compared otherwise: sharp and
-    wrong scores 1. If the real image is flat, a flat one scores 1 and any other 100, the cap of all ratios.
+    1 is as sharp as the real image, near 0 is blurred, above 1 is noisy. The images aren't compared otherwise: a sharp,
+    but wrong image scores 1. If the real image is flat, a flat generated image scores 1 and any other 100, the upper
+    limit of all ratios.
 
     Args:
         y_true: real images (batch, height, width, 1 or 3) in [-1, 1], at least 3 pixels high and wide; values outside

@@ -18,10 +18,10 @@ def spectral_texture(y_true: Any, y_pred: Any) -> Any:
     """Mean absolute difference of the log10 radial power spectra; 0 is the same texture, 1 ten times the power.
 
     The grey image (ITU-R BT.601 luma of the 8-bit values) has power `|FFT| ** 2 / (height * width)`. Frequencies are
-    grouped by `round(sqrt(fx ** 2 + fy ** 2) * n)`, fx and fy in cycles per pixel, n the shorter side; groups 1 to
-    n // 2 count, each once. Brightness (group 0) and the corners above half the sampling rate don't count. The power of
-    a group is the mean over its frequencies, plus 1/12, the noise of rounding, which keeps flat images finite: two flat
-    ones score 0. Phases don't count: a shifted texture scores near 0.
+    grouped by `round(sqrt(fx ** 2 + fy ** 2) * n)`, fx and fy in cycles per pixel, n the shorter side; groups 1 to n //
+    2 are compared, with equal weights. Brightness (group 0) and the corners above half the sampling rate are ignored.
+    The power of a group is the mean over its frequencies, plus 1/12, the noise of rounding, which keeps the logarithm
+    of flat images finite: two flat images score 0. Phases are ignored: a shifted texture scores near 0.
 
     Args:
         y_true: images (batch, height, width, 1 or 3) in [-1, 1], at least 2 pixels high and wide; values outside are

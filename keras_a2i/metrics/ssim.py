@@ -54,31 +54,31 @@ _CONVENTIONS = {
 def ssim(y_true: Any, y_pred: Any, convention: str = "gaussian", *, by_product: bool = False) -> Any:
     """Structural similarity of images in [-1, 1]; differentiable, so `1 - ssim` serves as a loss.
 
-    K1 is 0.01, K2 0.03; only windows that lie wholly inside count. The conventions give different numbers for the same
-    images, which must not be compared across them:
+    K1 is 0.01, K2 0.03; only windows that are completely inside the image are used. The conventions yield different
+    values for the same images; don't compare values of different conventions:
 
-    - "gaussian": window of 11 pixels and sigma 1.5, per channel, then the mean. Black counts as 0: it equals
-      `tf.image.ssim` of the 8-bit images with `max_val` 255, or of `y + 1` with 2.
+    - "gaussian": window of 11 pixels and sigma 1.5, per channel, then the mean. Black has the value 0: the result
+      equals `tf.image.ssim` of the 8-bit images with `max_val` 255, or of `y + 1` with `max_val` 2.
     - "uniform": window of 7 x 7 pixels, sample covariance, on the luma (ITU-R BT.601, not rounded) of the 8-bit
       images: scikit-image's `structural_similarity(luma, luma, data_range=255)`.
     - "paper": as the paper's notebook computes it: `structural_similarity(grey, grey, data_range=2)` of signed images,
-      whose grey is 0.114 R + 0.587 G + 0.299 B, the weights of BGR on RGB. Mid grey counts as 0, so the luminance
-      term has no meaning: black against white scores almost -1. Kept for comparison with the paper.
+      whose grey is 0.114 R + 0.587 G + 0.299 B, the weights of BGR on RGB. Mid grey has the value 0, so the luminance
+      term has no meaning: black compared with white scores almost -1. Kept for comparison with the paper.
 
     Args:
         y_true: images (batch, height, width, channels) in [-1, 1], at least as high and wide as the window; 1 or 3
             channels, any number for "gaussian".
         y_pred: images of the same shape.
         convention: "gaussian", "uniform" or "paper".
-        by_product: blur by matrix products, or on TensorFlow by convolutions, instead of shifted copies: for a loss
-            that XLA doesn't compile, where the copies take several times as long.
+        by_product: blur by matrix products, or on TensorFlow by convolutions, instead of shifted copies. This is for a
+            loss that XLA doesn't compile, where the copies take several times as long.
 
     Returns:
         float32 (batch,), 1 for equal images.
 
     Raises:
-        UsageError: if the shapes differ, a side is below the window, the channels aren't 1 or 3 where grey is taken, or
-            the convention is unknown.
+        UsageError: if the shapes differ, a side is smaller than the window, the channels aren't 1 or 3 for "uniform" or
+            "paper", or the convention is unknown.
 
     Reference:
         Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004.

@@ -1,4 +1,4 @@
-"""A discriminator that tells real images from generated ones."""
+"""A discriminator that distinguishes real images from generated ones."""
 
 from typing import Any
 
@@ -21,13 +21,14 @@ class Adversarial(Objective):
     the generated images, and the generator's loss treats the discriminator's weights as constants. The R1 penalty
     keeps the discriminator smooth: its gradient at real images is estimated from its outputs for slightly noisy ones.
 
-    With `frame_pairs` it receives two consecutive images at once, with the encoder's outputs of both, and so tells real
-    changes over time from generated ones. Consecutive pairs of a batch must then be neighbours in time, as for
-    `TemporalDifference`: `fit` shuffles single pairs until `start`, and pairs of neighbours from there.
+    With `frame_pairs`, the discriminator receives two consecutive images at once, with the encoder's outputs of both,
+    so that it distinguishes real changes over time from generated ones. Consecutive pairs of a batch must then be
+    neighbours in time, as for `TemporalDifference`: `fit` shuffles single pairs until `start`, and pairs of neighbours
+    from there.
 
     Args:
         weight: factor of the loss.
-        start: fraction of the training after which the objective counts, 0 up to below 1.
+        start: fraction of the training after which the objective is added to the loss, 0 up to below 1.
         smoothness: gamma of the R1 penalty.
         frame_pairs: whether the discriminator receives pairs of consecutive images.
         seed: seed of the noise.

@@ -1,4 +1,4 @@
-"""Mixtures of the clips of a batch, on which objectives train the encoder beside the clips."""
+"""Mixtures of the clips of a batch, on which objectives train the encoder in addition to the clips."""
 
 import dataclasses
 from typing import Any
@@ -30,12 +30,12 @@ class Mixtures:
 
 
 class ClipMixer(keras.layers.Layer):
-    """Mixes the clips of a batch in pairs, by random shares, and encodes the mixtures.
+    """Mixes the clips of a batch in pairs, in random proportions, and encodes the mixtures.
 
-    What is mixed are the augmented log-mel frames of an encoder that has them (`FrameAugmentation`): the events of both
-    clips then begin and end together, as one that sounds like both. Otherwise it is the inputs: two clips at once. Two
-    waveforms are first brought to the loudness of the quieter one, so that shares are of what is heard; silence stays
-    silence.
+    If the encoder has augmented log-mel frames (`FrameAugmentation`), these frames are mixed: the events of both clips
+    then begin and end at the same time, like one event that resembles both. Otherwise, the inputs are mixed: two clips
+    at once. Two waveforms are first scaled to the loudness of the quieter one, so that the shares are proportions of
+    loudness; silence stays silence.
 
     Args:
         encoder: functional model from the inputs to the latent vector (batch, n).

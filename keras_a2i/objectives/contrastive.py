@@ -10,7 +10,8 @@ from keras_a2i.objectives.objective import Objective, TrainState, register_objec
 
 @register_objective
 class Contrastive(Objective):
-    """InfoNCE in both directions: the image of a pair is the nearest of the batch to its audio, and vice versa.
+    """InfoNCE in both directions: among the images of the batch, the image of a pair should be the nearest to its
+    audio, and vice versa.
 
     If the data set has labels, all images of the same label are positives. The autoencoder stays frozen.
 

@@ -8,7 +8,7 @@ import keras
 class EncoderFreezing(keras.callbacks.Callback):
     """Tells a `TrainingModel` before every batch how many steps it has been trained for.
 
-    The count is read from the model's weight once; reading it in every step would wait for the device.
+    The count is read from the model's weight once, because reading it in every step would wait for the device.
     """
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Images decoded from patch codes, of one real image and of two that share a frame."""
+"""Images decoded from the patch codes of one real image, or of two real images that share an image."""
 
 from typing import Any
 
@@ -17,10 +17,10 @@ _SOFTNESS = 4.0
 class ExemplarBlending(Objective):
     """Mean absolute error of decoded patch codes, for crops of real images and for crops composed of two of them.
 
-    It trains the decoder of a generator with exemplars, a convolutional network, on crops of a few patches: its cost
-    doesn't depend on the image size. In a composed crop each patch has the code of one of two images, as exemplars meet
-    in a generated image. Its target is the two images blended frequency band by frequency band, so that no seam shows.
-    Held-out images are cropped in the middle and not composed.
+    The objective trains the decoder of a generator with exemplars, a convolutional network, on crops of a few patches,
+    so that the cost doesn't depend on the image size. In a composed crop, each patch has the code of one of two images,
+    as at the border between two exemplars in a generated image. The target is the two images blended frequency band by
+    frequency band, so that no seam is visible. Held-out images are cropped in the middle and not composed.
 
     Args:
         weight: factor of the loss.

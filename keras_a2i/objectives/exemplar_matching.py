@@ -1,4 +1,4 @@
-"""Similarity of audio to the exemplars whose images are like its own."""
+"""Similarity of audio to the exemplars whose images are similar to its own image."""
 
 from typing import Any
 
@@ -15,18 +15,19 @@ _THUMBNAIL = 8
 
 @register_objective
 class ExemplarMatching(Objective):
-    """Cross-entropy between the exemplars that a clip's audio selects and those whose images are like the clip's.
+    """Cross-entropy between the exemplars that a clip's audio selects and those whose images are similar to the clip's
+    image.
 
-    It trains the encoder and the keys of a generator with exemplars, and needs no generated image. The targets are a
-    softmax over the exemplars of the negative squared distance between the real image and theirs, on thumbnails: a
-    static scene has all its exemplars as targets, a moving one those of about the same moment. For labelled clips
-    (`by_label`) the targets are equal shares of the exemplars of the clip's label instead.
+    The objective trains the encoder and the keys of a generator with exemplars, and needs no generated image. The
+    targets are a softmax over the exemplars of the negative squared distance between the real image and the stored
+    image, on thumbnails: for a static scene, all its exemplars are targets; for a moving scene, those of about the same
+    moment. For labelled clips (`by_label`), the targets are equal shares of all exemplars of the clip's label instead.
 
-    Mixtures of two clips are trained, too, on the mixture of their targets: as audio fades from one clip into another,
-    the selection then moves from the exemplars of one to those of the other (see `ClipMixer`).
+    Mixtures of two clips are also trained, with the mixture of their targets: as audio fades from one clip into
+    another, the selection then moves from the exemplars of one clip to those of the other (see `ClipMixer`).
 
-    Where every frame selects for itself (`ExemplarMosaic`), the loss of the frames and that of the mean of their
-    selections are added up.
+    If every frame has its own selection (`ExemplarMosaic`), the loss of the frames and the loss of the mean of their
+    selections are summed.
 
     Args:
         weight: factor of the loss.
@@ -34,9 +35,9 @@ class ExemplarMatching(Objective):
         temperature: temperature of the targets, as a fraction of the mean squared distance of images and exemplars,
             above 0.
         by_label: whether the targets are the exemplars of the label.
-        mixture: weight of the loss of mixtures beside that of the clips, 0 or more.
-        within: weight of which exemplar of a recording is selected, 0 to 1, beside that of which recording is; for
-            exemplars whose recordings are known (`ExemplarMosaic`).
+        mixture: weight of the loss of mixtures relative to that of the clips, 0 or more.
+        within: weight of the choice of an exemplar within a recording, 0 to 1, relative to the choice of the recording;
+            for exemplars whose recordings are known (`ExemplarMosaic`).
         **kwargs: as `Objective`.
 
     Raises:

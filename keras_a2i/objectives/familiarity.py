@@ -1,4 +1,4 @@
-"""Whether audio is like that of the training, learned from rendered audio that isn't."""
+"""Whether audio is like the training data, trained with rendered audio that isn't."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ _BATCH, _N_VALIDATED = 16, 48
 
 @register_objective
 class Familiarity(Objective):
-    """Cross-entropy of the familiarity of clips and their mixtures, and of rendered audio of other kinds.
+    """Cross-entropy of the familiarity: 1 for clips and their mixtures, 0 for rendered audio of other kinds.
 
-    A mosaic (`ExemplarMosaic`) shows what is mixed in familiar audio in areas by its shares, and of unfamiliar audio
-    the one image that it is most like. `ExemplarAttention` with `balance_labels` has unfamiliar audio select all labels
-    equally often. This objective trains them to tell the two apart, by tones, noise, clicks, sweeps, vowels and
-    syllables at all levels.
+    For familiar audio, a mosaic (`ExemplarMosaic`) shows the parts of the mixture in proportion to their shares; for
+    unfamiliar audio, it shows the one image with the largest share. In `ExemplarAttention` with `balance_labels`,
+    unfamiliar audio selects all labels equally often. This objective trains both layers to distinguish familiar from
+    unfamiliar audio, with rendered tones, noise, clicks, sweeps, vowels and syllables at all levels.
 
     Args:
         weight: factor of the loss.

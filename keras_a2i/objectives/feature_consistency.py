@@ -1,4 +1,4 @@
-"""Images from which the audio's vector and the style that they were drawn with can be recovered."""
+"""Images from which the audio's vector and the style can be recovered."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ _LEAST_VARIANCE = 1e-6
 
 @register_objective
 class FeatureConsistency(Objective):
-    """How badly an encoder recovers, from images with a random style, the encoder's output and that style.
+    """Error of an image encoder that recovers, from images with a random style, the audio's vector and the style.
 
-    The encoder of images is trained with the generator. The error of the audio's vector keeps all samples of a clip
-    consistent with it; the error of the style forbids that two styles give the same image, which keeps samples diverse.
-    Either is relative to the variance, so that 1 is the error of an encoder that knows nothing. Noise on the images
-    keeps the generator from hiding both where nobody sees them.
+    The image encoder is trained together with the generator. The error of the audio's vector keeps all samples of a
+    clip consistent with the audio; the error of the style keeps samples diverse, because two styles must not yield the
+    same image. Both errors are relative to the variance, so that a constant prediction has an error of 1. Noise on the
+    images prevents the generator from hiding the information in invisible details.
 
-    It counts beside `Variational`, which draws the styles, and an objective that compares images.
+    Use the objective together with `Variational`, which draws the styles, and an objective that compares images.
 
     Args:
         weight: factor of the loss.

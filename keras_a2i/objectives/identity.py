@@ -1,4 +1,4 @@
-"""Identity: the generated image shows whom the reference image shows."""
+"""Identity: the generated image shows the same person as the reference image."""
 
 from typing import Any
 
@@ -15,12 +15,13 @@ _EXCLUDED = -1e9
 
 @register_objective
 class Identity(Objective):
-    """Distance of the generated image from the reference image in a space of identities that is learned beside it.
+    """Distance between the generated image and the reference image in an embedding space of identities, which is
+    trained at the same time.
 
-    An encoder of images learns by InfoNCE to tell the source of a real image from those of the other pairs of the
-    batch, by the source's reference image: what changes within a source doesn't count. The generated image is moved
-    towards the embedding of its reference, for which the encoder's weights are constants. Consecutive pairs of a batch
-    may be neighbours in time, so that they don't count as different sources.
+    An image encoder is trained by InfoNCE to match a real image with the reference image of its source, among the
+    references of the batch, so that the embedding ignores changes within a source. The generated image is pulled
+    towards the embedding of its reference; for this term, the encoder's weights are constants. Consecutive pairs of a
+    batch may be neighbours in time and aren't treated as different sources.
 
     Args:
         weight: factor of the loss.

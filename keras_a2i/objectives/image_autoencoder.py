@@ -16,10 +16,10 @@ _LABEL_WEIGHT = 3.0
 
 @keras.saving.register_keras_serializable("keras_a2i")
 class ImageAutoencoder(keras.Model):
-    """Images to latent vectors and back, trained by plain `compile(optimizer)` and `fit`.
+    """A model from images to latent vectors and back, trained by plain `compile(optimizer)` and `fit`.
 
-    In training, images are shifted, rotated and scaled a little, and reconstructed as they are then. If there are
-    labels, they are predicted from the latent vector.
+    In training, images are slightly shifted, rotated and scaled, and these augmented images are reconstructed. If there
+    are labels, they are predicted from the latent vector.
 
     Args:
         generator: model from latent vectors (batch, n) to images, whose weights are trained.

@@ -15,14 +15,14 @@ from keras_a2i.objectives.replicas import undo_replica_scaling
 class LabelCrossentropy(Objective):
     """Cross-entropy of the pair's label, predicted from the latent vector by one dense layer per encoder.
 
-    Uses label smoothing against overconfidence when the data set has few speakers. Mixtures of two clips, whose target
-    is the mixture of their labels, help to recognise speakers that weren't trained on (see `ClipMixer`). The objective
-    trains the label head of the model, if the model has one, else a head of its own.
+    Label smoothing reduces overconfidence when the data set has few speakers. Mixtures of two clips, whose target is
+    the mixture of their labels, improve the recognition of speakers that aren't in the training data (see `ClipMixer`).
+    The objective trains the label head of the model; if the model has none, the objective creates one.
 
     Args:
         weight: factor of the loss.
         label_smoothing: probability that is spread over all labels, 0 up to below 1.
-        mixture: weight of the loss of mixtures beside that of the clips, 0 or more.
+        mixture: weight of the loss of mixtures relative to that of the clips, 0 or more.
         **kwargs: as `Objective`.
 
     Raises:

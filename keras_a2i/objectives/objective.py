@@ -21,17 +21,17 @@ class TrainState:
         images: real images, float32 (batch, size, size, channels) in [-1, 1].
         labels: int32 (batch,), or None if the data set yields no labels.
         content: output of the encoder without the style units, (batch, n), or None if the model has no encoder.
-        generated: images generated from the inputs, as `images`. With the objective `Variational`, their style
-            is inferred from the real image, else it is zero.
+        generated: images generated from the inputs, in the form of `images`. With the objective `Variational`, their
+            style is inferred from the real image; otherwise it is zero.
         sampled: images generated from the inputs with a random style (in evaluation: the mean style), or `generated`
             without the objective `Variational`.
         style: mean and log variance of the style inferred from the real images, (batch, style_units) each, or None.
         progress: completed fraction of the training, a scalar from 0 to 1.
-        training: False in `evaluate` and validation. An objective must then be deterministic: drawing random
-            numbers would change the training that follows.
+        training: False in `evaluate` and validation. An objective must then be deterministic, because drawing random
+            numbers would change the following training steps.
         encoder_is_frozen: whether the encoder runs in inference mode, see `TrainingModel`.
         sampled_style: the style of `sampled`, (batch, style_units), or None without the objective `Variational`.
-        references: reference images, as `images`, or None if the model has none.
+        references: reference images, in the form of `images`, or None if the model has none.
         mixtures: mixtures of the clips, or None in evaluation, while the encoder is frozen, and if no objective trains
             on them.
     """
@@ -52,9 +52,10 @@ class TrainState:
 
 
 class Objective(keras.layers.Layer):
-    """A term of the training loss, together with the weights that it learns beside the model.
+    """A term of the training loss, together with its own trainable weights, if it has any.
 
-    A subclass implements `loss`; one that learns weights creates them in `attach`, whose arguments describe the model.
+    A subclass implements `loss`. If the objective has weights, the subclass creates them in `attach`, whose arguments
+    describe the model.
 
     Args:
         weight: factor of the loss, above 0.
@@ -66,13 +67,14 @@ class Objective(keras.layers.Layer):
         needs_labels: whether the data set must yield labels.
         needs_autoencoder: whether `attach` needs an `ImageAutoencoder`.
         needs_neighbours: whether consecutive pairs of a batch must be neighbours in time.
-        start: share of the training before the objective counts; neighbours are needed from there.
+        start: share of the training after which the objective is added to the loss; neighbours are needed from then on.
         needs_reference: whether the model must have a reference image.
-        needs_style: whether the model must have style units, whose distribution this objective learns.
+        needs_style: whether the model must have style units, whose distribution this objective trains.
         compares_images: whether the loss depends on generated images, so that it trains the generator.
         aligns_images: whether the encoder's vector of a clip and the autoencoder's of an image share one space.
         seed_offset: added to the seed of a training, so that two objectives don't draw the same random numbers.
-        mixture: weight of what it trains on mixtures of two clips; above 0, the state of a training step has them.
+        mixture: weight of the loss of mixtures of two clips; if it is above 0, the state of a training step contains
+            mixtures.
 
     Raises:
         UsageError: if `weight` isn't a number above 0.
@@ -107,7 +109,7 @@ class Objective(keras.layers.Layer):
         self.built = True
 
     def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
-        """Creates the weights that the objective learns; `TrainingModel` calls it once for each of its objectives.
+        """Creates the weights of the objective; `TrainingModel` calls this method once for each of its objectives.
 
         Args:
             model: the `AudioToImage` that is trained, or another model from inputs to images if the objective needs
@@ -163,9 +165,9 @@ class Objective(keras.layers.Layer):
 class ImageObjective(Objective):
     """An objective that compares the generated image with the real one and depends on nothing else.
 
-    It is a loss of Keras, too: `model.compile(loss=objective)`. Called with real and generated images
-    (batch, size, size, channels) in [-1, 1], it returns the weighted loss of every pair, float32 (batch,).
-    A subclass implements `compare`.
+    Such an objective is also a Keras loss: `model.compile(loss=objective)`. Called with real and generated images
+    (batch, size, size, channels) in [-1, 1], it returns the weighted loss of every pair, float32 (batch,). A subclass
+    implements `compare`.
     """
 
     compares_images = True
@@ -198,7 +200,7 @@ class LossObjective(Objective):
     """A loss of Keras, or a function of real and generated images, as an objective.
 
     Args:
-        loss_fn: a `keras.losses.Loss`, or a function of (y_true, y_pred) that returns a tensor, whose mean counts.
+        loss_fn: a `keras.losses.Loss`, or a function of (y_true, y_pred) that returns a tensor, whose mean is the loss.
         weight: factor of the loss.
         name: name that the loss is reported under; None is that of the loss.
         **kwargs: other arguments of a Keras layer.

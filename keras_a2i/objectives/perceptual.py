@@ -14,9 +14,9 @@ from keras_a2i.objectives.replicas import undo_replica_scaling
 class Perceptual(Objective):
     """Distance of generated and real images in the features of the autoencoder's encoder.
 
-    If the autoencoder has a label head and the data set labels, the cross-entropy of the label that the head predicts
-    for `sampled` images is added: images with a random style must show the right label, too. The autoencoder stays
-    frozen.
+    If the autoencoder has a label head and the data set has labels, the loss also contains the cross-entropy of the
+    labels that the head predicts for the `sampled` images: images with a random style must show the right label, too.
+    The autoencoder stays frozen.
 
     Args:
         weight: factor of the loss.

@@ -14,12 +14,12 @@ _BLOCK = 16
 
 @register_objective
 class Spectrum(ImageObjective):
-    """Mean absolute difference of the log amplitudes of the Fourier transforms of image blocks; phases don't count.
+    """Mean absolute difference of the log amplitudes of the Fourier transforms of image blocks; phases are ignored.
 
-    A blurred image lacks high frequencies and is penalized wherever exactly its edges lie. Blocks of 16 x 16 pixels
-    overlap by half: the spectrum of a whole image could be matched by a single speckle. The grid of blocks is shifted
-    at random in every training step, or there would be one speckle per block. As a plain Keras loss, which has no
-    state, the shift is a function of the real images.
+    A blurred image lacks high frequencies and is penalized, whatever the exact position of its edges. The blocks of 16
+    x 16 pixels overlap by half. Blocks are used because a single speckle could match the spectrum of a whole image, and
+    the grid of blocks is shifted at random in every training step because otherwise one speckle per block would be
+    enough. In a plain Keras loss, which has no state, the shift is a function of the real images.
 
     Args:
         weight: factor of the loss.
@@ -27,8 +27,8 @@ class Spectrum(ImageObjective):
         **kwargs: as `Objective`.
 
     Reference:
-        After Durall et al., "Watch your up-convolution", 2020, whose spectra are radial means; here every frequency of
-        a Hann-windowed block.
+        Durall et al., "Watch your up-convolution", 2020, with radial means of spectra; here, every frequency of a
+        Hann-windowed block is compared.
     """
 
     id = "spectrum"

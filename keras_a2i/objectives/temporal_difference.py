@@ -13,13 +13,13 @@ class TemporalDifference(Objective):
     """Mean squared error of the change from one pair to the next, times the batch size.
 
     Consecutive pairs of a batch must be neighbours in time: the data set must be in the order `Neighbours`, at the
-    latest when the objective begins to count.
+    latest from `start` on.
 
     Args:
         weight: factor of the loss.
         batch_size: the factor of the paper's loss: pairs per step.
-        start: share of the training, 0 up to below 1, before the objective counts. `fit` shuffles single pairs until
-            then, and pairs of neighbours from there: a curriculum.
+        start: share of the training, 0 up to below 1, after which the objective is added to the loss. `fit` shuffles
+            single pairs until then, and pairs of neighbours from then on: a curriculum.
         **kwargs: as `Objective`.
 
     Reference:

@@ -1,4 +1,4 @@
-"""The model that is trained: encoder and generator, with the weights that its objectives learn beside them."""
+"""The model that is trained: encoder and generator, together with the weights of the objectives."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -21,26 +21,26 @@ class TrainingModel(keras.Model):
 
     Fit it on (inputs, images), or (inputs, (images, labels)) for objectives that need labels; inputs of a model with a
     reference image are a tuple of audio and references. The loss is the weighted sum of the objectives' losses; if
-    there are several, each is reported as "<name>_loss". Metrics, `evaluate` and `predict` see the images of the model
-    itself. Validation is deterministic and leaves random states as they are.
+    there are several, each is reported as "<name>_loss". Metrics, `evaluate` and `predict` use the images that the
+    trained model generates. Validation is deterministic and doesn't change random states.
 
     Args:
-        model: the `AudioToImage` that is trained in place. Any other functional model from inputs to images will do for
-            objectives that compare images only.
+        model: the `AudioToImage`, which is trained in place. For objectives that only compare images, it may be any
+            functional model from inputs to images.
         objectives: one or more objectives of different names. A `keras.losses.Loss`, or a function of real and
-            generated images, counts with weight 1.
+            generated images, has the weight 1.
         total_steps: number of steps of the whole training, from 1, for objectives that start or ramp up during it.
         freeze_encoder_after: fraction of the steps in which the encoder is trained, above 0 up to 1. Afterwards it is
             frozen and runs in inference mode, without noise and with its moving statistics, so that the generator is
-            trained on the vectors that it will receive in use. `fit` compiles the step anew at that moment, which falls
-            on a multiple of `steps_per_execution`.
+            trained on the vectors that it will receive in use. `fit` compiles the step again at that moment, which is a
+            multiple of `steps_per_execution`.
         autoencoder: an `ImageAutoencoder` around the model's generator, for objectives that need one.
         seed: seed of the mixtures of clips, for objectives that train on them.
         name: name of the model; None is that of `model`.
 
     Attributes:
         model: the model that is trained.
-        step: number of steps it has been trained for, an int32 weight.
+        step: number of training steps so far, an int32 weight.
 
     Raises:
         UsageError: if there is no objective or two have the same name, the model lacks what an objective needs, or an
@@ -154,7 +154,7 @@ class TrainingModel(keras.Model):
         return super().train_on_batch(*args, **kwargs)
 
     def enter_step(self, step: int) -> None:
-        """Freezes the encoder, or unfreezes it, as it must be in step number `step`; `fit` calls it."""
+        """Freezes or unfreezes the encoder for the step number `step`; `fit` calls this method."""
         share = np.float32(step) / np.float32(self.total_steps)
         frozen = self.freeze_encoder_after < 1 and bool(share >= np.float32(self.freeze_encoder_after))
         if frozen != self.encoder_is_frozen:

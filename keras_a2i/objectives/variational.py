@@ -1,4 +1,4 @@
-"""A distribution of the style: the variation of images that the audio doesn't determine."""
+"""A distribution of the style: the variation of the images that the audio doesn't determine."""
 
 from typing import Any
 
@@ -15,8 +15,9 @@ _MAX_LOG_VARIANCE = 6.0
 class Variational(Objective):
     """Kullback-Leibler divergence of the style, inferred from the real image, from the standard normal distribution.
 
-    The generator receives the style beside the encoder's output; without an image, any sample from the normal
-    distribution is a style. The weight rises from 0, or the style would collapse before it carries information.
+    The generator receives the style in addition to the encoder's output. In use, without a real image, the style is
+    sampled from the normal distribution. The weight rises from 0, because otherwise the style would collapse before it
+    carries information.
 
     Args:
         weight: factor of the loss.
