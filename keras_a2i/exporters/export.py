@@ -1,4 +1,4 @@
-"""Export of a model: written, read back and compared with the Keras model, or nothing is left behind."""
+"""Export of a model: it is written, read back and compared with the Keras model, and removed if they disagree."""
 
 import dataclasses
 import pathlib
@@ -47,8 +47,8 @@ class Exported:
         format: its id, such as "tflite".
         options: the format's options that it was written with.
         size: bytes.
-        agreement: how far it is from the Keras model, and how fast it is.
-        compared_on: what both were compared on, in words.
+        agreement: the differences from the Keras model, and the speed.
+        compared_on: a description of the inputs of the comparison.
         notes: sentences of the format about what was written.
     """
 
@@ -77,14 +77,14 @@ def export(
 ) -> Exported:
     """Writes a model for serving, reads it back and compares it with the Keras model.
 
-    Every format has the input "features" or "waveform" and the output "image", and holds the model's configurations. A
-    model with a reference image has the second input "reference", one with a style "style", of which zeros give the
-    usual image; one that classifies has the second output "logits", one for each of its labels. All are compared with
-    the Keras model, too.
+    Every format has the input "features" or "waveform" and the output "image", and contains the model's configurations.
+    A model with a reference image has a second input "reference"; a model with a style has a second input "style", for
+    which zeros yield the usual image; a model that classifies has a second output "logits", with one value per label.
+    All inputs and outputs are included in the comparison.
 
-    Exports compute in float32; an `AudioToImage` of half precision is compared as it is in float32.
-    A TFLite file accepts one feature vector or one clip of audio at a time, (1, n_inputs); SavedModel and ONNX accept
-    any batch. TFLite and ONNX compute transposed convolutions as sub-pixel convolutions.
+    Exports compute in float32; an `AudioToImage` of half precision is converted to float32 for the comparison. A TFLite
+    file accepts one feature vector or one clip of audio at a time, (1, n_inputs); SavedModel and ONNX accept any batch.
+    TFLite and ONNX compute transposed convolutions as sub-pixel convolutions.
 
     Args:
         model: a model of this library; any functional or sequential `keras.Model` from feature vectors or waveforms to
@@ -93,17 +93,17 @@ def export(
         path: the file or folder to write.
         format: "tflite", "saved-model", "onnx" or "web" (a folder with a page for browsers); None chooses by the suffix
             of `path`: .tflite, none, or .onnx.
-        input: "features", or "waveform" for a file whose input is audio: a model of features then gets the feature
-            layers in front. None keeps the model's input, except for "web", whose input is a waveform.
-        sample_rate: Hz of the waveform that a model of your own expects; None is 16,000. A model of this library
-            knows its own.
-        calibration: real inputs (n, n_inputs) for int8, and to compare on: features, or audio as float in [-1, 1] or
-            int16.
-        records: a records folder, or its address in an object store, to compare and calibrate on; None uses the run's
-            own where they still exist.
+        input: "features", or "waveform" for a file whose input is audio; the feature layers are then added in front of
+            a model of features. None keeps the model's input, except for "web", whose input is a waveform.
+        sample_rate: Hz of the waveform that your own model expects; None is 16,000. Models of this library contain
+            their sample rate.
+        calibration: real inputs (n, n_inputs) for int8 and for the comparison: features, or audio as float in [-1, 1]
+            or int16.
+        records: a records folder, or its address in an object store, for the comparison and the calibration; None uses
+            the records of the run, if they still exist.
         license: the licence of the exported model; None keeps the model's.
-        metadata: configurations of a model in memory, or of a file that holds none, such as one of plain `model.save`;
-            None are the model's own, or infers them from its input and output.
+        metadata: configurations of a model in memory, or of a file without configurations, such as one that plain
+            `model.save` wrote; None uses those of the model, or infers them from its input and output.
         overwrite: replace an earlier export at `path`.
         **options: options of the format. TFLite: `quantize` ("none", "float16" or "int8"), `integer_io` (with "int8":
             int8 images, int8 features or int16 audio; the metadata holds their scales), `float_layers` and `latents`
@@ -111,11 +111,11 @@ def export(
             package @litertjs/core 2.5.3, and `quantize`.
 
     Returns:
-        What was written, how far it is from the Keras model and how fast it is.
+        The export, its differences from the Keras model and its speed.
 
     Raises:
-        UsageError: if an option isn't known or excludes another, a file holds other metadata than the given ones, a
-            model of embeddings is exported for waveforms, int8 has nothing to calibrate on, or `path` exists and
+        UsageError: if an option is unknown or excludes another, a file contains other metadata than the argument, a
+            model of embeddings is exported for waveforms, int8 has no inputs for its calibration, or `path` exists and
             `overwrite` is False or it isn't an earlier export.
         ExportError: if the model can't be converted or the export doesn't agree with it.
         ModelError: if a file isn't a model, or the model's input or output has the wrong shape.

@@ -1,4 +1,4 @@
-"""Latent vectors that gradient steps move until their images are near a target in a space of images."""
+"""Latent vectors that are changed by gradient steps until their images are near a target in a space of images."""
 
 from typing import Any
 
@@ -17,26 +17,26 @@ _EPSILON = 1e-12
 
 
 class GuidedLatents(keras.Model):
-    """Moves latent vectors so that the images that a generator makes of them come nearer to their targets.
+    """Changes latent vectors so that the images that a generator computes from them are nearer to their targets.
 
-    Its only trainable weights are offsets, one row for each vector. So the gradients are those of Keras' own training
-    step, on every backend, and no row depends on another.
+    The only trainable weights are offsets, one row for each vector. So Keras' own training step computes the gradients,
+    on every backend, and no row depends on another.
 
-    Three rules keep the images real. The style stays within the ball around 0 whose radius is the typical norm of a
-    draw from its normal distribution, sqrt(style_units), or the norm that it had where that is larger; the rest of a
-    vector stays within `reach` times its own norm of where it was. A way costs, beside the distance that it saves, half
-    of `prior` times the mean square of the style's change in standard deviations, and of the rest's change in
-    multiples of `reach`: what gains little stays as it was. Of all steps the best vectors are kept, which are those
-    that were given where no step gains.
+    Three rules keep the images realistic. First, the style stays within a ball around 0, whose radius is
+    sqrt(style_units), the typical norm of a draw from its normal distribution, or the initial norm of the style if that
+    is larger; the distance of the rest of a vector from its start is at most `reach` times its norm. Second, the loss
+    contains a penalty: half of `prior` times the mean square of the style's change in standard deviations, and of the
+    rest's change in multiples of `reach`, so that a vector isn't changed for little benefit. Third, the best vectors of
+    all steps are kept, including the initial ones.
 
     Args:
         generator: vectors (batch, n) to images; frozen, as from `frozen_copy` or `split_classifier`.
         space: images to vectors (batch, d), as from `embedding_space` or `thumbnail_space`; the distance of an image
             from its target is half the squared Euclidean distance of their vectors.
-        batch: number of vectors that are moved together.
+        batch: number of vectors that are changed together.
         style_units: length of the style at the end of the vectors.
-        style: whether the style moves.
-        latent: whether the rest moves.
+        style: whether the style is changed.
+        latent: whether the rest of the vectors is changed.
         step_size: learning rate of Adam, in standard deviations of the style and root mean squares of the rest.
         reach, prior: see above.
 
@@ -89,16 +89,17 @@ class GuidedLatents(keras.Model):
     def move(
         self, vectors: np.ndarray, targets: np.ndarray, steps: int, styles: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Moves vectors by gradient steps.
+        """Changes vectors by gradient steps.
 
         Args:
             vectors: float32 (n, length), n up to the size of the batch.
             targets: float32 (n, d).
             steps: number of steps, from 0.
-            styles: (m, style_units), other starts: the steps of a vector start at the best of these and its own style.
+            styles: (m, style_units), additional starts: the steps of a vector start at the best of these styles and its
+                own style.
 
         Returns:
-            The best vectors (n, length), and the distances (n,) of the given ones and of the best.
+            The best vectors (n, length), and the distances (n,) of the given vectors and of the best.
         """
         n, batch = len(vectors), self.best.shape[0]
         given, wanted = (np.concatenate([rows, np.repeat(rows[:1], batch - n, axis=0)]) for rows in (vectors, targets))
@@ -147,7 +148,7 @@ class GuidedLatents(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """Returns the sum of the distances and of what the ways cost, and keeps the best vectors."""
+        """Returns the sum of the distances and of the penalty, and keeps the best vectors."""
         x, y = ops.convert_to_tensor(x), ops.convert_to_tensor(y)
         squares = ops.square(ops.cast(y_pred["embedded"], "float32") - y)
         distance = 0.5 * ops.sum(squares, axis=-1, keepdims=True)
@@ -173,7 +174,7 @@ class GuidedLatents(keras.Model):
 
 
 def frozen_copy(model: keras.Model) -> keras.Model:
-    """Returns a copy whose weights aren't trained: freezing the model itself would change what its owner trains."""
+    """Returns a copy with frozen weights: freezing the model itself would change later trainings of the model."""
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     copy.trainable = False
@@ -205,7 +206,7 @@ def embedding_space(image_encoder: keras.Model, length: int, image_shape: tuple[
 
     Args:
         image_encoder: images (batch, size, size, channels) to vectors.
-        length: how many of a vector's numbers count, from its start.
+        length: number of the values of a vector that are used, from its start.
         image_shape: of the images, which are scaled to what the encoder accepts.
     """
     image = keras.Input(image_shape, name="image")

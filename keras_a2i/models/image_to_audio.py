@@ -1,4 +1,4 @@
-"""The other direction: a network from an image to a log-mel spectrogram, and from there to audio outside of it."""
+"""The other direction: a network from an image to a log-mel spectrogram, and its conversion to audio."""
 
 import pathlib
 from collections.abc import Sequence
@@ -31,8 +31,8 @@ class ImageToAudio(keras.Model):
     """A functional Keras model from an image to the log-mel spectrogram of its audio; `generate` returns the audio.
 
     Strided convolutions encode the image; a dense layer and four transposed convolutions, each doubling both sides,
-    decode the vector. The spectrogram is that of the layer `log_mel`: frames of 64 ms or so (a power of two of
-    samples) under Hann windows, a quarter of a frame apart, and 80 mel bands from 40 Hz to half the sample rate.
+    decode the vector. The spectrogram is that of the layer `log_mel`: frames of about 64 ms (a power of two of samples)
+    with Hann windows, a hop of a quarter of a frame, and 80 mel bands from 40 Hz to half the sample rate.
 
     Args:
         image_size: pixels per side, a power of two from 16 to 512.
@@ -41,7 +41,7 @@ class ImageToAudio(keras.Model):
         duration: seconds of audio per image, 0.25 to 60.
         latent_dim: length of the vector between encoder and decoder.
         widths: channels of the decoder's five maps, from the smallest.
-        style_units: length of the style: what varies in the audio of one image, such as pitch, speed and voice.
+        style_units: length of the style, the variation of the audio of one image, such as pitch, speed and voice.
         dropout: share of the vector's values that is dropped in training, 0 up to below 1.
         normalization: mean and standard deviation of every band's log-mel values, each (80,); None is 0 and 1.
         name: name of the model.
@@ -59,7 +59,7 @@ class ImageToAudio(keras.Model):
 
     Reference:
         Chen, Srivastava, Duan and Xu, "Deep cross-modal audio-visual generation", 2017, which generates in both
-        directions; here without an adversary.
+        directions; here without an adversarial loss.
 
     Example:
         >>> model = ImageToAudio(image_size=16, sample_rate=8000)
@@ -123,8 +123,8 @@ class ImageToAudio(keras.Model):
 
         Args:
             images: (n, size, size, channels), float in [-1, 1].
-            temperature: standard deviation of the style, 0 to 4; 0 is the usual audio of an image.
-            seed: seed of the style, which all images share, and of the initial phases. The same seed gives the same
+            temperature: standard deviation of the style, 0 to 4; 0 yields the usual audio of an image.
+            seed: seed of the style, which all images share, and of the initial phases. The same seed yields the same
                 audio.
             iterations: iterations of Griffin-Lim.
 

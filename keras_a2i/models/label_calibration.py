@@ -45,9 +45,9 @@ def probabilities_of(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray
 
 
 def evidence_of(logits: np.ndarray) -> np.ndarray:
-    """Returns how much speaks for any label at all, float32 (n,): the logarithm of the sum of exp(logits).
+    """Returns the evidence for any label at all, float32 (n,): the logarithm of the sum of exp(logits).
 
-    Probabilities can't tell this: they add up to 1 for audio that is like nothing in the training, too.
+    Probabilities don't contain this information: they sum to 1 also for audio that is unlike the training data.
 
     Reference:
         The negative energy of Liu et al., "Energy-based out-of-distribution detection", arXiv:2010.03759.
@@ -64,7 +64,7 @@ def fit_calibration(
     Args:
         logits: of held-out pairs, float (n, n_labels), n 1 or more.
         targets: numbers of their labels, int (n,).
-        sources: of the pairs, (n,): each counts the same, however many pairs it has.
+        sources: sources of the pairs, (n,): each source has the same weight, whatever its number of pairs.
         foreign_logits: of foreign audio, float (m, n_labels); None leaves out the threshold.
     """
     temperature = fit_temperature(logits, targets, sources)
@@ -75,10 +75,10 @@ def fit_calibration(
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray, sources: np.ndarray) -> float:
-    """Finds the temperature, 0.05 to 20, of the lowest mean cross-entropy, in which every source counts the same.
+    """Finds the temperature, 0.05 to 20, with the lowest mean cross-entropy, in which every source has the same weight.
 
-    The targets are smoothed by 1 / (n + 2), Laplace's rule of succession: n right answers of n don't mean that the next
-    one is certainly right.
+    The targets are smoothed by 1 / (n + 2), Laplace's rule of succession: if n of n predictions are right, the next one
+    isn't certainly right.
     """
     _, members, counts = np.unique(sources, return_inverse=True, return_counts=True)
     weights, rows = 1 / counts[members], np.arange(len(targets))
@@ -95,17 +95,18 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, sources: np.ndarray
 
 
 def choose_threshold(own: np.ndarray, foreign: np.ndarray) -> float | None:
-    """Finds the threshold of evidence that calls most foreign and fewest own clips unknown.
+    """Finds the threshold of evidence that best separates foreign clips from own clips.
 
-    It maximises the share of foreign clips below it minus the share of own ones (Youden's index), among the thresholds
-    that call at most a tenth of the own clips unknown.
+    Among the thresholds below which there is at most a tenth of the own clips, it maximises the share of foreign clips
+    below it minus the share of own clips (Youden's index).
 
     Args:
         own: evidence of held-out pairs, float (n,).
         foreign: evidence of foreign audio, float (m,).
 
     Returns:
-        The threshold, or None where none calls a larger share of foreign than of own clips unknown.
+        The threshold, or None if for every threshold the share of foreign clips below it isn't larger than that of own
+        clips.
     """
     values = np.unique(np.concatenate([own, foreign]).astype(np.float64))
     # Between two values, so that rounding decides about none of them.

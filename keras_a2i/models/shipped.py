@@ -23,13 +23,13 @@ def shipped_models() -> dict[str, pathlib.Path]:
 
 
 def describe_shipped(folder: pathlib.Path) -> str:
-    """Returns what a shipped model does, in a line: the heading of its card."""
+    """Returns a description of a shipped model in one line: the heading of its card."""
     heading = (folder / "card.md").read_text(encoding="utf-8").partition("\n")[0]
     return heading.partition(": ")[2]
 
 
 def prefer_keras(model: str | pathlib.Path) -> str | pathlib.Path:
-    """Returns the `.keras` file of a shipped model's name, which gives latent vectors as its `.tflite` file doesn't.
+    """Returns the `.keras` file for the name of a shipped model; unlike the `.tflite` file, it has latent vectors.
 
     Paths, and names of models whose `.keras` file isn't installed, are returned as they are.
     """
@@ -38,9 +38,9 @@ def prefer_keras(model: str | pathlib.Path) -> str | pathlib.Path:
 
 
 def find_model(model: str | pathlib.Path, file: str = "model.keras") -> pathlib.Path:
-    """Returns a path as it is, or, where no model is there, the file of the shipped model of that name.
+    """Returns a path unchanged if it is a model, else the file of the shipped model of that name.
 
-    A folder of data that happens to have the name of a shipped model doesn't hide it.
+    A folder of data with the name of a shipped model doesn't hide the shipped model.
 
     Args:
         model: a path, an address in an object store, of which a copy is fetched, or the name of a shipped model such

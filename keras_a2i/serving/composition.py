@@ -1,4 +1,4 @@
-"""Frames of any size out of square images: scaled, zoomed, with the rest of the frame filled, side by side."""
+"""Frames of any size from square images: scaled, zoomed, with the rest of the frame filled, side by side."""
 
 from collections.abc import Callable
 
@@ -17,11 +17,11 @@ _BLUR_SCALE, _BLUR_SIGMA = 8, 0.08
 class Panel:
     """Fits images into a panel of a frame: whole, centred, as large as the panel allows, scaled by Lanczos.
 
-    An image that is enlarged more than twice is blurred first by a Gaussian of half of one of its pixels.
+    An image that is enlarged by a factor of more than 2 is first blurred by a Gaussian of half a pixel.
 
     Args:
         size: width and height of the panel in pixels.
-        fill: what the rest of the panel shows: "blur", the image again, enlarged to cover the panel, blurred and
+        fill: content of the rest of the panel: "blur", the image again, enlarged to cover the panel, blurred and
             darkened; "mirror", the image mirrored at its edges; "tile", the image repeated; "black".
     """
 

@@ -1,4 +1,4 @@
-"""Images into a folder of wav files, by a model of the other direction."""
+"""`generate_audio`: from images to a folder of wav files."""
 
 import collections
 import dataclasses
@@ -25,7 +25,7 @@ Paths = Sequence[str | pathlib.Path]
 
 @dataclasses.dataclass(frozen=True)
 class GeneratedAudio:
-    """What `generate_audio` wrote.
+    """The result of `generate_audio`.
 
     Attributes:
         paths: the wav files, in the order of the images.
@@ -49,21 +49,21 @@ def generate_audio(
 ) -> GeneratedAudio:
     """Generates a wav file for every image.
 
-    The files are named after the images, mono with 16 bits at the model's sample rate. They appear when all of them are
-    complete, and replace those of an earlier call alone.
+    The files are named after the images, mono with 16 bits at the model's sample rate. They get their final names when
+    all files are complete, and only replace files of an earlier call.
 
     Args:
         model: an `ImageToAudio`, or the path of a run folder of `fit_image_to_audio` or of a `.keras` file.
         images: a png or jpg file, a folder of them, or several of either.
-        folder: where the files go; it is created if it doesn't exist.
+        folder: the folder for the files; it is created if it doesn't exist.
         temperature: standard deviation of the style, which all images share, 0 to 4; 0 is the usual audio of an image.
         seed: random seed of the style and of the initial phases of Griffin-Lim.
         overwrite: replace the files that an earlier call wrote; a file in the folder lists them.
-        strict: raise an error at the first image that can't be read, in place of skipping it.
+        strict: raise an error at the first image that can't be read, instead of skipping it.
         progress: called with the number of images done and of all images.
 
     Returns:
-        The files and what was skipped.
+        The files, and the images that were skipped.
 
     Raises:
         UsageError: if there is no image, two have the same name, or `folder` is a file, or holds files of an earlier

@@ -1,4 +1,4 @@
-"""Guidance: images whose style or latent vector gradient steps move towards the audio, or towards an image."""
+"""Guidance: images that gradient steps make more similar to the audio, or to an image."""
 
 import dataclasses
 import math
@@ -38,40 +38,42 @@ def guide(
     seed: int = 0,
     report: Report | None = None,
 ) -> GuidedPredictor:
-    """Returns a predictor whose images are moved towards the audio, or towards an image, by gradient steps.
+    """Returns a predictor whose images are made more similar to the audio, or to an image, by gradient steps.
 
-    Every image starts as the model generates it. Each step lowers the distance between the drawn image's embedding and
-    that of the audio, in a space that a training aligned (objective `contrastive`). What moves is the style, within the
-    norm of its distribution, and with `latent` the vector that the audio determines, by at most a quarter of its norm;
-    longer ways cost, so that what gains little stays: see `models.guided_latents.GuidedLatents`. The same arguments
-    give the same images.
+    The start is the image that the model generates. Each step reduces the distance between the embedding of the image
+    and that of the audio, in a space that another training aligned (objective `contrastive`). The steps change the
+    style, within the norm of its distribution, and with `latent` also the vector that the audio determines, by at most
+    a quarter of its norm. A penalty on the change prevents changes of little benefit: see
+    `models.guided_latents.GuidedLatents`. The same arguments yield the same images.
 
     Args:
         model: a run folder, a `.keras` file, the name of a shipped model, an `AudioToImage` or a Predictor of one: the
             generator must be differentiable.
         steps: number of gradient steps, 0 to 1,000. With 0 the images are exactly those of the model.
-        by: the run folder of a training that aligned audio and images, such as one of the recipe words-aligned on the
-            same records, or a `Searcher`; its image size may differ, its clips may not. None is the model's own run
-            folder, if its training did.
-        towards: a png or jpg file whose embedding is the target in place of the audio's. Where neither `by` nor the
-            model has an encoder of images, the pixels are compared, on thumbnails of 8 x 8.
-        latent: whether the vector that the audio determines moves too, not the style alone. None moves it only where a
-            model has no style. Behind a generator that classifies first, it is the prototype of the label that moves.
-        starts: number of styles, 1 to 64, of which the nearest is where the steps start: the usual one and random ones.
-            None is 8 for a model with exemplars, whose style selects stored images, between which gradients hardly
-            lead, and 1 for others. Samples, and frames of a style walk, start at their own styles.
+        by: the run folder of a training that aligned audio and images, such as a run of the recipe words-aligned on the
+            same records, or a `Searcher`; its image size may differ from that of the model, the duration and features
+            of its clips may not. None is the run folder of the model, if its training aligned audio and images.
+        towards: a png or jpg file whose embedding is the target in place of that of the audio. If neither `by` nor the
+            model has an encoder of images, the pixels of 8 x 8 thumbnails are compared.
+        latent: whether the steps also change the vector that the audio determines, and not only the style. None changes
+            it only if the model has no style. In a generator that classifies first, this vector is the prototype of the
+            label.
+        starts: number of styles, 1 to 64, of which the nearest is the start of the steps: the usual style and random
+            ones. None is 8 for a model with exemplars, because gradients rarely lead from one stored image to another,
+            and 1 for other models. Samples, and frames of a style walk, start at their own styles.
         step_size: learning rate, in standard deviations of the style, above 0.
-        prior: what a way costs, 0 or more: half of it for a style that is one standard deviation away in every number.
+        prior: weight of the penalty on the change, 0 or more; the penalty is half of it if every number of the style
+            has changed by one standard deviation.
         seed: random seed of the starts.
         report: called after every batch with the distances (n,) of the images before and after.
 
     Returns:
-        A Predictor for `generate_images`, `generate_video`, `evaluate` and `sample`, whose images are guided.
+        A `Predictor` with guided images, for `generate_images`, `generate_video`, `evaluate` and `sample`.
 
     Raises:
-        UsageError: if an argument is out of range; the model can't be differentiated or has nothing that may move; no
-            space is known; or the guide's clips aren't those of the model.
-        ModelError: if a path isn't a model, or `by` aligned nothing.
+        UsageError: if an argument is out of range; the model can't be differentiated or has nothing to change; no
+            embedding space is known; or the clips of `by` differ from those of the model.
+        ModelError: if a path isn't a model, or `by` didn't align audio and images.
         SourceError: if the image can't be read.
 
     Example:

@@ -1,4 +1,4 @@
-"""A model whose images gradient steps move towards targets, and the distances before and after."""
+"""A model whose images are made more similar to targets by gradient steps, and the distances before and after."""
 
 import dataclasses
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class GuidedImages:
 
     Attributes:
         images: float32 (n, size, size, channels) in [-1, 1].
-        before, after: distances (n,) of the model's own images and of these from their targets: 1 - cosine of two
+        before, after: distances (n,) of the images from their targets, before and after guidance: 1 - cosine of two
             embeddings, 0 to 2, or the mean squared error of two thumbnails in [-1, 1]. `after` is never larger.
     """
 
@@ -37,16 +37,16 @@ class GuidedImages:
 
 
 class GuidedPredictor(Predictor):
-    """A model whose images are guided; `guide` makes it. It gives no latent vectors.
+    """A model whose images are guided; `guide` returns it. It has no latent vectors.
 
     Args:
         predictor: of an `AudioToImage`.
         space: images to vectors, as from `models.guided_latents`.
         find_targets: inputs, by `metadata`, to vectors (n, d) of the same space.
-        metadata: of the inputs: the model's own, or with the input "waveform" where the guide needs the audio.
+        metadata: the metadata of the model, but with the input "waveform" if the guide needs the audio.
         steps, report: see `guide`.
-        styles: (m, style_units), tried as starts beside the usual style.
-        moves: what moves and how: arguments of `models.guided_latents.GuidedLatents`.
+        styles: (m, style_units), tried as starts in addition to the usual style.
+        moves: arguments of `models.guided_latents.GuidedLatents`, which define what the steps change.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class GuidedPredictor(Predictor):
 
         Args:
             inputs: float32 (n, n_inputs), by `metadata`.
-            styles: (n, style_units), where the style of every image starts; None is the usual one, or the best of
+            styles: (n, style_units), the start of the style of every image; None is the usual style, or the best of
                 several.
 
         Returns:
@@ -131,7 +131,7 @@ _FIELDS = tuple(field.name for field in dataclasses.fields(GuidedImages))
 
 
 def call_network(model: "keras.Model", inputs: np.ndarray) -> np.ndarray:
-    """Calls a network as it is: a function compiled for a few batches would cost more than it saves."""
+    """Calls a network directly, because compiling a function for a few batches would take longer than it saves."""
     import keras
 
     return np.asarray(keras.ops.convert_to_numpy(model(inputs, training=False)), np.float32)

@@ -1,4 +1,4 @@
-"""Audio into a folder of PNG images."""
+"""`generate_images`: from audio to a folder of PNG images."""
 
 import pathlib
 from collections.abc import Callable, Iterator
@@ -33,28 +33,28 @@ def generate_images(
     progress: Callable[[int, int], None] | None = None,
     on_labels: Callable[[list[str]], None] | None = None,
 ) -> list[pathlib.Path]:
-    """Generates an image for each clip of audio (a second unless configured otherwise), in constant memory.
+    """Generates an image for each clip of audio (one second by default), in constant memory.
 
-    The images are named 0000.png, 0001.png and so on; with `samples`, 0000-1.png, 0000-2.png and so on. They appear
-    when all of them are complete, and replace those of an earlier call alone.
+    The images are named 0000.png, 0001.png and so on; with `samples`, 0000-1.png, 0000-2.png and so on. They get their
+    final names when all images are complete, and only replace images of an earlier call.
 
     Args:
         model: anything that `as_predictor` accepts: a Predictor, a Keras model, or the path of a model.
-        audio: an audio file or a video; samples, with `sample_rate`; or the model's inputs, such as embeddings or a
-            file of them. As for `Predictor.predict`.
+        audio: as for `Predictor.predict`: an audio file or a video; samples, with `sample_rate`; or the model's inputs,
+            such as embeddings or a file of embeddings.
         folder: where the images go; it is created if it doesn't exist.
         sample_rate: Hz of samples.
-        samples: images for each clip, by a model with a style; None generates one.
-        temperature: with `samples`, how far they are from the usual image: the standard deviation of the style, 0 to 4.
+        samples: number of images for each clip, for a model with a style; None generates one image.
+        temperature: with `samples`, the standard deviation of the style, 0 to 4; at 0 every sample is the usual image.
         seed: with `samples`, the random seed of the styles.
-        reference: for a model with a reference image, such as the recipe talking trains, the image that moves: see
+        reference: for a model with a reference image, such as one of the recipe talking: the image to animate, see
             `Predictor.with_reference`.
-        sheet: whether to draw a contact sheet of up to 64 clips beside the folder, named `folder`.png. For a model that
-            tells labels apart, the caption of each clip has its predicted label, or "unknown".
+        sheet: whether to write a contact sheet of up to 64 clips beside the folder, named `folder`.png. If the model
+            classifies, the caption of each clip contains its predicted label, or "unknown".
         overwrite: replace the images that an earlier call wrote; a file in the folder lists them.
         progress: called with the number of clips done and of all clips, after every batch.
         on_labels: called with the predicted labels of the clips of every batch, the `answers` of
-            `Predictor.predict_labels`, for a model that tells labels apart.
+            `Predictor.predict_labels`, if the model classifies.
 
     Returns:
         The paths of the images, in order.

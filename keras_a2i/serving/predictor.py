@@ -1,4 +1,4 @@
-"""One interface to a model of any format: audio or features in, images, labels or latent vectors out."""
+"""One interface to models of all formats: from audio or features to images, labels or latent vectors."""
 
 import dataclasses
 import functools
@@ -46,15 +46,15 @@ class Predictor:
         predict_fn: float32 inputs (batch, n_inputs) to images (batch, size, size, channels) in [-1, 1]; None for a
             model that needs a reference image.
         metadata: the model's configurations.
-        encode_fn: inputs to latent vectors (batch, latent_dim); None if the model doesn't give them.
+        encode_fn: inputs to latent vectors (batch, latent_dim); None if the model has no latent vectors.
         decode_fn: latent vectors to images.
-        latent_dim: length of the latent vectors; None doesn't check what `decode` is given.
-        style_fn: inputs and styles (batch, style_units) to images, of a model with a style that doesn't give latent
-            vectors.
+        latent_dim: length of the latent vectors; with None, `decode` doesn't check the length of its argument.
+        style_fn: inputs and styles (batch, style_units) to images, for a model with a style but without latent vectors.
         classify_fn: inputs to the logits of labels (batch, n_labels); None if the model doesn't classify.
-        draw_fn: (inputs, n, seed) to images (batch, n, size, size, channels), of a model that generates from noise.
-        reference_fn: inputs and reference images to images, in place of `predict_fn`, of a model with a reference.
-        reference_decode_fn: latent vectors and reference images to images, in place of `decode_fn`.
+        draw_fn: (inputs, n, seed) to images (batch, n, size, size, channels), for a model that generates from noise.
+        reference_fn: inputs and reference images to images, in place of `predict_fn`, for a model with a reference.
+        reference_decode_fn: latent vectors and reference images to images, in place of `decode_fn`, for a model with a
+            reference.
         model: the Keras model behind it, or None.
 
     Attributes:
@@ -88,7 +88,7 @@ class Predictor:
         self.metadata, self.model = metadata, model
 
     def predict(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
-        """Generates one image for each clip of audio (a second unless configured otherwise), or for each input.
+        """Generates one image for each clip of audio (one second by default), or for each input.
 
         Args:
             audio, sample_rate: as for `stream_inputs` in `keras_a2i.serving.model_inputs`: a file; samples with their
@@ -98,13 +98,13 @@ class Predictor:
             float32 (n, size, size, channels) in [-1, 1].
 
         Raises:
-            UsageError: if an array or the rate is out of range, or a model of embeddings is given audio.
+            UsageError: if an array or the rate is out of range, or a model of embeddings receives audio.
             SourceError: if a file can't be read.
         """
         return join_batches(self.stream(audio, sample_rate), self.metadata.image.shape)
 
     def stream(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> Iterator[np.ndarray]:
-        """Yields what `predict` returns, up to 32 images at a time; of a file, in constant memory."""
+        """Yields the images of `predict`, up to 32 at a time; for a file, in constant memory."""
         yield from map(self._predict_fn, self.stream_inputs(audio, sample_rate))
 
     def stream_inputs(
@@ -114,15 +114,16 @@ class Predictor:
         return stream_inputs(audio, self.metadata, sample_rate)
 
     def with_reference(self, reference: np.ndarray | str | pathlib.Path | None) -> "Predictor":
-        """Returns a predictor whose images show a reference image, such as a face, for a model that needs one.
+        """Returns a predictor that animates a reference image, such as a face, for a model that needs one.
 
         Args:
-            reference: a PNG or JPEG file, cropped and scaled to the model's images; or an image of their size, uint8,
-                or float in [-1, 1], (size, size, channels). None, for a model without a reference, returns this one.
+            reference: a PNG or JPEG file, which is cropped and scaled to the size of the model's images; or an image of
+                that size, uint8, or float in [-1, 1], (size, size, channels). None, for a model without a reference,
+                returns this predictor.
 
         Raises:
-            UsageError: if the model needs a reference and there is none, or it has none and one is given, or an array
-                has another shape.
+            UsageError: if the model needs a reference and `reference` is None, or it doesn't accept one and `reference`
+                is given, or an array has another shape.
             SourceError: if the file can't be read.
         """
         if reference is None and self.metadata.reference:
@@ -157,16 +158,16 @@ class Predictor:
 
         Args:
             inputs: float32 (batch, n_inputs).
-            styles: (batch, style_units), the style of every image, or (style_units,), one of all, for a model with a
-                style; None is the usual one.
+            styles: for a model with a style: (batch, style_units), one style for every image, or (style_units,), the
+                same style for all; None is the usual style.
             references: float32 (batch, size, size, channels) in [-1, 1], for a model that needs a reference image.
 
         Returns:
             float32 (batch, size, size, channels) in [-1, 1].
 
         Raises:
-            UsageError: if the inputs, styles or references have another shape or aren't finite, the model accepts none
-                of them, or it needs references and there are none.
+            UsageError: if the inputs, styles or references have another shape or aren't finite, the model doesn't
+                accept styles or references, or it needs references and there are none.
         """
         inputs, shape = check_inputs(inputs, self.metadata), self.metadata.image.shape
         if styles is not None:
@@ -184,8 +185,7 @@ class Predictor:
 
     @property
     def can_encode(self) -> bool:
-        """Whether the model gives latent vectors: a run folder, a `.keras` file, an `AudioToImage` or a `.tflite` file
-        that was exported with `latents` does."""
+        """Whether the model has latent vectors: run folders, `.keras` files and exports with `latents` do."""
         return self._encode_fn is not None and self._decode_fn is not None
 
     def encode(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
@@ -198,7 +198,7 @@ class Predictor:
             float32 (n, latent_dim).
 
         Raises:
-            UsageError: as `predict`, or if the model doesn't give latent vectors.
+            UsageError: as `predict`, or if the model has no latent vectors.
             SourceError: if a file can't be read.
         """
         encode_fn, _ = self._parts()
@@ -208,15 +208,15 @@ class Predictor:
         """Generates images for latent vectors.
 
         Args:
-            latents: finite, (n, latent_dim); the end is the style of a model with one.
-            styles: (n, style_units) or (style_units,), in place of the latent vectors' own styles; None keeps those.
+            latents: finite, (n, latent_dim); for a model with a style, the last `style_units` values are the style.
+            styles: (n, style_units) or (style_units,), in place of the styles in the latent vectors; None keeps these.
 
         Returns:
             float32 (n, size, size, channels) in [-1, 1].
 
         Raises:
-            UsageError: if the latent vectors or styles have another shape or aren't finite, or the model gives none or
-                no style.
+            UsageError: if the latent vectors or styles have another shape or aren't finite, or the model has no latent
+                vectors or no style.
         """
         _, decode_fn = self._parts()
         latents = check_latents(latents, self._latent_dim)
@@ -236,13 +236,13 @@ class Predictor:
         *,
         sample_rate: int | None = None,
     ) -> np.ndarray:
-        """Generates several images for each clip of audio or each input, with styles from a normal distribution, or
-        with different noise by a model that generates from it.
+        """Generates several images for each clip of audio or each input, with random styles, or with different noise
+        for a model that generates from noise.
 
         Args:
             audio, sample_rate: as for `predict`.
             n: images for each clip, 1 or more.
-            temperature: standard deviation of the style, 0 to 4; 0 returns the image of `predict` every time.
+            temperature: standard deviation of the style, 0 to 4; with 0, all images equal that of `predict`.
             seed: random seed; the same styles, or the same noise, are used for every clip.
 
         Returns:
@@ -266,7 +266,7 @@ class Predictor:
 
     @property
     def can_sample(self) -> bool:
-        """Whether the model has a style, and accepts others than the usual one, or generates from noise."""
+        """Whether the model accepts styles, or generates from noise."""
         has_style = self.metadata.style_units > 0 and (self.can_encode or self._style_fn is not None)
         return has_style or self._draw_fn is not None
 
@@ -284,17 +284,17 @@ class Predictor:
 
     @property
     def can_classify(self) -> bool:
-        """Whether the model tells labels apart."""
+        """Whether the model classifies."""
         return self._classify_fn is not None
 
     def label_logits(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
-        """Computes the logits of the labels, float32 (n, n_labels), of which `predict_labels` makes probabilities.
+        """Computes the logits of the labels, float32 (n, n_labels), from which `predict_labels` computes probabilities.
 
         Args:
             audio, sample_rate: as for `predict`.
 
         Raises:
-            UsageError: as `predict`, or if the model doesn't tell labels apart.
+            UsageError: as `predict`, or if the model doesn't classify.
             SourceError: if a file can't be read.
         """
         if self._classify_fn is None:
@@ -312,10 +312,11 @@ class Predictor:
             audio, sample_rate: as for `predict`.
 
         Returns:
-            Probabilities (n, n_labels) and `answers`, a label or "unknown" for each clip, by the model's calibration.
+            Probabilities (n, n_labels) and `answers`, a label or "unknown" for each clip, according to the model's
+            calibration.
 
         Raises:
-            UsageError: as `predict`, or if the model doesn't tell labels apart.
+            UsageError: as `predict`, or if the model doesn't classify.
             SourceError: if a file can't be read.
         """
         logits = self.label_logits(audio, sample_rate)
@@ -350,15 +351,15 @@ def load(
 
     Args:
         path: a run folder, a `.keras` file, a SavedModel folder, a `.tflite` or `.onnx` file, the address of one of
-            these in an object store, or the name of a shipped model such as "digits". A `.tflite` or `.onnx` file is
-            loaded without TensorFlow and Keras, and so is a shipped model, whose `.tflite` file serves.
-        input: "features" or "waveform", for a `.keras` file of your own that holds no configurations.
+            these in an object store, or the name of a shipped model such as "digits". `.tflite` and `.onnx` files are
+            loaded without TensorFlow and Keras, and so are shipped models, of which the `.tflite` file is used.
+        input: "features" or "waveform", for your own `.keras` file without configurations of this library.
         sample_rate: Hz of such a model's waveform; None is 16,000.
-        steps, guidance_scale, seed: of a run of `fit_audio_token`, as for `AudioToken.generate`.
+        steps, guidance_scale, seed: for a run of `fit_audio_token`, as for `AudioToken.generate`.
 
     Raises:
-        UsageError: if one of the last three is given with another model, or is out of range.
-        ModelError: if it is none of these, or can't be loaded.
+        UsageError: if one of the last three arguments is given with another model, or is out of range.
+        ModelError: if `path` is none of these, or can't be loaded.
         MissingPackageError: if a package that the format needs isn't installed.
 
     Example:
@@ -398,11 +399,13 @@ def as_predictor(
     Args:
         model: a Predictor; an `AudioToImage` or any Keras model from feature vectors or waveforms to images; a path
             that `load` accepts; or a function from float32 inputs (batch, n_inputs) to images in [-1, 1].
-        metadata: of a function, or of your own Keras model or its file; None infers those of a Keras model.
-        input, sample_rate: as for `load`, for a Keras model of your own.
+        metadata: configurations of a function, or of your own Keras model or its file; None infers them for a Keras
+            model.
+        input, sample_rate: as for `load`, for your own Keras model.
 
     Raises:
-        UsageError: if `metadata` is None for a function, `model` is something else, or it holds other configurations.
+        UsageError: if `metadata` is None for a function, `model` is none of these, or it contains other configurations
+            than `metadata`.
         ModelError: if a path can't be loaded, or a Keras model's input or output doesn't fit.
     """
     if isinstance(model, str | pathlib.Path):

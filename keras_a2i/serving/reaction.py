@@ -1,4 +1,4 @@
-"""What a film does with the loudness and the onsets of its audio: how far it zooms, and how warm its style is."""
+"""The reaction of a film to the loudness and the onsets of its audio: the zoom, and the temperature of the style."""
 
 import dataclasses
 import pathlib
@@ -32,8 +32,8 @@ class Drive:
     Loudness is the level of 0.1 s around the frame's middle, from 0 (30 dB below the loudest moment of the file, or
     quieter) to 1 (the loudest moment), smoothed by a Gaussian of 0.1 s; a loudest moment below -50 dB of full scale
     counts as -50 dB. The bump of an onset of strength a at the time t is a x exp(1 - x) with x = (now - t) / 0.05 s: it
-    falls to 4 % of its height within 0.3 s. Bumps b1, b2 ... that overlap give 1 - (1 - b1)(1 - b2)... Silence has
-    neither.
+    falls to 4 % of its height within 0.3 s. Bumps b1, b2 and so on that overlap are combined to 1 - (1 - b1)(1 - b2)...
+    In silence, both are 0.
 
     Attributes:
         fps: frames per second.
@@ -68,7 +68,7 @@ class Drive:
 
 
 def measure_drive(audio: pathlib.Path, sample_rate: int, fps: Fraction, react: Sequence[str]) -> Drive:
-    """Measures what a film reacts to; the file is read once for each of `react`.
+    """Measures the loudness and the onsets of an audio file, which is read once for each element of `react`.
 
     Args:
         audio: a file that `stream_audio` reads.
@@ -85,7 +85,7 @@ def measure_drive(audio: pathlib.Path, sample_rate: int, fps: Fraction, react: S
 
 
 def find_onsets(audio: pathlib.Path, sample_rate: int) -> np.ndarray:
-    """Finds where sounds begin: the levels of 24 bands rise within 30 ms by more than they do around.
+    """Finds onsets: moments at which the levels of 24 bands rise within 30 ms by more than before and after.
 
     Args:
         audio: a file that `stream_audio` reads.

@@ -1,4 +1,4 @@
-"""Search across audio and images, by a run that embeds both in one space."""
+"""Search across audio and images, with a run that embeds both in one space."""
 
 import dataclasses
 import pathlib
@@ -56,7 +56,7 @@ class SearchResult:
 
 
 class Searcher:
-    """Embeds audio and images by a run that aligned both, such as one of the recipe words-aligned.
+    """Embeds audio and images with a run that aligned both, such as a run of the recipe words-aligned.
 
     Args:
         predictor: of the run.
@@ -132,20 +132,20 @@ def search(
     """Finds the images that are nearest to an audio file, or the audio files nearest to an image.
 
     Args:
-        run: the run folder of a training that aligned audio and images, such as one of the recipe words-aligned; or a
-            `Searcher`, which saves loading it for every search.
-        query: a audio file, searched for by the mean of its clips; or a png or jpg file.
-        among: files, and folders that are searched through: images for audio, audio for an image.
-        top: how many matches to return, 1 or more; None returns all.
+        run: the run folder of a training that aligned audio and images, such as a run of the recipe words-aligned; or a
+            `Searcher`, so that the run isn't loaded for every search.
+        query: an audio file, of which the mean of the clips is searched for; or a png or jpg file.
+        among: files and folders to search: images if the query is audio, audio if the query is an image.
+        top: number of matches to return, 1 or more; None returns all.
         sheet: a PNG file for a contact sheet of the images found, which ends in .png.
         overwrite: whether the sheet may replace a file.
 
     Returns:
-        The matches, the best first, and the files that couldn't be read. An audio file is found by its best clip.
+        The matches, the best first, and the files that couldn't be read. An audio file is ranked by its best clip.
 
     Raises:
-        UsageError: if `query` isn't such a file, there is nothing to search among or none of it can be read, a sheet is
-            asked for where the query is an image, or the sheet has another suffix, is one of the files that are
+        UsageError: if `query` isn't such a file, there are no files to search or none of them can be read, a sheet is
+            given although the query is an image, or the sheet has another suffix, is one of the files that are
             searched, or exists and `overwrite` is False; or if `top` is out of range.
         SourceError: if the query can't be read, or a file or folder to search through doesn't exist.
         ModelError: if `run` isn't a run that aligned audio and images.

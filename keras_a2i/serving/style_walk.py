@@ -1,4 +1,4 @@
-"""A style that drifts with time: a smooth random walk whose every moment is a draw from the normal distribution."""
+"""A style that varies over time: a smooth random walk that is normally distributed at every moment."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ def walk_styles(style_units: int, rate: float, seed: int, times: np.ndarray) -> 
     Args:
         style_units: length of the style.
         rate: new styles per second, above 0.
-        seed: random seed, 0 or more; the style at a time doesn't depend on which other times are asked for.
+        seed: random seed, 0 or more; the style at a time doesn't depend on the other elements of `times`.
         times: seconds (n,), 0 or more, ascending.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Audio into a film: an image for every frame, with the audio that it was generated from."""
+"""`generate_video`: from audio to a film with an image for every frame, and with the audio."""
 
 import concurrent.futures
 import dataclasses
@@ -28,7 +28,7 @@ from keras_a2i.serving.style_walk import walk_styles
 
 @dataclasses.dataclass(frozen=True)
 class VideoSummary:
-    """What a video holds.
+    """The properties of a generated video.
 
     Attributes:
         frames: number of frames.
@@ -84,10 +84,10 @@ def generate_video(
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> VideoSummary:
-    """Generates a video of an audio file, with its audio; written whole or not at all, in constant memory.
+    """Generates a video for an audio file, with its audio, in constant memory; writes a complete video or none.
 
-    A WebP file is the exception: its compressed frames are kept. The image of a frame is generated from the clip of
-    audio centred on the frame's middle.
+    The image of a frame is generated from the clip of audio around the middle of the frame. For a WebP file, all
+    compressed frames are kept in memory.
 
     Args:
         model: anything that `as_predictor` accepts: a Predictor, a Keras model, or the path of a model.
@@ -97,31 +97,31 @@ def generate_video(
         codec: "h264" (mp4 with AAC) or "vp9" (webm with Opus); or "gif" or "webp", animated images without sound, for
             audio of a minute at most.
         smooth: standard deviation in seconds, 0 to 10, of a Gaussian over the latent vectors of neighbouring frames; 0
-            is none. It needs a model that gives latent vectors: a run folder, a `.keras` file or a Keras model.
+            is off. It needs a model with latent vectors: a run folder, a `.keras` file or a Keras model.
         size: width and height of the video in pixels, even, 32 to 4,096; None is the size of the model's images, twice
             as wide with `side_by_side`. Images are scaled by Lanczos to the largest square that fits.
-        fill: what the rest of a frame that isn't square shows: "blur", "mirror", "tile" or "black", as for
+        fill: content of the rest of a frame that isn't square: "blur", "mirror", "tile" or "black", as for
             `composition.Panel`.
-        side_by_side: of a video, show its own frames at the same moments in the left half and the images in the right.
-        style_walk: new styles per second, above 0 to 10, that the style of a model with one drifts through: see
-            `style_walk.walk_styles`. None keeps the usual style.
-        temperature: with `style_walk`, how far the images are from the usual one: the standard deviation of the style,
-            0 to 4.
-        seed: with `style_walk`, its random seed.
-        react: what of the audio moves the image: "loudness", "onsets" or both. They zoom into it, and with `style_walk`
-            raise the temperature by up to twice (at most to 4): see `reaction.Drive`.
-        reference: for a model with a reference image, such as the recipe talking trains, the image that moves: see
+        side_by_side: if `audio` is a video, show its frames in the left half and the images in the right.
+        style_walk: number of new styles per second, above 0 to 10, with which the style varies over time, for a model
+            with a style: see `style_walk.walk_styles`. None keeps the usual style.
+        temperature: with `style_walk`, the standard deviation of the style, 0 to 4.
+        seed: with `style_walk`, the random seed of the styles.
+        react: properties of the audio that zoom into the image: "loudness", "onsets" or both. With `style_walk`, they
+            also raise the temperature, up to twofold (at most to 4): see `reaction.Drive`.
+        reference: for a model with a reference image, such as one of the recipe talking: the image to animate, see
             `Predictor.with_reference`.
         overwrite: replace a video that an earlier call wrote to `path`; a file in its folder lists them.
         progress: called with the number of frames done, after every batch.
 
     Returns:
-        What the video holds.
+        The properties of the video.
 
     Raises:
         SourceError: if the audio can't be read.
-        UsageError: if an option is out of range or the model or the file lacks what it needs, the encoder is missing,
-            `path` is a folder or the audio file itself, or `path` exists and `overwrite` is False or no call wrote it.
+        UsageError: if an option is out of range, the model or the file doesn't support an option, the video encoder is
+            missing, `path` is a folder or the audio file itself, or `path` exists and `overwrite` is False or no
+            earlier call wrote it.
         ModelError: if a path isn't a model.
         MissingPackageError: if PyAV isn't installed.
 
