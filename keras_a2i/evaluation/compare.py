@@ -1,4 +1,4 @@
-"""`compare`: evaluated runs side by side; runs that differ by their seed only are replicates and share a row."""
+"""`compare`: evaluated runs side by side; runs that differ only by their seed are replicates and share a row."""
 
 import dataclasses
 import pathlib
@@ -83,7 +83,7 @@ class Comparison:
         return f"{render_table(self.to_table())}\n\n{_CAPTION}"
 
     def save(self, path: str | pathlib.Path) -> pathlib.Path:
-        """Writes the comparison, whole or not at all.
+        """Writes the comparison; the file is complete or not written at all.
 
         Args:
             path: a file that ends in .html, .csv, .md (Markdown) or .tex (a LaTeX table, with the package booktabs).
@@ -100,12 +100,12 @@ def compare(runs: Iterable[str | pathlib.Path]) -> Comparison:
     """Compares evaluated runs.
 
     Args:
-        runs: run folders that hold a report.json, as `evaluate` writes it with `report.save(run)`. A run that is given
-            twice, by whatever path, counts once.
+        runs: run folders with a report.json, which `report.save(run)` writes. A run that is given twice, even by
+            different paths, is used once.
 
     Returns:
-        One row per recipe, settings, records of the training, records and split of the evaluation; runs that differ by
-        their seed only are replicates.
+        One row per combination of recipe, settings, records of the training, and records and split of the evaluation;
+        runs that differ only by their seed are replicates.
 
     Raises:
         ModelError: if a run has no report of its present model.

@@ -1,4 +1,4 @@
-"""Cross-validation: a run's recipe is trained anew on each fold, by blocks or by sources, with one or several seeds."""
+"""Cross-validation: a run's recipe is trained on each fold, by blocks or by sources, with one or several seeds."""
 
 import dataclasses
 import hashlib
@@ -71,22 +71,23 @@ def cross_validate(
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> CrossValidation:
-    """Trains the recipe of a run on each fold, with the options of its training, and evaluates it on what is held out.
+    """Trains the recipe of a run on each fold, with the options of its training, and evaluates it on the held-out
+    pairs.
 
     Args:
         run: the run folder whose recipe is used.
         records: the records; their own splits are ignored.
-        out: a folder for the folds' records and runs; finished trainings in it aren't repeated, and it must not hold
-            others.
+        out: a folder for the folds' records and runs; finished trainings in it aren't repeated, and it must not contain
+            other runs.
         folds: number of folds, 2 to 20.
         by: "block" holds out one contiguous block of every source per fold, "source" whole sources.
-        seeds: trainings per fold, with the seeds `seed`, `seed` + 1 and so on; 1 to 20.
-        seed: of the first training and of the evaluation.
-        progress: called with what is being done, in words.
+        seeds: number of trainings per fold, with the seeds `seed`, `seed` + 1 and so on; 1 to 20.
+        seed: random seed of the first training and of the evaluation.
+        progress: called with a description of the current step.
 
     Raises:
-        UsageError: if an argument is out of range, there are fewer sources than folds, `out` holds folds of other
-            records or of another training, or the run trained an own model, of which no untrained copy can be made.
+        UsageError: if an argument is out of range, there are fewer sources than folds, `out` contains folds of other
+            records or of another training, or the run trained a custom model, of which no untrained copy can be made.
     """
     for name, value, low in (("folds", folds, 2), ("seeds", seeds, 1)):
         if not low <= value <= 20:

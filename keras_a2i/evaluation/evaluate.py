@@ -1,4 +1,4 @@
-"""`evaluate`: what a model's images are worth, beside contenders that need no audio or no model."""
+"""`evaluate`: the scores of a model, compared with contenders that need no audio or no model."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -68,9 +68,9 @@ def evaluate(
     notes: Sequence[str] = (),
     progress: ProgressFn | None = None,
 ) -> Report:
-    """Evaluates a model on held-out pairs, beside controls and baselines.
+    """Evaluates a model on held-out pairs, and compares it with controls and baselines.
 
-    Memory is for batches of images, whatever the size of the records; small splits are kept.
+    Only batches of images are in memory, whatever the size of the records; small splits are kept in memory.
 
     Args:
         model: a path that `load` accepts (a run folder, a `.keras` file, an exported model), a loaded `Predictor`, a
@@ -78,15 +78,15 @@ def evaluate(
             in [-1, 1].
         records: the records folder, or `Records`.
         split: the held-out split.
-        seed: of the shuffled audio, the bootstrap, samples and probes.
-        samples: images per audio for measures of variety, where the model has a style; 0 leaves them out.
-        foreign: a folder of audio files or videos, in place of rendered audio, for the measures on foreign audio; the
-            first clips of each, a hundred together. Files that can't be read are named in the notes.
-        input: "features" or "waveform", the input of a function; None is what the model itself states.
-        model_name: how the report calls the model; None is its path or name.
-        command: what repeats the report.
+        seed: random seed of the shuffled audio, the bootstrap, samples and probes.
+        samples: number of samples per clip for the measures of variety, if the model has a style; 0 leaves these out.
+        foreign: a folder of audio files or videos, in place of rendered audio, for the measures on foreign audio. The
+            first clips of each file are used, a hundred in total. Files that can't be read are listed in the notes.
+        input: "features" or "waveform", the input of a function; None takes it from the model.
+        model_name: the name of the model in the report; None is its path or name.
+        command: the command that repeats the report.
         notes: sentences that the report shows.
-        progress: called with what is being done, in words.
+        progress: called with a description of the current step.
 
     Returns:
         The report: `report.save("report.html")`, `report.pairs()`, `report.verdict`.
@@ -95,8 +95,8 @@ def evaluate(
         ModelError: if the model can't be loaded.
         MissingSplitError: if the records lack the split, or training pairs.
         RecordsError: if they hold fewer than two held-out pairs.
-        UsageError: if the model and the records don't fit together, or `foreign` is a folder without audio files or
-            given with records of embeddings.
+        UsageError: if the model doesn't fit the records, or `foreign` is a folder without audio files or is given with
+            records of embeddings.
         SourceError: if `foreign` doesn't exist, or none of its files can be read.
     """
     records = as_records(records)

@@ -1,4 +1,4 @@
-"""The report of an evaluation: its data, and how it is written and read."""
+"""The report of an evaluation: its data, writing and reading."""
 
 import hashlib
 import json
@@ -18,17 +18,17 @@ JSON_NAME, HTML_NAME, CSV_NAME = REPORT_FILES
 
 
 class Report(ReportData):
-    """Everything that `evaluate` found. The attributes are those of `ReportData`."""
+    """The result of `evaluate`. The attributes are those of `ReportData`."""
 
     def save(self, path: str | Location) -> Location:
-        """Writes the report, whole or not at all.
+        """Writes the report; a file is complete or not written at all.
 
         Args:
             path: a file that ends in .html, .json or .csv (one row per pair); or a folder, which is made, for
                 report.json, report.html and per_pair.csv; or the address of either in an object store.
 
         Returns:
-            What was written: the file, or report.html in the folder.
+            The file, or report.html in the folder.
 
         Raises:
             UsageError: if the path has another suffix, or is a file without one.

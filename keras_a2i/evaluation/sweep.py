@@ -91,35 +91,35 @@ def sweep(
 ) -> Sweep:
     """Trains combinations of settings and ranks them.
 
-    Each combination and seed is a run folder, `folder / "learning_rate=0.001,batch_size=16" / "seed-0"`, which is what
-    `fit` trains with these settings and this seed. Finished runs aren't trained again and unfinished ones are resumed:
-    after an interruption the same call completes the rest, and a call with more values or seeds adds to it. A run that
-    fails, by a loss that is no longer finite, say, is noted with its reason, and the others are trained; the next call
-    tries it again.
+    Each combination and seed has a run folder, `folder / "learning_rate=0.001,batch_size=16" / "seed-0"`, with the same
+    run that `fit` trains with these settings and this seed. Finished runs aren't trained again, and unfinished runs are
+    resumed: after an interruption, the same call completes the sweep, and a call with more values or seeds extends it.
+    A run that fails, for example because its loss is no longer finite, is noted with the reason, and the other runs are
+    trained; the next call tries it again.
 
-    After every run `folder` holds `sweep.json` (the state of each run), `table.csv`, `.md`, `.tex` and `.html` (a row
-    per combination) and `runs.csv` (a row per run).
+    After every run, `folder` contains `sweep.json` (the state of each run), `table.csv`, `.md`, `.tex` and `.html` (a
+    row per combination) and `runs.csv` (a row per run).
 
     Args:
         records: the records folder, or `Records`, with held-out pairs.
         folder: the folder to create.
-        settings: name of a setting, as for `get_recipe` -> its values, such as {"learning_rate": [1e-3, 2e-3]}. A
-            setting that is itself a list, such as "generator.channels", has lists as values.
-        recipe: name of a recipe or a `Recipe`; None chooses by the records, see `choose_recipe`.
-        objectives: as for `fit`; own classes must be registered with Keras.
-        seeds: the seeds of each combination, or how many from 0 on.
-        trials: train this number of combinations, drawn from all by the first seed; None trains all.
-        searcher: "grid" for all combinations or those that are drawn; "optuna" has Optuna choose `trials` of them by
-            the scores of the earlier ones (its sampler TPE), also from ranges (`a2i.Range`). It needs the
-            extra optuna; the search is stored in `folder`, and resumes if called again, also with more trials.
+        settings: name of a setting, as for `get_recipe` -> its values, such as {"learning_rate": [1e-3, 2e-3]}. If a
+            value is itself a list, as for "generator.channels", the values are a list of lists.
+        recipe: name of a recipe or a `Recipe`; None chooses one that suits the records, see `choose_recipe`.
+        objectives: as for `fit`; custom classes must be registered with Keras.
+        seeds: the seeds of each combination, or their number, counted from 0.
+        trials: train this number of combinations, drawn from all combinations with the first seed; None trains all.
+        searcher: "grid" trains all combinations, or `trials` random ones. With "optuna", Optuna chooses `trials`
+            combinations by the scores of the earlier ones (its sampler TPE), also from ranges (`a2i.Range`). This needs
+            the extra optuna; the search is stored in `folder`, and the same call resumes it, also with more trials.
         by: id of the score that ranks the combinations: a column of history.csv such as "val_ssim", or a score of the
-            reports such as "ssim" or "gain_over_shuffled"; None is what the recipe monitors.
-        evaluate: evaluate each run after its training, see `a2i.evaluate`, and write its report into its folder.
+            reports such as "ssim" or "gain_over_shuffled"; None is the score that the recipe monitors.
+        evaluate: evaluate each run after its training, see `a2i.evaluate`, and write the report into the run folder.
         strict: stop at the first run that fails.
-        jobs: trainings at the same time, each in a process of its own that sees one GPU where there are some; 1 trains
-            them in this process, one after the other. The models are the same.
-        cache: as for `Records.dataset`; each process has its own.
-        progress: called with what is being done, in words.
+        jobs: number of runs that train at the same time, each in its own process and, if there are GPUs, on its own
+            GPU; 1 trains the runs in this process, one after the other. The models are the same.
+        cache: as for `Records.dataset`; each process has its own cache.
+        progress: called with a description of the current step.
         command: called with a run folder, its settings and its seed; returns what is stored in its `config.json`.
         **options: those of `fit`: epochs, batch_size, monitor, patience, restore_best_weights, jit_compile,
             dtype_policy and image_folder.
@@ -129,8 +129,8 @@ def sweep(
 
     Raises:
         LockedError: if another process is writing into `folder`.
-        UsageError: if a name or a value isn't one of the recipe's, `folder` holds other files or other runs, or an
-            argument is out of range; nothing is trained then.
+        UsageError: if the recipe has no such setting or doesn't accept a value, `folder` contains other files or other
+            runs, or an argument is out of range; nothing is trained then.
         TrainingInterrupted: after Ctrl-C; finished runs and finished epochs are saved.
         RunsFailedError: if a run failed and `strict` is set.
     """

@@ -1,4 +1,4 @@
-"""What a sweep found: its runs, the combinations ranked by a score, and how they are written."""
+"""The result of a sweep: its runs, and the combinations ranked by a score, with the files that are written."""
 
 import dataclasses
 import math
@@ -34,8 +34,8 @@ class SweepRun:
         seed: its random seed.
         folder: its run folder.
         state: "waiting", "finished" or "failed".
-        reason: why it failed, or "".
-        scores: what its history and its report hold, by id.
+        reason: the reason why the run failed, or "".
+        scores: the scores of the run's history and report, by id.
         level: the level of its verdict, or "".
     """
 
@@ -50,7 +50,7 @@ class SweepRun:
 
     @property
     def name(self) -> str:
-        """What it is called: the path of its folder within that of the sweep."""
+        """The name of the run: the path of its folder within the folder of the sweep."""
         return f"{self.combination}/seed-{self.seed}"
 
 
@@ -59,10 +59,10 @@ class CombinationRuns:
     """A combination of settings with its runs, one per seed.
 
     Attributes:
-        name: that of its folder.
+        name: the name of the folder.
         settings: full name of a setting -> its value, as `get_recipe` accepts them.
         runs: in the order of the seeds.
-        rank: its place by the score that ranks, from 1; 0 for a combination without that score.
+        rank: the rank by the score of the ranking, from 1; 0 for a combination without this score.
     """
 
     name: str
@@ -72,7 +72,7 @@ class CombinationRuns:
 
     @property
     def n_failed(self) -> int:
-        """The number of its runs that failed."""
+        """The number of failed runs."""
         return sum(run.state == FAILED for run in self.runs)
 
 
@@ -81,7 +81,7 @@ class Sweep:
     """The runs of a sweep.
 
     Attributes:
-        folder: that of the sweep.
+        folder: the folder of the sweep.
         runs: in the order in which they are trained.
         by: id of the score that ranks the combinations.
         better: which values of it are better: "higher", "lower" or "one".
@@ -94,7 +94,7 @@ class Sweep:
 
     @property
     def combinations(self) -> list[CombinationRuns]:
-        """The best first. Those of which a run failed come after the others, those without the score last."""
+        """The best combinations first, those with failed runs after the others, and those without the score last."""
         groups: dict[str, list[SweepRun]] = {}
         for run in self.runs:
             groups.setdefault(run.combination, []).append(run)
@@ -182,7 +182,7 @@ class Sweep:
 
     @property
     def caption(self) -> str:
-        """How the table is to be read."""
+        """An explanation of the table."""
         n = max((sum(run.state == FINISHED for run in row.runs) for row in self.combinations), default=0)
         what = "the mean over seeds, in brackets its 95 % interval" if n > 1 else "of one seed, without an interval"
         return (
@@ -192,7 +192,7 @@ class Sweep:
 
     @property
     def note(self) -> str:
-        """Whether the first two combinations are told apart, in a sentence; "" where they are, or can't be compared."""
+        """A sentence if the intervals of the first two combinations overlap; "" if they don't, or can't be compared."""
         intervals = next((score.intervals for score in self.scores() if score.id == self.by), ())
         (low, high), (other_low, other_high) = [*intervals, (math.nan, math.nan), (math.nan, math.nan)][:2]
         if not all(map(math.isfinite, (low, high, other_low, other_high))) or high < other_low or other_high < low:
@@ -200,11 +200,11 @@ class Sweep:
         return "The intervals of the first two overlap: more seeds may tell them apart, or show that they are alike."
 
     def render_text(self) -> str:
-        """The table for a terminal: settings that vary, the score that ranks, and the most telling others."""
+        """The table for a terminal: settings that vary, the score of the ranking, and a few other scores."""
         return render_table(self.to_table())
 
     def save(self, path: str | pathlib.Path) -> pathlib.Path:
-        """Writes the table, whole or not at all.
+        """Writes the table; the file is complete or not written at all.
 
         Args:
             path: a file that ends in .html, .csv, .md (Markdown) or .tex (a LaTeX table, with the package booktabs).

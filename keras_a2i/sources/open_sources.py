@@ -1,4 +1,4 @@
-"""Opening sources by what the user named: files, folders or names of data sets."""
+"""`open_sources`: sources from files, folders or names of data sets."""
 
 import difflib
 import itertools
@@ -49,7 +49,7 @@ def open_sources(
     image: ImageConfig | None = None,
     **options: Any,
 ) -> list[Source]:
-    """Opens sources; what each spec denotes determines the type of its source.
+    """Opens sources; the type of a source is recognised from its spec.
 
     Args:
         specs: video files, folders of videos, a csv of AVSpeech, VGGSound or AudioSet, a csv of pairs (of audio or of
@@ -63,11 +63,11 @@ def open_sources(
             `EmbeddingsCsvSource`) and `seed` (see `SurfSource` and `FacesSource`).
 
     Returns:
-        The sources in the given order; all videos of the disk together are one source, at the place of the first, and
-        so are those of a bucket.
+        The sources in the given order. All videos on the disk together are one source, at the position of the first
+        video, and so are all videos of a bucket.
 
     Raises:
-        SourceError: if a spec doesn't denote a source; the message states what it could be.
+        SourceError: if a spec isn't a source; the message lists the possibilities.
         UsageError: if there is no such option, its value isn't allowed, or none of the sources uses it.
         RemoteError: if an object store can't be read.
     """

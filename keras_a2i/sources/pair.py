@@ -1,4 +1,4 @@
-"""What every source yields, and the protocol between a source and the builder of records."""
+"""The pairs that a source yields, and the protocol between a source and the builder of records."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ class Pair:
         features: float32 (n_features,), MFCC or an embedding; None if they are to be computed from the waveform.
         origin: name of the file it was read from, for messages.
         factors: the hidden factors of a rendered pair by name, its known truth; else empty.
-        note: what was wrong with its files although it could be made, such as "a.mp3 breaks off at 0.3 s"; else "".
+        note: a defect of the files that didn't prevent the pair, such as "a.mp3 breaks off at 0.3 s"; else "".
     """
 
     key: PairKey
@@ -55,20 +55,20 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Dropped:
-    """An input without a pair, and the reason: a whole file if found while planning, one clip if found in reading."""
+    """An input without a pair, and the reason: a whole file found while planning, or a clip found while reading."""
 
     id: str
     reason: str
 
     @property
     def message(self) -> str:
-        """The id and the reason; the reason alone where it begins with the id, such as a file's name."""
+        """The id and the reason; only the reason if it begins with the id, such as the name of a file."""
         return self.reason if self.reason.startswith(f"{self.id} ") else f"{self.id}: {self.reason}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Unit:
-    """The smallest part of a source that is read on its own, from start to end: a video, a run of csv rows.
+    """The smallest part of a source that is read separately, from start to end: a video, or consecutive csv rows.
 
     Attributes:
         name: unique within the source.
@@ -104,14 +104,17 @@ class Plan:
 class Source(Protocol):
     """A source of pairs. It must be picklable, because units are read in other processes.
 
-    A source that has the attributes `features` (`FeatureConfig`) and `image` (`ImageConfig`) states what its pairs have
-    been made for; records are then built with the same. One whose attribute `split_by_source` is True has short clips
-    of many recordings: unless another split is asked for, whole recordings are held out. One that has the attribute
-    `paths` names files without which it can't be read: a build on several machines checks at its start that each of
-    them has these. One that has the method `select(units)` returns a source that can read these units alone: it is what
-    a process that reads them is sent, so that a source of very many files should have it. One whose `read` can't read a
-    unit with some of its keys alone, because these are moments of one file, has the method `read_at(unit, positions)`,
-    which yields what `read` yields for the keys at ascending positions.
+    A source may have these optional attributes and methods:
+
+    - `features` (`FeatureConfig`) and `image` (`ImageConfig`): the configurations that the pairs are made for; records
+      are then built with the same configurations.
+    - `split_by_source`: True for short clips of many recordings; by default, whole recordings are then held out.
+    - `paths`: files without which the source can't be read; a build on several machines checks at its start that every
+      machine has them.
+    - `select(units)`: returns a source that can only read these units, which is sent to the process that reads them; a
+      source of very many files should have it.
+    - `read_at(unit, positions)`: yields what `read` yields for the keys at ascending positions; for a source whose
+      `read` needs all keys of a unit, because they are moments of one file.
     """
 
     def plan(self) -> Plan:
@@ -126,8 +129,7 @@ class Source(Protocol):
         """Describes the source for the manifest, without absolute paths.
 
         Returns:
-            Its "kind", its "name", "has_audio" (whether its pairs were cut from audio that exists, which isn't so for
-            ready-made features), "continuous" if they are moments of longer recordings, and the options that shape
-            its pairs.
+            Its "kind", its "name", "has_audio" (whether the audio of its pairs exists, which isn't so for precomputed
+            features), "continuous" if they are moments of longer recordings, and the options that shape its pairs.
         """
         ...

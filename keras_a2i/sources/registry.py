@@ -95,7 +95,7 @@ def list_options(options: type[SourceOptions]) -> tuple[Option, ...]:
 
 
 class Spec:
-    """What a user named as a source.
+    """The argument by which a user specifies a source.
 
     Args:
         text: a path, an address in an object store, or the name of a source such as "synthetic:surf".
@@ -168,12 +168,12 @@ class Spec:
 
 
 class SourceType:
-    """A type of source. A subclass is registered with `register_source`.
+    """A type of source. Register a subclass with `register_source`.
 
     Attributes:
         id: its name.
         title: what a source of this type is, for messages: "a csv of pairs".
-        usage: the specs that denote one, for messages.
+        usage: the specs of this type, for messages.
         details: the same with more detail, for the help of the command.
         columns: the columns of its csv, for messages; "" if it has none.
         table_name: a file by whose name a folder denotes a source of this type; "" if there is none.
