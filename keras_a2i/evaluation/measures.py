@@ -40,7 +40,7 @@ class Evidence:
         n_samples: images per audio.
         embedders: of inputs and of images into one space, for a model that aligned them.
         foreign: clips of foreign audio; None for rendered ones.
-        classify: inputs to logits of labels, for a model that tells labels apart.
+        classify: inputs to logits of labels, for a model that classifies.
         classes: names of these labels.
         donors: the row whose audio each pair receives in `shuffled`; None for those of `shuffled_rows`.
         cache: what several measures share, see `shared`.

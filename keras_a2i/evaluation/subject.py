@@ -36,7 +36,7 @@ class Subject:
         configuration: hash of its training's configuration, "" if unknown.
         sample_fn: several images per input, for a model with a style.
         embedders: of inputs and of images into one space, for a run that aligned them.
-        classify: inputs (n, n_inputs) to logits of labels (n, n_labels), for a model that tells labels apart.
+        classify: inputs (n, n_inputs) to logits of labels (n, n_labels), for a model that classifies.
         classes: names of these labels.
         has_reference: whether `predict_fn` receives reference images as its second argument.
         digest: SHA-256 of its file, "" if it is none.

@@ -31,7 +31,7 @@ class Planner:
         records: what is trained on.
         folder: that of the sweep.
         recipe: whose settings vary.
-        objectives: own objectives, or None.
+        objectives: custom objectives, or None.
         options: the options of the training that are given, see `plan_run`.
         seeds: one run each.
         cache: as for `Records.dataset`.

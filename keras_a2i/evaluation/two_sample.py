@@ -1,4 +1,4 @@
-"""Whether a classifier tells generated images from real ones, by patches of them."""
+"""Whether a classifier distinguishes patches of generated images from patches of real ones."""
 
 from collections.abc import Sequence
 
@@ -54,7 +54,7 @@ def two_sample_error(
         steps: training steps for each.
 
     Returns:
-        The mean over the cuts, in [0, 1]: 0.5 where nothing tells them apart.
+        The mean over the cuts, in [0, 1]: 0.5 if the classifier can't distinguish them.
     """
     errors = []
     for cut in range(cuts):

@@ -30,8 +30,9 @@ def two_sample(evidence: Evidence) -> Value | str:
 def two_sample_at_equal_labels(evidence: Evidence) -> Value | str:
     """As `two-sample`, against real images of the labels that the generated ones show, in the same shares.
 
-    `two-sample` is about the whole of the images: a model that shows one label too often is told from real images by
-    that, however well each image is drawn. This is about how they are drawn. The probe of labels reads what they show.
+    `two-sample` judges the set of images: a classifier recognises a model that shows one label too often, however good
+    each image is. This measure judges the single images. The probe of labels predicts the labels of the generated
+    images.
     """
     if too_few(evidence):
         return TOO_FEW

@@ -38,7 +38,7 @@ def find_classifier(model: Any, n_labels: int) -> tuple[keras.layers.Layer, Call
 
 
 def can_classify(model: Any) -> bool:
-    """Whether a model is an `AudioToImage` that tells labels apart."""
+    """Whether a model is an `AudioToImage` that classifies."""
     return find_classifier(getattr(model, "generator", None), getattr(model, "n_labels", 0)) is not None
 
 

@@ -125,7 +125,7 @@ def check_jobs(jobs: int) -> None:
 
 
 def check_registered(config: RunConfig) -> None:
-    """Raises a UsageError if the own objectives of a run can't be made anew, as each of several runs needs them."""
+    """Raises a UsageError unless the custom objectives of a run can be created again for each of several runs."""
     names = ", ".join(each["class_name"] for each in config.objectives or ())
     try:
         config.make_objectives()

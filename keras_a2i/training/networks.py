@@ -81,7 +81,7 @@ def build_training_model(
     n_pairs: int,
     objectives: Sequence[Any] | None,
 ) -> TrainingModel:
-    """Builds and compiles the model that is fitted: with own objectives, or with those of the recipe."""
+    """Builds and compiles the model that is fitted: with custom objectives, or with those of the recipe."""
     if objectives is None:
         objectives = config.make_objectives()
     if objectives is None:

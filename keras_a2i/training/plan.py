@@ -20,7 +20,7 @@ from keras_a2i.training.run_folder import AUTO, RunConfig
 from keras_a2i.version import library_versions
 
 OWN_MODEL_RECIPE = "scenes"
-"""Training of an own model for which no recipe is given."""
+"""Training of a custom model for which no recipe is given."""
 
 
 class TrainingOptions(TypedDict, total=False):

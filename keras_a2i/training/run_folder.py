@@ -54,8 +54,8 @@ class RunConfig:
 
     Attributes:
         recipe: `Recipe.to_dict`, with its settings applied.
-        own_model: whether an own model was trained in place of the recipe's network.
-        objectives: configurations of own objectives, or None for the recipe's.
+        own_model: whether a custom model was trained in place of the recipe's network.
+        objectives: configurations of custom objectives, or None for the recipe's.
         records: the path of the records folder.
         fingerprint: that of those records.
         epochs, batch_size: of this run.
@@ -103,7 +103,7 @@ class RunConfig:
         return bool(self.jit_compile) if self.jit_compile != AUTO else is_faster_with_xla(self.step_milliseconds)
 
     def make_objectives(self) -> list[Any] | None:
-        """Builds the own objectives anew, or returns None for the recipe's."""
+        """Builds the custom objectives again, or returns None for the recipe's."""
         import keras
 
         if self.objectives is None:

@@ -220,7 +220,7 @@ def train_along(
 
     Args:
         group: the processes; this one isn't the first.
-        folder: the run folder, which is read only where an own model is resumed that the caller didn't pass.
+        folder: the run folder, which is read only where a custom model is resumed that the caller didn't pass.
         records: the records, equal to those of the first process.
         cache: as for `Records.dataset`.
         model, objectives: own ones, as passed to `fit` in the first process.

@@ -63,8 +63,8 @@ class Trainer:
         config: what to do.
         records: the records.
         cache: as for `Records.dataset`.
-        model: an own model instead of the recipe's network, or None.
-        objectives: own objectives instead of the recipe's, or None.
+        model: a custom model instead of the recipe's network, or None.
+        objectives: custom objectives instead of the recipe's, or None.
         resume: whether to continue from the state in the folder; otherwise `run` clears it first.
         group: the processes that train together, of which this is the first; None trains in this process alone.
         step_timeout: seconds without a step after which a process of the group ends.
@@ -93,7 +93,7 @@ class Trainer:
         self.recipe = read_recipe(config)
         # A state holds the exemplars, too.
         self.model = self._build_model(model, adapt=not variables)
-        # An own model may have been calibrated with other weights.
+        # A custom model may have been calibrated with other weights.
         self.model.calibration = None
         self.model.recipe = self.recipe.name
         self.metadata = self._build_metadata()
@@ -263,7 +263,7 @@ class Trainer:
             feature_mean=tuple(mean.tolist()),
             feature_std=tuple(std.tolist()),
         )
-        # The records of an own model may have other labels than it tells apart.
+        # The records of a custom model may have other labels than those that it predicts.
         return name_labels(self.model, metadata)
 
     def _callbacks(
