@@ -20,10 +20,10 @@ SUFFIXES = (".md",)
 
 
 def write_card(run: str | pathlib.Path, path: str | pathlib.Path | None = None) -> pathlib.Path:
-    """Writes the model card of a run, whole or not at all.
+    """Writes the model card of a run; the file is complete or not written at all.
 
     Args:
-        run: a run folder that holds a report.json.
+        run: a run folder with a report.json.
         path: the Markdown file, which ends in .md; None is `card.md` in the run folder.
 
     Returns:

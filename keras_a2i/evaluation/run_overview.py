@@ -135,10 +135,10 @@ class RunOverview:
 
 
 def run_overview(paths: Iterable[str | os.PathLike[str]]) -> RunOverview:
-    """Reads run folders without their models; unfinished trainings are listed with the epochs done so far.
+    """Reads run folders without their models; unfinished trainings are listed with the number of epochs so far.
 
     Args:
-        paths: run folders, or folders that hold some, at most three levels above them.
+        paths: run folders, or folders that contain run folders, at most three levels below.
 
     Returns:
         The overview: `overview.save("runs.html")`, `overview.render_text()`.

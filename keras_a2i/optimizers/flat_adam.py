@@ -21,17 +21,17 @@ class FlatAdam(keras.optimizers.Optimizer):
     is computed, and its parts are assigned: four to seven operations for every variable. The weights are the same,
     except that `global_clipnorm` sums in another order.
 
-    JAX and PyTorch fuse the updates of Keras' own Adam. Under `tf.distribute` with several replicas, use that one, too.
+    Use Keras' Adam on JAX and PyTorch, which fuse its updates, and under `tf.distribute` with several replicas.
 
     Args:
         learning_rate: a float, or a schedule of Keras.
         beta_1: decay of the mean of the gradients, in [0, 1).
-        beta_2: decay of the mean of their squares, in [0, 1).
-        epsilon: added to the root of the mean of the squares.
-        weight_decay: share of the weights, times the learning rate, by which a step makes them smaller; None for Adam.
-        global_clipnorm: largest norm of all gradients together; None doesn't clip.
+        beta_2: decay of the mean of the squared gradients, in [0, 1).
+        epsilon: added to the root of the mean of the squared gradients.
+        weight_decay: decoupled weight decay of AdamW, which is multiplied by the learning rate; None for Adam.
+        global_clipnorm: upper bound of the norm of all gradients together; None doesn't clip.
         use_ema: average the weights over the steps; `finalize_variable_values` assigns the averages.
-        ema_momentum: share of the average that a step keeps.
+        ema_momentum: decay of the average per step.
         name: name of the optimizer.
 
     Raises:
@@ -89,7 +89,7 @@ class FlatAdam(keras.optimizers.Optimizer):
         self.built = True
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> Any:
-        """Updates the variables that have gradients; the others, and their moments, stay as they are.
+        """Updates the variables that have gradients; the other variables and their moments are not changed.
 
         Args:
             grads: one gradient for each variable, or None.

@@ -1,4 +1,4 @@
-"""`encoder_generator`: the network of a recipe, with random weights."""
+"""The one-call form of a model: the network of a recipe, untrained."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ def encoder_generator(
         labels: names of the labels; or
         n_labels: their number, 2 or more for a recipe that classifies first (`label_sharpness` above 0). The
             classification is trained by the objective `LabelCrossentropy`, in `fit` or in a `TrainingModel`: a loss
-            that compares images has no gradient with respect to the encoder of such a network.
+            that compares images does not reach the encoder of such a network.
         normalization: mean and variance of the training features, each (n_features,); None leaves the features
             unscaled. It is ignored by a network that doesn't normalise.
 

@@ -216,22 +216,23 @@ def join_processes(
 ) -> ProcessGroup:
     """Connects this process with the others that train the same model, before Keras computes anything.
 
-    All processes call it with the same coordinator. Without arguments, they come from the environment: JAX's own
-    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, which Kubeflow's JAX runtime sets, or those of a
-    SLURM step of several tasks (`srun`). Where there is nothing of the kind, the group is this process alone.
+    All processes must call this function with the same coordinator. Arguments that are None are taken from the
+    environment: from JAX's variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, which Kubeflow's
+    JAX runtime sets, or from those of a SLURM step of several tasks (`srun`). Without such variables, the group
+    consists of this process only.
 
     Args:
-        coordinator: HOST:PORT of the first process, which must be free there.
+        coordinator: HOST:PORT of the first process; the port must be free on its machine.
         num_processes: number of processes.
-        process_id: number of this process, from 0; 0 is the first.
-        timeout: seconds to wait for the others.
+        process_id: index of this process, from 0; 0 is the first process.
+        timeout: seconds to wait for the other processes.
 
     Returns:
-        The group, also that of an earlier call.
+        The group; a later call returns the same group.
 
     Raises:
         UsageError: if Keras doesn't run on JAX, or an argument is missing or out of range.
-        ProcessesError: if the others can't be reached in time.
+        ProcessesError: if the other processes can't be reached in time.
     """
     check_backend(keras.backend.backend())
     if _group:
