@@ -61,7 +61,7 @@ def with_frontend(model: keras.Model, features: FeatureConfig | None = None) -> 
 
 
 def mfcc_features(waveform: keras.KerasTensor, features: FeatureConfig) -> keras.KerasTensor:
-    """Computes the features (batch, n_features) of waveforms (batch, n_samples), as records hold them."""
+    """Computes the features (batch, n_features) of waveforms (batch, n_samples), as in records."""
     x = MFCC.from_features(features, name="mfcc")(waveform)
     return keras.layers.Reshape((features.n_features,), name="features")(x)
 

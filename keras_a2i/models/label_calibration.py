@@ -19,7 +19,7 @@ class LabelCalibration:
     Attributes:
         temperature: by which logits are divided before the softmax, above 0; above 1 it makes the probabilities less
             sure.
-        threshold: of the evidence below which the answer is "unknown"; None for no such answer.
+        threshold: the evidence below which the answer is "unknown"; None disables this answer.
 
     Raises:
         ModelError: if a value is out of range.

@@ -1,4 +1,4 @@
-"""Which label a clip of audio has, by the logits of a model."""
+"""Predicted labels of clips of audio, from the logits of a model."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ class LabelPrediction:
 
     Attributes:
         labels: names of the labels.
-        probabilities: float32 (n, n_labels), each row adds up to 1.
-        evidence: float32 (n,), how much speaks for any label at all, see `evidence_of`.
-        threshold: of the evidence below which the answer is "unknown"; None for no such answer.
+        probabilities: float32 (n, n_labels); each row sums to 1.
+        evidence: float32 (n,), the evidence for any label at all, see `evidence_of`.
+        threshold: the evidence below which the answer is "unknown"; None disables this answer.
     """
 
     labels: tuple[str, ...]
@@ -41,7 +41,7 @@ class LabelPrediction:
 def predict_from_logits(
     logits: np.ndarray, labels: Sequence[str], calibration: LabelCalibration | None
 ) -> LabelPrediction:
-    """Returns the prediction of logits (n, n_labels), by a calibration or, without one, by a temperature of 1."""
+    """Returns the prediction for logits (n, n_labels), with a calibration or, without one, a temperature of 1."""
     calibration = calibration or LabelCalibration()
     return LabelPrediction(
         tuple(labels),

@@ -1,4 +1,4 @@
-"""Styles: what is drawn at random to generate several images per clip. Needs no Keras."""
+"""Styles: random vectors by which several images are generated per clip. Needs no Keras."""
 
 from typing import Any
 

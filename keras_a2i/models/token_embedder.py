@@ -1,4 +1,4 @@
-"""The network of the recipe audio-token: audio in, a token for the text encoders of a diffusion model out."""
+"""The network of the recipe audio-token: from audio to a token for the text encoders of a diffusion model."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -24,19 +24,20 @@ _POOLING_UNITS = 128
 class TokenEmbedder(keras.Model):
     """A functional Keras model from audio, or features of audio, to a token of a Stable Diffusion 3 model.
 
-    Vectors over time go through two dense layers with GELU between them; attentive pooling over time makes one vector
-    of them. The vectors over time are those of convolutions over log-mel frames for waveforms, the frames of MFCC, or
-    the vectors that an embedding holds.
+    Vectors over time pass through two dense layers with GELU between them, and attentive pooling over time combines
+    them into one vector. For waveforms, convolutions over log-mel frames compute the vectors over time; for MFCC, they
+    are the frames; an embedding consists of one or more of them.
 
     Args:
-        diffusion: the Stable Diffusion 3 model that the token is for, which isn't part of this one.
-        token_dims: lengths of a word's vectors in its text encoders.
-        token_scales: standard deviation of the words' vectors in each, by which the output is scaled.
+        diffusion: the Stable Diffusion 3 model that will receive the token; it isn't part of this model.
+        token_dims: lengths of the embedding of a word in the text encoders of that model.
+        token_scales: standard deviations of the word embeddings in the text encoders, by which the output is scaled.
         features: sample rate, duration and features of the audio, or the length of an embedding.
         input: "waveform" or "features".
-        frames: vectors over time that an embedding holds, one after the other, such as those of BEATs; 1 for a single
-            vector, such as CLAP's. The length of an embedding is a multiple of it.
-        channels: outputs of the convolutions over log-mel frames, each but the first of which halves the frames.
+        frames: number of vectors over time that an embedding consists of, as with BEATs; 1 for a single vector, as with
+            CLAP. The length of an embedding must be a multiple of it.
+        channels: outputs of the convolutions over log-mel frames; each one except the first halves the number of
+            frames.
         units: outputs of the first of the two dense layers.
         normalization: mean and variance of the training features, each (n_features,), for the input "features".
         labels: names of the labels of the training pairs, sorted.

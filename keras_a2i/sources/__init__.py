@@ -1,4 +1,4 @@
-"""Sources of pairs: one file per source. The names below are what a source of one's own is written with."""
+"""Sources of pairs: one file per source. The names below are those that a custom source uses."""
 
 from keras_a2i.sources.pair import Dropped, Pair, PairKey, Plan, Source, Unit
 

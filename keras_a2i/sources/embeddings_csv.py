@@ -1,4 +1,4 @@
-"""Pairs listed in a csv: one ready-made vector and one image per row."""
+"""Pairs listed in a csv: one precomputed vector and one image per row."""
 
 import array
 import dataclasses
@@ -38,12 +38,13 @@ class EmbeddingsCsvSource:
     """A csv with the columns embedding,image and optionally label,source,time,split; other columns are ignored.
 
     `embedding` names a vector: `one.npy`, `many.npy:ROW` (rows from 0), `some.npz:KEY` or `some.npz:KEY:ROW`, relative
-    to the csv's folder, which it may not leave. Or the csv holds the numbers themselves, in the columns embedding_1 to
-    embedding_N. A column audio beside them isn't read.
+    to the csv's folder, which it must not leave. Or the csv contains the numbers, in the columns embedding_1 to
+    embedding_N. A column audio is not read.
 
-    A row's id is the cell of its column embedding, followed by "|" and the image path where rows share the vector; with
-    numbers in the csv it is the image path, followed by "|" and a digest of the vector where rows share the image.
-    `source`, `time` and `split` are as in `PairsCsvSource`; without `source` every vector is its own source.
+    A row's id is the cell of its column embedding, followed by "|" and the image path if several rows have the same
+    vector; with numbers in the csv, it is the image path, followed by "|" and a digest of the vector if several rows
+    have the same image. `source`, `time` and `split` are as in `PairsCsvSource`; without `source` every vector is its
+    own source.
 
     All vectors have the length of the first one that can be read; rows with another length are dropped.
 

@@ -1,4 +1,4 @@
-"""Pairs in one NumPy archive: ready-made vectors and images."""
+"""Pairs in one NumPy archive: precomputed vectors and images."""
 
 import contextlib
 import dataclasses
@@ -25,11 +25,12 @@ _TEXTS = ("labels", "sources", "splits")
 
 
 class EmbeddingsNpzSource:
-    """A `.npz` file with the arrays embeddings and images, and optionally labels, sources, times, splits, all of n.
+    """A `.npz` file with the arrays embeddings and images, and optionally labels, sources, times, splits, all of length
+    n.
 
     `embeddings` are numbers (n, d). `images` are uint8 (n, h, w, 3), (n, h, w, 1) or (n, h, w), or paths of PNG and
-    JPEG files relative to the archive's folder, which they may not leave. `labels`, `sources` and `splits` (train, val,
-    test or "") are texts, `times` are seconds; their defaults are those of `PairsCsvSource`. The id of row 7 of
+    JPEG files relative to the archive's folder, which they must not leave. `labels`, `sources` and `splits` (train,
+    val, test or "") are texts, `times` are seconds; their defaults are those of `PairsCsvSource`. The id of row 7 of
     vectors.npz is "vectors.npz:7".
 
     Args:

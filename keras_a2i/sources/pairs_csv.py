@@ -39,21 +39,21 @@ class PairsCsvOptions(SourceOptions):
 class PairsCsvSource:
     """A csv with the columns audio,image and optionally label,source,time,split; other columns are ignored.
 
-    Paths are relative to the csv's folder and may not leave it. A row's id is its audio path, followed by "|" and the
-    image path where rows share the audio. `source` is by default the audio path, so that each recording is its own
-    source; `time` is by default the row's number within its source x duration, as if the rows of a source were
+    Paths are relative to the csv's folder and must not leave it. A row's id is its audio path, followed by "|" and the
+    image path if several rows have the same audio. `source` is by default the audio path, so that each recording is its
+    own source; `time` is by default the row's number within its source x duration, as if the rows of a source were
     consecutive. `split` is train, val or test.
 
     Rows that name the same audio and state different times are excerpts of a recording: the clip of each begins at its
-    time, in seconds within the file. In all other cases the clip is the start of the file, wherever in its source
-    `time` says it lies.
+    time, in seconds within the file. In all other cases, the clip is the start of the file, and `time` only states its
+    position within the source.
 
     Args:
         csv_path: the csv file, or its address in an object store.
         features: sample rate and duration of a clip.
         image: size and channels of an image.
         short: "pad" pads audio that is shorter than a clip with silence, "skip" drops the pair.
-        long: "start" keeps the start of audio that is longer than a clip, or the excerpt, "skip" drops the pair.
+        long: for audio that is longer than a clip, "start" uses its start, or the excerpt, and "skip" drops the pair.
 
     Raises:
         UsageError: if `short` or `long` has another value.

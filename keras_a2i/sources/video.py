@@ -1,4 +1,4 @@
-"""Video files as a source: the audio of every clip with the frame nearest its middle (PyAV)."""
+"""Video files as a source: the audio of every clip, and the video frame nearest to its middle (PyAV)."""
 
 import contextlib
 import copy
@@ -50,13 +50,13 @@ class VideoSource:
     """Pairs from video files: pair k is the audio from kD to (k+1)D, D = `features.duration`, and the frame midway.
 
     Time 0 is the start of the earliest track of a file. The image is the frame whose presentation time is nearest
-    (k+0.5)D, the earlier of two at the same distance; it may lie one frame duration away, or D/4 if that is more. Where
-    there is none, as between slides, it is the frame that is being shown then.
-    The audio is mono (the mean of the channels) at `features.sample_rate`, placed by its time stamps; a clip of which
-    at least half has audio is padded with silence. Every whole clip of a file becomes a pair or a `Dropped` with the
-    reason. Each file is read once from start to end in constant memory. Of a file in an object store, the header alone
-    is fetched to plan; the file is fetched when it is read, and the copy is deleted afterwards. A symbolic link to
-    another of the files is dropped: one pair could lie in several splits.
+    (k+0.5)D, the earlier of two at the same distance; the distance may be one frame duration, or D/4 if that is more.
+    If there is no such frame, as in a slide show, the image is the frame that is visible at that moment. The audio is
+    mono (the mean of the channels) at `features.sample_rate`, placed by its time stamps; a clip of which at least half
+    has audio is padded with silence. Every whole clip of a file becomes a pair or a `Dropped` with the reason. Each
+    file is read once from start to end in constant memory. Of a file in an object store, only the header is fetched for
+    the plan; the file is fetched when it is read, and the copy is deleted afterwards. A symbolic link to another of the
+    files is dropped, because the same pair could be in several splits.
 
     Args:
         paths: video files, or their addresses in an object store.
@@ -121,7 +121,7 @@ class VideoSource:
     def read(self, unit: Unit) -> Iterator[Pair | Dropped]:
         """Yields a pair, or the reason why there is none, for every key of the unit in order.
 
-        The clips before a damage or before the place where a file breaks off are pairs.
+        The clips before a damaged place, or before the place where a file breaks off, are pairs.
 
         Raises:
             RemoteError: if an object store can't be read.
@@ -197,7 +197,7 @@ def _header(path: Location) -> Iterator[VideoFile]:
 
 
 def to_pair(key: PairKey, clip: DecodedClip, origin: str) -> Pair | Dropped:
-    """Returns the pair of a decoded clip, or the reason why it is none."""
+    """Returns the pair of a decoded clip, or the reason why there is none."""
     if isinstance(clip, str):
         return Dropped(key.id, clip)
     waveform, image = clip

@@ -36,12 +36,13 @@ class FacesOptions(SourceOptions):
 
 
 class FacesSource:
-    """Recordings of faces that speak, ten pairs a second; each face with its voice is a source of its own.
+    """Recordings of faces that speak, ten pairs per second; each face with its voice is one source.
 
     The image of a pair shows the middle of its clip of audio, at (k + 0.5) / 10 s for the pair k. The factors `opening`
     and `width` of the mouth follow the loudness and the first two formants of the voice, see `speech.mouth_of`; `lids`
-    are blinks at random, which no audio tells; `tone` and `face`, the skin and the width of the face, are a part of the
-    identity. Before its beginning, a recording is silent. Every pair depends on (seed, face, number) alone.
+    are random blinks, which can't be predicted from the audio; `tone` and `face`, the skin and the width of the face,
+    are part of the identity. Before its beginning, a recording is silent. Every pair depends only on (seed, face,
+    number).
 
     Args:
         n_pairs: number of pairs, 4 to 100,000, spread evenly over the faces: one for every 20, at least 2.

@@ -33,7 +33,7 @@ class SurfOptions(SourceOptions):
 class SurfSource:
     """Recordings of two shores, a sandy bay and a rocky cove, rendered clip by clip.
 
-    Every pair depends on (seed, recording, number within the recording) alone, whatever is read before it.
+    Every pair depends only on (seed, recording, number within the recording), whatever is read before it.
 
     Args:
         n_pairs: number of pairs, 2 to 100,000, spread evenly over the recordings: 2 for fewer than 8 pairs, 4 for up to
