@@ -53,8 +53,7 @@ class Predictor:
         classify_fn: inputs to the logits of labels (batch, n_labels); None if the model doesn't classify.
         draw_fn: (inputs, n, seed) to images (batch, n, size, size, channels), for a model that generates from noise.
         reference_fn: inputs and reference images to images, in place of `predict_fn`, for a model with a reference.
-        reference_decode_fn: latent vectors and reference images to images, in place of `decode_fn`, for a model with a
-            reference.
+        reference_decode_fn: latent vectors and reference images to images, in place of `decode_fn`.
         model: the Keras model behind it, or None.
 
     Attributes:
@@ -215,8 +214,8 @@ class Predictor:
             float32 (n, size, size, channels) in [-1, 1].
 
         Raises:
-            UsageError: if the latent vectors or styles have another shape or aren't finite, or the model has no latent
-                vectors or no style.
+            UsageError: if latents or styles have another shape or aren't finite, or the model has no latent vectors or
+                style.
         """
         _, decode_fn = self._parts()
         latents = check_latents(latents, self._latent_dim)
