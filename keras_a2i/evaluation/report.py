@@ -1,12 +1,15 @@
 """The report of an evaluation: its data, writing and reading."""
 
 import hashlib
+import html
 import json
 import pathlib
 
 from keras_a2i.errors import AddressNotFoundError, ModelError, UsageError
-from keras_a2i.evaluation.report_data import ReportData
+from keras_a2i.evaluation.report_data import HEADLINE, ReportData
+from keras_a2i.evaluation.report_format import printable
 from keras_a2i.evaluation.report_html import render_html
+from keras_a2i.evaluation.report_text import render_text
 from keras_a2i.media.durable import written_whole
 from keras_a2i.media.json_file import write_json
 from keras_a2i.remote.address import Address, Location, as_location, local_path
@@ -18,7 +21,24 @@ JSON_NAME, HTML_NAME, CSV_NAME = REPORT_FILES
 
 
 class Report(ReportData):
-    """The result of `evaluate`. The attributes are those of `ReportData`."""
+    """The result of `evaluate`: `print` shows the verdict and the tables, a notebook shows the HTML report.
+
+    The attributes are those of `ReportData`.
+    """
+
+    def __repr__(self) -> str:
+        scores = self.contenders[0].means
+        score = f"; {HEADLINE} {scores[HEADLINE]:.3f}" if HEADLINE in scores else ""
+        return f"Report({self.model!r}: {self.level!r}; {self.n_pairs} pairs of {self.records!r}, {self.split}{score})"
+
+    def __str__(self) -> str:
+        return "\n".join([*(str(printable(sentence)) for sentence in self.verdict), "", render_text(self)])
+
+    def _repr_html_(self) -> str:
+        """The HTML report in a frame of its own, so that its styles and anchors don't affect a notebook's page."""
+        page = html.escape(render_html(self))
+        style = "width: 100%; height: 40rem; border: 0; resize: vertical"
+        return f'<iframe sandbox srcdoc="{page}" title="Evaluation report" style="{style}"></iframe>'
 
     def save(self, path: str | Location) -> Location:
         """Writes the report; a file is complete or not written at all.

@@ -60,6 +60,13 @@ class Exported:
     compared_on: str
     notes: list[str]
 
+    def __repr__(self) -> str:
+        size, agreement = f"{self.size / 1e6:.1f} MB", self.agreement
+        return (
+            f"Exported({str(self.path)!r}: {self.format}, {size}; {1000 * agreement.latency:.1f} ms per image, "
+            f"largest difference {agreement.max:.2g})"
+        )
+
 
 def export(
     model: "keras.Model | str | pathlib.Path",

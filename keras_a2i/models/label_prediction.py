@@ -2,12 +2,19 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_a2i.counts import counted
+from keras_a2i.errors import MissingPackageError
 from keras_a2i.models.label_calibration import LabelCalibration, evidence_of, probabilities_of
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 UNKNOWN = "unknown"
+_SHOWN = 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,6 +33,10 @@ class LabelPrediction:
     evidence: np.ndarray
     threshold: float | None = None
 
+    def __repr__(self) -> str:
+        shown = ", ".join([*self.answers[:_SHOWN], *(["..."] if len(self.answers) > _SHOWN else [])])
+        return f"LabelPrediction({counted(len(self.answers), 'clip')}, {counted(len(self.labels), 'label')}: {shown})"
+
     @property
     def is_unknown(self) -> np.ndarray:
         """Whether the evidence is below the threshold, bool (n,)."""
@@ -36,6 +47,28 @@ class LabelPrediction:
         """The most probable label of every clip, or "unknown"."""
         best = self.probabilities.argmax(axis=1)
         return [UNKNOWN if unknown else self.labels[i] for i, unknown in zip(best, self.is_unknown, strict=True)]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Returns one row per clip.
+
+        Returns:
+            The columns `label` (the most probable one, also where the answer is "unknown"), `confidence` (its
+            probability) and `is_unknown`.
+
+        Raises:
+            MissingPackageError: if pandas isn't installed.
+        """
+        try:
+            import pandas as pd
+        except ModuleNotFoundError as error:
+            raise MissingPackageError("pandas", None, "A DataFrame") from error
+        best = self.probabilities.argmax(axis=1)
+        columns = {
+            "label": [self.labels[i] for i in best],
+            "confidence": self.probabilities.max(axis=1),
+            "is_unknown": self.is_unknown,
+        }
+        return pd.DataFrame(columns)
 
 
 def predict_from_logits(

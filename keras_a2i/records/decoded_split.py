@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from keras_a2i.counts import counted
 from keras_a2i.media.conversion import from_int16
 
 INPUTS = ("features", "waveform")
@@ -39,6 +40,11 @@ class PairTable:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        names = [name for name in ("features", "waveforms", "images") if getattr(self, name, None) is not None]
+        shapes = ", ".join(f"{name} {getattr(self, name).shape}" for name in names)
+        return f"{type(self).__name__}({counted(len(self), 'pair')}: {shapes})"
+
     def __getitem__(self, rows: slice | np.ndarray | Sequence[int]) -> Self:
         """The given rows, by a slice, by numbers or by a mask."""
         numbers = np.arange(len(self))[rows]
@@ -57,7 +63,7 @@ class PairTable:
         return self
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class DecodedSplit(PairTable):
     """Pairs with their images: a whole split, or a part of it.
 

@@ -76,6 +76,11 @@ class Inspection:
     sheet_images: np.ndarray
     sheet_captions: list[str]
 
+    def __repr__(self) -> str:
+        found = {"damaged": len(self.damaged), "near-duplicates": self.near_duplicates, "silent": self.silent}
+        numbers = ", ".join(f"{n} {what}" for what, n in found.items() if n is not None)
+        return f"Inspection({_counts(self.counts)}; {numbers})"
+
     def __str__(self) -> str:
         return self.summary()
 

@@ -84,6 +84,12 @@ class Manifest:
     notes: list[list[str]] = dataclasses.field(default_factory=list)
     lost_splits: list[list[str]] = dataclasses.field(default_factory=list)
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {split}" for split, count in self.counts.items())
+        return (
+            f"Manifest({counts}; split {self.split['kind']!r}; {self.features.description}; images {self.image.shape})"
+        )
+
     @property
     def counts(self) -> dict[str, int]:
         """The number of pairs per split."""

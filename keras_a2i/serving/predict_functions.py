@@ -3,7 +3,7 @@
 import functools
 import pathlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,6 +62,28 @@ def refuse_without_reference(*_: Any) -> Any:
         "reference must be an image for this model, which changes a reference image, such as a face, by the audio. "
         "Received: none"
     )
+
+
+def no_latents() -> UsageError:
+    return UsageError(
+        "Latent vectors need a model with an encoder and a generator: a run folder, a .keras file of this library, an "
+        "AudioToImage, or a .tflite file that was exported with latents=True. Received: another"
+    )
+
+
+def no_labels() -> UsageError:
+    return UsageError(
+        "Labels need a model that tells them apart, such as the recipes words and words-exemplars train. Received: "
+        "another. Export it again if it is a file of an older version"
+    )
+
+
+def describe_predictor(metadata: ModelMetadata, abilities: Sequence[str]) -> str:
+    """Describes in one line what a predictor accepts and returns, and what it can do besides."""
+    recipe = f"{metadata.recipe!r}: " if metadata.recipe else ""
+    shape = f"{metadata.input} (n, {metadata.n_inputs}) to images {('n', *metadata.image.shape)}".replace("'", "")
+    reference = ", with a reference image" if metadata.reference else ""
+    return f"Predictor({recipe}{shape}{reference}{'; ' if abilities else ''}{', '.join(abilities)})"
 
 
 def read_reference(reference: np.ndarray | str | pathlib.Path, metadata: ModelMetadata) -> np.ndarray:

@@ -20,6 +20,7 @@ from keras_a2i.serving.model_inputs import check_inputs, check_latents, check_re
 from keras_a2i.serving.predict_functions import (
     ReferenceFn,
     check_shapes,
+    describe_predictor,
     file_without_metadata,
     find_metadata,
     finite,
@@ -29,6 +30,8 @@ from keras_a2i.serving.predict_functions import (
     keras_predict_fn,
     keras_reference_fn,
     missing_tensorflow,
+    no_labels,
+    no_latents,
     read_reference,
     refuse_other_options,
     refuse_without_reference,
@@ -85,6 +88,10 @@ class Predictor:
         self._classify_fn = classify_fn
         self._draw_fn = None if draw_fn is None else finite(draw_fn)
         self.metadata, self.model = metadata, model
+
+    def __repr__(self) -> str:
+        can = {"latent vectors": self.can_encode, "samples": self.can_sample, "labels": self.can_classify}
+        return describe_predictor(self.metadata, [name for name, is_possible in can.items() if is_possible])
 
     def predict(self, audio: np.ndarray | str | pathlib.Path, sample_rate: int | None = None) -> np.ndarray:
         """Generates one image for each clip of audio (one second by default), or for each input.
@@ -176,11 +183,9 @@ class Predictor:
             references = check_references(references, self.metadata, len(inputs))
             if self._reference_fn is not None:
                 return in_batches(self._reference_fn, shape, inputs, references)
-        return (
-            in_batches(self._predict_fn, shape, inputs)
-            if styles is None
-            else in_batches(self._styled, shape, inputs, styles)
-        )
+        if styles is None:
+            return in_batches(self._predict_fn, shape, inputs)
+        return in_batches(self._styled, shape, inputs, styles)
 
     @property
     def can_encode(self) -> bool:
@@ -297,10 +302,7 @@ class Predictor:
             SourceError: if a file can't be read.
         """
         if self._classify_fn is None:
-            raise UsageError(
-                "Labels need a model that tells them apart, such as the recipes words and words-exemplars train. "
-                "Received: another. Export it again if it is a file of an older version"
-            )
+            raise no_labels()
         batches = map(self._classify_fn, self.stream_inputs(audio, sample_rate))
         return join_batches(batches, (len(self.metadata.labels),))
 
@@ -330,10 +332,7 @@ class Predictor:
 
     def _parts(self) -> tuple[PredictFn, PredictFn]:
         if self._encode_fn is None or self._decode_fn is None:
-            raise UsageError(
-                "Latent vectors need a model with an encoder and a generator: a run folder, a .keras file of this "
-                "library, an AudioToImage, or a .tflite file that was exported with latents=True. Received: another"
-            )
+            raise no_latents()
         return self._encode_fn, self._decode_fn
 
 

@@ -346,6 +346,25 @@ def test_terminal_and_page_show_the_same_sections(report, page):
     assert len({len(line) for line in lines[start : start + 7]}) == 1
 
 
+def test_notebook_shows_the_page_in_a_frame_of_its_own(report, page):
+    shown = Page(report._repr_html_())
+    ((tag, attributes),) = shown.tags
+    assert tag == "iframe" and attributes["sandbox"] is None and shown.text == ""
+    inner = Page(attributes["srcdoc"])
+    assert inner.tags == page.tags and inner.text == page.text
+    hostile = dataclasses.replace(report, model='"></iframe><script>', examples=[], labels=None, factors=[], gains=[])
+    assert [tag for tag, _ in Page(hostile._repr_html_()).tags] == ["iframe"]
+
+
+def test_report_in_one_line_and_printed(report):
+    model = report.contenders[0].means["ssim"]
+    assert repr(report) == (
+        f"Report('runs/surf-default': 'follows'; 120 pairs of 'records/surf', val; ssim {model:.3f})"
+    )
+    assert str(report) == "\n".join([*report.verdict, "", render_text(report)])
+    assert str(dataclasses.replace(report, verdict=["a\x1b[31m"])).startswith("a\N{REPLACEMENT CHARACTER}[31m\n\n")
+
+
 def test_terminal_leaves_out_columns_that_are_not_brief(report):
     metrics = [dataclasses.replace(m, brief=m.id == "ssim") for m in report.metrics]
     shown = render_text(dataclasses.replace(report, metrics=metrics, examples=[]))

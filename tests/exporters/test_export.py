@@ -13,8 +13,8 @@ from ai_edge_litert.interpreter import Interpreter
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import ExportError, MissingPackageError, ModelError, UsageError
 from keras_a2i.exporters import FORMATS
-from keras_a2i.exporters.agreement import compare
-from keras_a2i.exporters.export import export
+from keras_a2i.exporters.agreement import Agreement, compare
+from keras_a2i.exporters.export import Exported, export
 from keras_a2i.exporters.formats import Limits, find_format
 from keras_a2i.exporters.interpreter import operators
 from keras_a2i.exporters.tflite import _by_row
@@ -85,6 +85,13 @@ def test_export_agrees_on_real_pairs_and_loads(predictor, exported, clips, input
     assert not loaded.can_encode and loaded.model is None
     with pytest.raises(UsageError, match="Latent vectors need a model with an encoder and a generator"):
         loaded.encode(clips, 16_000)
+
+
+def test_export_in_one_line():
+    agreement = Agreement(count=30, max=0.00123, mean=1e-4, ssim=0.999, latency=0.00125)
+    parts = {"path": pathlib.Path("model.tflite"), "format": "tflite", "options": None, "size": 2_340_000}
+    done = Exported(**parts, agreement=agreement, compared_on="30 pairs", notes=[])
+    assert repr(done) == ("Exported('model.tflite': tflite, 2.3 MB; 1.2 ms per image, largest difference 0.0012)")
 
 
 def test_tflite_of_waveforms_is_called_by_name_with_an_exact_front_end(predictor, exported, clips):

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import sys
 
 import keras
 import numpy as np
 import pytest
 import scipy.special
 
-from keras_a2i.errors import UsageError
+from keras_a2i.errors import MissingPackageError, UsageError
 from keras_a2i.models import AudioToImage, DenseEncoder, ExemplarGenerator, TransposedGenerator, adapt_exemplars
 from keras_a2i.models.classifier import can_classify, classify
 from keras_a2i.models.label_calibration import LabelCalibration
@@ -75,6 +76,20 @@ def test_clips_below_the_threshold_are_unknown():
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], np.float32)
     found = LabelPrediction(("a", "b"), probabilities, np.array([3.0, 1.0, 2.0], np.float32), threshold=2.0)
     assert found.answers == ["a", "unknown", "a"] and found.is_unknown.tolist() == [False, True, False]
+    assert repr(found) == "LabelPrediction(3 clips, 2 labels: a, unknown, a)"
+    four = LabelPrediction(("a", "b"), probabilities[[0, 0, 1, 1]], np.ones(4, np.float32))
+    assert repr(four) == "LabelPrediction(4 clips, 2 labels: a, a, b, ...)"
+    frame = found.to_frame()
+    assert frame.columns.tolist() == ["label", "confidence", "is_unknown"]
+    assert frame["label"].tolist() == ["a", "b", "a"] and frame["is_unknown"].tolist() == [False, True, False]
+    assert frame["confidence"].tolist() == pytest.approx([0.9, 0.8, 0.6])
+
+
+def test_table_of_predicted_labels_without_pandas_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    found = LabelPrediction(("a",), np.ones((1, 1), np.float32), np.ones(1, np.float32))
+    with pytest.raises(MissingPackageError, match=r"A DataFrame needs the package pandas, which isn't installed"):
+        found.to_frame()
 
 
 def test_calibration_is_saved_and_loaded(features, tmp_path):

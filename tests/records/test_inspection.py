@@ -56,6 +56,7 @@ def test_inspect_counts_duplicates_still_frames_and_silence(tmp_path):
     ]
     assert inspect(Records(tmp_path)).near_duplicates == 6
     assert found.counts == {"train": 9, "val": 3}
+    assert repr(found) == "Inspection(9 train, 3 val; 0 damaged, 6 near-duplicates, 1 silent)"
     assert found.near_duplicates == 6
     assert found.leaked_duplicates == 1
     assert found.still_frames == 3

@@ -39,6 +39,9 @@ def test_records_attributes_come_from_the_manifest_without_reading_a_shard(recor
     assert records.features.n_features == 104 and records.image.shape == (16, 16, 3)
     assert records.has_waveform and records.fingerprint == records.manifest.fingerprint
     assert "45 train, 15 val" in repr(records)
+    assert repr(records.manifest) == (
+        "Manifest(45 train, 15 val; split 'block'; 104 MFCC of audio; images (16, 16, 3))"
+    )
     assert opened_shards == []
 
 
@@ -193,6 +196,14 @@ def test_decoded_rows_hold_everything_that_is_stored(records):
     assert part.ids.tolist() == ["tone4@11", "tone0@10"] and part.factors[0] == {"pitch": 200 + 440 + 1200}
     np.testing.assert_array_equal(part.waveforms, decoded.waveforms[[14, 1]])
     assert decoded[:4].ids.tolist() == decoded.ids[:4].tolist() and len(decoded[decoded.times > 10]) == 5
+
+
+def test_decoded_split_and_table_in_one_line(records):
+    assert repr(records.table("val")) == "PairTable(15 pairs: features (15, 104))"
+    assert repr(records.decoded("val")) == "DecodedSplit(15 pairs: features (15, 104), images (15, 16, 16, 3))"
+    audio = records.decoded("val", "waveform")[:1]
+    expected = "DecodedSplit(1 pair: features (1, 104), waveforms (1, 16000), images (1, 16, 16, 3))"
+    assert repr(audio) == expected
 
 
 def test_shared_arrays_are_read_only_and_rows_of_them_are_not(records):

@@ -72,6 +72,8 @@ def test_load_of_every_format_predicts_the_same_images_and_keeps_metadata(paths,
     np.testing.assert_array_equal(predictor.predict_inputs(features), predictor.predict(features))
     assert [len(images) for images in predictor.stream(features)] == [32, 8]
     assert (predictor.model is not None) == predictor.can_encode == (name in ("run", "keras"))
+    can = "; latent vectors" if predictor.can_encode else ""
+    assert repr(predictor) == f"Predictor('features': features (n, 104) to images (n, 16, 16, 3){can})"
 
 
 def test_tflite_file_runs_in_tensorflow_interpreter_with_built_in_operators(paths, model):
@@ -379,6 +381,15 @@ def styled():
 
     halves = {"encode_fn": lambda x: np.tile(x[:, :1], (1, 3)), "decode_fn": fill, "latent_dim": 3}
     return Predictor(fill, metadata, **halves), Predictor(fill, metadata, style_fn=lambda x, s: fill(x[:, :1] + s))
+
+
+def test_predictor_in_one_line(styled):
+    assert repr(styled[0]) == "Predictor(features (n, 104) to images (n, 16, 16, 1); latent vectors, samples)"
+    assert repr(styled[1]) == "Predictor(features (n, 104) to images (n, 16, 16, 1); samples)"
+    metadata = dataclasses.replace(METADATA, input="waveform", recipe="talking", reference=True)
+    predictor = Predictor(None, metadata, classify_fn=lambda x: x)
+    expected = "waveform (n, 16000) to images (n, 16, 16, 3), with a reference image; labels"
+    assert repr(predictor) == f"Predictor('talking': {expected})"
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 3), (1, 2), (3, 2, 1), ()])
