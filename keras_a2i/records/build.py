@@ -20,7 +20,7 @@ from keras_a2i.records.cluster import open_cluster
 from keras_a2i.records.fingerprint import plan_fingerprint
 from keras_a2i.records.manifest import STATED_PACKAGES, Manifest, PairCounts, Shard
 from keras_a2i.records.pool import Progress, Tally, check_main_guard, run_tasks
-from keras_a2i.records.splits import LEFT_OUT, SplitSpec, assign_splits
+from keras_a2i.records.splits import LEFT_OUT, SplitSpec, as_split_spec, assign_splits
 from keras_a2i.records.task import Task
 from keras_a2i.remote.address import Address, Location
 from keras_a2i.sources.open_sources import open_sources
@@ -46,7 +46,7 @@ def build_records(
     *,
     features: FeatureConfig | None = None,
     image: ImageConfig | None = None,
-    split: SplitSpec | None = None,
+    split: SplitSpec | str | None = None,
     waveform: bool = True,
     workers: int | None = None,
     executor: Executor | None = None,
@@ -69,7 +69,7 @@ def build_records(
         features: the feature configuration; by default that of the source objects, else `FeatureConfig()`. Sources of
             embeddings define their own configuration.
         image: the image configuration; by default that of the source objects, else `ImageConfig()`.
-        split: how to divide the pairs; by default `SplitSpec()`.
+        split: how to divide the pairs: a `SplitSpec`, or its kind, such as "source"; by default `SplitSpec()`.
         waveform: store the waveforms beside the features.
         workers: the number of processes, by default one per core; 1 builds in this process.
         executor: runs the tasks in place of a process pool.
@@ -101,7 +101,8 @@ def build_records(
         RemoteError: if an object store can't be read or written to. Finished shards are kept.
     """
     check_main_guard()
-    _check_arguments(features=(features, FeatureConfig), image=(image, ImageConfig), split=(split, SplitSpec))
+    _check_arguments(features=(features, FeatureConfig), image=(image, ImageConfig))
+    split = as_split_spec(split)
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise UsageError(f"workers must be None (one per core), or 1 or more. Received: workers={workers!r}")
     if executor is not None and workers is not None:
@@ -124,7 +125,7 @@ def build_records(
         if not plan.keys:
             raise _no_pairs(plan.dropped)
         by_source = all(getattr(source, "split_by_source", False) for source in plan.sources)
-        spec = (split or SplitSpec()).resolve(plan.keys, by_source)
+        spec = split.resolve(plan.keys, by_source)
         try:
             splits = assign_splits(plan.keys, spec, plan.features.duration)
         except RecordsError as error:

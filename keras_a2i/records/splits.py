@@ -55,7 +55,8 @@ class SplitSpec:
             pairs decide, from `resolve`.
     """
 
-    kind: str | None = None
+    # The only one that may be passed by its position: SplitSpec("random").
+    kind: str | None = dataclasses.field(default=None, kw_only=False)
     val_fraction: float | None = None
     guard: float | None = None
     holdout: tuple[str, ...] = ()
@@ -127,6 +128,19 @@ class SplitSpec:
         }
         given = ("kind", "val_fraction") if self.val_fraction else ("kind",)
         return {name: getattr(self, name) for name in fields.get(self.kind, given)}
+
+
+def as_split_spec(split: SplitSpec | str | None) -> SplitSpec:
+    """Returns a `SplitSpec` itself, that of a kind such as "source", or the default for None.
+
+    Raises:
+        UsageError: if it is none of these, or no kind has this name.
+    """
+    if split is not None and not isinstance(split, SplitSpec | str):
+        raise UsageError(
+            f"split must be a SplitSpec, one of its kinds ({', '.join(KINDS)}), or None. Received: split={split!r}"
+        )
+    return split if isinstance(split, SplitSpec) else SplitSpec(split)
 
 
 def assign_splits(keys: PairKeys, spec: SplitSpec, duration: float) -> np.ndarray:

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from support.tone_source import ToneSource
+from support.tone_source import ToneSource, build
 
 from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import UsageError
@@ -55,7 +55,9 @@ def test_build_of_a_source_that_states_no_configuration_uses_the_given_one(tmp_p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"split": "random"}, "split must be of the class SplitSpec, or None. Received: split='random'"),
+        ({"split": 0.25}, r"split must be a SplitSpec, one of its kinds \(block, source, .*Received: split=0.25"),
+        ({"split": "randomly"}, "kind of a split must be one of block, source, random, .* Received: 'randomly'"),
+        ({"split": "file"}, "file must be a csv with the columns id,split where kind='file'. Received: None"),
         ({"image": 64}, "image must be of the class ImageConfig, or None. Received: image=64"),
         ({"features": {}}, "features must be of the class FeatureConfig, or None. Received: features={}"),
         ({"workers": -5}, r"workers must be None \(one per core\), or 1 or more. Received: workers=-5"),
@@ -73,6 +75,13 @@ def test_build_rejects_arguments(tmp_path, arguments, message):
     with pytest.raises(UsageError, match=message):
         build_records(**{"sources": [ToneSource()], "out": tmp_path / "rec", **arguments})
     assert not (tmp_path / "rec").exists()
+
+
+@pytest.mark.parametrize("kind", ["source", "random"])
+def test_build_with_a_kind_of_split_equals_that_with_its_split_spec(tmp_path, kind):
+    short, whole = (build(tmp_path / str(i), split=split) for i, split in enumerate((kind, SplitSpec(kind=kind))))
+    assert short.split == SplitSpec(kind=kind, seed=0 if kind == "random" else None, val_fraction=0.25).to_dict()
+    assert short == whole and short.counts["val"] == {"source": 12, "random": 9}[kind]
 
 
 class SplitTones(ToneSource):

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from keras_a2i.errors import RecordsError, SourceError, UsageError
-from keras_a2i.records.splits import LEFT_OUT, SPLITS, SplitSpec, assign_splits
+from keras_a2i.records.splits import LEFT_OUT, SPLITS, SplitSpec, as_split_spec, assign_splits
 from keras_a2i.sources.pair import PairKey
 from keras_a2i.sources.pair_keys import PairKeys
 
@@ -167,6 +167,15 @@ def test_split_file_may_be_written_as_any_other_csv(tmp_path):
 def test_split_file_that_is_missing_is_an_error():
     with pytest.raises(SourceError, match=r"The split file can't be used: nowhere.csv can't be read: No such file"):
         assign(keys_of(["a"], 4), file="nowhere.csv")
+
+
+def test_kind_of_a_split_may_be_passed_by_position():
+    assert SplitSpec("random", seed=3) == SplitSpec(kind="random", seed=3)
+    with pytest.raises(TypeError):
+        SplitSpec("random", 0.5)
+    assert as_split_spec(None) == SplitSpec() and as_split_spec("source") == SplitSpec(kind="source")
+    spec = SplitSpec(guard=1)
+    assert as_split_spec(spec) is spec
 
 
 @pytest.mark.parametrize(
