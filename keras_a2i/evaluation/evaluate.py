@@ -20,7 +20,7 @@ from keras_a2i.evaluation.contenders import (
     model_and_controls,
 )
 from keras_a2i.evaluation.environment import describe_environment
-from keras_a2i.evaluation.measures import N_SAMPLES, Evidence, compute_measures
+from keras_a2i.evaluation.measures import N_SAMPLES, Evidence, check_measures, compute_measures
 from keras_a2i.evaluation.pairs import Pairs, labels_known, read_pairs, require_splits, scaled
 from keras_a2i.evaluation.paper import RECIPE, paper_figures, paper_notes
 from keras_a2i.evaluation.probes import factor_probe, factor_recovery, label_accuracy, label_probe
@@ -28,6 +28,7 @@ from keras_a2i.evaluation.report import Report
 from keras_a2i.evaluation.report_data import HEADLINE, ContenderScores, Example, Gain, HeldOut
 from keras_a2i.evaluation.scoring import metric_infos, score_contenders
 from keras_a2i.evaluation.statistics import find_leak, paired_gain, retrieval, target_ranks, units_of
+from keras_a2i.evaluation.step_line import StepLine
 from keras_a2i.evaluation.subject import open_subject
 from keras_a2i.evaluation.verdict import judge
 from keras_a2i.features.mfcc import mfcc
@@ -62,15 +63,21 @@ def evaluate(
     seed: int = 0,
     samples: int = N_SAMPLES,
     foreign: str | os.PathLike[str] | None = None,
+    measures: Sequence[str] | None = None,
     input: str | None = None,
     model_name: str | None = None,
     command: str = "",
     notes: Sequence[str] = (),
+    verbose: str | int = "auto",
     progress: ProgressFn | None = None,
 ) -> Report:
     """Evaluates a model on held-out pairs, and compares it with controls and baselines.
 
     Only batches of images are in memory, whatever the size of the records; small splits are kept in memory.
+
+    An evaluation takes some minutes on two CPU cores, even of few pairs: it trains small networks on the real images,
+    by which it judges the generated ones. `measures=()` trains none of them, which leaves seconds for a few hundred
+    pairs. `measures=["swapped", "gallery", "quieter", "louder"]` trains the probes of labels and factors only.
 
     Args:
         model: a path that `load` accepts (a run folder, a `.keras` file, an exported model), a loaded `Predictor`, a
@@ -82,11 +89,15 @@ def evaluate(
         samples: number of samples per clip for the measures of variety, if the model has a style; 0 leaves these out.
         foreign: a folder of audio files or videos, in place of rendered audio, for the measures on foreign audio. The
             first clips of each file are used, a hundred in total. Files that can't be read are listed in the notes.
+        measures: ids of the measures to compute, such as "swapped" or "density", see
+            `keras_a2i.evaluation.measures.MEASURES`; None is all. With (), the probes of labels and factors are left
+            out, too. The verdict goes by "own-source", "memorisation" and these probes among others.
         input: "features" or "waveform", the input of a function; None takes it from the model.
         model_name: the name of the model in the report; None is its path or name.
         command: the command that repeats the report.
         notes: sentences that the report shows.
-        progress: called with a description of the current step.
+        verbose: "auto" or 1 prints the current step in one line, 2 a line for every step, 0 nothing.
+        progress: called with a description of the current step, in place of what `verbose` prints.
 
     Returns:
         The report: `report.save("report.html")`, `report.pairs()`, `report.verdict`.
@@ -95,16 +106,19 @@ def evaluate(
         ModelError: if the model can't be loaded.
         MissingSplitError: if the records lack the split, or training pairs.
         RecordsError: if they hold fewer than two held-out pairs.
-        UsageError: if the model doesn't fit the records, or `foreign` is a folder without audio files or is given with
-            records of embeddings.
+        UsageError: if the model doesn't fit the records, `measures` or `verbose` is out of range, or `foreign` is a
+            folder without audio files or is given with records of embeddings.
         SourceError: if `foreign` doesn't exist, or none of its files can be read.
     """
+    lines = StepLine(verbose if progress is None else 0)
+    tell = progress or lines
+    check_measures(measures)
+    with_probes = measures is None or len(measures) > 0
     records = as_records(records)
     require_splits(records, split)
     manifest = records.manifest
     clips = _read_foreign(foreign, manifest)
     subject = open_subject(model, manifest, input)
-    tell = progress or (lambda _: None)
     keras.utils.set_random_seed(seed)
     tell("reading the records")
     train = read_pairs(records, "train")
@@ -122,7 +136,8 @@ def evaluate(
     )
     units = units_of(held_out)
     gains, leak = headline_gains(scores, units, seed), find_leak(train, held_out)
-    tell("training probes of labels and factors on real images")
+    if with_probes:
+        tell("training probes of labels and factors on real images")
     evidence = Evidence(
         train=train,
         held_out=held_out,
@@ -131,8 +146,8 @@ def evaluate(
         predict_fn=_with_first_reference(predict_fn, held_out),
         donors=donors,
         seed=seed,
-        labels=label_probe(train) if labels_known(train, held_out) else None,
-        factors=factor_probe(train),
+        labels=label_probe(train) if with_probes and labels_known(train, held_out) else None,
+        factors=factor_probe(train) if with_probes else None,
         to_inputs=(lambda x: x) if subject.input == "waveform" else (lambda x: mfcc(x, manifest.features)),
         sample=subject.sample_fn if samples else None,
         n_samples=samples,
@@ -141,7 +156,9 @@ def evaluate(
         classify=subject.classify,
         classes=subject.classes,
     )
-    findings = _findings(evidence, tell)
+    tell("measuring how the images respond to the audio")
+    # Which of them is computed is shown only here: it is more than a log wants to hold.
+    findings = _findings(evidence, measures, lines)
     level, verdict = judge(
         scores,
         gains,
@@ -155,7 +172,7 @@ def evaluate(
         findings["skipped"]["silence"] = _NO_SILENCE
     is_paper = subject.recipe == RECIPE
     paper = paper_notes(train, held_out, leak) if is_paper else []
-    return Report(
+    report = Report(
         model=subject.name if model_name is None else model_name,
         records=str(records.path),
         split=split,
@@ -185,16 +202,17 @@ def evaluate(
         records_fingerprint=records.fingerprint,
         **findings,
     )
+    lines.close(f"evaluated {counted(len(held_out), 'pair')}")
+    return report
 
 
-def _findings(evidence: Evidence, tell: ProgressFn) -> dict[str, Any]:
+def _findings(evidence: Evidence, ids: Sequence[str] | None, tell: ProgressFn) -> dict[str, Any]:
     """The fields of a report about labels, factors, retrieval and measures."""
     train, held_out, generated = evidence.train, evidence.held_out, evidence.generated
     of_labels, of_factors = evidence.labels, evidence.factors
     labels = label_accuracy(of_labels, train, held_out, generated, evidence.shuffled) if of_labels else None
     factors = factor_recovery(of_factors, held_out, generated) if of_factors else []
-    tell("measuring how the images respond to the audio")
-    measures, skipped = compute_measures(evidence)
+    measures, skipped = compute_measures(evidence, ids, tell)
     ranks, sizes = _ranks(evidence)
     return {
         "labels": labels,

@@ -4,12 +4,14 @@ A measure is added by a function with the decorator `measure` in a module that `
 """
 
 import dataclasses
+import difflib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
+from keras_a2i.errors import UsageError
 from keras_a2i.evaluation.contenders import PredictFn
 from keras_a2i.evaluation.pairs import Pairs, Rows, thumbnails_of
 from keras_a2i.evaluation.probes import FactorProbe, LabelProbe
@@ -17,6 +19,7 @@ from keras_a2i.evaluation.report_data import MeasureResult
 from keras_a2i.media.audio_folder import FolderClips
 
 N_SAMPLES = 8
+NOT_GIVEN = "it isn't among the measures of this evaluation"
 _MAX_IN_FLOAT32 = 5000
 T = TypeVar("T")
 SampleFn = Callable[[np.ndarray, int, int], np.ndarray]
@@ -142,10 +145,37 @@ def shared(function: Callable[[Evidence], T]) -> Callable[[Evidence], T]:
     return once
 
 
-def compute_measures(evidence: Evidence) -> tuple[list[MeasureResult], dict[str, str]]:
-    """Every measure of `MEASURES` in its order, and id -> reason for those that were left out."""
+def check_measures(ids: Sequence[str] | None) -> None:
+    """Raises a UsageError unless these are ids of `MEASURES`, or None."""
+    if isinstance(ids, str):
+        raise UsageError(f"measures must be a list of ids, or None. Received: measures={ids!r}. Pass [{ids!r}]")
+    for id in ids or ():
+        if id not in MEASURES:
+            near = difflib.get_close_matches(str(id), MEASURES, n=1)
+            hint = f". Did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"Each of measures must be one of {', '.join(MEASURES)}. Received: {id!r}{hint}")
+
+
+def compute_measures(
+    evidence: Evidence, ids: Sequence[str] | None = None, progress: Callable[[str], None] | None = None
+) -> tuple[list[MeasureResult], dict[str, str]]:
+    """Computes measures in the order of `MEASURES`.
+
+    Args:
+        evidence: what they are computed from.
+        ids: those to compute; None is all.
+        progress: called with a description of every measure before it is computed.
+
+    Returns:
+        The results, and id -> reason for those that were left out.
+    """
     results, skipped = [], {}
     for entry in MEASURES.values():
+        if ids is not None and entry.id not in ids:
+            skipped[entry.id] = NOT_GIVEN
+            continue
+        if progress:
+            progress(f"measuring: {entry.title}")
         found = entry.function(evidence)
         if isinstance(found, str):
             skipped[entry.id] = found

@@ -187,7 +187,7 @@ def train_and_evaluate(job: Job, records: Records, tell: Tell) -> None:
         train_job(job, records, tell)
     tell("evaluating ...")
     command = shlex.join(["keras-a2i", "evaluate", job.folder, job.records]) if job.config["command"] else ""
-    evaluate(job.folder, records, split=SPLIT, command=command).save(job.folder)
+    evaluate(job.folder, records, split=SPLIT, command=command, verbose=0).save(job.folder)
 
 
 def _check_grid(values: Mapping[str, Sequence[Any]], given: Mapping[str, Any]) -> None:

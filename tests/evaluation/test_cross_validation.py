@@ -75,7 +75,7 @@ def test_cross_validation_trains_every_fold_and_seed_and_repeats_none(tmp_path, 
     build(tmp_path / "records", ToneSource(n_sources=2, seconds=24), split=SplitSpec(guard=0))
     settings = {"units": (4,), "base_channels": 4, "generator.channels": (4,)}
     fit(tmp_path / "records", tmp_path / "run", recipe="features", settings=settings, epochs=1)
-    monkeypatch.setattr("keras_a2i.evaluation.evaluate.compute_measures", lambda _: ([], {}))
+    monkeypatch.setattr("keras_a2i.evaluation.evaluate.compute_measures", lambda *_: ([], {}))
     arguments = (tmp_path / "run", tmp_path / "records", tmp_path / "folds")
     steps = []
     found = cross_validate(*arguments, folds=2, seeds=2, progress=steps.append)

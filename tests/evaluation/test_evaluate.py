@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ from keras_a2i.evaluation import contenders as contenders_module
 from keras_a2i.evaluation import pairs as pairs_module
 from keras_a2i.evaluation.baseline_scores import score_baselines
 from keras_a2i.evaluation.evaluate import evaluate
+from keras_a2i.evaluation.measures import MEASURES, NOT_GIVEN
 from keras_a2i.evaluation.paper import PUBLISHED, row_fingerprint
 from keras_a2i.evaluation.train_network import train_network
 from keras_a2i.evaluation.verdict import LEVELS
@@ -157,6 +159,25 @@ def test_model_that_follows_the_audio_has_a_whole_report(reports, tmp_path):
 
 @pytest.mark.training
 @pytest.mark.usefixtures("untrained")
+def test_measures_that_are_given_are_those_of_a_whole_report(shore, nearest_images, reports, capsys):
+    model, ids = nearest_images(shore / "block", k=3), ["gallery", "swapped"]
+    found = evaluate(model, shore / "block", measures=ids, verbose=2)
+    assert found.measures == [reports[0].measure(id) for id in ("swapped", "gallery")]
+    assert found.skipped == {id: NOT_GIVEN for id in MEASURES if id not in ids}
+    assert found.factors and found.labels is not None
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:1] == ["reading the records ..."] and "measuring: follows a swapped audio ..." in lines
+    assert re.fullmatch(rf"evaluated {found.n_pairs} pairs in \d+ s", lines[-1])
+    shortest = evaluate(model, shore / "block", measures=(), verbose=0)
+    assert (shortest.measures, shortest.labels, shortest.factors) == ([], None, [])
+    assert set(shortest.skipped) == set(MEASURES)
+    assert shortest.contenders == found.contenders and shortest.retrieval == found.retrieval
+    assert "Retrieval:" in str(shortest) and "Retrieval" in shortest._repr_html_()
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.training
+@pytest.mark.usefixtures("untrained")
 def test_paths_predictors_models_and_functions_have_one_report(tones, tmp_path):
     model, manifest = small_model(), Manifest.read(tones)
     metadata = ModelMetadata(features=manifest.features, image=manifest.image, recipe="paper")
@@ -246,6 +267,13 @@ def test_labels_that_some_pairs_lack_are_not_scored_and_it_is_said(tones, tmp_pa
 
 
 def test_evaluate_names_what_is_wrong(tones, tmp_path):
+    wrong = r"Each of measures must be one of swapped, .* Received: 'denstiy'. Did you mean 'density'\?"
+    with pytest.raises(UsageError, match=wrong):
+        evaluate(grey, tones, measures=["swapped", "denstiy"])
+    with pytest.raises(UsageError, match=r"measures must be a list of ids, or None. Received: measures='density'"):
+        evaluate(grey, tones, measures="density")
+    with pytest.raises(UsageError, match=r"verbose must be .auto., 0, 1 or 2\. Received: verbose=3"):
+        evaluate(grey, tones, verbose=3)
     with pytest.raises(UsageError, match="must hold at least one"):
         evaluate(grey, tones, foreign=tmp_path)
     with pytest.raises(ModelError, match="which doesn't exist"):

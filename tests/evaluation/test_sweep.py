@@ -288,7 +288,7 @@ def test_command_points_to_a_finished_run_of_the_best_combination(records, tmp_p
 @pytest.mark.training
 @pytest.mark.usefixtures("untrained")
 def test_real_runs_are_trained_evaluated_and_one_fails_late(records, tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_a2i.evaluation.evaluate.compute_measures", lambda _: ([], {}))
+    monkeypatch.setattr("keras_a2i.evaluation.evaluate.compute_measures", lambda *_: ([], {}))
     settings = {"monitor": ["val_beauty", "val_ssim"]} | {name: [value] for name, value in SMALL.items()}
     options = {"settings": settings, "epochs": 1, "patience": 5, "batch_size": 8}
     found = sweep(records, tmp_path / "out", evaluate=True, by="ssim", **options)
