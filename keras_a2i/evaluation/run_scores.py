@@ -25,12 +25,14 @@ def training_scores(path: str | pathlib.Path) -> dict[str, Value]:
     if not rows:
         return {}
     monitor, row = config.monitor, rows[-1]
+    better = {name: better_of(name) for name in row}
+    if config.highest_is_best is not None:
+        better[monitor] = "higher" if config.highest_is_best else "lower"
     finite = [each for each in rows if math.isfinite(each.get(monitor, math.nan))]
     if config.restore_best_weights and finite:
-        sign = -1 if better_of(monitor) == "higher" else 1
-        row = min(finite, key=lambda each: sign * each[monitor])
+        row = min(finite, key=lambda each: (-1 if better[monitor] == "higher" else 1) * each[monitor])
     names = [monitor, *(f"val_{score}" for score in SCORES), *(name for name in row if name.startswith("val_"))]
-    return {name: Value(name, better_of(name), row[name]) for name in dict.fromkeys(names) if name in row}
+    return {name: Value(name, better[name], row[name]) for name in dict.fromkeys(names) if name in row}
 
 
 def better_of(name: str) -> str:

@@ -20,7 +20,7 @@ PredictFn = Callable[[Any], np.ndarray]
 
 
 class HeldOutScores(keras.callbacks.Callback):
-    """Adds held-out values to the epoch's logs: val_loss, that of every objective, val_mse, val_ssim and
+    """Adds held-out values to the epoch's logs: val_loss, those of objectives and metrics, val_mse, val_ssim and
     val_histogram_similarity.
 
     They are computed on an evenly spread sample of the held-out pairs, which limits their cost; `evaluate` scores all
@@ -187,14 +187,21 @@ class BestWeights(keras.callbacks.Callback):
         patience: epochs without improvement before training stops, or None to never stop.
         best: the best value so far, or None.
         best_epoch: the epoch of that value, 0 for none.
+        is_highest: whether the highest value of a custom metric is the best; None for values of `fit` itself.
     """
 
     def __init__(
-        self, folder: RunFolder, monitor: str, patience: int | None, best: float | None = None, best_epoch: int = 0
+        self,
+        folder: RunFolder,
+        monitor: str,
+        patience: int | None,
+        best: float | None = None,
+        best_epoch: int = 0,
+        is_highest: bool | None = None,
     ):
         super().__init__()
         self._folder, self._monitor, self._patience = folder, monitor, patience
-        self._sign = -1.0 if monitor in HIGHER_IS_BETTER else 1.0
+        self._sign = -1.0 if (monitor in HIGHER_IS_BETTER if is_highest is None else is_highest) else 1.0
         self.best, self.best_epoch = best, best_epoch
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

@@ -35,6 +35,7 @@ def fit(
     settings: Mapping[str, Any] | None = None,
     model: AudioToImage | None = None,
     objectives: Sequence[Objective | keras.losses.Loss] | None = None,
+    metrics: Sequence[keras.metrics.Metric] = (),
     epochs: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
@@ -69,6 +70,9 @@ def fit(
             default.
         objectives: objectives in place of the recipe's: instances of classes of `keras_a2i.objectives` or of custom
             subclasses of `Objective`, or Keras losses that compare images.
+        metrics: custom Keras metrics of real and generated images, in [-1, 1]. history.csv, the callbacks and `monitor`
+            have their held-out values as "val_<name>". They aren't stored: pass them again to resume a run. They must
+            be left out with `devices`.
         epochs: epochs over the training pairs; None is the recipe's number, or more if that is needed for its
             `min_steps`, up to its `max_epochs`.
         batch_size: pairs per step; None is the recipe's.
@@ -77,7 +81,8 @@ def fit(
             its training can't change.
         overwrite: replace a run in `out`.
         monitor: the held-out value that `patience` and `restore_best_weights` compare, a column of history.csv such as
-            "val_mse", "val_ssim" or "val_loss"; None is the recipe's.
+            "val_mse", "val_ssim" or "val_loss"; None is the recipe's. A metric that is monitored states by an attribute
+            `_direction`, "up" or "down", which of its values are better, as Keras' own metrics do.
         patience: stop after this number of epochs without an improvement of `monitor`; None never stops.
         restore_best_weights: keep the weights of the epoch with the best `monitor` instead of the last.
         jit_compile: compile the training steps with XLA; None is False, except on JAX, which always compiles. "auto",
@@ -112,10 +117,20 @@ def fit(
         TrainingInterrupted: after Ctrl-C; the last complete epoch is saved.
         ProcessesError: if another process of the training stops or is lost; the last complete epoch is saved.
         KerasA2IError: if the loss is no longer finite.
+
+    Example:
+        >>> import keras_a2i as a2i
+        >>> model = a2i.fit("records", "run", recipe="features", epochs=20)  # doctest: +SKIP
+        >>> model = a2i.fit("records", "run", resume=True, epochs=40)  # doctest: +SKIP
     """
     records = records if isinstance(records, Records) else Records(records)
     folder = RunFolder(out)
     group = _find_group(devices, step_timeout)
+    if group is not None and metrics:
+        raise UsageError(
+            "metrics must be left out with devices='all', where only the losses of a step are joined. Received: "
+            f"{len(metrics)} of them. Evaluate the model after its training"
+        )
     step_timeout = step_timeout or STEP_TIMEOUT
     if group is not None and not group.is_first:
         return train_along(group, folder, records, cache, model, objectives, step_timeout)
@@ -167,7 +182,7 @@ def fit(
                 check_options(config, records, group)
             with dtype_policy_scope(config.dtype_policy):
                 trainer = Trainer(
-                    *(folder, config, records, cache, model, objectives),
+                    *(folder, config, records, cache, model, objectives, metrics),
                     resume=resume,
                     group=group,
                     step_timeout=step_timeout,

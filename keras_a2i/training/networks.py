@@ -80,6 +80,7 @@ def build_training_model(
     config: RunConfig,
     n_pairs: int,
     objectives: Sequence[Any] | None,
+    metrics: Sequence[keras.metrics.Metric] = (),
 ) -> TrainingModel:
     """Builds and compiles the model that is fitted: with custom objectives, or with those of the recipe."""
     if objectives is None:
@@ -95,14 +96,17 @@ def build_training_model(
         autoencoder=autoencoder,
         seed=config.seed + _MIXTURE_SEED_OFFSET,
     )
-    compile_training(training_model, recipe, config.uses_xla)
+    compile_training(training_model, recipe, config.uses_xla, metrics)
     return training_model
 
 
-def compile_training(training_model: TrainingModel, recipe: Recipe, jit_compile: bool) -> None:
+def compile_training(
+    training_model: TrainingModel, recipe: Recipe, jit_compile: bool, metrics: Sequence[keras.metrics.Metric] = ()
+) -> None:
     """Compiles a training model with a new optimizer; on JAX with XLA, without which it would compute step by step."""
     jit_compile = jit_compile or keras.backend.backend() == "jax"
-    training_model.compile(optimizer=recipe.make_optimizer(training_model.total_steps), jit_compile=jit_compile)
+    optimizer = recipe.make_optimizer(training_model.total_steps)
+    training_model.compile(optimizer=optimizer, metrics=list(metrics) or None, jit_compile=jit_compile)
 
 
 def uses_labels(training_model: TrainingModel, labels: Sequence[str]) -> bool:

@@ -61,6 +61,8 @@ class RunConfig:
         epochs, batch_size: of this run.
         seed: random seed of weights, shuffling and dropout.
         monitor: the held-out value that `patience` and `restore_best_weights` compare.
+        highest_is_best: whether the highest `monitor` is the best, for that of a custom metric; None for others, whose
+            names say it.
         patience: epochs without a better `monitor` before the training stops, or None.
         restore_best_weights: whether the weights of the best `monitor` are kept instead of the last.
         jit_compile: whether XLA compiles the steps, "auto" for what is faster by `step_milliseconds`, or None for the
@@ -85,6 +87,7 @@ class RunConfig:
     own_model: bool = False
     objectives: list[dict[str, Any]] | None = None
     seed: int = 0
+    highest_is_best: bool | None = None
     patience: int | None = None
     restore_best_weights: bool = False
     jit_compile: bool | str | None = None

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_a2i.objectives import TrainingModel
@@ -20,7 +21,9 @@ _HOPELESS = 3.0
 """Times the duration without XLA after which a step with it isn't repeated."""
 
 
-def measure_step_times(model: TrainingModel, recipe: Recipe, inputs: Any, targets: Any) -> dict[str, float]:
+def measure_step_times(
+    model: TrainingModel, recipe: Recipe, inputs: Any, targets: Any, metrics: Sequence[keras.metrics.Metric] = ()
+) -> dict[str, float]:
     """Trains a few steps without and with XLA on TensorFlow, undoes them, and compiles the model as is faster.
 
     The model's variables, those of its random numbers, and the optimizer's are afterwards what they were before, also
@@ -30,6 +33,7 @@ def measure_step_times(model: TrainingModel, recipe: Recipe, inputs: Any, target
         model: what is to be trained.
         recipe: its recipe.
         inputs, targets: one batch, as `fit` receives them.
+        metrics: those with which it is compiled.
 
     Returns:
         Milliseconds of a step, "plain" and "xla"; without the latter where XLA can't compile it.
@@ -41,7 +45,7 @@ def measure_step_times(model: TrainingModel, recipe: Recipe, inputs: Any, target
     times: dict[str, float] = {}
     try:
         times[PLAIN] = _fastest_step(model, inputs, targets)
-        _compile_again(model, recipe, before, jit_compile=True)
+        _compile_again(model, recipe, before, metrics, jit_compile=True)
         # Keras leaves XLA out for layers that don't support it; of others, some operations have no form for it.
         if model.jit_compile:
             with contextlib.suppress(tf.errors.OpError):
@@ -50,12 +54,18 @@ def measure_step_times(model: TrainingModel, recipe: Recipe, inputs: Any, target
         if is_faster_with_xla(times):
             assign_variables(model, before)
         else:
-            _compile_again(model, recipe, before, jit_compile=False)
+            _compile_again(model, recipe, before, metrics, jit_compile=False)
     return times
 
 
-def _compile_again(model: TrainingModel, recipe: Recipe, values: Sequence[np.ndarray], jit_compile: bool) -> None:
-    compile_training(model, recipe, jit_compile)
+def _compile_again(
+    model: TrainingModel,
+    recipe: Recipe,
+    values: Sequence[np.ndarray],
+    metrics: Sequence[keras.metrics.Metric],
+    jit_compile: bool,
+) -> None:
+    compile_training(model, recipe, jit_compile, metrics)
     model.optimizer.build(model.trainable_variables)
     assign_variables(model, values)
 

@@ -33,6 +33,7 @@ from keras_a2i.records.records import Records
 from keras_a2i.training.balanced_rows import balanced_rows
 from keras_a2i.training.calibrate import calibrate, can_calibrate
 from keras_a2i.training.callbacks import SCORED_AT_ONCE, SCORES, BestWeights, Checkpoint, HeldOutScores, History
+from keras_a2i.training.custom_metrics import check_metrics, higher_is_better
 from keras_a2i.training.early_end import assign_state, check_finite, records_read, save_interrupted
 from keras_a2i.training.interruption import Interruption
 from keras_a2i.training.networks import (
@@ -65,6 +66,7 @@ class Trainer:
         cache: as for `Records.dataset`.
         model: a custom model instead of the recipe's network, or None.
         objectives: custom objectives instead of the recipe's, or None.
+        metrics: custom metrics beside the values of every training.
         resume: whether to continue from the state in the folder; otherwise `run` clears it first.
         group: the processes that train together, of which this is the first; None trains in this process alone.
         step_timeout: seconds without a step after which a process of the group ends.
@@ -78,6 +80,7 @@ class Trainer:
         cache: bool | str | int,
         model: AudioToImage | None = None,
         objectives: Sequence[Any] | None = None,
+        metrics: Sequence[keras.metrics.Metric] = (),
         *,
         resume: bool = False,
         group: ProcessGroup | None = None,
@@ -103,13 +106,17 @@ class Trainer:
         )
         self.autoencoder = build_autoencoder(self.model, self.recipe, config, records.labels, objectives)
         self.training_model = build_training_model(
-            self.model, self.autoencoder, self.recipe, config, records.counts["train"], objectives
+            self.model, self.autoencoder, self.recipe, config, records.counts["train"], objectives, metrics
         )
-        check_monitor(config.monitor, self.training_model)
+        self.metrics = metrics
+        check_metrics(metrics, self.training_model, state.get("history", []))
+        is_highest = check_monitor(config.monitor, self.training_model, metrics)
+        self.config = dataclasses.replace(config, highest_is_best=is_highest)
         check_parts(self.training_model, config, is_shared=group is not None)
         if variables:
             assign_state(self.training_model, variables, folder)
-        self.best = BestWeights(folder, config.monitor, config.patience, state.get("best"), state.get("best_epoch", 0))
+        earlier = state.get("best"), state.get("best_epoch", 0)
+        self.best = BestWeights(folder, config.monitor, config.patience, *earlier, is_highest)
         self.history: list[dict[str, float]] = state.get("history", [])
 
     def run(
@@ -179,7 +186,7 @@ class Trainer:
         inputs, _, targets = self._batch("train", config.batch_size)
         interruption = Interruption()
         with interruption.noted():
-            times = measure_step_times(self.training_model, self.recipe, inputs, targets)
+            times = measure_step_times(self.training_model, self.recipe, inputs, targets, self.metrics)
         interruption.check()
         self.config = dataclasses.replace(config, step_milliseconds=times)
         self.folder.create(self.config)
@@ -390,13 +397,28 @@ def _logs_tensorboard() -> bool:
     return importlib.util.find_spec("tensorboard") is not None and keras.backend.backend() == "tensorflow"
 
 
-def check_monitor(monitor: str, model: TrainingModel) -> None:
-    """Raises a UsageError unless a training will have the value that it monitors."""
-    known = ["val_loss", *(f"val_{score}" for score in SCORES), *(f"val_{name}" for name in model.loss_names)]
+def check_monitor(monitor: str, model: TrainingModel, metrics: Sequence[keras.metrics.Metric] = ()) -> bool | None:
+    """Checks that a training will have the value that it monitors.
+
+    Returns:
+        Whether the highest value of a custom metric is the best; None for other values.
+
+    Raises:
+        UsageError: if it won't have the value, or compares values of a metric of which it isn't known which are better.
+    """
+    custom = {f"val_{metric.name}": metric for metric in metrics}
+    known = ["val_loss", *(f"val_{name}" for name in (*SCORES, *model.loss_names)), *custom]
     if monitor not in known:
         near = difflib.get_close_matches(monitor, known, n=1)
         hint = f". Did you mean {near[0]!r}?" if near else ""
         raise UsageError(f"monitor must be one of {', '.join(known)}. Received: monitor={monitor!r}{hint}")
+    is_highest = higher_is_better(custom[monitor]) if monitor in custom else None
+    if monitor in custom and is_highest is None:
+        raise UsageError(
+            f"monitor must be a value of which the highest or the lowest is the best. Received: monitor={monitor!r}, "
+            "of a metric that doesn't state that. Set its attribute _direction to 'up' or 'down', as Keras' metrics do"
+        )
+    return is_highest
 
 
 def count_trainable(model: keras.Model) -> int:
