@@ -139,6 +139,11 @@ class FeatureConfig(Settings):
 
     Raises:
         ConfigError: if a value is out of its range.
+
+    Example:
+        >>> features = FeatureConfig(duration=0.5)
+        >>> features.n_samples, features.n_features
+        (8000, 52)
     """
 
     sample_rate: int = 16_000
@@ -257,6 +262,11 @@ class ImageConfig(Settings):
 
     Raises:
         ConfigError: if a value is out of its range, or `raw` and `jpeg_quality` are both set.
+
+    Example:
+        >>> image = ImageConfig(size=128, channels=1)
+        >>> image.shape, image.encoding
+        ((128, 128, 1), 'PNG')
     """
 
     size: int = 256

@@ -109,6 +109,11 @@ def evaluate(
         UsageError: if the model doesn't fit the records, `measures` or `verbose` is out of range, or `foreign` is a
             folder without audio files or is given with records of embeddings.
         SourceError: if `foreign` doesn't exist, or none of its files can be read.
+
+    Example:
+        >>> import keras_a2i as a2i
+        >>> report = a2i.evaluate("run", "records", measures=())  # doctest: +SKIP
+        >>> print(report)  # doctest: +SKIP
     """
     lines = StepLine(verbose if progress is None else 0)
     tell = progress or lines

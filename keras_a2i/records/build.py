@@ -99,6 +99,14 @@ def build_records(
             are kept.
         MissingPackageError: if `scheduler` is given and Dask isn't installed.
         RemoteError: if an object store can't be read or written to. Finished shards are kept.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_a2i.sources.open_sources import open_sources
+        >>> sources = open_sources(["synthetic:surf:8"], image=ImageConfig(size=16))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     build_records(sources, folder, split="random", workers=1).counts
+        {'train': 6, 'val': 2}
     """
     check_main_guard()
     _check_arguments(features=(features, FeatureConfig), image=(image, ImageConfig))

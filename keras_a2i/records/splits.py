@@ -53,6 +53,10 @@ class SplitSpec:
     Raises:
         UsageError: if a value is out of range, or doesn't belong to the kind or to another value; of a kind that the
             pairs decide, from `resolve`.
+
+    Example:
+        >>> SplitSpec("source", holdout=("beach",)).to_dict()
+        {'kind': 'source', 'holdout': ('beach',)}
     """
 
     # The only one that may be passed by its position: SplitSpec("random").

@@ -78,6 +78,20 @@ def no_labels() -> UsageError:
     )
 
 
+def no_reference() -> UsageError:
+    return UsageError(
+        "reference must be left out for a model that needs none. Received: a reference with a model of audio alone. "
+        "The recipe talking trains one that needs it"
+    )
+
+
+def no_style() -> UsageError:
+    return UsageError(
+        "samples need a run folder, a .keras file or an export with the input style. Received: a model with a style "
+        "that doesn't accept one. Export it again"
+    )
+
+
 def describe_predictor(metadata: ModelMetadata, abilities: Sequence[str]) -> str:
     """Describes in one line what a predictor accepts and returns, and what it can do besides."""
     recipe = f"{metadata.recipe!r}: " if metadata.recipe else ""

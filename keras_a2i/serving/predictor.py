@@ -32,6 +32,8 @@ from keras_a2i.serving.predict_functions import (
     missing_tensorflow,
     no_labels,
     no_latents,
+    no_reference,
+    no_style,
     read_reference,
     refuse_other_options,
     refuse_without_reference,
@@ -62,6 +64,11 @@ class Predictor:
     Attributes:
         metadata: the model's configurations.
         model: the Keras model, or None for other formats and functions.
+
+    Example:
+        >>> predictor = Predictor(lambda x: np.zeros((len(x), 256, 256, 3)), ModelMetadata())
+        >>> predictor.predict(np.zeros(32_000), sample_rate=16_000).shape
+        (2, 256, 256, 3)
     """
 
     def __init__(
@@ -137,10 +144,7 @@ class Predictor:
         if reference is None:
             return self
         if self._reference_fn is None:
-            raise UsageError(
-                "reference must be left out for a model that needs none. Received: a reference with a model of audio "
-                "alone. The recipe talking trains one that needs it"
-            )
+            raise no_reference()
         image = read_reference(reference, self.metadata)
 
         def bound(function: ReferenceFn | None) -> PredictFn | None:
@@ -281,10 +285,7 @@ class Predictor:
             return
         check_sampling(self.metadata.style_units, n, temperature)
         if not self.can_sample:
-            raise UsageError(
-                "samples need a run folder, a .keras file or an export with the input style. Received: a model with a "
-                "style that doesn't accept one. Export it again"
-            )
+            raise no_style()
 
     @property
     def can_classify(self) -> bool:
