@@ -27,7 +27,15 @@ from keras_a2i.exporters.sample_inputs import (
     read_references,
 )
 from keras_a2i.media.durable import naming_output
-from keras_a2i.models.model_file import INPUTS, ModelMetadata, default_metadata, is_audio_token, load_model, token_error
+from keras_a2i.models.model_file import (
+    INPUTS,
+    ModelMetadata,
+    default_metadata,
+    is_audio_token,
+    load_model,
+    token_error,
+    without_training,
+)
 from keras_a2i.models.shipped import find_model
 from keras_a2i.models.stored_model import local_model
 from keras_a2i.remote.address import Address, Location, as_location, local_path
@@ -228,7 +236,7 @@ def _prepare(
         path = find_model(model)
         file = path / "model.keras" if path.is_dir() else path
         model, metadata = load_model(file, input=input, sample_rate=sample_rate, metadata=metadata)
-    model = to_float32(model)
+    model = to_float32(without_training(model))
     graph = to_graph(model)
     metadata = metadata or getattr(model, "metadata", None)
     if metadata is None:

@@ -286,8 +286,15 @@ def refuse_other_metadata(given: ModelMetadata | None, own: ModelMetadata) -> No
     )
 
 
+def without_training(model: Any) -> Any:
+    """Returns the model that a `TrainingModel` trains; any other model as it is."""
+    return model.model if getattr(model, "trains_model", False) else model
+
+
 def read_model(path: pathlib.Path) -> "keras.Model":
     """Reads a `.keras` file of any kind of model, not compiled, with Keras' safe mode on.
+
+    Of a `TrainingModel`, it is the model within.
 
     Raises:
         ModelError: if the file isn't a Keras model, its weights aren't finite, or it would take much more memory than
@@ -299,7 +306,7 @@ def read_model(path: pathlib.Path) -> "keras.Model":
     register()
     check_archive(path)
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = without_training(keras.saving.load_model(path, compile=False, safe_mode=True))
     except (ValueError, OSError, TypeError, KeyError, zipfile.BadZipFile) as error:
         if isinstance(error, KerasA2IError):
             raise
