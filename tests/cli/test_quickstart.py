@@ -45,7 +45,7 @@ def test_quickstart_runs_every_step_and_continues_after_interruptions(tmp_path, 
     result = _run("--out", out)
     assert result.exit_code == 0, result.output
     assert "continues the quickstart that was interrupted here" in result.output and "epoch 1/2" not in result.output
-    for text in ("[5/5]", "training mean", "shuffled", "Next, with your own videos"):
+    for text in ("[5/5]", "mean training image", "shuffled", "Next, with your own videos"):
         assert text in result.output
     for name in ("held_out.png", "records/records.json", "run/model.keras", "run/report.html", "model.tflite"):
         assert (out / name).is_file(), name

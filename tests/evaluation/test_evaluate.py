@@ -239,7 +239,7 @@ def test_labels_that_some_pairs_lack_are_not_scored_and_it_is_said(tones, tmp_pa
     build(tmp_path, PartlyLabelled(n_sources=2, seconds=20), split=SplitSpec(kind="block", guard=2.0))
     report = evaluate(lambda features: np.zeros((len(features), 16, 16, 3)), tmp_path)
     n = sum(Manifest.read(tmp_path).counts.values())
-    assert f"Labels aren't scored: 2 pairs of {n} without one." in report.notes
+    assert f"Labels aren't scored, because 2 of {n} pairs have no label." in report.notes
     assert report.labels is None and report.contender("label-mean") is None
     whole = evaluate(lambda features: np.zeros((len(features), 16, 16, 3)), tones)
     assert whole.labels is not None and not any("Labels" in note for note in whole.notes)
@@ -261,7 +261,7 @@ def test_evaluate_names_what_is_wrong(tones, tmp_path):
     with pytest.raises(RecordsError, match=r"split must be one of \['val'\] in these records. Received: 'test'"):
         evaluate(grey, tones, split="test")
     build(tmp_path / "few", ToneSource(n_sources=1, seconds=4), split=SplitSpec(kind="block", guard=0))
-    with pytest.raises(RecordsError, match=r"needs two held-out pairs or more. Received: 1"):
+    with pytest.raises(RecordsError, match=r"must hold at least two held-out pairs. Received: 1"):
         evaluate(lambda features: np.zeros((len(features), 16, 16, 3)), tmp_path / "few")
 
 

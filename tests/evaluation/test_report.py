@@ -136,7 +136,7 @@ def test_compare_takes_seeds_as_replicates(runs):
     assert frame.loc[1, ["ssim_low", "ssim_high"]].isna().all() and "hss" not in frame
     text = comparison.render_text()
     assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in text and "words on surf" in text
-    assert "± their sample standard deviation" in text
+    assert "± the sample standard deviation" in text
 
 
 def test_compare_keeps_evaluations_on_different_records_apart(runs, tmp_path):
