@@ -132,7 +132,7 @@ def _retrieval(report: ReportData) -> tuple[Block, ...]:
     rows = [
         (words, percent(found), percent(chance), f"{found / chance:.1f} ×" if chance > 0 else "–")
         for words, found, chance in (
-            ("recall@1: the own real image is the nearest", r.r1, r.chance_r1),
+            ("recall@1: the real image of the pair is the nearest", r.r1, r.chance_r1),
             ("recall@5: it is among the five nearest", r.r5, r.chance_r5),
         )
     ]

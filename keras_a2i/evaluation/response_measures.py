@@ -25,7 +25,7 @@ _NO_SAMPLES = "the model has no style: it generates one image per clip"
 _NO_EMBEDDERS = "the training of the model aligned no embeddings of audio and images"
 _NO_WAVEFORM = "the records hold no waveforms"
 _ALIGNED = "in the common embedding space of audio and images; reference: chance"
-_SWAPPED = "with the audio of another pair, the image is nearer to the real image of that pair; reference: chance"
+_SWAPPED = "share of images from another pair's audio that are nearer to its real image; reference: chance"
 
 
 @measure("swapped", "accuracy for swapped audio")
@@ -64,7 +64,7 @@ def found_in_galleries(evidence: Evidence) -> Value | str:
     return Value(
         np.mean(found),
         1 / n,
-        "the own real image is the nearest, by squared error; reference: chance",
+        "the real image of the pair is the nearest, by squared error; reference: chance",
         f"recall@1, generated to real image, among {n}",
     )
 

@@ -176,8 +176,8 @@ def _retrieval(found: Retrieval | None, n: int) -> list[Finding]:
             # On a scale of ratios: among many images ten times chance is much, though few are found.
             math.log(max(found.r1, found.chance_r1) / found.chance_r1) / math.log(max(2.0, 1 / found.chance_r1)),
             _above(found.r1, found.chance_r1, n),
-            f"For {percent(found.r1, 1)} of the generated images, the own real image is the nearest of all held-out "
-            f"images (recall@1; chance {percent(found.chance_r1, 1)}).",
+            f"For {percent(found.r1, 1)} of the generated images, the real image of the same pair is the nearest "
+            f"of all held-out images (recall@1; chance {percent(found.chance_r1, 1)}).",
         )
     ]
 

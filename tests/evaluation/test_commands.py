@@ -54,7 +54,7 @@ def test_evaluate_command_prints_and_writes_the_report(folder, monkeypatch):
     result = invoke("evaluate", folder / "run", folder / "rec")
     assert result.exit_code == 0
     assert "8 held-out pairs of 2 sources" in result.output and "Gains over controls and baselines:" in result.output
-    for text in ("model (shuffled audio)", "own real image is the nearest"):
+    for text in ("model (shuffled audio)", "real image of the pair is the nearest"):
         assert text in result.output
     report = json.loads((folder / "run" / "report.json").read_text())
     assert report["command"] == "keras-a2i evaluate run rec" and report["verdict"][0] in result.output

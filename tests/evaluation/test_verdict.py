@@ -88,8 +88,8 @@ def test_retrieval_far_above_chance_is_evidence_whatever_ssim():
     level, words = verdict(over_shuffled=0.0, r1=0.196)
     assert level == "follows"
     assert (
-        "For 19.6 % of the generated images, the own real image is the nearest of all held-out images (recall@1; "
-        "chance 2.2 %)." in words
+        "For 19.6 % of the generated images, the real image of the same pair is the nearest of all held-out images "
+        "(recall@1; chance 2.2 %)." in words
     )
 
 
