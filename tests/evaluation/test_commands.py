@@ -119,14 +119,14 @@ def test_evaluate_command_passes_options_of_cross_validation(folder, tmp_path, m
         **{"folds": 3, "by": "source", "seeds": 2, "seed": 5}
     }
     result = invoke("evaluate", folder / "run", folder / "rec", "--seeds", 2)
-    assert result.exit_code == 2 and "--seeds needs --folds" in result.output
+    assert result.exit_code == 2 and "--seeds can only be used with --folds" in result.output
 
 
 def test_sweep_says_what_stands_for_each_option_of_fit_that_it_lacks():
     names = {name for option in sweep.command.params for name in option.opts}
     lacking = [option.opts[0] for option in fit.command.params if not names & set(option.opts)]
     hints = {name: invoke("sweep", "rec", "--out", "s", "--set", "a=1", name, "1").output for name in lacking}
-    assert "No such option '--epochs'. It is a setting here: --set epochs=VALUE" in hints["--epochs"]
+    assert "No such option '--epochs'. A sweep accepts it as a setting: --set epochs=VALUE" in hints["--epochs"]
     assert "--set batch_size=VALUE" in hints["--batch-size"] and "--set gain_db=0" in hints["--no-augment"]
     assert "The same command continues a sweep" in hints["--resume"]
     assert all(re.search(r"No such option '--[a-z-]+'\. (It|Set|The|A) ", hint) for hint in hints.values()), hints
@@ -143,7 +143,7 @@ def test_cross_validation_is_printed_with_what_its_intervals_cover(folder, monke
     monkeypatch.setattr("keras_a2i.evaluation.cross_validation.cross_validate", lambda *_, **__: found)
     result = invoke("evaluate", folder / "run", folder / "rec", "--folds", 2)
     assert result.exit_code == 0
-    assert "intervals that cover other sources like these" in result.output
+    assert "the intervals cover other sources like these" in result.output
     assert "model (shuffled audio)" in result.output
     assert "+0.088 to +0.131" in result.output and "12 sources" in result.output
 
