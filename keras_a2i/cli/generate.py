@@ -122,7 +122,7 @@ def command(
         drawing |= {"seed": seed}
     if guide["guide"] is not None and reference is not None:
         raise UsageError(
-            "--reference must be left out with --guide, for which a model must need audio alone. Received: both"
+            "--reference must be left out with --guide, which needs a model without a reference image. Received: both"
         )
     _check_together(guide, film, drawing, video=video, sheet=sheet, samples=samples, temperature=temperature, seed=seed)
     if out.is_file():

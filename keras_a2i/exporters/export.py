@@ -287,7 +287,7 @@ def _calibration_inputs(
         return calibration
     if records is None:
         raise UsageError(
-            "calibration or records must be given with quantize='int8', which takes its ranges from real inputs "
+            "calibration or records must be given with quantize='int8', which measures ranges on real inputs, "
             "unless ranges='dynamic'. Received: neither, and no run folder whose records still exist"
         )
     return read_inputs(as_location(records), metadata, "train", N_CALIBRATED)

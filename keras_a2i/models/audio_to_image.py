@@ -226,7 +226,8 @@ class AudioToImage(keras.Model):
         latents = _batch(latents, self.latent_dim)
         if self.has_reference != (references is not None):
             rule = "be given for a model with" if self.has_reference else "be left out for a model without"
-            raise UsageError(f"references must {rule} a reference image. Received: the opposite")
+            received = "none" if references is None else "some"
+            raise UsageError(f"references must {rule} a reference image. Received: {received}")
         inputs = (latents, np.asarray(references, np.float32)) if self.has_reference else latents
         return predict_batch(self.generator, inputs)
 
@@ -274,7 +275,8 @@ class AudioToImage(keras.Model):
         """
         if not can_classify(self):
             raise UsageError(
-                "predict_labels needs a model that tells labels apart, as the recipes words and words-exemplars train. "
+                "predict_labels needs a model that classifies labels, such as those of the recipes words and "
+                "words-exemplars. "
                 f"Received: {self.name}, which has no classifier and no labelled exemplars"
             )
         inputs = _batch(inputs, self._n_inputs)

@@ -150,9 +150,10 @@ def is_audio_token(path: str | pathlib.Path) -> bool:
 def token_error(name: str) -> UsageError:
     """Why a model of the recipe audio-token can't stand alone."""
     return UsageError(
-        f"The model must hold all that generates its images. Received: {name} of the recipe {AUDIO_TOKEN}, which "
-        "embeds audio as a token for a Stable Diffusion 3 model of several gigabytes: no exported file could hold that "
-        "one, and no phone or page run it. Generate from the run folder (keras-a2i generate, AudioToken.from_preset)"
+        f"The model must contain the network that generates its images. Received: {name} of the recipe {AUDIO_TOKEN}, "
+        "which embeds audio as a token for a Stable Diffusion 3 model of several gigabytes. No exported file could "
+        "hold that model, and no phone or web page could run it. Generate from the run folder (keras-a2i generate, "
+        "AudioToken.from_preset)"
     )
 
 

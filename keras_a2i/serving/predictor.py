@@ -131,8 +131,8 @@ class Predictor:
             return self
         if self._reference_fn is None:
             raise UsageError(
-                "reference must be left out for a model that needs none. Received: a reference with a model of audio "
-                "alone. The recipe talking trains one that needs it"
+                "reference must be left out for a model without a reference image. Received: one. The recipe talking "
+                "trains models with a reference image"
             )
         image = read_reference(reference, self.metadata)
 
@@ -277,8 +277,8 @@ class Predictor:
         check_sampling(self.metadata.style_units, n, temperature)
         if not self.can_sample:
             raise UsageError(
-                "samples need a run folder, a .keras file or an export with the input style. Received: a model with a "
-                "style that doesn't accept one. Export it again"
+                "samples need a run folder, a .keras file or an export with the input style. Received: an export of a "
+                "model with a style that doesn't accept one. Export it again"
             )
 
     @property
@@ -298,8 +298,8 @@ class Predictor:
         """
         if self._classify_fn is None:
             raise UsageError(
-                "Labels need a model that tells them apart, such as the recipes words and words-exemplars train. "
-                "Received: another. Export it again if it is a file of an older version"
+                "Labels need a model that classifies, such as those of the recipes words and words-exemplars. "
+                "Received: another one. Export it again if it is a file of an older version"
             )
         batches = map(self._classify_fn, self.stream_inputs(audio, sample_rate))
         return join_batches(batches, (len(self.metadata.labels),))

@@ -116,20 +116,20 @@ def check_options(config: RunConfig, records: Records, group: ProcessGroup | Non
     if group is not None:
         if config.data_parts is None:
             raise UsageError(
-                "A run that was started on one device must be resumed on one: it has other batches. Received: "
-                "devices='all'. Leave it out"
+                "A run that was started on one device must be resumed on one, because several have other batches. "
+                "Received: devices='all'. Leave it out"
             )
         group.parts_of(config.data_parts)
         group.check_batch_size(config.batch_size)
     backend = keras.backend.backend()
     if config.jit_compile is False and backend == "jax":
         raise UsageError(
-            "jit_compile must be True or left out on JAX, where every operation would else run by itself. "
+            "jit_compile must be True or left out on JAX, because training without it would be very slow. "
             "Received: jit_compile=False (--jit-compile never)"
         )
     if config.jit_compile == AUTO and backend == "torch":
         raise UsageError(
-            "jit_compile must be True, False or left out on PyTorch, for which steps aren't measured. "
+            "jit_compile must be True, False or left out on PyTorch, on which step times aren't measured. "
             "Received: jit_compile='auto' (--jit-compile auto)"
         )
     if config.image_folder and not config.recipe["autoencoder_epochs"]:

@@ -200,8 +200,8 @@ def test_export_and_generate_with_the_exported_file(run, folder, within):
         (
             ["fit", "rec", "--out", "y", "--recipe", "scenes", "--input", "features"],
             2,
-            "--input must be left out for a recipe with one input, the waveform. Received: --input features with the "
-            "recipe 'scenes'. It can be used with the recipes features and paper",
+            "--input must be left out for a recipe whose only input is the waveform. Received: --input features "
+            "with the recipe 'scenes'. It can be used with the recipes features and paper",
         ),
         (["fit", "rec", "--out", "run"], 2, "holds a run already. Resume it"),
         (["generate", "nowhere", "0.wav", "--out", "z"], 1, "A model must be a run folder"),

@@ -131,8 +131,8 @@ def test_shipped_model_is_guided_by_its_keras_file(generate):
         (["aligned", "--guide", "5", "--guide-starts", "2"], "starts=2. On the command line: --guide-starts"),
         (
             ["model.tflite", "--guide", "5", "--guide-by", "aligned"],
-            "model must have an encoder and a generator whose gradients are known to be guided: a run folder, a .keras "
-            "file or an AudioToImage. Received: a function, or a TFLite, SavedModel or ONNX file. Pass the run that it "
+            "model must have an encoder and a generator with gradients to be guided, as a run folder, a .keras file or "
+            "an AudioToImage has. Received: a function, or a TFLite, SavedModel or ONNX file. Pass the run that it "
             "was exported from, or leave guidance out",
         ),
     ],

@@ -121,7 +121,7 @@ def test_predictor_states_what_is_missing_or_given_in_vain(model, data):
         predictor.with_reference(data[1][0, :8])
     shown = predictor.with_reference(data[1][0])
     assert shown.with_reference(None) is shown
-    with pytest.raises(UsageError, match="reference must be left out for a model that needs none"):
+    with pytest.raises(UsageError, match="reference must be left out for a model without a reference image"):
         shown.with_reference(data[1][0])
     with pytest.raises(UsageError, match="model must generate from audio alone to be guided"):
         guide(model)

@@ -140,7 +140,7 @@ class TimedSource(ToneSource):
     [((1.7e9, 1.7e9 + 1), "1700000000 and 1700000001"), ((5, 20_000_001, 20_000_000), "20000000 and 20000001")],
 )
 def test_build_of_times_that_records_cannot_tell_apart_is_refused(tmp_path, times, received):
-    message = f"Times of a source must differ as 32-bit numbers.* Received: {received} in 'tone0'. Count the seconds"
+    message = f"Times of a source must differ in float32.* Received: {received} in 'tone0'. Count the seconds"
     with pytest.raises(UsageError, match=message):
         build_records([TimedSource(n_sources=1, times=times)], tmp_path / "rec", image=IMAGE, workers=1)
     assert not (tmp_path / "rec").exists()
