@@ -50,6 +50,7 @@ class OnnxFormat(Format):
 
         from keras_a2i.exporters.depth_to_space import to_depth_to_space
         from keras_a2i.exporters.serving_model import to_serving
+        from keras_a2i.layers.power_spectrum import fourier_by_products
 
         light = to_serving(to_depth_to_space(model), len(metadata.labels))
         names = names_of_inputs(metadata)
@@ -66,7 +67,10 @@ class OnnxFormat(Format):
 
         try:
             with quiet():
-                frozen = convert_variables_to_constants_v2(serve.get_concrete_function())
+                # ONNX has no FFT that the converter knows.
+                with fourier_by_products():
+                    concrete = serve.get_concrete_function()
+                frozen = convert_variables_to_constants_v2(concrete)
                 proto, _ = tf2onnx.convert.from_graph_def(
                     frozen.graph.as_graph_def(),
                     input_names=[tensor.name for tensor in frozen.inputs],
