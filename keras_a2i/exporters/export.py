@@ -92,7 +92,8 @@ def export(
 
     Exports compute in float32; an `AudioToImage` of half precision is converted to float32 for the comparison. A TFLite
     file accepts one feature vector or one clip of audio at a time, (1, n_inputs); SavedModel and ONNX accept any batch.
-    TFLite and ONNX compute transposed convolutions as sub-pixel convolutions.
+    TFLite and ONNX compute transposed convolutions as sub-pixel convolutions; ONNX computes the Fourier transforms of
+    `LogMel` and `MFCC` as matrix products.
 
     Args:
         model: a model of this library; any functional or sequential `keras.Model` from feature vectors or waveforms to

@@ -25,7 +25,8 @@ _INVERTIBLE_FRAME, _INVERTIBLE_MELS, _INVERTIBLE_F_MIN = 0.064, 80, 40.0
 class LogMel(keras.layers.Layer):
     """Log-mel frames of a waveform, equal to those of a reference library.
 
-    Silence and clipped audio yield finite values. The layer uses only operators that are built into TFLite.
+    Silence and clipped audio yield finite values. The layer uses only operators that are built into TFLite;
+    while a model is exported to ONNX, it uses only standard operators of ONNX.
 
     Args:
         sample_rate: sample rate of the waveform in Hz.

@@ -128,7 +128,7 @@ def test_predictor_states_what_is_missing_or_given_in_vain(model, data):
 
 
 @pytest.mark.training
-@pytest.mark.parametrize("name, options, atol", [("m.tflite", {}, 1e-4), ("m", {}, 1e-5)])
+@pytest.mark.parametrize("name, options, atol", [("m.tflite", {}, 1e-4), ("m", {}, 1e-5), ("m.onnx", {}, 1e-4)])
 def test_exports_have_the_reference_as_second_input(model, data, tmp_path, name, options, atol):
     predictor = load(export(model, tmp_path / name, **options).path)
     assert predictor.metadata.reference
