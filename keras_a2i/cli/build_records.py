@@ -220,9 +220,9 @@ def _summarise(manifest: Manifest, out: pathlib.Path) -> None:
         echo(f"Warning: {sentence}", fg="yellow")
     has_val = "val" in {*manifest.counts, *dict(manifest.lost_splits)}
     if manifest.split["kind"] in ("column", "file") and not has_val:
-        echo("There is no split val, by which fit compares epochs: --val-fraction 0.05 makes one of training sources")
+        echo("There is no split val, on which fit scores epochs. --val-fraction 0.05 makes one from training sources")
     if manifest.left_out:
-        echo(f"omitted between or beside the splits: {counted(manifest.left_out, 'pair')}")
+        echo(f"omitted, in no split: {counted(manifest.left_out, 'pair')}")
     _list_troubles("skipped", manifest.dropped, out)
     _list_troubles("damaged, but used", manifest.notes, out)
 

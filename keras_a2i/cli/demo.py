@@ -46,9 +46,9 @@ def command(model, runtime, port, no_browser):
     # from the first moment at which someone sees the page, Ctrl-C closes it.
     with flag_names(), contextlib.closing(PageServer(port)) as server, made as folder, stopped:
         (server.show_choice if model is None else server.show)(folder)
-        echo(f"{what} shown at {server.where}. Ctrl-C ends it", err=True)
+        echo(f"{what} shown at {server.where}. Press Ctrl-C to stop the server", err=True)
         if not no_browser and not webbrowser.open(server.where):
-            echo("No browser could be opened: open the address yourself", err=True)
+            echo("No browser could be opened. Open the address in a browser yourself", err=True)
         while True:
             time.sleep(_SECONDS_BETWEEN_CHECKS)
     echo(f"The page at {server.where} is closed.", err=True)

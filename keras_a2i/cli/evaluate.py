@@ -70,7 +70,7 @@ def command(model, records, split, out, overwrite, samples, foreign, folds, by, 
     # What can be refused without TensorFlow is refused before it loads.
     started = time.monotonic()
     if out is None and isinstance(model, pathlib.Path) and find_model(model) != model:
-        raise click.UsageError("--out must be given with a shipped model, whose folder isn't written to")
+        raise click.UsageError("--out must be given with a shipped model, whose folder is part of the library")
     if folds is not None:
         given = (("--foreign", foreign), ("--split", split), ("--samples", samples), ("--overwrite", overwrite or None))
         for name, value in given:
@@ -83,9 +83,9 @@ def command(model, records, split, out, overwrite, samples, foreign, folds, by, 
         _cross_validate(model, records, folder, folds=folds, by=by or "block", seeds=seeds, seed=seed)
         return
     if seeds != 1:
-        raise click.UsageError("--seeds needs --folds: several trainings of one run are compared by keras-a2i compare")
+        raise click.UsageError("--seeds can only be used with --folds. For runs of other seeds, use keras-a2i compare")
     if by is not None:
-        raise click.UsageError("--by needs --folds, of which it is the kind. Received: --by alone")
+        raise click.UsageError("--by can only be used with --folds. Received: --by without --folds")
     from keras_a2i.evaluation.pairs import require_splits
     from keras_a2i.evaluation.report import check_report_path
     from keras_a2i.records.records import as_records
@@ -143,5 +143,5 @@ def _cross_validate(run: pathlib.Path | str, records: Location, out: pathlib.Pat
 
     found = cross_validate(run, records, out, **options, progress=tell_step)
     echo(render_table(found.table()))
-    echo(f"\nover all folds, {'with intervals that cover ' + found.gains[0].widest.covers}:")
+    echo(f"\nGains over all folds; the intervals cover {found.gains[0].widest.covers}:")
     echo(render_table(gains_table(found.gains, found.titles)))

@@ -88,7 +88,7 @@ def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs
         _check_input(options["recipe"], input_)
         check_settings(options["recipe"], checked)
     if jobs is not None and seeds is None:
-        raise UsageError("--jobs needs --seeds: one training is one process. Received: --jobs alone")
+        raise UsageError("--jobs can only be used with --seeds. Received: --jobs without --seeds")
     if seeds is not None:
         check_seeds_folder(local_path(out, "The folder of several runs (--out with --seeds)"))
     place, together = take_place(options, has_seeds=seeds is not None)
@@ -121,8 +121,8 @@ def _check_input(recipe: str, input_: str | None) -> None:
     if input_ and not any(name.endswith(".input") for name in setting_fields(recipe)):
         choice = [name for name in recipe_names() if any(s.endswith(".input") for s in setting_fields(name))]
         raise UsageError(
-            f"--input must be left out for a recipe with one input, the waveform. Received: --input {input_} with the "
-            f"recipe {recipe!r}. The recipes {' and '.join(choice)} have a choice"
+            "--input must be left out for a recipe whose only input is the waveform. Received: --input "
+            f"{input_} with the recipe {recipe!r}. It can be used with the recipes {' and '.join(choice)}"
         )
 
 
@@ -146,7 +146,7 @@ def _fit(records: Records, out: pathlib.Path, **options) -> None:
 
     started, lines = time.monotonic(), EpochLines(RunFolder(out), _tell)
     if options["jit_compile"] == "auto":
-        _tell("Before the first epoch, steps are measured without and with XLA")
+        _tell("Measuring training steps with and without XLA before the first epoch")
     fit(
         records,
         out,
@@ -159,16 +159,17 @@ def _fit(records: Records, out: pathlib.Path, **options) -> None:
     if lines.announced:
         echo(f"{out / 'model.keras'}: trained in {format_seconds(time.monotonic() - started)}")
     else:
-        echo("All epochs were done already: nothing was trained. --epochs N trains longer", err=True)
-    echo(f"Look at {out / 'samples'}, then run: keras-a2i generate {out} FILE --out images")
+        echo("All epochs were finished already, so nothing was trained. --epochs N trains for more", err=True)
+    echo(f"Sample images: {out / 'samples'}. Next: keras-a2i generate {out} FILE --out images")
 
 
 def _train_along(records: Records, out: pathlib.Path, group: "ProcessGroup", **options) -> None:
     from keras_a2i.training.fit import fit
 
-    echo(f"Process {group.process_id} of {group.n_processes} trains along; the first one reports", err=True)
+    name = f"Process {group.process_id} of {group.n_processes}"
+    echo(f"{name} has joined the training. Process 0 prints the progress", err=True)
     fit(records, out, **options)
-    echo(f"Process {group.process_id} of {group.n_processes} is done", err=True)
+    echo(f"{name} has finished", err=True)
 
 
 def _fit_seeds(records: Records, out: pathlib.Path, n: int, jobs: int, typed: dict, *, seed, **options) -> None:
@@ -190,7 +191,8 @@ def _fit_seeds(records: Records, out: pathlib.Path, n: int, jobs: int, typed: di
     echo(f"Held-out scores after training, {what}:")
     for score in scores:
         echo(f"  {score.id:28} {mean_and_interval(score.means[0], score.intervals[0])}  ({score.better} is better)")
-    echo(f"Next: keras-a2i evaluate {runs[0]} {records.path}, and so on, then: keras-a2i compare {out}/seed-*")
+    echo(f"Next: keras-a2i evaluate {runs[0]} {records.path}, and the same for the other runs")
+    echo(f"Then: keras-a2i compare {out}/seed-*")
 
 
 def _report_stage(stage: str, done: int, total: int) -> None:

@@ -66,5 +66,5 @@ def command(records, out, **options):
     if lines.announced:
         echo(f"{out / 'model.keras'}: trained in {format_seconds(time.monotonic() - started)}")
     else:
-        echo("All epochs were done already: nothing was trained. --epochs N trains longer", err=True)
-    echo(f"Look at {out / 'samples'}, then run: keras-a2i generate {out} FILE --out images")
+        echo("All epochs were finished already, so nothing was trained. --epochs N trains for more", err=True)
+    echo(f"Sample images: {out / 'samples'}. Next: keras-a2i generate {out} FILE --out images")

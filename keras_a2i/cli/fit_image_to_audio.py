@@ -52,5 +52,5 @@ def command(records, out, **options):
     if lines.announced:
         echo(f"{out / 'model.keras'}: trained in {format_seconds(time.monotonic() - started)}")
     else:
-        echo("All epochs were done already: nothing was trained. --epochs N trains longer", err=True)
-    echo(f"Look at {out / 'samples'}, then run: keras-a2i generate-audio {out} IMAGE --out sounds")
+        echo("All epochs were finished already, so nothing was trained. --epochs N trains for more", err=True)
+    echo(f"Samples: {out / 'samples'}. Next: keras-a2i generate-audio {out} IMAGE --out sounds")

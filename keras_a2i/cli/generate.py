@@ -121,7 +121,9 @@ def command(
         _refuse_guidance(guide)
         drawing |= {"seed": seed}
     if guide["guide"] is not None and reference is not None:
-        raise UsageError("--reference must be left out with --guide, which needs audio alone. Received: both")
+        raise UsageError(
+            "--reference must be left out with --guide, which needs a model without a reference image. Received: both"
+        )
     _check_together(guide, film, drawing, video=video, sheet=sheet, samples=samples, temperature=temperature, seed=seed)
     if out.is_file():
         raise UsageError(f"--out must be a folder. Received: the file {out}")
@@ -171,8 +173,8 @@ def command(
 def _refuse_guidance(guide: dict[str, Any]) -> None:
     if guide["guide"] is not None:
         raise UsageError(
-            "--guide must be left out for a run of fit-audio-token, whose images have no style to move. Received: "
-            f"--guide {guide['guide']}. --guidance-scale weighs the audio"
+            "--guide must be left out for a run of fit-audio-token, whose images have no style to optimise. Received: "
+            f"--guide {guide['guide']}. --guidance-scale sets the weight of the audio"
         )
 
 

@@ -71,7 +71,7 @@ def split_guide_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[s
     check_options(is_used, "--guide", **{name: value for name, value in guide.items() if name != "guide"})
     if is_used and film["smooth"] is not None:
         raise UsageError(
-            "--smooth must be left out with --guide, which moves the latent vector of every frame. Received: both"
+            "--smooth must be left out with --guide, which optimises the latent vector of every frame. Received: both"
         )
     return guide, film
 
@@ -95,7 +95,7 @@ class Distances:
         """The means as a phrase; "" before the first image."""
         if not self._count:
             return ""
-        return f", distance {self._before / self._count:.3f} to {self._after / self._count:.3f}"
+        return f", distance from the target {self._before / self._count:.3f} to {self._after / self._count:.3f}"
 
 
 def load_guided(model: pathlib.Path, guide: dict[str, Any], seed: int, distances: Distances) -> Any:

@@ -85,7 +85,8 @@ def command(model, input_, rate, to, port, seconds, reference):
         line = _StatusLine()
         try:
             with _stopped_by_signals(session):
-                echo(f"{source.name} to {output.where}, {rate:g} images/s. Ctrl-C ends the session", err=True)
+                where = f"from {source.name} to {output.where}"
+                echo(f"Generating {rate:g} images/s {where}. Press Ctrl-C to stop", err=True)
                 session.run(seconds, line)
         finally:
             line.close()
@@ -175,7 +176,7 @@ def _line(status) -> str:
     rate = "-" if status.images_per_second is None else f"{status.images_per_second:.1f}"
     latency = "-"
     if status.latency_median is not None:
-        latency = f"{status.latency_median:.0f} ms (95 %: {status.latency_p95:.0f} ms)"
+        latency = f"{status.latency_median:.0f} ms (95th percentile {status.latency_p95:.0f} ms)"
     overflows = f", {counted(status.overflows, 'audio overflow')}" if status.overflows else ""
     return (
         f"{format_seconds(status.seconds)}: {rate} images/s, {status.dropped} dropped, latency {latency}, "
@@ -193,6 +194,6 @@ def _print_summary(session, where: str) -> None:
     if timings.count:
         median, p95, p99 = (1000 * timings.percentile(percent) for percent in (50, 95, 99))
         echo(
-            f"latency from audio to image: median {median:.1f} ms, 95 % {p95:.1f} ms, 99 % {p99:.1f} ms, "
-            f"at most {1000 * timings.max:.1f} ms"
+            f"latency from audio to image: median {median:.1f} ms, 95th percentile {p95:.1f} ms, 99th {p99:.1f} ms, "
+            f"maximum {1000 * timings.max:.1f} ms"
         )

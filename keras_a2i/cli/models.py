@@ -31,4 +31,4 @@ def command(name):
         image = f"{metadata.image.size} x {metadata.image.size} {'grey' if metadata.image.channels == 1 else 'RGB'}"
         echo(f"{known:14} {describe_shipped(folder)}")
         echo(f"{'':14} images of {image}, {file.stat().st_size / 1e6:.1f} MB as TFLite; {metadata.license}")
-    echo("keras-a2i models NAME prints the card: data, licence, scores beside baselines, and limits.")
+    echo("keras-a2i models NAME prints the model card: data, licence, scores compared with baselines, and limits.")

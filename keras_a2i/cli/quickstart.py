@@ -52,7 +52,7 @@ def command(out, seed, overwrite):
     if interrupted is None:
         _start(out, seed, overwrite, is_quickstart=state is not None)
     elif interrupted == seed:
-        echo(f"{out}: continues the quickstart that was interrupted here", err=True)
+        echo(f"{out}: resuming the quickstart that was interrupted in this folder", err=True)
     else:
         raise UsageError(
             f"--seed must be {interrupted} to continue the quickstart that was interrupted in {out}. Received: {seed}. "
@@ -104,21 +104,21 @@ def _continued_by(out: pathlib.Path, seed: int) -> Iterator[None]:
     except (KeyboardInterrupt, TrainingInterrupted):
         again = shlex.join(["keras-a2i", "quickstart", "--out", str(out), "--seed", str(seed)])
         raise TrainingInterrupted(
-            f"The quickstart was stopped. What is finished is kept in {out}. Continue with: {again}"
+            f"The quickstart was stopped. Finished steps are kept in {out}. Resume it with: {again}"
         ) from None
 
 
 def _run_steps(out: pathlib.Path, seed: int, overwrite: bool) -> None:
     run = out / "run"
-    _step(1, f"render {N_PAIRS} seconds of a shore, audio and image, into records")
+    _step(1, f"render {N_PAIRS} clips of a shore (1 s of audio and an image each) and build records")
     records = _build(out / "records", seed, overwrite)
-    _step(2, "train a small model that generates the shore from its audio")
+    _step(2, "train a small model that generates images of the shore from the audio")
     model = _fit(records, run, seed, overwrite)
-    _step(3, "evaluate it on held-out seconds, beside audio-blind baselines")
+    _step(3, "evaluate the model on held-out clips, and compare it with baselines that receive no audio")
     _evaluate(run, records, seed)
-    _step(4, "export it, and compare the file with the model")
+    _step(4, "export the model to TFLite, and compare the images of the file with those of the model")
     _export(run, out / "model.tflite")
-    _step(5, "generate held-out seconds")
+    _step(5, "generate images from held-out clips")
     _write_sheet(model, records, out / "held_out.png")
 
 
@@ -126,11 +126,11 @@ def _list_results(out: pathlib.Path, seconds: float) -> None:
     run = out / "run"
     echo(f"\nDone in {format_seconds(seconds)}. The results:")
     for path, what in (
-        (out / "held_out.png", "held-out images, real above generated: look at this first"),
+        (out / "held_out.png", "held-out images, real ones above generated ones: look at this first"),
         (out / "records", "the records (keras-a2i inspect)"),
-        (run / "report.html", "what the scores mean, with the best and the worst images"),
+        (run / "report.html", "the report: verdict, scores, the best and the worst images"),
         (run, "the run: model.keras, history.csv, samples/"),
-        (out / "model.tflite", "the model as one file for the edge: audio in, image out"),
+        (out / "model.tflite", "the exported TFLite model (input: waveform, output: image)"),
     ):
         echo(f"  {path!s:32} {what}")
     echo("Next, with your own videos:")
@@ -161,7 +161,7 @@ def _build(path: pathlib.Path, seed: int, overwrite: bool):
     finally:
         progress.close()
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
-    echo(f"{counts} pairs; {manifest.left_out} between them are left out, so that no held-out second overlaps training")
+    echo(f"{counts} pairs; {manifest.left_out} between them are omitted, so that no held-out clip overlaps training")
     return a2i.Records(path)
 
 
@@ -220,4 +220,4 @@ def _write_sheet(model, records, path: pathlib.Path) -> None:
 
     inputs, images = records.sample("val", 16)
     save_png(draw_sheet([images, predict_batch(model, inputs)], ["real", "generated"]), path)
-    echo(f"{path}: 16 held-out seconds")
+    echo(f"{path}: 16 held-out clips")

@@ -39,7 +39,7 @@ class _Sweep(click.Command):
             name = error.option_name
             hint = _OTHERS.get(name)
             if name in _SETTINGS:
-                hint = f"It is a setting here: --set {_SETTINGS[name]}=VALUE, or =VALUE,VALUE to vary it."
+                hint = f"A sweep accepts it as a setting: --set {_SETTINGS[name]}=VALUE, or =VALUE,VALUE to vary it."
             if hint is None:
                 raise
             raise click.UsageError(f"No such option {name!r}. {hint}", ctx) from error
@@ -157,11 +157,11 @@ def _show(found) -> None:
     for run in found.failed:
         echo(f"failed {run.name}: {run.reason}", err=True)
     page = found.folder / "table.html"
-    echo(f"\n{page}: all scores, as table.csv; runs.csv: every run; table.md and table.tex: as above")
+    echo(f"\nAll scores: {page} and table.csv. One row per run: runs.csv. The table above: table.md and table.tex")
     best = found.best
     if best is None:
-        echo(f"No run has the score {found.by}, by which the combinations would be ranked", err=True)
+        echo(f"The combinations can't be ranked, because no run has the score {found.by}", err=True)
         return
     run = next(each.folder for each in best.runs if each.state == FINISHED)
     echo(f"Best: {' '.join(f'--set {name}={as_typed(value)}' for name, value in best.settings.items())}")
-    echo(f"Look at {run / 'samples'}, then run: keras-a2i generate {run} FILE --out images")
+    echo(f"Sample images: {run / 'samples'}. Next: keras-a2i generate {run} FILE --out images")

@@ -67,19 +67,19 @@ def baselines(train: Pairs, held_out: Pairs) -> list[Contender]:
     return found
 
 
-@baseline("training-mean", "training mean", "baseline", "one image for everything")
+@baseline("training-mean", "mean training image", "baseline", "the same image for every pair")
 def training_mean(train: Pairs, held_out: Pairs) -> Rows:
     """The mean of all training images."""
     return constant(_mean_image(train), len(held_out))
 
 
-@baseline("source-mean", "source mean", "baseline", "one image per source")
+@baseline("source-mean", "mean image of the source", "baseline", "one image per source")
 def source_mean(train: Pairs, held_out: Pairs) -> Rows:
     """The mean of the source's training images; of all, for a source without."""
     return _group_means(train, held_out, train.sources, held_out.sources)
 
 
-@baseline("label-mean", "label mean", "ceiling", "one image per label, with the true label given")
+@baseline("label-mean", "mean image of the label (ceiling)", "ceiling", "one image per true label")
 def label_mean(train: Pairs, held_out: Pairs) -> Rows | None:
     """The mean of the label's training images; of all, for a label without."""
     if not labels_known(train, held_out):
@@ -87,7 +87,7 @@ def label_mean(train: Pairs, held_out: Pairs) -> Rows | None:
     return _group_means(train, held_out, train.labels, held_out.labels)
 
 
-@baseline("reference", "reference repeated", "baseline", "the reference image itself")
+@baseline("reference", "reference image", "baseline", "the reference image of the model, unchanged")
 def reference_repeated(train: Pairs, held_out: Pairs) -> Rows | None:
     """The reference image of the pair, for a model that receives one."""
     references = held_out.references
@@ -96,19 +96,19 @@ def reference_repeated(train: Pairs, held_out: Pairs) -> Rows | None:
     return Generated(lambda rows: scaled(references[rows]), len(held_out), train.images.shape[1:])
 
 
-@baseline("nearest-in-time", "nearest in time", "baseline", "the source's training image nearest in time")
+@baseline("nearest-in-time", "nearest image in time", "baseline", "the nearest training image of the source")
 def nearest_in_time(train: Pairs, held_out: Pairs) -> Rows | None:
     """The training image of the source that is nearest in time; the mean of all, for a source without."""
     return _nearest_in_time(train, held_out, 1)
 
 
-@baseline("two-nearest-in-time", "two nearest in time", "baseline", "the mean of the source's two nearest in time")
+@baseline("two-nearest-in-time", "mean of two nearest in time", "baseline", "of training images of the source")
 def two_nearest_in_time(train: Pairs, held_out: Pairs) -> Rows | None:
     """The mean of the two training images of the source that are nearest in time."""
     return _nearest_in_time(train, held_out, 2)
 
 
-@baseline("nearest-audio", "nearest audio", "audio-baseline", "the image of the nearest training audio")
+@baseline("nearest-audio", "image of nearest audio", "audio-baseline", "the image of the nearest training clip")
 def nearest_audio(train: Pairs, held_out: Pairs) -> Rows:
     """The training image whose standardised features are the nearest."""
     mean, std = train.features.mean(axis=0), train.features.std(axis=0)
@@ -120,7 +120,7 @@ def nearest_audio(train: Pairs, held_out: Pairs) -> Rows:
     return Generated(lambda rows: scaled(train.images[nearest[rows]]), len(held_out), train.images.shape[1:])
 
 
-@baseline("principal-components", "principal components", "ceiling", f"the target itself on {N_COMPONENTS} components")
+@baseline("principal-components", "PCA of the target (ceiling)", "ceiling", f"{N_COMPONENTS} principal components")
 def principal_components(train: Pairs, held_out: Pairs) -> Rows:
     """Each target projected on the first principal components of up to 4,000 training images."""
     size = int(np.prod(train.images.shape[1:]))

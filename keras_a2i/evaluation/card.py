@@ -17,6 +17,7 @@ from keras_a2i.remote.address import local_path
 from keras_a2i.training.run_folder import CARD_FILE
 
 SUFFIXES = (".md",)
+_RECALL = "the real image of the pair is the nearest of all held-out images; reference: chance"
 
 
 def write_card(run: str | pathlib.Path, path: str | pathlib.Path | None = None) -> pathlib.Path:
@@ -124,8 +125,9 @@ def _scores(report: Report) -> str:
 def _gains(report: Report) -> str:
     titles = {contender.id: contender.title for contender in report.contenders}
     sentences = [
-        f"Over {titles.get(gain.against, gain.against)} the model gains SSIM {signed(gain.mean, 3)} "
-        f"[{signed(gain.widest.low, 3)}, {signed(gain.widest.high, 3)}]; the interval covers {gain.widest.covers}."
+        f"The SSIM of the model differs from that of {titles.get(gain.against, gain.against)} by "
+        f"{signed(gain.mean, 3)} (95 % interval [{signed(gain.widest.low, 3)}, {signed(gain.widest.high, 3)}]); "
+        f"the interval covers {gain.widest.covers}."
         for gain in report.gains[:2]
     ]
     return " ".join(markdown_text(sentence) for sentence in sentences)
@@ -135,8 +137,8 @@ def _measures(report: Report) -> str:
     rows = [(m.title, number(m.value, 3), number(m.reference, 3), m.explanation) for m in report.measures]
     if report.retrieval is not None:
         r = report.retrieval
-        rows.insert(0, ("R@1 among all", number(r.r1, 3), number(r.chance_r1, 3), "finds its target; beside it chance"))
-    return markdown_table(("measure", "model", "reference", "what it is"), rows) if rows else ""
+        rows.insert(0, ("recall@1", number(r.r1, 3), number(r.chance_r1, 3), _RECALL))
+    return markdown_table(("measure", "model", "reference", "explanation"), rows) if rows else ""
 
 
 def _labels(report: Report) -> str:
@@ -144,13 +146,13 @@ def _labels(report: Report) -> str:
         return ""
     labels, confusion = report.labels, report.confusion()
     words = (
-        f"A probe of real images predicts the right label for {percent(labels.generated)} of the generated images "
-        f"({percent(labels.real)} of real ones, {percent(labels.shuffled)} with shuffled audio)."
+        f"A probe (a classifier trained on real images) predicts the right label for {percent(labels.generated)} of "
+        f"the generated images ({percent(labels.real)} of real ones, {percent(labels.shuffled)} with shuffled audio)."
     )
     if confusion is None:
         return words
     rows = [(str(name), *(str(n) for n in row)) for name, row in confusion.iterrows()]
-    head = ("label \\ predicted", *(str(name) for name in confusion.columns))
+    head = ("true \\ predicted", *(str(name) for name in confusion.columns))
     return f"## Confusion matrix\n\n{words}\n\n{markdown_table(head, rows)}"
 
 
@@ -164,7 +166,7 @@ def _limits(config: dict[str, Any], report: Report) -> list[str]:
     if report.leak.count:
         limits.append(f"{report.leak.sentence}: scores for new audio may be lower.")
     if report.n_sources > 1 or report.leak.count == 0:
-        known = report.gains[0].widest.covers if report.gains else "these pairs only"
+        known = report.gains[0].widest.covers if report.gains else "these pairs"
         limits.append(f"The scores hold for {known}; other kinds of audio weren't measured.")
     if report.skipped:
         limits.append("Not measured: " + "; ".join(f"{id} ({reason})" for id, reason in report.skipped.items()) + ".")

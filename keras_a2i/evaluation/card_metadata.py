@@ -54,7 +54,7 @@ def _result(report: Report) -> dict[str, Any]:
     ]
     if report.labels is not None:
         accuracy = round(float(report.labels.generated), 4)
-        values.append({"type": "accuracy", "name": "right label, by a probe of real images", "value": accuracy})
+        values.append({"type": "accuracy", "name": "label accuracy of a probe of real images", "value": accuracy})
     return {
         "task": {"type": _TASK},
         "dataset": {"type": "keras-a2i-records", "name": pathlib.Path(report.records).name, "split": report.split},

@@ -23,10 +23,10 @@ from keras_a2i.remote.address import local_path
 if TYPE_CHECKING:
     import pandas as pd
 
-_CAPTION = "Means over runs that differ by their seed only, ± their sample standard deviation, no interval of the mean."
+_CAPTION = "Means over runs that differ only by their seed, ± the sample standard deviation of the runs (no interval)."
 OTHER_SCORES = {
     "gain_over_shuffled": ("SSIM gain over shuffled audio", "higher"),
-    "r1": ("R@1", "higher"),
+    "r1": ("recall@1", "higher"),
     "label_accuracy": ("label accuracy", "higher"),
 }
 """Scores of a report beside its metrics and measures: id -> title, and which is better."""

@@ -12,8 +12,8 @@ from keras_a2i.spread import spread_rows
 N_BINS = 10
 _MAX_ROWS, _MIN_ROWS = 1000, 20
 _N_SIMULATED = 50
-_NO_CLASSIFIER = "the model predicts no labels of the records"
-_TOO_FEW = f"it needs {_MIN_ROWS} held-out pairs with labels of the model or more"
+_NO_CLASSIFIER = "the model doesn't predict the labels of the records"
+_TOO_FEW = f"it needs at least {_MIN_ROWS} held-out pairs whose labels the model can predict"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class _Half:
     threshold: float | None
 
 
-@measure("calibration", "calibration error", better="lower")
+@measure("calibration", "expected calibration error", better="lower")
 def calibration(evidence: Evidence) -> Value | str:
     """Expected calibration error of the class probabilities, in 10 bins of equal width of the highest one.
 
@@ -48,24 +48,25 @@ def calibration(evidence: Evidence) -> Value | str:
     right = np.mean(probabilities.argmax(axis=1) == targets)
     temperatures = ", ".join(f"{half.temperature:.2f}" for half in halves)
     words = (
-        f"{N_BINS} bins, {len(targets):,} pairs, mean confidence {probabilities.max(axis=1).mean():.3f}, right "
-        f"{right:.3f}; without temperature ({temperatures}) {calibration_error(raw, targets):.3f}; beside it perfect "
+        f"{N_BINS} bins, {len(targets):,} pairs, mean confidence {probabilities.max(axis=1).mean():.3f}, accuracy "
+        f"{right:.3f}; without temperature ({temperatures}) {calibration_error(raw, targets):.3f}; reference: perfect "
         "probabilities"
     )
     return Value(found, np.mean(simulated), words)
 
 
-@measure("known-foreign", "tells own from foreign audio")
+@measure("known-foreign", "AUROC, held-out vs. foreign audio")
 def own_from_foreign(evidence: Evidence) -> Value | str:
     """Area under the ROC curve of the evidence for any label: how often own audio has more of it than foreign audio."""
     halves, foreign = _halves(evidence), _foreign_evidence(evidence)
     if isinstance(halves, str) or isinstance(foreign, str):
         return halves if isinstance(halves, str) else str(foreign)
     own = np.concatenate([evidence_of(half.logits) for half in halves])
-    return Value(area_under_curve(own, foreign), 0.5, f"AUROC, {name_of_foreign(evidence)}; beside it chance")
+    words = f"by the evidence for any label, {name_of_foreign(evidence)}; reference: chance"
+    return Value(area_under_curve(own, foreign), 0.5, words)
 
 
-@measure("unknown-foreign", "foreign audio called unknown")
+@measure("unknown-foreign", "foreign audio predicted as unknown")
 def foreign_called_unknown(evidence: Evidence) -> Value | str:
     """Share of foreign audio whose answer is "unknown", beside that of own audio.
 
@@ -78,7 +79,7 @@ def foreign_called_unknown(evidence: Evidence) -> Value | str:
     thresholds = [-np.inf if half.threshold is None else half.threshold for half in halves]
     value = np.mean([(foreign < threshold).mean() for threshold in thresholds])
     own = [evidence_of(half.logits) < threshold for half, threshold in zip(halves, thresholds, strict=True)]
-    words = f"{name_of_foreign(evidence)}; threshold of other pairs and rendered clips; beside it own audio"
+    words = f"{name_of_foreign(evidence)}; threshold chosen on other clips; reference: held-out audio"
     return Value(value, np.concatenate(own).mean(), words)
 
 

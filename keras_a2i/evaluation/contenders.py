@@ -15,10 +15,10 @@ _BATCH = 64
 MODEL, SHUFFLED, SILENCE = "model", "shuffled", "silence"
 KINDS = {
     "model": "Model",
-    "control": "Control: the model without the right audio",
-    "baseline": "Baseline: no audio at all",
-    "audio-baseline": "Audio baseline: audio, but no model",
-    "ceiling": "Ceiling: what could be reached",
+    "control": "Controls: the model with other audio or silence",
+    "baseline": "Baselines that receive no audio",
+    "audio-baseline": "Baseline that receives audio and needs no training",
+    "ceiling": "Ceilings: computed from the target image or its true label",
 }
 """The kinds of contenders and their titles, in the order of a report."""
 
@@ -95,10 +95,10 @@ def model_and_controls(
 
     images = Generated(lambda rows: generate(rows, inputs[rows]), n, image_shape, keep=True)
     found = [
-        Contender(MODEL, "model", "model", "the model, with the audio of each image", images),
+        Contender(MODEL, "model", "model", "the model, with the audio of each pair", images),
         Contender(
             SHUFFLED,
-            "audio shuffled",
+            "model (shuffled audio)",
             "control",
             "the same model, with the audio of another held-out pair",
             Generated(lambda rows: images[donors[rows]], n, image_shape),
@@ -109,7 +109,7 @@ def model_and_controls(
             quiet = constant(generate(np.arange(1), silence[None])[0], n)
         else:
             quiet = Generated(lambda rows: generate(rows, np.tile(silence, (len(rows), 1))), n, image_shape)
-        found.append(Contender(SILENCE, "silence", "control", "the same model, with silence", quiet))
+        found.append(Contender(SILENCE, "model (silence)", "control", "the same model, with silence", quiet))
     return found
 
 

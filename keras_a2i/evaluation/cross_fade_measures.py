@@ -35,17 +35,17 @@ def largest_step(evidence: Evidence) -> Value | str:
     steps = np.linalg.norm(np.diff(features, axis=1), axis=2).max(axis=1)
     whole = np.linalg.norm(features[:, -1] - features[:, 0], axis=1)
     if not whole.any():
-        return "the model generates one image for all of these clips"
+        return "the model generates the same image for all of these clips"
     shares = steps[whole > 0] / whole[whole > 0]
     words = (
-        f"share of the way between two clips, {counted(len(shares), 'pair')}, "
+        f"share of the distance between two clips' images; {counted(len(shares), 'pair')}, "
         f"{percent((shares <= LARGE_STEP).mean(), 0)} of them without a step above "
-        f"{percent(LARGE_STEP, 0)}; beside it an even change"
+        f"{percent(LARGE_STEP, 0)}; reference: an even change"
     )
     return Value(np.median(shares), 1 / (FADE_STEPS - 1), words)
 
 
-@measure("two-sample-cross-fade", "equal error halfway through a cross-fade")
+@measure("two-sample-cross-fade", "equal error rate, halfway through a cross-fade")
 def two_sample_halfway(evidence: Evidence) -> Value | str:
     """As `two-sample`, for the five images in the middle of each cross-fade of `cross-fade`."""
     if reason := _missing(evidence):
@@ -53,7 +53,7 @@ def two_sample_halfway(evidence: Evidence) -> Value | str:
     images = _cross_fades(evidence)
     middle = np.arange(len(images)).reshape(-1, FADE_STEPS)[:, _MIDDLE].ravel()
     value = error_of_patches(draw_patches(images, middle, evidence.seed), evidence)
-    words = f"realism of {len(middle)} images of mixed audio; beside it real images"
+    words = f"realism of {len(middle)} images of mixed audio; reference: training images"
     return Value(value, error_of_real_images(evidence), words)
 
 
@@ -64,7 +64,7 @@ def _missing(evidence: Evidence) -> str:
         return ONE_REFERENCE
     if evidence.held_out.waveforms is None or evidence.to_inputs is None:
         return NO_AUDIO
-    return "" if len(_clips_to_fade(evidence)) else "it needs audible held-out clips of two sources or more"
+    return "" if len(_clips_to_fade(evidence)) else "it needs held-out clips of at least two sources that aren't silent"
 
 
 @shared

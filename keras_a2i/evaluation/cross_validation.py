@@ -98,8 +98,8 @@ def cross_validate(
     config, manifest = RunFolder(run).read_config(), Manifest.read(records)
     if config.own_model:
         raise UsageError(
-            f"Cross-validation trains a recipe. Received: {run}, which trained an own model. Train it on each fold "
-            "yourself and compare the reports"
+            f"Cross-validation needs a run of a recipe. Received: {run}, which trained a custom model. Train it on "
+            "each fold yourself and compare the reports"
         )
     keys = [key for key, _ in read_keys(records)]
     reports = []
@@ -124,8 +124,8 @@ def _split(records: str | Location, manifest: Manifest, out: pathlib.Path, split
         resplit(records, out, splits, kind)
     elif not is_resplit(Manifest.read(out), manifest, kind):
         raise UsageError(
-            f"The folds of an earlier call must be of the same records. Received: {out}, which was made from others. "
-            "Choose another folder by out (--out), or remove this one"
+            f"The folds of an earlier call must be of the same records. Received: {out}, whose folds are of others. "
+            "Choose another folder with out (--out), or remove this one"
         )
 
 

@@ -51,7 +51,7 @@ import keras_a2i.evaluation.confidence_measures  # isort: skip
 import keras_a2i.evaluation.reference_measures  # noqa: F401  isort: skip
 
 EXAMPLES_EACH = 4
-_NO_SILENCE = "the sources state no audio from which the features were computed"
+_NO_SILENCE = "the sources don't state that the features were computed from audio"
 ProgressFn = Callable[[str], None]
 
 
@@ -129,7 +129,7 @@ def evaluate(
     train = read_pairs(records, "train")
     held_out = read_pairs(records, split, subject.input, references=subject.has_reference)
     if len(held_out) < 2:
-        raise RecordsError(f"An evaluation needs two held-out pairs or more. Received: {len(held_out)} in {split!r}")
+        raise RecordsError(f"The split must hold at least two held-out pairs. Received: {len(held_out)} in {split!r}")
     silence = _silence(manifest, subject.input)
     predict_fn, donors = in_batches(subject.predict_fn), donor_rows(held_out.sources, seed, subject.has_reference)
     contenders = [
@@ -137,12 +137,14 @@ def evaluate(
         *baselines(train, held_out),
     ]
     scores = score_contenders(
-        contenders, held_out.images, lambda done, n: tell(f"scoring contenders, {done} of {counted(n, 'pair')}")
+        contenders,
+        held_out.images,
+        lambda done, n: tell(f"scoring the model and the baselines, {done} of {counted(n, 'pair')}"),
     )
     units = units_of(held_out)
     gains, leak = headline_gains(scores, units, seed), find_leak(train, held_out)
     if with_probes:
-        tell("training probes of labels and factors on real images")
+        tell("training probes for labels and factors on real images")
     evidence = Evidence(
         train=train,
         held_out=held_out,
@@ -161,7 +163,7 @@ def evaluate(
         classify=subject.classify,
         classes=subject.classes,
     )
-    tell("measuring how the images respond to the audio")
+    tell("measuring response to the audio, realism and confidence")
     # Which of them is computed is shown only here: it is more than a log wants to hold.
     findings = _findings(evidence, measures, lines)
     level, verdict = judge(
@@ -319,7 +321,7 @@ def _note_foreign(clips: FolderClips | None) -> list[str]:
     n, skipped = len(clips.waveforms), len(clips.skipped)
     notes = [f"Foreign audio: {counted(n, 'clip')} of {counted(clips.n_files, 'file')}."]
     if skipped:
-        notes.append(f"{counted(skipped, 'file')} of foreign audio skipped: {'; '.join(clips.skipped)}.")
+        notes.append(f"Skipped {counted(skipped, 'file')} of foreign audio: {'; '.join(clips.skipped)}.")
     return notes
 
 
@@ -328,23 +330,23 @@ def _note_labels(train: Pairs, held_out: Pairs) -> list[str]:
     n_without = int(np.sum(labels == ""))
     if n_without in (0, len(labels)):
         return []
-    return [f"Labels aren't scored: {counted(n_without, 'pair')} of {len(labels):,} without one."]
+    return [f"Labels aren't scored, because {n_without:,} of {counted(len(labels), 'pair')} have no label."]
 
 
 def _note_references(held_out: Pairs) -> list[str]:
     if held_out.references is None:
         return []
     return [
-        "The model receives a reference image: the first image of each source in this split, which is the target of "
-        "one pair itself. Audio is shuffled within the source, and targets are found among those of the source. Audio "
-        "that belongs to no pair goes with the first reference."
+        "The model receives a reference image: the first image of each source in this split, which is also the target "
+        "of one pair. The audio is shuffled, and the real image is retrieved, within the source. Audio that belongs to "
+        "no pair is combined with the first reference image."
     ]
 
 
 def _note_embeddings(manifest: Manifest) -> list[str]:
     if not manifest.features.embedding:
         return []
-    return [f"The model's inputs are {manifest.features.description}; the report's word audio stands for these."]
+    return [f"The model's inputs are {manifest.features.description}. In this report, audio means these inputs."]
 
 
 def _examples(
@@ -380,9 +382,9 @@ def _examples(
                 score=scores[1].values[HEADLINE][row],
                 images={
                     "real": held_out.images[[row]][0],
-                    "from its own audio": generated[i],
-                    "from the other's audio": swapped[i],
-                    "the other's real image": held_out.images[[donors[row]]][0],
+                    "generated": generated[i],
+                    "generated from the other audio": swapped[i],
+                    "real image of the other audio": held_out.images[[donors[row]]][0],
                 },
             )
         )

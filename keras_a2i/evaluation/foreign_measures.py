@@ -27,19 +27,19 @@ from keras_a2i.evaluation.two_sample_measures import (
 )
 
 NO_AUDIO = "the records hold no audio"
-ONE_REFERENCE = "images of audio that belongs to no pair all show one reference image"
+ONE_REFERENCE = "the images of audio without a pair would all show the same reference image"
 
 
-@measure("two-sample-foreign", "equal error on foreign audio")
+@measure("two-sample-foreign", "equal error rate, foreign audio")
 def two_sample_on_foreign_audio(evidence: Evidence) -> Value | str:
     """As `two-sample`, for images of foreign audio: the user's, or rendered tones, noise, clicks, sweeps and speech."""
     if reason := _missing(evidence):
         return reason
     value = error_of_patches(_foreign_patches(evidence), evidence)
-    return Value(value, error_of_real_images(evidence), f"{name_of_foreign(evidence)}; beside it real images")
+    return Value(value, error_of_real_images(evidence), f"{name_of_foreign(evidence)}; reference: training images")
 
 
-@measure("two-sample-foreign-labels", "equal error on foreign audio, at equal labels")
+@measure("two-sample-foreign-labels", "equal error rate, foreign audio, equal labels")
 def two_sample_on_foreign_audio_at_equal_labels(evidence: Evidence) -> Value | str:
     """As `two-sample-labels`, for images of foreign audio, which sounds like few of the labels."""
     if reason := _missing(evidence):
@@ -118,6 +118,6 @@ def _beside_own(measure_of: Callable[[np.ndarray, np.ndarray], float], evidence:
         return reason
     real, generated, _ = image_features(evidence)
     foreign, own = (measure_of(real, features) for features in (_foreign_features(evidence), generated))
-    ratio = f"{foreign / own:.2f} of that on own audio" if own > 0 else "0 on own audio"
-    words = f"realism: {ratio}, which is beside it, k = {N_NEIGHBOURS}, {name_of_foreign(evidence)}"
+    ratio = f"{foreign / own:.2f} of the reference" if own > 0 else "the reference is 0"
+    words = f"realism: {ratio}, k = {N_NEIGHBOURS}, {name_of_foreign(evidence)}; reference: held-out audio"
     return Value(foreign, own, words)

@@ -18,7 +18,8 @@ N_FEATURES = 64
 FRECHET_COMPONENTS = 16
 """Numbers to which features are reduced: a covariance of all 64 takes more images than most splits hold."""
 FEATURE_STEPS = 400
-TOO_FEW = f"it needs {MIN_TRAIN} training and {MIN_HELD_OUT} held-out pairs or more"
+_REFERENCE = "reference: training images"
+TOO_FEW = f"it needs at least {MIN_TRAIN} training and {MIN_HELD_OUT} held-out pairs"
 
 
 @measure("memorisation", "memorisation ratio", better="one")
@@ -29,19 +30,22 @@ def memorisation(evidence: Evidence) -> Value | str:
     images a part is used, spread evenly.
     """
     if len(evidence.train) < 3:
-        return "it needs three training pairs or more"
+        return "it needs at least three training pairs"
     train = _train_thumbnails(evidence)
     flat = train.reshape(len(train), -1)
     own = spread_rows(len(flat), _MAX_ROWS)
     between = np.median(_nearest_distances(flat[own], flat, leave_out=own))
     if between == 0:
-        return "most training images have an identical twin"
+        return "most training images have an identical copy in the training set"
     rows = spread_rows(len(evidence.held_out), _MAX_ROWS)
     generated, real = (
         np.median(_nearest_distances(images[rows].reshape(len(rows), -1), flat))
         for images in (evidence.generated_thumbnails, evidence.real_thumbnails)
     )
-    words = f"nearest training image at {generated:.3f}, among training images {between:.3f}; beside it real images"
+    words = (
+        f"median distance to the nearest training image {generated:.3f}, among training images {between:.3f}; "
+        "reference: real images"
+    )
     return Value(generated / between, real / between, words)
 
 
@@ -59,9 +63,7 @@ def density(evidence: Evidence) -> Value | str:
         return TOO_FEW
     real, *others = image_features(evidence)
     generated, train = (density_of(real, other) for other in others)
-    return Value(
-        generated, train, f"realism, on an image encoder's features, k = {N_NEIGHBOURS}; beside it real images"
-    )
+    return Value(generated, train, f"realism, features of an image encoder, k = {N_NEIGHBOURS}; {_REFERENCE}")
 
 
 @measure("coverage", "coverage")
@@ -71,9 +73,7 @@ def coverage(evidence: Evidence) -> Value | str:
         return TOO_FEW
     real, *others = image_features(evidence)
     generated, train = (neighbourhoods(real, other).any(axis=1).mean() for other in others)
-    return Value(
-        generated, train, f"diversity, on an image encoder's features, k = {N_NEIGHBOURS}; beside it real images"
-    )
+    return Value(generated, train, f"diversity, features of an image encoder, k = {N_NEIGHBOURS}; {_REFERENCE}")
 
 
 @measure("precision", "precision")
@@ -89,7 +89,7 @@ def precision(evidence: Evidence) -> Value | str:
         return TOO_FEW
     real, *others = image_features(evidence)
     generated, train = (precision_of(real, other) for other in others)
-    return Value(generated, train, f"realism: share among real images, k = {N_NEIGHBOURS}; beside it real images")
+    return Value(generated, train, f"realism: share among real images, k = {N_NEIGHBOURS}; {_REFERENCE}")
 
 
 @measure("recall", "recall")
@@ -99,7 +99,7 @@ def recall(evidence: Evidence) -> Value | str:
         return TOO_FEW
     real, *others = image_features(evidence)
     generated, train = (precision_of(other, real) for other in others)
-    words = f"diversity: share of real images among generated ones, k = {N_NEIGHBOURS}; beside it real images"
+    words = f"diversity: share of real images among generated ones, k = {N_NEIGHBOURS}; {_REFERENCE}"
     return Value(generated, train, words)
 
 
@@ -122,8 +122,8 @@ def frechet(evidence: Evidence) -> Value | str:
     if scale <= 1e-9 * train.var(axis=0).sum():
         return "all real held-out images have the same features"
     words = (
-        f"relative to the variance of real images, {axes.shape[1]} components of an image encoder's features, "
-        f"{len(generated):,} generated and {len(real):,} real images; beside it {len(train):,} training images"
+        f"relative to the variance of real images, {axes.shape[1]} components of the features, "
+        f"{len(generated):,} generated and {len(real):,} real images; reference: {len(train):,} training images"
     )
     return Value(frechet_distance(real, generated) / scale, frechet_distance(real, train) / scale, words)
 

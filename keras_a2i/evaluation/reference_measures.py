@@ -10,7 +10,7 @@ _MAX_SOURCES = 400
 _NO_REFERENCE = "the model has no reference image"
 
 
-@measure("identity", "identity kept", better="lower")
+@measure("identity", "identity distance", better="lower")
 def identity_kept(evidence: Evidence) -> Value | str:
     """How far the images of a source are from its real ones, as a share of the distance between two sources.
 
@@ -20,14 +20,14 @@ def identity_kept(evidence: Evidence) -> Value | str:
     if held_out.references is None:
         return _NO_REFERENCE
     if not 2 <= len(set(train.sources)) <= _MAX_SOURCES or len(set(held_out.sources)) < 2:
-        return f"it needs 2 to {_MAX_SOURCES} training sources and two held-out ones"
+        return f"it needs 2 to {_MAX_SOURCES} training sources and at least two held-out ones"
     distances = IdentityDistances(train, held_out)
     generated, own, repeated = (
         distances.of(images, np.arange(len(held_out)))
         for images in (evidence.generated, held_out.images, held_out.references)
     )
-    words = f"distance from the source's real images, 1 is another source; the reference itself {repeated:.2f}"
-    return Value(generated, own, f"{words}; beside it real images")
+    words = f"from the real images of the source, 1 is another source; the model's reference image {repeated:.2f}"
+    return Value(generated, own, f"{words}; reference: real images")
 
 
 @measure("flicker", "change over time", better="one")
@@ -45,7 +45,7 @@ def flicker(evidence: Evidence) -> Value | str:
     )
     if real == 0:
         return "the real images don't change"
-    return Value(made / real, 1.0, "share of the change between consecutive real images; beside it these")
+    return Value(made / real, 1.0, "between consecutive images, relative to real images; reference: real images")
 
 
 class IdentityDistances:

@@ -144,7 +144,9 @@ def read_report(path: str | pathlib.Path) -> Report:
         raise ModelError(f"A run folder or a report.json must exist. Received: {path}, which doesn't")
     path = path / JSON_NAME if path.is_dir() else path
     if not path.is_file():
-        raise ModelError(f"There must be a report: evaluate the model first. Received: {path}, which doesn't exist")
+        raise ModelError(
+            f"There must be a {JSON_NAME}. Received: {path}, which doesn't exist. Evaluate the model first"
+        )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -154,8 +156,9 @@ def read_report(path: str | pathlib.Path) -> Report:
     # Reports of functions, of folders and of older versions have no digest.
     if report.model_digest and model.is_file() and model_digest(model) != report.model_digest:
         raise ModelError(
-            f"A report must be of the model beside it. Received: {path}, which is of another model than {model}: that "
-            "was trained, resumed or calibrated since, or the report is of another file. Evaluate the model again"
+            f"A report must be of the model in its folder. Received: {path}, which is of another model than {model}: "
+            "the model was trained, resumed or calibrated since, or the report is of another file. Evaluate the model "
+            "again"
         )
     return report
 

@@ -379,4 +379,6 @@ class ReportData:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, ModelError):
                 raise
-            raise ModelError(f"This is no report of this version: {error!r}. Evaluate the model again") from error
+            raise ModelError(
+                f"A report must be one of this version. Received: {error!r}. Evaluate the model again"
+            ) from error

@@ -22,8 +22,8 @@ def gain_figure(report: ReportData) -> Figure:
         for gain in report.gains
     )
     return Figure(
-        f"Gains of the model over other contenders. {words}",
-        "A dot is a mean gain, a line its widest interval.",
+        f"Gains of the model over controls and baselines. {words}",
+        "Dot: mean gain. Line: the widest of its 95 % intervals.",
         lambda: plots.plot_gains(report.gains, titles, metrics),
     )
 
@@ -50,7 +50,7 @@ def _distributions(metric: MetricInfo, shown: Sequence[ContenderScores], scores:
     figures = [
         Figure(
             f"Distribution of {title} over pairs",
-            f"{title} of every pair, sorted. Curves on top of each other: no difference.",
+            f"Cumulative distribution of {title} over the pairs. Curves that coincide show no difference.",
             lambda: plots.plot_distributions(named, kinds, f"{title} of a pair ({BETTER[metric.better]})"),
         )
     ]
@@ -58,7 +58,7 @@ def _distributions(metric: MetricInfo, shown: Sequence[ContenderScores], scores:
         return figures
     away = {"higher": -scores, "lower": scores, "one": np.abs(scores - 1)}[metric.better]
     gains = dict(zip([contender.title for contender in shown[1:]], away[1:] - away[0], strict=True))
-    wins = [f"{(gain > 0).sum():,} of {counted(len(gain), 'pair')} over {name}" for name, gain in gains.items()]
+    wins = [f"{(gain > 0).sum():,} of {counted(len(gain), 'pair')} than {name}" for name, gain in gains.items()]
     words = f"The model is better in {'; in '.join(wins)}."
     figures.append(
         Figure(
@@ -68,8 +68,8 @@ def _distributions(metric: MetricInfo, shown: Sequence[ContenderScores], scores:
         )
     )
     side = "below" if metric.better == "lower" else "above"
-    words = f"A dot is a pair; {side} the dashed line the model is better."
-    words = "A dot is a pair; on the dashed line both are equal." if metric.better == "one" else words
+    words = f"One dot per pair. The model is better {side} the dashed line."
+    words = "One dot per pair. Both scores are equal on the dashed line." if metric.better == "one" else words
     axes = f"{title} of {shown[1].title}", f"{title} of the model"
     figures.append(
         Figure(
@@ -99,7 +99,7 @@ def label_figure(report: ReportData) -> Figure:
     series = {"generated images": ("model", [value for _, value in shown])}
     return Figure(
         "Accuracy by label. " + "; ".join(f"{name}: {percent(value)}" for name, value in shown),
-        f"Accuracy by label; lines: over all labels.{note}",
+        f"Accuracy of the probe by label. The lines are means over all labels.{note}",
         lambda: plots.plot_bars([name for name, _ in shown], series, "accuracy", marks),
     )
 
@@ -113,7 +113,7 @@ def factor_figure(report: ReportData) -> Figure:
     }
     alt = "Recovery of hidden factors from generated and from real images; the table holds the values."
     return Figure(
-        alt, "Hidden factors, as a probe reads them.", lambda: plots.plot_bars(names, series, "accuracy or R2")
+        alt, "Hidden factors, predicted by a probe.", lambda: plots.plot_bars(names, series, "accuracy or R2")
     )
 
 

@@ -24,18 +24,19 @@ from keras_a2i.evaluation.report_figures import distribution_figures, factor_fig
 from keras_a2i.evaluation.report_format import BETTER, decimals_for, distance, number, percent, signed
 
 MAX_CONFUSION_LABELS = 20
+DEGENERATE = "degenerate: nearly the same for every image"
 _GROUPS = {"best": "Best", "median": "Median", "worst": "Worst"}
 
 
 def sections_of(report: ReportData) -> list[Section]:
     """All parts of a report that have something to show, in their order."""
     sections = [
-        Section("gains", "Headline gains", _gains(report)),
-        Section("contenders", "All contenders", _contenders(report)),
+        Section("gains", "Gains over controls and baselines", _gains(report)),
+        Section("contenders", "Scores of the model and the baselines", _contenders(report)),
         Section("pair-by-pair", "Pair by pair", _figures(distribution_figures(report)), brief=False),
-        Section("retrieval", "Retrieval", _retrieval(report)),
-        Section("labels", "Labels", _labels(report)),
-        Section("factors", "Hidden factors", _factors(report)),
+        Section("retrieval", "Retrieval of real images by generated ones", _retrieval(report)),
+        Section("labels", "Labels predicted by a probe", _labels(report)),
+        Section("factors", "Hidden factors predicted by a probe", _factors(report)),
         Section("measures", "Response to the audio, realism and confidence", _measures(report)),
         Section("paper", "The paper's figures", _paper(report)),
         Section("examples", "Examples", _examples(report), brief=False),
@@ -69,26 +70,26 @@ def _gains(report: ReportData) -> tuple[Block, ...]:
             p = "< 0.001" if interval.p_value < 0.001 else number(interval.p_value, 3)
             style, reading = _reading(interval.low, interval.high)
             degenerate = gain.metric in metrics and metrics[gain.metric].degenerate
-            note = "degenerate: tells nothing" if degenerate else ""
+            note = DEGENERATE if degenerate else ""
             covers = Cell(f"{interval.n:,} {interval.over}", interval.covers)
             row = (against, Cell(metric, note), signed(gain.mean, places), between, p, covers, Cell(reading, "", style))
             rows.append(row)
         if i < 2:
             p = f"p {p}" if p.startswith("<") else f"p = {p}"
-            details = f"95 % interval {between}, {p}; it covers {gain.widest.covers}"
-            tiles.append((signed(gain.mean, places), metric, f"over {against}", details, style))
+            details = f"95 % interval {between}, {p}; the interval covers {gain.widest.covers}"
+            tiles.append((signed(gain.mean, places), metric, f"compared with {against}", details, style))
     columns = (
         *(Column("Against"), Column("Metric"), Column("Gain", True), Column("95 % interval", True), Column("p", True)),
-        *(Column("Resampled", note="what the interval covers"), Column("The model is")),
+        *(Column("Bootstrap over", note="what the interval covers"), Column("The model is")),
     )
-    caption = "How much better the model is, pair by pair. Positive is better, whatever the metric's direction."
+    caption = "Mean paired differences. Positive: the model is better, also in metrics of which lower is better."
     return (Tiles(tuple(tiles)), *_figures([gain_figure(report)]), table(columns, rows, caption))
 
 
 def _reading(low: float, high: float) -> tuple[str, str]:
     if low > 0:
         return "better", "better"
-    return ("worse", "worse") if high < 0 else ("unclear", "not shown to differ")
+    return ("worse", "worse") if high < 0 else ("unclear", "not significantly different")
 
 
 def _contenders(report: ReportData) -> tuple[Block, ...]:
@@ -99,9 +100,9 @@ def _contenders(report: ReportData) -> tuple[Block, ...]:
 
 def contenders_table(contenders: Sequence[ContenderScores], metrics: Sequence[MetricInfo]) -> Table:
     """The means of all contenders, grouped by kind."""
-    columns = [Column("Contender")]
+    columns = [Column("Model or baseline")]
     for metric in metrics:
-        note = BETTER[metric.better] + ("; degenerate: tells nothing" if metric.degenerate else "")
+        note = BETTER[metric.better] + (f"; {DEGENERATE}" if metric.degenerate else "")
         columns.append(Column(metric.title, True, note, "degenerate" if metric.degenerate else "", metric.brief))
     rows = []
     for kind, title in KINDS.items():
@@ -113,7 +114,7 @@ def contenders_table(contenders: Sequence[ContenderScores], metrics: Sequence[Me
                 decimals = decimals_for(other.means.get(metric.id) for other in contenders)
                 cells.append(Cell(number(value, decimals), style=_style(contenders, metric, kind, value)))
             rows.append(Row(tuple(cells), "" if i else title, "" if i else kind))
-    return Table(tuple(columns), tuple(rows), "Means over the held-out pairs. Bold: the best that isn't a ceiling.")
+    return Table(tuple(columns), tuple(rows), "Means over the held-out pairs. Bold: the best value, ceilings excluded.")
 
 
 def _style(contenders: Sequence[ContenderScores], metric: MetricInfo, kind: str, value: float | None) -> str:
@@ -131,12 +132,12 @@ def _retrieval(report: ReportData) -> tuple[Block, ...]:
     rows = [
         (words, percent(found), percent(chance), f"{found / chance:.1f} ×" if chance > 0 else "–")
         for words, found, chance in (
-            ("own target is the nearest (R@1)", r.r1, r.chance_r1),
-            ("own target is among the five nearest (R@5)", r.r5, r.chance_r5),
+            ("recall@1: the real image of the pair is the nearest", r.r1, r.chance_r1),
+            ("recall@5: it is among the five nearest", r.r5, r.chance_r5),
         )
     ]
     columns = (Column(""), Column("Model", True), Column("Chance", True), Column("Times chance", True))
-    caption = "Whether a generated image finds its own target among all held-out images."
+    caption = "How often the real image of the same pair is the nearest, or among the nearest, of all held-out images."
     return (table(columns, rows, caption, narrow=True),)
 
 
@@ -147,8 +148,8 @@ def _labels(report: ReportData) -> tuple[Block, ...]:
     overall = {
         "generated images": labels.generated,
         "images from shuffled audio": labels.shuffled,
-        "always the most frequent label": labels.most_frequent,
-        "real held-out images: what can be reached": labels.real,
+        "always predicting the most frequent label": labels.most_frequent,
+        "real held-out images (ceiling)": labels.real,
     }
     caption = "Accuracy of a probe: a classifier that was trained on real images."
     accuracy = table(
@@ -160,7 +161,7 @@ def _labels(report: ReportData) -> tuple[Block, ...]:
     blocks: list[Block] = [accuracy, *_figures([label_figure(report)] if labels.by_label else [])]
     confusion = report.confusion()
     if confusion is not None and len(confusion) <= MAX_CONFUSION_LABELS:
-        columns = [Column("true label"), *(Column(str(name), True) for name in confusion.columns)]
+        columns = [Column("true \\ predicted"), *(Column(str(name), True) for name in confusion.columns)]
         rows: list[Sequence[Cell | str]] = [
             (str(name), *(Cell(str(n), style="diagonal" if name == other else "") for other, n in row.items()))
             for name, row in confusion.iterrows()
@@ -181,7 +182,7 @@ def _factors(report: ReportData) -> tuple[Block, ...]:
         return ()
     rows = [(f.name, f.measure, number(f.generated, 3), number(f.real, 3)) for f in report.factors]
     columns = (Column("Factor"), Column("Measure"), Column("Generated", True), Column("Real", True))
-    caption = "How well a probe that was trained on real images reads each hidden factor; 1 is perfect."
+    caption = "How well a probe that was trained on real images predicts each hidden factor; 1 is perfect."
     return (table(columns, rows, caption, narrow=True), *_figures([factor_figure(report)]))
 
 
@@ -189,11 +190,11 @@ def _measures(report: ReportData) -> tuple[Block, ...]:
     blocks: list[Block] = []
     if report.measures:
         rows = [(m.title, number(m.value, 3), number(m.reference, 3), m.explanation) for m in report.measures]
-        columns = (Column("Measure"), Column("Model", True), Column("Reference", True), Column("What it is"))
-        caption = "The reference is chance, shuffled or own audio, or real images, as the last column tells."
+        columns = (Column("Measure"), Column("Model", True), Column("Reference", True), Column("Explanation"))
+        caption = "The last column states what the reference is: chance, shuffled or held-out audio, or real images."
         blocks.append(table(columns, rows, caption))
     if report.skipped:
-        left_out = (Column("Left out", brief=False), Column("Because", brief=False))
+        left_out = (Column("Measure not computed", brief=False), Column("Reason", brief=False))
         blocks.append(table(left_out, list(report.skipped.items()), narrow=True))
     return tuple(blocks)
 
@@ -218,14 +219,13 @@ def _examples(report: ReportData) -> tuple[Block, ...]:
 
 def _swapped(report: ReportData) -> tuple[Block, ...]:
     swapped = tuple(example for example in report.examples if example.group == "swapped")
-    words = "The same model receives the audio of another pair. Images that stay the same don't follow the audio."
+    words = "The model receives the audio of another pair. If its image stays the same, it ignores the audio."
     return (Gallery((("", swapped),), words),) if swapped else ()
 
 
 def _conventions(report: ReportData) -> tuple[Block, ...]:
     items = tuple(
-        (m.title, BETTER[m.better] + ("; degenerate: tells nothing" if m.degenerate else ""), m.convention)
-        for m in report.metrics
+        (m.title, BETTER[m.better] + (f"; {DEGENERATE}" if m.degenerate else ""), m.convention) for m in report.metrics
     )
     return (Terms(items),) if items else ()
 
@@ -255,6 +255,6 @@ def gains_table(gains: Sequence[Gain], titles: dict[str, str]) -> Table:
     ]
     columns = (
         *(Column("Against"), Column("Metric"), Column("Gain", True), Column("95 % interval", True), Column("p", True)),
-        Column("Resampled", note="what the interval covers"),
+        Column("Bootstrap over", note="what the interval covers"),
     )
-    return table(columns, rows, "Gain of the model, pair by pair.")
+    return table(columns, rows, "Mean paired differences of the model and the baseline; positive is better.")

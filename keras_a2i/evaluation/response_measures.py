@@ -21,12 +21,14 @@ _WAVEFORMS_AT_ONCE = 16
 # Half a level of 8 bits in [-1, 1]: less isn't seen in a file.
 _LEAST_CHANGE = 1 / 255
 
-_NO_SAMPLES = "the model generates one image of an audio"
-_NO_EMBEDDERS = "the model has no common space of audio and images"
+_NO_SAMPLES = "the model has no style: it generates one image per clip"
+_NO_EMBEDDERS = "the training of the model aligned no embeddings of audio and images"
 _NO_WAVEFORM = "the records hold no waveforms"
+_ALIGNED = "in the common embedding space of audio and images; reference: chance"
+_SWAPPED = "share of images from another pair's audio that are nearer to its real image; reference: chance"
 
 
-@measure("swapped", "follows a swapped audio")
+@measure("swapped", "accuracy for swapped audio")
 def swapped(evidence: Evidence) -> Value:
     """Whether an image of another pair's audio is nearer to that pair's real image than to the own one."""
     donors = evidence.donors
@@ -45,14 +47,14 @@ def swapped(evidence: Evidence) -> Value:
         to_own, to_donor = (np.square(generated - target).mean(axis=1) for target in (own, donor))
         # Half of the ties count: a model that generates one image for everything follows nothing.
         follows.append((to_donor < to_own) + 0.5 * (to_donor == to_own))
-    return Value(np.concatenate(follows).mean(), 0.5, "share nearer to the real image of the audio it received")
+    return Value(np.concatenate(follows).mean(), 0.5, _SWAPPED)
 
 
-@measure("gallery", "finds its target")
+@measure("gallery", "recall@1, generated to real image")
 def found_in_galleries(evidence: Evidence) -> Value | str:
     """R@1 of generated images among 120 held-out pairs at a time; mean of 20 galleries."""
     if evidence.held_out.references is not None:
-        return "the model's reference image tells the source"
+        return "the reference image of the model reveals the source"
     found = []
     galleries = list(_galleries(len(evidence.held_out), GALLERY, evidence.seed))
     for rows in galleries:
@@ -62,12 +64,12 @@ def found_in_galleries(evidence: Evidence) -> Value | str:
     return Value(
         np.mean(found),
         1 / n,
-        "R@1 of generated images, by squared error; beside it chance",
-        f"finds its target among {n}",
+        "the real image of the pair is the nearest, by squared error; reference: chance",
+        f"recall@1, generated to real image, among {n}",
     )
 
 
-@measure("own-source", "shows its own source")
+@measure("own-source", "source accuracy of a probe")
 def own_source(evidence: Evidence) -> Value | str:
     """A probe of real training images predicts the source of generated ones; unknown sources count as wrong.
 
@@ -76,9 +78,9 @@ def own_source(evidence: Evidence) -> Value | str:
     train, held_out = evidence.train, evidence.held_out
     known = set(train.sources)
     if not 2 <= len(known) <= _MAX_SOURCES or known.isdisjoint(held_out.sources):
-        return f"it needs 2 to {_MAX_SOURCES} training sources, held-out pairs among them"
+        return f"it needs 2 to {_MAX_SOURCES} training sources, and held-out pairs of these sources"
     if len(set(zip(train.sources, train.labels, strict=True))) == len(known) == len(set(train.labels)):
-        return "sources and labels are the same"
+        return "sources and labels coincide: see the label accuracy"
     probe = LabelProbe(train.images, train.sources, SOURCE_STEPS)
     right, wrong, real = (
         float((probe.read(images) == held_out.sources).mean())
@@ -89,14 +91,14 @@ def own_source(evidence: Evidence) -> Value | str:
     most_frequent = counts.max() / len(held_out)
     if real <= most_frequent:
         return (
-            f"its probe is right for {percent(real, 0)} of real images, where always predicting the most frequent "
-            f"source is for {percent(most_frequent, 0)}"
+            f"its probe has an accuracy of {percent(real, 0)} on real images, no more than the most frequent source "
+            f"({percent(most_frequent, 0)})"
         )
-    explanation = f"by a probe that is right for {percent(real, 0)} of real images; beside it shuffled audio"
+    explanation = f"probe with an accuracy of {percent(real, 0)} on real images; reference: shuffled audio"
     return Value(right, wrong, explanation)
 
 
-@measure("quieter", "changes more the quieter")
+@measure("quieter", "image change vs. attenuation")
 def changes_more_the_quieter(evidence: Evidence) -> Value | str:
     """The rank correlation of quietness and change of the image, 0 where no change is large enough to be seen."""
     if evidence.held_out.waveforms is None:
@@ -105,10 +107,11 @@ def changes_more_the_quieter(evidence: Evidence) -> Value | str:
     zero = GAINS_DB.index(0.0)
     order = _rank_correlation(-np.array(GAINS_DB[: zero + 1]), changes[: zero + 1])
     seen = changes[: zero + 1].max() >= _LEAST_CHANGE
-    return Value(order if seen else 0.0, 0.0, f"rank correlation; at -18 dB by {changes[0]:.3f} of 2")
+    words = f"rank correlation, 0 to -18 dB; mean change at -18 dB {changes[0]:.3f} of 2; reference: no correlation"
+    return Value(order if seen else 0.0, 0.0, words)
 
 
-@measure("louder", "louder is more")
+@measure("louder", "hidden factor vs. level")
 def louder_is_more(evidence: Evidence) -> Value | str:
     """The rank correlation of gain and of the mean of the hidden factor that changes most, as a probe reads it."""
     if evidence.held_out.waveforms is None:
@@ -119,7 +122,8 @@ def louder_is_more(evidence: Evidence) -> Value | str:
     most = int((np.abs(readings[-1] - readings[0]) / evidence.factors.deviation).argmax())
     order = _rank_correlation(np.array(GAINS_DB), readings[:, most])
     values = ", ".join(f"{value:.2f}" for value in readings[:, most])
-    return Value(order, 0.0, f"rank correlation; {values}", f"louder raises the factor {evidence.factors.names[most]}")
+    words = f"rank correlation, -18 to 6 dB; by a probe {values}; reference: no correlation"
+    return Value(order, 0.0, words, f"hidden factor {evidence.factors.names[most]} vs. level")
 
 
 @measure("variety", "variety of samples", better="one")
@@ -135,11 +139,11 @@ def variety(evidence: Evidence) -> Value | str:
         for rows in groups
     ]
     expected = np.average(distances, weights=[len(rows) for rows in groups])
-    words = f"distance of two samples of one audio {apart:.3f}, of two real images {expected:.3f}"
+    words = f"distance of two samples of a clip {apart:.3f}, of two real images {expected:.3f}; reference: real images"
     return Value(apart / expected, 1.0, words)
 
 
-@measure("sample-labels", "samples with the right label")
+@measure("sample-labels", "label accuracy of samples")
 def sample_labels(evidence: Evidence) -> Value | str:
     """How many samples a probe names rightly."""
     if evidence.sample is None:
@@ -150,34 +154,30 @@ def sample_labels(evidence: Evidence) -> Value | str:
     labels = evidence.held_out.labels
     right = np.mean(named == labels[rows, None])
     reached = (evidence.labels.read(evidence.held_out.images) == labels).mean()
-    return Value(right, reached, "by the probe of labels; beside it real images")
+    return Value(right, reached, "by the probe for labels; reference: real images")
 
 
-@measure("audio-to-image", "audio finds its image")
+@measure("audio-to-image", "recall@1, audio to image")
 def audio_finds_its_image(evidence: Evidence) -> Value | str:
     """Retrieval of the pair's own real image by its audio among 100 held-out pairs, mean of 20 galleries."""
     if evidence.embedders is None:
         return _NO_EMBEDDERS
     values = [_first(near) for _, near in _aligned_galleries(evidence)]
     n = min(ALIGNED_GALLERY, len(evidence.held_out))
-    return Value(
-        float(np.mean(values)), 1 / n, "R@1 of the pair itself; beside it chance", f"audio finds its image among {n}"
-    )
+    return Value(float(np.mean(values)), 1 / n, _ALIGNED, f"recall@1, audio to image, among {n}")
 
 
-@measure("image-to-audio", "image finds its audio")
+@measure("image-to-audio", "recall@1, image to audio")
 def image_finds_its_audio(evidence: Evidence) -> Value | str:
     """Retrieval of the pair's own audio by its real image, as `audio_finds_its_image`."""
     if evidence.embedders is None:
         return _NO_EMBEDDERS
     values = [_first(near.T) for _, near in _aligned_galleries(evidence)]
     n = min(ALIGNED_GALLERY, len(evidence.held_out))
-    return Value(
-        float(np.mean(values)), 1 / n, "R@1 of the pair itself; beside it chance", f"image finds its audio among {n}"
-    )
+    return Value(float(np.mean(values)), 1 / n, _ALIGNED, f"recall@1, image to audio, among {n}")
 
 
-@measure("audio-to-label", "audio finds an image of its label")
+@measure("audio-to-label", "label precision@1, audio to image")
 def audio_finds_its_label(evidence: Evidence) -> Value | str:
     """How often the image that is nearest to an audio has its label."""
     if evidence.embedders is None:
@@ -188,7 +188,7 @@ def audio_finds_its_label(evidence: Evidence) -> Value | str:
     hits = [(names[rows][near.argmax(axis=1)] == names[rows]).mean() for rows, near in _aligned_galleries(evidence)]
     chance = np.square(np.unique(names, return_counts=True)[1] / len(names)).sum()
     n = min(ALIGNED_GALLERY, len(names))
-    return Value(np.mean(hits), chance, f"the nearest among {n}; beside it chance")
+    return Value(np.mean(hits), chance, f"the nearest of {n} images has the label of the audio; reference: chance")
 
 
 @shared

@@ -80,12 +80,12 @@ class RunOverview:
 
     def to_table(self) -> Table:
         """One row per run: what was trained, how far, and what it reached."""
-        titles = ("Epochs", "Minutes", "val_ssim", "SSIM", "gain over shuffled audio", "right label")
+        titles = ("Epochs", "Minutes", "val_ssim", "SSIM", "gain over shuffled audio", "label accuracy")
         columns = [Column("Run"), Column("Recipe on records"), *(Column(title, True) for title in titles)]
         return table(
             [*columns, Column("Verdict", style="words")],
             [_row(run) for run in self.runs],
-            "val_ssim is of the sample of held-out pairs that fit scores; what follows is by evaluate.",
+            "val_ssim: scored by fit on a sample of the held-out pairs. The columns after it come from evaluate.",
         )
 
     def render_text(self) -> str:
@@ -127,7 +127,7 @@ class RunOverview:
                 figures.append(
                     Figure(
                         f"{title} of {counted(len(shown), 'run')} over the minutes of training",
-                        f"{title}, on the sample of held-out pairs that fit scores after every epoch",
+                        f"{title} after every epoch, on the sample of held-out pairs that fit scores",
                         functools.partial(plot_curves, shown, "minutes of training", title, better),
                     )
                 )
@@ -206,7 +206,7 @@ def _read(folder: pathlib.Path, name: str) -> Run:
 
 def _row(run: Run) -> tuple[Cell | str, ...]:
     last = run.curve("val_ssim")[1][-1:]
-    recipe = "own model" if run.config.own_model else str(run.config.recipe.get("name", ""))
+    recipe = "custom model" if run.config.own_model else str(run.config.recipe.get("name", ""))
     trained = (
         run.name,
         Cell(f"{recipe} on {pathlib.Path(run.config.records).name}", f"seed {run.config.seed}"),
@@ -215,7 +215,7 @@ def _row(run: Run) -> tuple[Cell | str, ...]:
         number(last[0], 3) if last else "",
     )
     if run.report is None:
-        return (*trained, "", "", "", Cell("report can't be used", run.problem) if run.problem else "not evaluated")
+        return (*trained, "", "", "", Cell("unusable report", run.problem) if run.problem else "not evaluated")
     gain, labels = run.report.gain(SHUFFLED), run.report.labels
     return (
         *trained,

@@ -13,6 +13,7 @@ from keras_a2i.evaluation.contenders import PredictFn
 from keras_a2i.evaluation.environment import configuration_hash, read_config
 from keras_a2i.evaluation.measures import EmbedFn, SampleFn
 from keras_a2i.evaluation.report import model_digest
+from keras_a2i.models.model_file import without_training
 from keras_a2i.models.prediction import predict_batch
 from keras_a2i.models.shipped import find_model
 from keras_a2i.models.stored_model import local_model
@@ -71,6 +72,7 @@ def open_subject(model: Any, manifest: Manifest, input: str | None = None) -> Su
         raise UsageError(f"input must be 'features' or 'waveform'. Received: {input!r}")
     if isinstance(model, str | pathlib.Path):
         return _of_path(local_model(model), str(as_location(model)), manifest)
+    model = without_training(model)
     if isinstance(model, Predictor):
         return _of_predictor(model, manifest, "")
     if hasattr(model, "predict_on_batch"):

@@ -184,10 +184,10 @@ class Sweep:
     def caption(self) -> str:
         """An explanation of the table."""
         n = max((sum(run.state == FINISHED for run in row.runs) for row in self.combinations), default=0)
-        what = "the mean over seeds, in brackets its 95 % interval" if n > 1 else "of one seed, without an interval"
+        what = "means over seeds, with 95 % intervals in brackets" if n > 1 else "one seed, without intervals"
         return (
-            f"Ranked by {self.by}, {_BETTER[self.better]}; {what}. The best of many looks better on the held-out "
-            "pairs that chose it than on others."
+            f"Ranked by {self.by} ({_BETTER[self.better]}); {what}. The score of the best combination is biased "
+            "upwards, because the same held-out pairs were used to choose it."
         )
 
     @property
@@ -197,7 +197,7 @@ class Sweep:
         (low, high), (other_low, other_high) = [*intervals, (math.nan, math.nan), (math.nan, math.nan)][:2]
         if not all(map(math.isfinite, (low, high, other_low, other_high))) or high < other_low or other_high < low:
             return ""
-        return "The intervals of the first two overlap: more seeds may tell them apart, or show that they are alike."
+        return "The intervals of the first two combinations overlap: train more seeds to find out whether they differ."
 
     def render_text(self) -> str:
         """The table for a terminal: settings that vary, the score of the ranking, and a few other scores."""

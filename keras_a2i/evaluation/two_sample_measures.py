@@ -13,7 +13,7 @@ _MAX_IMAGES = 256
 ONE_LABEL = "the training pairs have fewer than two labels"
 
 
-@measure("two-sample", "equal error, real or generated")
+@measure("two-sample", "equal error rate, real vs. generated")
 def two_sample(evidence: Evidence) -> Value | str:
     """How often a classifier of patches, trained for it, takes generated images for real ones: 50 % is perfect.
 
@@ -23,10 +23,11 @@ def two_sample(evidence: Evidence) -> Value | str:
     if too_few(evidence):
         return TOO_FEW
     value = error_of_patches(_generated_patches(evidence), evidence)
-    return Value(value, error_of_real_images(evidence), "realism: 0.5 where nothing tells them apart; beside it real")
+    words = "realism: 0.5 if a classifier can't distinguish them; reference: training images"
+    return Value(value, error_of_real_images(evidence), words)
 
 
-@measure("two-sample-labels", "equal error at equal labels")
+@measure("two-sample-labels", "equal error rate, equal labels")
 def two_sample_at_equal_labels(evidence: Evidence) -> Value | str:
     """As `two-sample`, against real images of the labels that the generated ones show, in the same shares.
 
@@ -54,7 +55,7 @@ def speckle(evidence: Evidence) -> Value:
         for images in (evidence.generated, evidence.held_out.images)
         for chosen in [_spread(images)]
     )
-    return Value(generated, real, "mean deviation of single pixels in flat regions, in grey levels; beside it real")
+    return Value(generated, real, "deviation of single pixels in flat regions, in grey levels; reference: real images")
 
 
 def _speckle_of(image: np.ndarray) -> float:
@@ -117,7 +118,7 @@ def error_at_equal_labels(generated: np.ndarray, shown: np.ndarray, evidence: Ev
     n_held_out = len(evidence.held_out.labels)
     chosen = _rows_with_shares(np.concatenate([pairs.labels for pairs in parts]), shown, evidence.seed)
     if len(chosen) < MIN_HELD_OUT:
-        return f"fewer than {MIN_HELD_OUT} real images have the labels that the {name} show, in their shares"
+        return f"fewer than {MIN_HELD_OUT} real images have the labels of the {name}, in their proportions"
     of_parts = (chosen[chosen < n_held_out], chosen[chosen >= n_held_out] - n_held_out)
     real = [
         draw_patches(pairs.images, of_part, evidence.seed + 1)
@@ -125,7 +126,7 @@ def error_at_equal_labels(generated: np.ndarray, shown: np.ndarray, evidence: Ev
         if len(of_part)
     ]
     value = two_sample_error(np.concatenate(real), generated, evidence.seed, cuts=CUTS, steps=STEPS)
-    words = f"realism, {len(chosen)} real images of the labels that the {name} show; beside it real images"
+    words = f"realism, {len(chosen)} real images with the label proportions of the {name}; reference: training images"
     return Value(value, error_of_real_images(evidence), words)
 
 

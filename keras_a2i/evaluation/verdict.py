@@ -113,7 +113,7 @@ def judge(
     strength = max((finding.strength for finding in findings), default=0)
     limits = _limits(contenders, gains, by_id.get("memorisation"), findings)
     if _is_constant(gains):
-        level, sentences = "not", ["The model ignores the audio: with other audio it generates the same images."]
+        level, sentences = "not", ["The model ignores the audio: other audio leads to the same images."]
     elif strength == 2:
         level = "follows-but" if limits else "follows"
         sentences = ["The images follow the audio" + (f", but {limits[0]}." if limits else ".")]
@@ -122,15 +122,15 @@ def judge(
         level, sentences = "barely", ["The images barely follow the audio: there is an effect, but a small one."]
     else:
         level = "not"
-        sentences = ["The images don't follow the audio: no effect is large enough to matter and beyond chance."]
+        sentences = ["The images don't follow the audio: no effect is both large enough to matter and above chance."]
     sentences += [finding.sentence for finding in sorted(findings, key=lambda finding: -finding.strength)]
     if leak.share > LEAK_SHARE:
         level = "leak"
         sentences.insert(
             0,
             f"These scores can't be trusted to hold for new audio: {percent(leak.share, 0)} of the held-out pairs have "
-            f"a training pair of the same source within {leak.within:g} s, so that remembering is enough. Build the "
-            "records with the split 'block' or 'source'.",
+            f"a training pair of the same source within {leak.within:g} s, so a model that memorises training pairs "
+            "scores well. Build the records with the split 'block' or 'source'.",
         )
     return level, sentences
 
@@ -145,9 +145,10 @@ def _labels(labels: LabelAccuracy | None, n: int) -> list[Finding]:
             "labels",
             _share(labels.generated, chance, labels.real),
             _above(labels.generated, chance, n),
-            f"A probe of real images predicts the right label for {percent(labels.generated, 0)} of the generated "
-            f"images ({percent(labels.real, 0)} of real ones; {percent(labels.shuffled, 0)} with shuffled audio; "
-            f"{percent(labels.most_frequent, 0)} by always predicting the most frequent label).",
+            "A probe (a classifier trained on real images) predicts the right label for "
+            f"{percent(labels.generated, 0)} of the generated images ({percent(labels.real, 0)} of real ones; "
+            f"{percent(labels.shuffled, 0)} with shuffled audio; {percent(labels.most_frequent, 0)} by always "
+            "predicting the most frequent label).",
         )
     ]
 
@@ -160,8 +161,8 @@ def _sources(result: MeasureResult | None, n: int) -> list[Finding]:
             "sources",
             _share(result.value, result.reference, 1.0),
             _above(result.value, result.reference, n),
-            f"{percent(result.value, 0)} of the generated images show the source of their audio, {result.explanation} "
-            f"({percent(result.reference, 0)}).",
+            f"A {result.explanation.partition(';')[0]} predicts the source of the audio for "
+            f"{percent(result.value, 0)} of the generated images ({percent(result.reference, 0)} with shuffled audio).",
         )
     ]
 
@@ -175,8 +176,8 @@ def _retrieval(found: Retrieval | None, n: int) -> list[Finding]:
             # On a scale of ratios: among many images ten times chance is much, though few are found.
             math.log(max(found.r1, found.chance_r1) / found.chance_r1) / math.log(max(2.0, 1 / found.chance_r1)),
             _above(found.r1, found.chance_r1, n),
-            f"{percent(found.r1, 1)} of the generated images are nearest to their own target among all held-out ones "
-            f"(chance {percent(found.chance_r1, 1)}).",
+            f"For {percent(found.r1, 1)} of the generated images, the real image of the same pair is the nearest "
+            f"of all held-out images (recall@1; chance {percent(found.chance_r1, 1)}).",
         )
     ]
 
@@ -193,8 +194,9 @@ def _similarity(contenders: Sequence[ContenderScores], gains: Sequence[Gain]) ->
             "similarity",
             share,
             gain.mean > 0 and gain.widest.p_value < SIGNIFICANT,
-            f"Over shuffled audio the model gains {_figures(gain)}: {percent(max(share, 0), 0)} of what a ceiling "
-            "that knows the target gains.",
+            f"The model's SSIM with the right audio minus that with shuffled audio is {_figures(gain)}: "
+            f"{percent(max(share, 0), 0)} of the gap between shuffled audio and the highest ceiling (an image that is "
+            "computed from the target).",
         )
     ]
 
@@ -208,7 +210,7 @@ def _limits(
     """What limits a model whose images follow the audio, as clauses."""
     limits = []
     if any(finding.id == "labels" and not finding.strength for finding in findings):
-        limits.append("they don't show the right label: the probe of labels does no better than chance")
+        limits.append("they don't show the right label: the accuracy of the probe isn't above chance")
     if memorisation is not None and memorisation.value < COPIES:
         limits.append(
             f"they are copies of training images (memorisation ratio {memorisation.value:.2f}; real held-out images "
@@ -217,16 +219,17 @@ def _limits(
     rivals = [(gain, c) for c in contenders if c.kind == "baseline" and (gain := _gain(gains, c.id))]
     gain, best = min(rivals, key=lambda rival: rival[0].mean, default=(None, None))
     if gain and best and (gain.mean <= 0 or gain.widest.p_value >= SIGNIFICANT):
-        only = " (so the audio may tell no more than which source it is)" if best.id == "source-mean" else ""
+        only = "; the model may only have learned to recognise sources" if best.id == "source-mean" else ""
         limits.append(
-            f"'{best.title}', a prediction without any audio, is as similar to the real images or more: "
-            f"{_figures(gain)} over it{only}"
+            f"the model isn't significantly better than the baseline '{best.title}', which receives no audio "
+            f"(difference in SSIM {_figures(gain)}{only})"
         )
     for rival in contenders:
         gain = _gain(gains, rival.id) if rival.kind == "audio-baseline" else None
         if gain and gain.mean < 0 and gain.widest.p_value < SIGNIFICANT:
             limits.append(
-                f"'{rival.title}', which needs no model, is more similar to the real images: {_figures(gain)} over it"
+                f"the model is significantly worse than the baseline '{rival.title}', which needs no training "
+                f"(difference in SSIM {_figures(gain)})"
             )
     return limits
 
@@ -254,4 +257,4 @@ def _above(value: float, chance: float, n: int) -> bool:
 def _figures(gain: Gain) -> str:
     interval = gain.widest
     p_value = "p < 0.001" if interval.p_value < 0.001 else f"p = {interval.p_value:.3f}"
-    return f"SSIM {gain.mean:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}], {p_value}"
+    return f"{gain.mean:+.3f}, 95 % interval [{interval.low:+.3f}, {interval.high:+.3f}], {p_value}"

@@ -27,7 +27,15 @@ from keras_a2i.exporters.sample_inputs import (
     read_references,
 )
 from keras_a2i.media.durable import naming_output
-from keras_a2i.models.model_file import INPUTS, ModelMetadata, default_metadata, is_audio_token, load_model, token_error
+from keras_a2i.models.model_file import (
+    INPUTS,
+    ModelMetadata,
+    default_metadata,
+    is_audio_token,
+    load_model,
+    token_error,
+    without_training,
+)
 from keras_a2i.models.shipped import find_model
 from keras_a2i.models.stored_model import local_model
 from keras_a2i.remote.address import Address, Location, as_location, local_path
@@ -91,7 +99,8 @@ def export(
 
     Exports compute in float32; an `AudioToImage` of half precision is converted to float32 for the comparison. A TFLite
     file accepts one feature vector or one clip of audio at a time, (1, n_inputs); SavedModel and ONNX accept any batch.
-    TFLite and ONNX compute transposed convolutions as sub-pixel convolutions.
+    TFLite and ONNX compute transposed convolutions as sub-pixel convolutions; ONNX computes the Fourier transforms of
+    `LogMel` and `MFCC` as matrix products.
 
     Args:
         model: a model of this library; any functional or sequential `keras.Model` from feature vectors or waveforms to
@@ -235,7 +244,7 @@ def _prepare(
         path = find_model(model)
         file = path / "model.keras" if path.is_dir() else path
         model, metadata = load_model(file, input=input, sample_rate=sample_rate, metadata=metadata)
-    model = to_float32(model)
+    model = to_float32(without_training(model))
     graph = to_graph(model)
     metadata = metadata or getattr(model, "metadata", None)
     if metadata is None:
@@ -286,7 +295,7 @@ def _calibration_inputs(
         return calibration
     if records is None:
         raise UsageError(
-            "calibration or records must be given with quantize='int8', which takes its ranges from real inputs "
+            "calibration or records must be given with quantize='int8', which measures ranges on real inputs, "
             "unless ranges='dynamic'. Received: neither, and no run folder whose records still exist"
         )
     return read_inputs(as_location(records), metadata, "train", N_CALIBRATED)

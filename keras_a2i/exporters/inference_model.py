@@ -50,7 +50,7 @@ def to_graph(model: keras.Model) -> keras.Model:
     has_reference = len(model.inputs) == 2 and model.inputs[1].name == "reference"
     if not (len(model.inputs) == 1 or has_reference) or len(model.outputs) != 1:
         raise UsageError(
-            "model must have one input, and a reference image at most beside it, and one output. "
+            "model must have one output and one input, or a second input for a reference image. "
             f"Received: {len(model.inputs)} inputs and {len(model.outputs)} outputs"
         )
     inputs = list(model.inputs) if has_reference else model.inputs[0]

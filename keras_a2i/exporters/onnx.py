@@ -20,7 +20,8 @@ OPSET = 17
 class OnnxFormat(Format):
     """An ONNX file with the input "features" or "waveform" and the output "image".
 
-    A model with a style has the input "style" (batch, style_units), too; one that classifies the output "logits".
+    A model with a style has the input "style" (batch, style_units), too; one that classifies the output "logits". The
+    Fourier transforms of this library's feature layers are matrix products.
     """
 
     id = "onnx"
@@ -50,6 +51,7 @@ class OnnxFormat(Format):
 
         from keras_a2i.exporters.depth_to_space import to_depth_to_space
         from keras_a2i.exporters.serving_model import to_serving
+        from keras_a2i.layers.power_spectrum import fourier_by_products
 
         light = to_serving(to_depth_to_space(model), len(metadata.labels))
         names = names_of_inputs(metadata)
@@ -66,7 +68,10 @@ class OnnxFormat(Format):
 
         try:
             with quiet():
-                frozen = convert_variables_to_constants_v2(serve.get_concrete_function())
+                # The converter has no equivalent of an FFT.
+                with fourier_by_products():
+                    concrete = serve.get_concrete_function()
+                frozen = convert_variables_to_constants_v2(concrete)
                 proto, _ = tf2onnx.convert.from_graph_def(
                     frozen.graph.as_graph_def(),
                     input_names=[tensor.name for tensor in frozen.inputs],
@@ -76,7 +81,7 @@ class OnnxFormat(Format):
                 # The converter doesn't notice operators that ONNX lacks, and neither does the checker.
                 foreign = {node.op_type for node in proto.graph.node if not onnx.defs.has(node.op_type, node.domain)}
                 if foreign:
-                    raise ExportError(_foreign_message(foreign, model))
+                    raise ExportError(_foreign_message(foreign))
                 tensors = [tensor.name for tensor in (*frozen.inputs, *frozen.outputs)]
                 _rename(proto.graph, dict(zip(tensors, [*names, *outputs], strict=True)))
                 onnx.helper.set_model_props(proto, {METADATA_NAME: metadata.to_json()})
@@ -129,14 +134,13 @@ class OnnxFormat(Format):
         return self.can_load(path) and METADATA_NAME.encode() in path.read_bytes()
 
 
-def _foreign_message(foreign: set[str], model: "keras.Model") -> str:
-    from keras_a2i.layers import MFCC
-
+def _foreign_message(foreign: set[str]) -> str:
     hint = "Export it as tflite or saved-model"
-    if any(name.endswith("FFT") for name in foreign):
-        hint = f"The converter tf2onnx has no equivalent of the Fourier transform in layers of audio. {hint}"
-        if any(isinstance(layer, MFCC) for layer in model.layers):
-            hint += ", or, if the model itself accepts features, without input='waveform'"
+    if any("FFT" in name for name in foreign):
+        hint = (
+            "The converter tf2onnx has no equivalent of a Fourier transform; the layers LogMel and MFCC of this "
+            "library do without. Compute the spectrum by one of them, or export it as tflite or saved-model"
+        )
     return f"The model must consist of ONNX operators. Received: {', '.join(sorted(foreign))}. {hint}"
 
 

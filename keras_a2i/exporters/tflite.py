@@ -104,12 +104,12 @@ class TFLiteFormat(Format):
             raise UsageError(f"float_layers must be 0 or more. Received: float_layers={options.float_layers}")
         if options.float_layers is not None and options.ranges == "dynamic":
             raise UsageError(
-                "float_layers must be left out with ranges='dynamic', by which all kernels are int8. Received: "
+                "float_layers must be left out with ranges='dynamic', because all kernels are int8 then. Received: "
                 f"float_layers={options.float_layers}"
             )
         if options.latents and options.quantize == "int8" and options.ranges != "dynamic":
             raise UsageError(
-                "latents must be left out with calibrated ranges, which are those of whole models. Received: "
+                "latents must be left out with calibrated ranges, which are measured on whole models. Received: "
                 f"latents=True with ranges={options.ranges!r}. Use ranges='dynamic', or quantize='float16'"
             )
 

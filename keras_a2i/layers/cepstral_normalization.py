@@ -34,6 +34,10 @@ class CepstralNormalization(keras.layers.Layer):
         super().__init__(dtype=dtype or "float32", **({"autocast": False} | kwargs))
         self._energy = PCEN(dtype="float32")
 
+    def build(self, input_shape: tuple) -> None:
+        self._energy.build(input_shape)
+        super().build(input_shape)
+
     def call(self, frames: Any) -> Any:
         frames = ops.cast(frames, "float32")
         shape = _normalized(frames, (1, 2), 0.1)

@@ -12,6 +12,7 @@ from keras_a2i.errors import ConfigError
 from keras_a2i.layers.banded import banded_matmul
 from keras_a2i.layers.convention import get_convention
 from keras_a2i.layers.framing import frame, frame_count
+from keras_a2i.layers.power_spectrum import power_spectrum
 
 FULL_SCALE = 32_768.0
 HTK_OFFSET = 1e-6
@@ -24,7 +25,8 @@ _INVERTIBLE_FRAME, _INVERTIBLE_MELS, _INVERTIBLE_F_MIN = 0.064, 80, 40.0
 class LogMel(keras.layers.Layer):
     """Log-mel frames of a waveform, equal to those of a reference library.
 
-    Silence and clipped audio yield finite values. The layer uses only operators that are built into TFLite.
+    Silence and clipped audio yield finite values. The layer uses only operators that are built into TFLite;
+    while a model is exported to ONNX, it uses only standard operators of ONNX.
 
     Args:
         sample_rate: sample rate of the waveform in Hz.
@@ -160,8 +162,7 @@ class LogMel(keras.layers.Layer):
         frames = frame(x, self._n_frames(x.shape[1]), self.frame_length, self.hop_length, self.preemphasis)
         if self._known.hann:
             frames = frames * _hann(self.frame_length)
-        real, imaginary = ops.rfft(frames, self.n_fft)
-        power = ops.square(real) + ops.square(imaginary)
+        power = power_spectrum(frames, self.n_fft)
         if self.convention == "psf":
             power = power / self.n_fft
         # The gradient of a square root is infinite at 0.

@@ -148,6 +148,8 @@ class HistogramSimilarity(ImageMetric):
         UsageError: if the convention is unknown, or `bins` is out of its range or set for another convention.
     """
 
+    _direction = "up"
+
     def __init__(self, convention: str = "channel", bins: int = 256, name: str | None = None, dtype: Any = None):
         _check(convention, bins)
         name = name or ("histogram_similarity" if convention == "channel" else f"histogram_similarity_{convention}")

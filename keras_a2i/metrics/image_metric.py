@@ -10,7 +10,8 @@ import keras
 class ImageMetric(keras.metrics.MeanMetricWrapper):
     """The mean over images of a function of real and generated images.
 
-    Every image has the same weight, whatever the size of the batches.
+    Every image has the same weight, whatever the size of the batches. A subclass whose best values are the highest or
+    the lowest sets `_direction` to "up" or "down", by which Keras' callbacks choose their `mode`.
 
     Args:
         function: function of (y_true, y_pred, **settings), both (batch, height, width, channels) in [-1, 1], that

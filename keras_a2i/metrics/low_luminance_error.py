@@ -52,6 +52,8 @@ class LowLuminanceError(ImageMetric):
         dtype: as in Keras; None is float32.
     """
 
+    _direction = "down"
+
     def __init__(self, name: str = "low_luminance_error", dtype: Any = None):
         super().__init__(low_luminance_error, name, dtype)
 

@@ -45,6 +45,8 @@ class PSNR(ImageMetric):
         dtype: as in Keras; None is float32.
     """
 
+    _direction = "up"
+
     def __init__(self, name: str = "psnr", dtype: Any = None):
         super().__init__(psnr, name, dtype)
 

@@ -45,6 +45,8 @@ class ScaledMSE(ImageMetric):
         UsageError: if `batch_size` isn't a whole number from 1.
     """
 
+    _direction = "down"
+
     def __init__(self, batch_size: int = 64, name: str | None = None, dtype: Any = None):
         self.batch_size = BatchScaledMSE(batch_size).batch_size
         super().__init__(scaled_mse, name or f"mse_x{batch_size}", dtype, batch_size=batch_size)

@@ -77,6 +77,8 @@ class SpectralTexture(ImageMetric):
         dtype: as in Keras; None is float32.
     """
 
+    _direction = "down"
+
     def __init__(self, name: str = "spectral_texture", dtype: Any = None):
         super().__init__(spectral_texture, name, dtype)
 

@@ -191,6 +191,8 @@ class SSIM(ImageMetric):
         1.0
     """
 
+    _direction = "up"
+
     def __init__(self, convention: str = "gaussian", name: str | None = None, dtype: Any = None):
         check_convention(convention, _CONVENTIONS)
         name = name or ("ssim" if convention == "gaussian" else f"ssim_{convention}")

@@ -8,14 +8,21 @@ from typing import Any, Self
 
 import keras
 import numpy as np
-from keras import layers
 
-from keras_a2i.config import FeatureConfig, ImageConfig, check_image_size
+from keras_a2i.config import FeatureConfig, ImageConfig
 from keras_a2i.errors import ModelError, UsageError
-from keras_a2i.layers import LabelHead, LabelPrototypes, LatentPad
+from keras_a2i.layers import LabelHead, LatentPad
 from keras_a2i.models.classifier import can_classify, classify, name_labels
+from keras_a2i.models.connection import (
+    check_parts,
+    connect_encoder,
+    connect_generator,
+    embedding_features,
+    input_of,
+    reference_input,
+)
 from keras_a2i.models.dtype_policy import dtype_policy, policy_config, stored_policy
-from keras_a2i.models.encoder import INPUT_KINDS, Encoder
+from keras_a2i.models.encoder import Encoder
 from keras_a2i.models.generator import Generator
 from keras_a2i.models.label_calibration import LabelCalibration
 from keras_a2i.models.label_prediction import LabelPrediction, predict_from_logits
@@ -25,8 +32,6 @@ from keras_a2i.models.preset_path import find_preset
 from keras_a2i.models.styles import draw_styles
 from keras_a2i.models.untracked import Untracked
 from keras_a2i.remote.address import local_path
-
-_DEFAULT_SIZE = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +75,13 @@ class AudioToImage(keras.Model):
         has_reference: whether the second input is a reference image.
         calibration: the values that `keras_a2i.calibrate` fitted for `predict_labels`, or None.
         license: licence of the model, "" if unknown; set it before you save or export your own model.
-        recipe: the recipe that the model was trained with, "" if unknown.
+        recipe: the recipe that the model was built or trained with, "" if unknown.
+
+    A saved model keeps which of its layers are frozen (`trainable=False`).
 
     Raises:
-        UsageError: if an argument is out of range, or a custom encoder doesn't map its input to a vector, or a custom
-            generator a vector to a square image.
+        UsageError: if an argument is out of range, the parts don't fit together, or a custom encoder doesn't map its
+            input to a vector, or a custom generator a vector to a square image.
 
     Example:
         >>> from keras_a2i.models import DenseEncoder, ResidualGenerator
@@ -99,10 +106,8 @@ class AudioToImage(keras.Model):
         normalization: tuple[Any, Any] | None = None,
         name: str = "audio_to_image",
     ):
-        for role, part in (("encoder", encoder), ("generator", generator)):
-            if isinstance(part, type):
-                raise UsageError(f"{role} must be an instance. Received: a class. Pass {part.__name__}()")
-        features = features or FeatureConfig()
+        check_parts(encoder, generator)
+        features = FeatureConfig() if features is None else features
         n_labels = _count_labels(labels, n_labels)
         if not isinstance(style_units, int) or isinstance(style_units, bool) or style_units < 0:
             raise UsageError(f"style_units must be a whole number from 0. Received: style_units={style_units!r}")
@@ -111,15 +116,15 @@ class AudioToImage(keras.Model):
             raise UsageError(
                 f"style_units must be 0 for a generator with a reference image. Received: style_units={style_units}"
             )
-        kind, length = _input_of(encoder, input, features, n_features)
+        kind, length = input_of(encoder, input, features, n_features)
         x = keras.Input((length,), name=kind)
         ensemble = encoder.ensemble if isinstance(encoder, Encoder) else 1
         with _channels_last():
-            latent = _connect_encoder(encoder, x, features, normalization, "content" if style_units else "latent")
+            latent = connect_encoder(encoder, x, features, normalization, "content" if style_units else "latent")
             if style_units:
                 latent = LatentPad(style_units, name="latent")(latent)
-            reference = _reference_input(image_size, channels) if has_reference else None
-            image, prototypes = _connect_generator(
+            reference = reference_input(image_size, channels) if has_reference else None
+            image, prototypes = connect_generator(
                 generator,
                 latent,
                 image_size,
@@ -138,7 +143,7 @@ class AudioToImage(keras.Model):
         self._arguments = {"encoder": Untracked(encoder), "generator": Untracked(generator)}
         self.input_kind, self.has_reference = kind, has_reference
         self._n_inputs = length
-        self.features = features if kind == "waveform" or length == features.n_features else _embedding(length)
+        self.features = features if kind == "waveform" or length == features.n_features else embedding_features(length)
         self.image = ImageConfig(size=int(image.shape[1]), channels=int(image.shape[3]))
         self.labels = tuple(labels)
         self.n_labels = n_labels or (prototypes.n_labels if prototypes is not None else 0)
@@ -221,7 +226,8 @@ class AudioToImage(keras.Model):
         latents = _batch(latents, self.latent_dim)
         if self.has_reference != (references is not None):
             rule = "be given for a model with" if self.has_reference else "be left out for a model without"
-            raise UsageError(f"references must {rule} a reference image. Received: the opposite")
+            received = "none" if references is None else "some"
+            raise UsageError(f"references must {rule} a reference image. Received: {received}")
         inputs = (latents, np.asarray(references, np.float32)) if self.has_reference else latents
         return predict_batch(self.generator, inputs)
 
@@ -269,7 +275,8 @@ class AudioToImage(keras.Model):
         """
         if not can_classify(self):
             raise UsageError(
-                "predict_labels needs a model that tells labels apart, as the recipes words and words-exemplars train. "
+                "predict_labels needs a model that classifies labels, such as those of the recipes words and "
+                "words-exemplars. "
                 f"Received: {self.name}, which has no classifier and no labelled exemplars"
             )
         inputs = _batch(inputs, self._n_inputs)
@@ -330,6 +337,10 @@ class AudioToImage(keras.Model):
                 "calibration": None if self.calibration is None else dataclasses.asdict(self.calibration),
                 "license": self.license,
                 "recipe": self.recipe,
+                "frozen": {
+                    "parts": [part.name for part in (self.encoder, self.generator) if not part.trainable],
+                    "layers": [layer.name for layer in self.layers if layer.weights and not layer.trainable],
+                },
                 "name": self.name,
             }
         )
@@ -340,12 +351,18 @@ class AudioToImage(keras.Model):
         config = config | {"features": FeatureConfig.from_dict(config["features"])}
         calibration = config.pop("calibration", None)
         license, recipe = config.pop("license", ""), config.pop("recipe", "")
+        frozen = config.pop("frozen", {"parts": [], "layers": []})
         with dtype_policy(stored_policy(config)):
             for name in ("encoder", "generator"):
                 config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
             model = cls(**config)
         model.calibration = None if calibration is None else LabelCalibration(**calibration)
         model.license, model.recipe = license, recipe
+        # Parts first: they set the flags of their layers, and their own decide whether they can be set back.
+        for part in (model.encoder, model.generator):
+            part.trainable = part.name not in frozen["parts"]
+        for layer in model.layers:
+            layer.trainable = layer.trainable and layer.name not in frozen["layers"]
         return model
 
 
@@ -364,79 +381,6 @@ def _count_labels(labels: Sequence[str], n_labels: int | None) -> int:
     if labels and n_labels not in (None, len(labels)):
         raise UsageError(f"n_labels must be the number of labels. Received: n_labels={n_labels}, {len(labels)} labels")
     return len(labels) if n_labels is None else n_labels
-
-
-def _input_of(
-    encoder: Encoder | keras.Model, kind: str | None, features: FeatureConfig, n_features: int | None
-) -> tuple[str, int]:
-    """The kind and the length of the model's input."""
-    if kind is not None and kind not in INPUT_KINDS:
-        raise UsageError(f"input must be one of {', '.join(INPUT_KINDS)}. Received: input={kind!r}")
-    if isinstance(encoder, Encoder):
-        if kind not in (None, encoder.input_kind):
-            raise UsageError(f"input must be that of the encoder, {encoder.input_kind!r}. Received: input={kind!r}")
-        if encoder.input_kind == "waveform":
-            return "waveform", features.n_samples
-        n_features = features.n_features if n_features is None else n_features
-        if n_features < 1:
-            raise UsageError(f"n_features must be at least 1. Received: n_features={n_features!r}")
-        return "features", n_features
-    shape = encoder.input_shape
-    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
-        raise UsageError(
-            "The encoder must accept one input of a known length, features (batch, n_features) or waveforms "
-            f"(batch, n_samples). Received: an input of shape {shape}"
-        )
-    guess = "waveform" if shape[1] == features.n_samples else "features"
-    return kind or guess, int(shape[1])
-
-
-def _connect_encoder(
-    encoder: Encoder | keras.Model, x: keras.KerasTensor, features: FeatureConfig, normalization: Any, name: str
-) -> keras.KerasTensor:
-    if isinstance(encoder, Encoder):
-        return encoder.connect(x, features, normalization, name)
-    latent = encoder(x)
-    if len(latent.shape) != 2 or latent.shape[1] is None:
-        raise UsageError(f"The encoder must return vectors (batch, n). Received: an output of shape {latent.shape}")
-    return latent
-
-
-def _reference_input(image_size: int | None, channels: int | None) -> keras.KerasTensor:
-    size = _DEFAULT_SIZE if image_size is None else image_size
-    check_image_size(size)
-    return keras.Input((size, size, 3 if channels is None else channels), name="reference")
-
-
-def _connect_generator(
-    generator: Generator | keras.Model,
-    latent: keras.KerasTensor,
-    image_size: int | None,
-    channels: int | None,
-    **options: Any,
-) -> tuple[keras.KerasTensor, Any]:
-    if isinstance(generator, Generator):
-        channels = 3 if channels is None else channels
-        if channels not in (1, 3):
-            raise UsageError(f"channels must be 1 (grey) or 3 (RGB). Received: channels={channels!r}")
-        return generator.connect(latent, _DEFAULT_SIZE if image_size is None else image_size, channels, **options)
-    image = generator(latent)
-    shape = tuple(image.shape[1:])
-    wanted = (image_size, image_size, channels)
-    fits = len(shape) == 3 and shape[0] == shape[1] and shape[2] in (1, 3)
-    if not fits or any(want not in (None, got) for want, got in zip(wanted, shape, strict=True)):
-        raise UsageError(
-            "The generator must return square images of 1 or 3 channels, of image_size and channels where they are "
-            f"given ({image_size}, {channels}). Received: an output of shape {tuple(image.shape)}"
-        )
-    # An own generator may classify, too.
-    prototypes = next((layer for layer in generator.layers if isinstance(layer, LabelPrototypes)), None)
-    return layers.Activation("linear", dtype="float32", name="image")(image), prototypes
-
-
-def _embedding(length: int) -> FeatureConfig:
-    """The features of vectors that no audio of the configuration gives: they are embeddings."""
-    return FeatureConfig(embedding=length)
 
 
 def _batch(values: Any, length: int) -> np.ndarray:

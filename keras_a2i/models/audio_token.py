@@ -37,8 +37,8 @@ class AudioToken:
     def __init__(self, embedder: TokenEmbedder, diffusion: TokenDiffusion):
         if embedder.token_dims != diffusion.token_dims:
             raise ModelError(
-                f"The text encoders must have words of {embedder.token_dims} numbers, as those that the embedder was "
-                f"trained with. Received: {diffusion.token_dims}"
+                f"The text encoders must have word embeddings of {embedder.token_dims} numbers, as those that the "
+                f"embedder was trained with. Received: {diffusion.token_dims}"
             )
         self.embedder, self.diffusion = embedder, diffusion
         self._samplers: dict[tuple[int, float], TokenSampler] = {}

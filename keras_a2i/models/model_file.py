@@ -150,9 +150,10 @@ def is_audio_token(path: str | pathlib.Path) -> bool:
 def token_error(name: str) -> UsageError:
     """Why a model of the recipe audio-token can't stand alone."""
     return UsageError(
-        f"The model must hold all that generates its images. Received: {name} of the recipe {AUDIO_TOKEN}, which "
-        "embeds audio as a token for a Stable Diffusion 3 model of several gigabytes: no exported file could hold that "
-        "one, and no phone or page run it. Generate from the run folder (keras-a2i generate, AudioToken.from_preset)"
+        f"The model must contain the network that generates its images. Received: {name} of the recipe {AUDIO_TOKEN}, "
+        "which embeds audio as a token for a Stable Diffusion 3 model of several gigabytes. No exported file could "
+        "hold that model, and no phone or web page could run it. Generate from the run folder (keras-a2i generate, "
+        "AudioToken.from_preset)"
     )
 
 
@@ -286,8 +287,15 @@ def refuse_other_metadata(given: ModelMetadata | None, own: ModelMetadata) -> No
     )
 
 
+def without_training(model: Any) -> Any:
+    """Returns the model that a `TrainingModel` trains; any other model as it is."""
+    return model.model if getattr(model, "trains_model", False) else model
+
+
 def read_model(path: pathlib.Path) -> "keras.Model":
     """Reads a `.keras` file of any kind of model, not compiled, with Keras' safe mode on.
+
+    Of a `TrainingModel`, it is the model within.
 
     Raises:
         ModelError: if the file isn't a Keras model, its weights aren't finite, or it would take much more memory than
@@ -299,7 +307,7 @@ def read_model(path: pathlib.Path) -> "keras.Model":
     register()
     check_archive(path)
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = without_training(keras.saving.load_model(path, compile=False, safe_mode=True))
     except (ValueError, OSError, TypeError, KeyError, zipfile.BadZipFile) as error:
         if isinstance(error, KerasA2IError):
             raise

@@ -27,8 +27,8 @@ def check_noise_sampling(n: int, temperature: float) -> None:
     """Raises a UsageError unless a model that generates from noise can generate `n` samples at that temperature."""
     if n < 1 or temperature != 1:
         raise UsageError(
-            "samples must be 1 or more, and temperature 1 for a model that generates from noise, whose size it was "
-            f"trained for. Received: samples={n}, {temperature=}"
+            "samples must be 1 or more, and temperature 1 for a model that generates from noise, the scale that "
+            f"it was trained with. Received: samples={n}, {temperature=}"
         )
 
 

@@ -63,7 +63,7 @@ class Adversarial(Objective):
 
     def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
         self._require_latent(model)
-        self._require(self.discriminator is None, "to be new: it has been attached to a model before")
+        self._require(self.discriminator is None, "a new instance: this one has been attached to a model before")
         frames = 2 if self.frame_pairs else 1
         self.discriminator = _discriminator(
             model.image.size, frames * model.image.channels, frames * (model.latent_dim - model.style_units)

@@ -37,7 +37,7 @@ class Contrastive(Objective):
     def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
         self._require_latent(model)
         self._require(autoencoder is not None, "an image autoencoder. Pass autoencoder=ImageAutoencoder(...)")
-        self._require(self.encoder is None, "to be new: it has been attached to a model before")
+        self._require(self.encoder is None, "a new instance: this one has been attached to a model before")
         audio_dim, image_dim = model.latent_dim - model.style_units, autoencoder.encoder.output_shape[-1]
         self._require(
             audio_dim == image_dim,

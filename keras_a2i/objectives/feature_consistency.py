@@ -45,12 +45,12 @@ class FeatureConsistency(Objective):
 
     def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
         self._require_latent(model)
-        self._require(self.encoder is None, "to be new: it has been attached to a model before")
+        self._require(self.encoder is None, "a new instance: this one has been attached to a model before")
         self._require(model.style_units > 0, "a model with style_units above 0. Received: style_units=0")
         self.encoder = image_encoder(model.image.size, model.image.channels, model.latent_dim, width=0.5)
 
     def loss(self, state: TrainState) -> Any:
-        self._require(state.sampled_style is not None, "the objective variational beside it, which draws the styles")
+        self._require(state.sampled_style is not None, "the objective variational in the same training")
         images = state.sampled
         if state.training:
             images = images + _NOISE * keras.random.normal(ops.shape(images), seed=self._seed_generator)

@@ -41,7 +41,7 @@ class Identity(Objective):
 
     def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
         self._require_reference(model)
-        self._require(self.embedding is None, "to be new: it has been attached to a model before")
+        self._require(self.embedding is None, "a new instance: this one has been attached to a model before")
         self.embedding = image_encoder(model.image.size, model.image.channels, _EMBEDDING_DIM)
 
     def loss(self, state: TrainState) -> Any:

@@ -45,7 +45,7 @@ class LabelCrossentropy(Objective):
 
     def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
         self._require_latent(model)
-        self._require(self.head is None, "to be new: it has been attached to a model before")
+        self._require(self.head is None, "a new instance: this one has been attached to a model before")
         if model.label_head is not None:
             self.head = model.label_head
             return

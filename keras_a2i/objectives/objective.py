@@ -1,13 +1,15 @@
 """The base classes of objectives, their registry, and the state of a training step that they receive."""
 
 import dataclasses
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeVar
 
 import keras
 from keras import ops
 
 from keras_a2i.errors import UsageError
+from keras_a2i.metrics.image_batch import as_image_batches
 from keras_a2i.objectives.clip_mixer import Mixtures
 from keras_a2i.objectives.replicas import undo_replica_scaling
 
@@ -124,6 +126,12 @@ class Objective(keras.layers.Layer):
         """Returns the loss of one step before its weight, a float32 scalar."""
         raise NotImplementedError
 
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        raise UsageError(
+            f"The objective {self.name!r} can't be a loss of model.compile: it needs more than real and generated "
+            "images. Train the model with keras_a2i.fit, or in a keras_a2i.objectives.TrainingModel"
+        )
+
     def ramp(self, progress: Any) -> Any:
         """Returns the factor of the weight, 0 to 1, at the fraction `progress` of the training."""
         return 1.0
@@ -177,10 +185,10 @@ class ImageObjective(Objective):
         raise NotImplementedError
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return self.weight * self.compare(y_true, y_pred)
+        return self.weight * self.compare(*as_image_batches(y_true, y_pred))
 
     def loss(self, state: TrainState) -> Any:
-        return ops.mean(self.compare(state.images, state.generated))
+        return ops.mean(self.compare(*as_image_batches(state.images, state.generated)))
 
 
 OBJECTIVES: dict[str, type[Objective]] = {}
@@ -228,6 +236,42 @@ class LossObjective(Objective):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "LossObjective":
         return cls(keras.saving.deserialize_keras_object(config["loss_fn"]), **_without(config, "loss_fn"))
+
+
+def as_objectives(values: Any) -> list[Objective]:
+    """Returns objectives, as `list_objectives` does, with losses and functions of the weight 1."""
+    return [value if isinstance(value, Objective) else LossObjective(value) for value in list_objectives(values)]
+
+
+def list_objectives(values: Any) -> list[Objective | Callable[[Any, Any], Any]]:
+    """Returns a list of objectives, losses and functions, with objectives in place of their ids.
+
+    Args:
+        values: an objective, the `id` of one for its default arguments, a `keras.losses.Loss` or a function of
+            (y_true, y_pred); or several of these.
+
+    Raises:
+        UsageError: if one is something else, or no objective has this id.
+    """
+    several = isinstance(values, Iterable) and not isinstance(values, str)
+    return [_checked(value) for value in (values if several else [values])]
+
+
+def _checked(value: Any) -> Any:
+    if isinstance(value, str):
+        if value not in OBJECTIVES:
+            near = difflib.get_close_matches(value, OBJECTIVES, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else "Pass an instance for another loss"
+            raise UsageError(f"objectives must be among {', '.join(OBJECTIVES)}. Received: {value!r}. {hint}")
+        return OBJECTIVES[value]()
+    if isinstance(value, type):
+        raise UsageError(f"objectives must be instances. Received: a class. Pass {value.__name__}()")
+    if not callable(value):
+        raise UsageError(
+            "objectives must be instances of keras_a2i.objectives or of their subclasses, their ids, Keras losses, or "
+            f"functions of (y_true, y_pred). Received: {value!r}"
+        )
+    return value
 
 
 def _without(config: dict[str, Any], key: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Perceptual(Objective):
 
     def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
         self._require(autoencoder is not None, "an image autoencoder. Pass autoencoder=ImageAutoencoder(...)")
-        self._require(self._features is None, "to be new: it has been attached to a model before")
+        self._require(self._features is None, "a new instance: this one has been attached to a model before")
         encoder = autoencoder.encoder
         maps = [layer.output for layer in encoder.layers if layer.name.startswith(FEATURES)]
         self._features = keras.Model(encoder.input, [*maps, *encoder.outputs], name="image_features")

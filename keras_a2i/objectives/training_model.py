@@ -11,7 +11,7 @@ from keras_a2i.errors import UsageError
 from keras_a2i.objectives.clip_mixer import ClipMixer, Mixtures
 from keras_a2i.objectives.encoder_freezing import EncoderFreezing, exclude_frozen_encoder
 from keras_a2i.objectives.image_autoencoder import ImageAutoencoder
-from keras_a2i.objectives.objective import LossObjective, Objective, TrainState
+from keras_a2i.objectives.objective import Objective, TrainState, as_objectives
 from keras_a2i.objectives.replicas import n_replicas
 
 
@@ -27,8 +27,8 @@ class TrainingModel(keras.Model):
     Args:
         model: the `AudioToImage`, which is trained in place. For objectives that only compare images, it may be any
             functional model from inputs to images.
-        objectives: one or more objectives of different names. A `keras.losses.Loss`, or a function of real and
-            generated images, has the weight 1.
+        objectives: one or more objectives of different names, or ids of objectives, such as "ssim". A
+            `keras.losses.Loss`, or a function of real and generated images, has the weight 1.
         total_steps: number of steps of the whole training, from 1, for objectives that start or ramp up during it.
         freeze_encoder_after: fraction of the steps in which the encoder is trained, above 0 up to 1. Afterwards it is
             frozen and runs in inference mode, without noise and with its moving statistics, so that the generator is
@@ -53,10 +53,13 @@ class TrainingModel(keras.Model):
         >>> model.compile("adam")
     """
 
+    trains_model = True
+    """A file of this class, such as `keras.callbacks.ModelCheckpoint` writes, is opened as the model within."""
+
     def __init__(
         self,
         model: keras.Model,
-        objectives: Sequence[Objective | keras.losses.Loss | Callable[[Any, Any], Any]],
+        objectives: Objective | Sequence[Objective | str | keras.losses.Loss | Callable[[Any, Any], Any]],
         *,
         total_steps: int = 1,
         freeze_encoder_after: float = 1.0,
@@ -75,7 +78,7 @@ class TrainingModel(keras.Model):
         self.generator: Any = getattr(self.model, "generator", None)
         if freeze_encoder_after < 1 and self.encoder is None:
             raise UsageError("freeze_encoder_after must be 1 for a model without an encoder, such as AudioToImage has")
-        self.objectives = [o if isinstance(o, Objective) else LossObjective(o) for o in objectives]
+        self.objectives = as_objectives(objectives)
         names = [objective.name for objective in self.objectives]
         if not names or len(set(names)) < len(names):
             raise UsageError(

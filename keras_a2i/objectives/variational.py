@@ -42,7 +42,7 @@ class Variational(Objective):
 
     def attach(self, model: keras.Model, autoencoder: Any = None) -> None:
         self._require_latent(model)
-        self._require(self.encoder is None, "to be new: it has been attached to a model before")
+        self._require(self.encoder is None, "a new instance: this one has been attached to a model before")
         self._require(model.style_units > 0, "a model with style_units above 0. Received: style_units=0")
         self.encoder = image_encoder(model.image.size, model.image.channels, 2 * model.style_units, width=0.5)
 

@@ -20,6 +20,7 @@ def encoder_generator(
     labels: Sequence[str] = (),
     n_labels: int | None = None,
     normalization: tuple[np.ndarray, np.ndarray] | None = None,
+    name: str | None = None,
 ) -> AudioToImage:
     """Builds the network of a recipe with random weights.
 
@@ -35,6 +36,7 @@ def encoder_generator(
             that compares images does not reach the encoder of such a network.
         normalization: mean and variance of the training features, each (n_features,); None leaves the features
             unscaled. It is ignored by a network that doesn't normalise.
+        name: name of the model; None is "encoder_generator_" and the recipe.
 
     Returns:
         An `AudioToImage`: "features" (batch, n_features) float32, or "waveform" (batch, n_samples), to "image"
@@ -59,4 +61,5 @@ def encoder_generator(
         labels=labels,
         n_labels=n_labels,
         normalization=normalization,
+        name=name,
     )

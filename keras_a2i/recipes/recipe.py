@@ -83,6 +83,13 @@ class Recipe(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name, part, cls in (("encoder", self.encoder, Encoder), ("generator", self.generator, Generator)):
+            if not isinstance(part, cls):
+                what = f"the class {part.__name__}" if isinstance(part, type) else repr(part)
+                raise ConfigError(
+                    f"{name} must be an instance of a subclass of {cls.__name__}, see keras_a2i.models. Received: "
+                    f"{what}. A custom keras.Model is a part of AudioToImage, which fit(model=) accepts"
+                )
         objectives = self.make_objectives()
         if not any(type(objective).compares_images for objective in objectives):
             raise ConfigError(
@@ -154,6 +161,11 @@ class Recipe(Settings):
 
     def _arguments(self) -> dict[str, dict[str, Any]]:
         """Constructor arguments of the objectives, in the registry's order, those of weight 0 left out."""
+        if not isinstance(self.objectives, Mapping):
+            raise ConfigError(
+                "objectives must be a dictionary from the id of an objective to its weight, or to the arguments of its "
+                f"constructor. Received: {self.objectives!r}. Instances are passed to fit(objectives=)"
+            )
         unknown = [id_ for id_ in self.objectives if id_ not in OBJECTIVES]
         if unknown:
             raise ConfigError(f"objectives must be among {', '.join(OBJECTIVES)}. Received: {', '.join(unknown)}")
@@ -208,13 +220,14 @@ class Recipe(Settings):
         labels: Sequence[str] = (),
         n_labels: int | None = None,
         normalization: tuple[np.ndarray, np.ndarray] | None = None,
+        name: str | None = None,
     ) -> AudioToImage:
         """Builds the network with random weights; arguments as for `AudioToImage`.
 
         Raises:
             UsageError: if an argument is out of its range.
         """
-        return AudioToImage(
+        model = AudioToImage(
             self.encoder,
             self.generator,
             image_size=image_size,
@@ -225,8 +238,10 @@ class Recipe(Settings):
             n_labels=n_labels,
             style_units=self.style_units,
             normalization=normalization,
-            name=f"encoder_generator_{self.name.replace('-', '_')}",
+            name=name or f"encoder_generator_{self.name.replace('-', '_')}",
         )
+        model.recipe = self.name
+        return model
 
     def make_optimizer(self, total_steps: int) -> keras.optimizers.Optimizer:
         """Builds Adam, or AdamW for a weight decay, with the schedule and the moving average of the weights.

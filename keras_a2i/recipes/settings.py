@@ -58,8 +58,9 @@ def change(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
             objectives[id_] = {**arguments, argument: value}
         else:
             own[name] = value
-    changed = {
-        part: dataclasses.replace(whole.get(part, getattr(recipe, part)), **values) for part, values in parts.items()
-    }
+    changed = {part: whole.get(part, getattr(recipe, part)) for part in PARTS}
+    for part, values in parts.items():
+        if values:
+            changed[part] = dataclasses.replace(changed[part], **values)
     # An own mapping of objectives replaces all of them.
     return dataclasses.replace(recipe, objectives=whole.get("objectives", objectives), **changed, **own)

@@ -273,7 +273,7 @@ def _check_times(keys: PairKeys) -> None:
     if len(places):
         first, second = order[places[0]], order[places[0] + 1]
         raise UsageError(
-            "Times of a source must differ as 32-bit numbers, as which records hold them. Received: "
+            "Times of a source must differ in float32, the precision in which records store them. Received: "
             f"{keys.times[first]:.12g} and {keys.times[second]:.12g} in {keys[int(second)].source_id!r}. Count the "
             "seconds from the start of the source, not from a date"
         )

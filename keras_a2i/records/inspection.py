@@ -30,8 +30,8 @@ _NAMES_SHOWN = 3
 # Kind of a split -> why it leaves pairs out.
 _LEFT_OUT_BECAUSE = {
     "block": " (guard gaps)",
-    "file": " (not named in the split file)",
-    "column": " (no split of their own)",
+    "file": " (missing from the split file)",
+    "column": " (without a value in the column split)",
 }
 
 
@@ -104,13 +104,14 @@ class Inspection:
             f"pixels            mean {_numbers(self.pixel_mean)}  std {_numbers(self.pixel_std)}  (0 to 255)",
             f"features          {_describe(features)}",
             f"feature values    mean {self.feature_mean:.2f}  std {self.feature_std:.2f}  "
-            f"from {self.feature_min:.2f} to {self.feature_max:.2f}; not finite in {counted(self.non_finite, 'pair')}",
+            f"from {self.feature_min:.2f} to {self.feature_max:.2f}; "
+            f"NaN or infinite in {counted(self.non_finite, 'pair')}",
             f"silent clips      {unknown if self.silent is None else f'{self.silent} (below {SILENCE_DBFS:g} dBFS)'}",
             f"near-duplicates   {about}{counted(self.near_duplicates, 'image')}; "
-            f"{about}{self.leaked_duplicates} held out, with one in train",
-            f"still frames      {self.still_frames} (like the previous image of the source)",
+            f"{about}{self.leaked_duplicates} of them are held out and resemble a training image",
+            f"still frames      {self.still_frames} (nearly equal to the previous image of the source)",
             f"in two splits     {counted(len(self.shared_sources), 'source')}{_some(self.shared_sources)}"
-            f"{' (fine for block)' if manifest.split['kind'] == 'block' else ''}",
+            f"{' (expected with block)' if manifest.split['kind'] == 'block' else ''}",
             f"skipped           {counted(len(manifest.dropped), 'input')}; "
             f"{counted(manifest.left_out, 'pair')} in no split{_LEFT_OUT_BECAUSE.get(manifest.split['kind'], '')}",
             f"damaged, but used {counted(len(manifest.notes), 'file')}",

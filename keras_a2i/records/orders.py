@@ -5,6 +5,7 @@ order is one class here with the decorator `@register`.
 """
 
 import dataclasses
+import numbers
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -55,6 +56,21 @@ class Order:
             A data set of two int64 scalars: the row of the input and the row of the image. Its cardinality is known.
         """
         raise NotImplementedError
+
+
+def check_batch_size(batch_size: Any) -> None:
+    """Raises a UsageError unless the number of pairs per batch is a whole number from 1."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, numbers.Integral) or batch_size < 1:
+        raise UsageError(f"batch_size must be 1 or more. Received: {batch_size!r}")
+
+
+def check_order(order: Any, batch_size: int) -> None:
+    """Raises a UsageError unless an order is one of this module and can fill batches of this size."""
+    if not isinstance(order, Order):
+        raise UsageError(
+            f"order must be an order of keras_a2i.records.orders, such as Shuffled(seed=0). Received: {order!r}"
+        )
+    order.check(batch_size)
 
 
 @register

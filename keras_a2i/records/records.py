@@ -12,7 +12,7 @@ from keras_a2i.errors import MissingSplitError, UsageError
 from keras_a2i.records.augmentation import Augmentation
 from keras_a2i.records.decoded_split import INPUTS, DecodedSplit, PairTable
 from keras_a2i.records.manifest import Manifest
-from keras_a2i.records.orders import InOrder, Order, Shuffled
+from keras_a2i.records.orders import InOrder, Order, Shuffled, check_batch_size, check_order
 from keras_a2i.records.parts import Part
 from keras_a2i.remote.address import Address, as_location
 from keras_a2i.remote.copies import copy_files
@@ -182,13 +182,12 @@ class Records:
         """
         from keras_a2i.records import batches
 
-        if batch_size < 1:
-            raise UsageError(f"batch_size must be 1 or more. Received: {batch_size}")
+        check_batch_size(batch_size)
         if augmentation is not None and input != "waveform":
             raise UsageError(f"augmentation must go with input='waveform'. Received: input={input!r}")
         if order is None:
             order = Shuffled(seed) if split == "train" else InOrder()
-        order.check(batch_size)
+        check_order(order, batch_size)
         reader = self._reader(split, input, ignore_errors, part)
         if self._fits(reader.count, input, cache):
             found = batches.cached_batches(
@@ -243,8 +242,7 @@ class Records:
         Raises:
             RecordsError, CorruptRecordError: as `dataset`.
         """
-        if batch_size < 1:
-            raise UsageError(f"batch_size must be 1 or more. Received: {batch_size}")
+        check_batch_size(batch_size)
         reader = self._reader(split, input, ignore_errors)
         known = self._in_memory(split, input, ignore_errors)
         if known is None:

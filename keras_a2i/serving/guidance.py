@@ -117,14 +117,14 @@ def _find_variables(predictor: Predictor, latent: bool | None) -> tuple[bool, bo
     """Returns whether the style and whether the rest of the latent vector moves."""
     if predictor.metadata.reference:
         raise UsageError(
-            "model must generate from audio alone to be guided. Received: a model with a reference image, such as the "
-            "recipe talking trains. Leave guidance out"
+            "model must generate from audio alone to be guided. Received: a model with a reference image, such as "
+            "those of the recipe talking. Leave guidance out"
         )
     if predictor.model is None or not predictor.can_encode:
         no_file = "a function, or a TFLite, SavedModel or ONNX file"
         raise UsageError(
-            "model must have an encoder and a generator whose gradients are known to be guided: a run folder, a .keras "
-            f"file or an AudioToImage. Received: {no_file if predictor.model is None else 'another Keras model'}. Pass "
+            "model must have an encoder and a generator with gradients to be guided, as a run folder, a .keras file "
+            f"or an AudioToImage has. Received: {no_file if predictor.model is None else 'another Keras model'}. Pass "
             "the run that it was exported from, or leave guidance out"
         )
     from keras_a2i.models.guided_latents import classifies_within
@@ -132,11 +132,11 @@ def _find_variables(predictor: Predictor, latent: bool | None) -> tuple[bool, bo
     style = predictor.metadata.style_units > 0
     latent = not style if latent is None else latent
     if not (style or latent):
-        raise UsageError("latent must not be False for a model without a style: nothing could move. Received: False")
+        raise UsageError("latent must not be False for a model without a style: nothing is left to optimise")
     if latent and classifies_within(predictor.model.generator):
         raise UsageError(
-            "latent must be False for a model whose own generator classifies within: no gradient passes through that. "
-            f"Received: {predictor.model.name}, {'which has' if style else 'without'} a style that could move instead"
+            "latent must be False for a model whose custom generator classifies, because no gradient passes through "
+            f"that. Received: {predictor.model.name}, {'which has' if style else 'without'} a style to guide instead"
         )
     return style, latent
 
@@ -163,8 +163,8 @@ def _find_targets(
     shape = own.image.shape
     if searcher is None and towards is None:
         raise UsageError(
-            "by must be a run folder whose training aligned audio and images, unless the model's own did or towards is "
-            "given. Received: by=None. Train one on the same records with the recipe words-aligned"
+            "by must be a run folder whose training aligned audio and images, unless that of the model did, or towards "
+            "is given. Received: by=None. Train one on the same records with the recipe words-aligned"
         )
     if searcher is None:
         space = thumbnail_space(shape)

@@ -73,22 +73,22 @@ def no_latents() -> UsageError:
 
 def no_labels() -> UsageError:
     return UsageError(
-        "Labels need a model that tells them apart, such as the recipes words and words-exemplars train. Received: "
-        "another. Export it again if it is a file of an older version"
+        "Labels need a model that classifies, such as those of the recipes words and words-exemplars. Received: "
+        "another one. Export it again if it is a file of an older version"
     )
 
 
 def no_reference() -> UsageError:
     return UsageError(
-        "reference must be left out for a model that needs none. Received: a reference with a model of audio alone. "
-        "The recipe talking trains one that needs it"
+        "reference must be left out for a model without a reference image. Received: one. The recipe talking trains "
+        "models with a reference image"
     )
 
 
 def no_style() -> UsageError:
     return UsageError(
-        "samples need a run folder, a .keras file or an export with the input style. Received: a model with a style "
-        "that doesn't accept one. Export it again"
+        "samples need a run folder, a .keras file or an export with the input style. Received: an export of a model "
+        "with a style that doesn't accept one. Export it again"
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from keras_a2i.errors import ModelError, UsageError
 from keras_a2i.exporters.formats import FORMATS, PredictFn, ServedModel
 from keras_a2i.models.label_prediction import LabelPrediction, predict_from_logits
-from keras_a2i.models.model_file import ModelMetadata, is_audio_token, load_model
+from keras_a2i.models.model_file import ModelMetadata, is_audio_token, load_model, without_training
 from keras_a2i.models.shipped import find_model, shipped_models, suggest_shipped
 from keras_a2i.models.styles import check_noise_sampling, check_sampling, check_styles, draw_styles
 from keras_a2i.remote.address import as_location
@@ -398,8 +398,7 @@ def as_predictor(
     Args:
         model: a Predictor; an `AudioToImage` or any Keras model from feature vectors or waveforms to images; a path
             that `load` accepts; or a function from float32 inputs (batch, n_inputs) to images in [-1, 1].
-        metadata: configurations of a function, or of your own Keras model or its file; None infers them for a Keras
-            model.
+        metadata: configurations of a function, or of your own Keras model or its file; None infers those of a model.
         input, sample_rate: as for `load`, for your own Keras model.
 
     Raises:
@@ -414,6 +413,7 @@ def as_predictor(
     if isinstance(model, Predictor):
         refuse_other_options(model.metadata, metadata, input, sample_rate)
         return model
+    model = without_training(model)
     if not callable(model):
         raise UsageError(
             f"model must be a Predictor, a Keras model, a path or a function. Received: {type(model).__name__}"

@@ -186,8 +186,8 @@ def check_model(predictor: Predictor, audio: pathlib.Path, settings: FilmSetting
         raise UsageError(f"style_walk must be left out for a model without a style. Received: {received}. {remedy}")
     if settings.smooth and not predictor.can_encode:
         raise UsageError(
-            "smooth must be 0 for a model that gives no latent vectors. Received: "
-            f"smooth={settings.smooth:g} with one, such as a .tflite file that was exported without latents. Use the "
+            "smooth must be 0 for a model without latent vectors. Received: "
+            f"smooth={settings.smooth:g} with such a model, or a .tflite file exported without latents. Use the "
             "run folder or the .keras file of a model with an encoder and a generator, or export it with latents"
         )
 

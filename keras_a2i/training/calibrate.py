@@ -79,7 +79,7 @@ def _calibrate(
 ) -> LabelCalibration:
     if not can_classify(model):
         raise UsageError(
-            "model must tell labels apart to be calibrated, as those of the recipes words and words-exemplars do. "
+            "model must classify labels to be calibrated, as those of the recipes words and words-exemplars do. "
             f"Received: {model.name}, which has no classifier and no labelled exemplars"
         )
     model.metadata.require_records(records.features, records.image)

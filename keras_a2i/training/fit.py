@@ -13,12 +13,13 @@ from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.dtype_policy import dtype_policy as dtype_policy_scope
 from keras_a2i.models.model_file import load_model
 from keras_a2i.objectives import Objective
+from keras_a2i.objectives.objective import list_objectives
 from keras_a2i.recipes import get_recipe
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.recipes.settings import change
 from keras_a2i.records.records import Records
 from keras_a2i.remote.address import Location, local_path
-from keras_a2i.training.plan import check_options, plan_run
+from keras_a2i.training.plan import check_model, check_options, plan_run
 from keras_a2i.training.process_group import ProcessGroup, current_group
 from keras_a2i.training.run_folder import RunConfig, RunFolder, read_recipe
 from keras_a2i.training.shared_fit import STEP_TIMEOUT, send_finished, train_along
@@ -34,7 +35,7 @@ def fit(
     recipe: str | Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
     model: AudioToImage | None = None,
-    objectives: Sequence[Objective | keras.losses.Loss] | None = None,
+    objectives: Sequence[Objective | str | keras.losses.Loss] | None = None,
     metrics: Sequence[keras.metrics.Metric] = (),
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -66,10 +67,11 @@ def fit(
         out: the run folder to create, or its address in an object store.
         recipe: name of a recipe or a `Recipe`; None chooses one that suits the records, see `choose_recipe`.
         settings: settings of the recipe to change, as in `get_recipe`.
-        model: a custom model to train in place of the recipe's network; it is trained as in `recipe`, "scenes" by
-            default.
+        model: a custom or trained model to train in place of the recipe's network. It is trained as in `recipe`; by
+            default as in the recipe that it was built or trained with, if that suits the records, else as in "scenes".
         objectives: objectives in place of the recipe's: instances of classes of `keras_a2i.objectives` or of custom
-            subclasses of `Objective`, or Keras losses that compare images.
+            subclasses of `Objective`, ids such as "ssim" for objectives with their default arguments, or Keras losses
+            that compare images.
         metrics: custom Keras metrics of real and generated images, in [-1, 1]. history.csv, the callbacks and `monitor`
             have their held-out values as "val_<name>". They aren't stored: pass them again to resume a run. They must
             be left out with `devices`.
@@ -123,6 +125,8 @@ def fit(
         >>> model = a2i.fit("records", "run", recipe="features", epochs=20)  # doctest: +SKIP
         >>> model = a2i.fit("records", "run", resume=True, epochs=40)  # doctest: +SKIP
     """
+    check_model(model)
+    objectives = None if objectives is None else list_objectives(objectives)
     records = records if isinstance(records, Records) else Records(records)
     folder = RunFolder(out)
     group = _find_group(devices, step_timeout)

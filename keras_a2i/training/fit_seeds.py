@@ -153,8 +153,8 @@ def _resumed_configs(
         if not run.exists:
             if before.own_model:
                 raise UsageError(
-                    f"A new seed of an own model must be trained by fit. Received: seed {seed} beside "
-                    f"{existing[0].path}, which trained an own model"
+                    f"New seeds of a custom model must be trained with fit. Received: seed {seed} for the model of "
+                    f"{existing[0].path}, which is a custom one"
                 )
             config = dataclasses.replace(config, seed=seed, n_parameters=0, finished=False, command="")
         found.append(config)

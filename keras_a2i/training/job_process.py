@@ -65,11 +65,11 @@ class JobProcess:
         if answer:
             reason = json.loads(answer)["reason"]
         elif status == _INTERRUPTED:
-            reason = "Its process was interrupted; the finished epochs are saved, from which another call resumes"
+            reason = "Its process was interrupted. The finished epochs are saved, and the same call resumes from them"
         elif status < 0:
             reason = (
                 f"Its process was ended by the signal {signal.Signals(-status).name}, perhaps because memory ran out. "
-                "Call it again to resume, with fewer jobs"
+                "Make the same call with fewer jobs to resume"
             )
         else:
             reason = f"Its process ended with the exit status {status}: see {self._log}"

@@ -70,7 +70,7 @@ def resumable(folder: pathlib.Path, *, overwrite: bool = False) -> Iterator[None
         yield
     except (KeyboardInterrupt, TrainingInterrupted):
         raise TrainingInterrupted(
-            f"Stopped. Finished runs, and the finished epochs of others, are saved in {folder}: the same command, or "
+            f"Stopped. Finished runs, and the finished epochs of others, are saved in {folder}. The same command, or "
             f"call, {'without overwrite (--overwrite) ' if overwrite else ''}trains the rest"
         ) from None
 

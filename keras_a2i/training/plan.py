@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -10,7 +11,9 @@ import keras
 from keras_a2i.counts import counted
 from keras_a2i.errors import UsageError
 from keras_a2i.models.audio_to_image import AudioToImage
-from keras_a2i.recipes import get_recipe
+from keras_a2i.models.exemplar_generator import find_exemplars
+from keras_a2i.objectives.objective import list_objectives
+from keras_a2i.recipes import get_recipe, recipe_names
 from keras_a2i.recipes.default_recipe import NEEDS_TRAINING_PAIRS, choose_recipe
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.records.parts import Part
@@ -73,10 +76,14 @@ def plan_run(
     Raises:
         UsageError: if the recipe, its settings, the options and the records don't fit together, or one is out of range.
     """
+    check_model(model)
     records.require_split("train", NEEDS_TRAINING_PAIRS)
+    objectives = None if objectives is None else list_objectives(objectives)
     chosen = _choose(records, recipe, settings or {}, model)
     if model is None:
         check_labels(chosen, records)
+    else:
+        _warn_of_untrained_encoder(model, chosen.make_objectives() if objectives is None else objectives)
     if chosen.generator.needs_reference if model is None else model.has_reference:
         check_references(records)
     batch_size = options.get("batch_size", chosen.batch_size)
@@ -109,20 +116,20 @@ def check_options(config: RunConfig, records: Records, group: ProcessGroup | Non
     if group is not None:
         if config.data_parts is None:
             raise UsageError(
-                "A run that was started on one device must be resumed on one: it has other batches. Received: "
-                "devices='all'. Leave it out"
+                "A run that was started on one device must be resumed on one, because several have other batches. "
+                "Received: devices='all'. Leave it out"
             )
         group.parts_of(config.data_parts)
         group.check_batch_size(config.batch_size)
     backend = keras.backend.backend()
     if config.jit_compile is False and backend == "jax":
         raise UsageError(
-            "jit_compile must be True or left out on JAX, where every operation would else run by itself. "
+            "jit_compile must be True or left out on JAX, because training without it would be very slow. "
             "Received: jit_compile=False (--jit-compile never)"
         )
     if config.jit_compile == AUTO and backend == "torch":
         raise UsageError(
-            "jit_compile must be True, False or left out on PyTorch, for which steps aren't measured. "
+            "jit_compile must be True, False or left out on PyTorch, on which step times aren't measured. "
             "Received: jit_compile='auto' (--jit-compile auto)"
         )
     if config.image_folder and not config.recipe["autoencoder_epochs"]:
@@ -132,6 +139,16 @@ def check_options(config: RunConfig, records: Records, group: ProcessGroup | Non
         )
     if config.patience is not None or config.restore_best_weights:
         records.require_split("val", "patience and restore_best_weights require held-out pairs")
+
+
+def check_model(model: Any) -> None:
+    """Raises a UsageError unless a model, if there is one, is an `AudioToImage`."""
+    if model is not None and not isinstance(model, AudioToImage):
+        what = repr(model) if isinstance(model, str) else f"an object of the class {type(model).__name__}"
+        raise UsageError(
+            f"model must be an AudioToImage. Received: {what}. Pass AudioToImage(encoder, generator), whose parts may "
+            "be Keras models, or a trained model: AudioToImage.from_preset(...)"
+        )
 
 
 def check_labels(recipe: Recipe, records: Records) -> None:
@@ -188,7 +205,7 @@ def _choose(
 ) -> Recipe:
     """The recipe of a new run, checked against the records."""
     if recipe is None:
-        recipe = choose_recipe(records)[0] if model is None else OWN_MODEL_RECIPE
+        recipe = choose_recipe(records)[0] if model is None else _recipe_of(model, records)
     if isinstance(recipe, str):
         recipe = get_recipe(recipe, **settings)
     elif settings:
@@ -202,6 +219,29 @@ def _choose(
             "audio. Choose one for features, such as features or paper"
         )
     return recipe
+
+
+def _recipe_of(model: AudioToImage, records: Records) -> str:
+    """The recipe that a model was built or trained with, if it suits the model and the records, else that of others."""
+    if model.recipe not in recipe_names():
+        return OWN_MODEL_RECIPE
+    recipe = get_recipe(model.recipe)
+    has_labels = tuple(records.labels) == model.metadata.labels and not records.n_unlabelled
+    fits = recipe.generator.stores_exemplars == (find_exemplars(model) is not None)
+    return recipe.name if fits and (has_labels or not recipe.needs("labels")) else OWN_MODEL_RECIPE
+
+
+def _warn_of_untrained_encoder(model: AudioToImage, objectives: Sequence[Any]) -> None:
+    """Warns where no objective trains the encoder of a model that classifies first."""
+    trained = any(getattr(objective, "id", "") == "labels" for objective in objectives)
+    if model.label_head is not None and model.encoder.trainable_weights and not trained:
+        warnings.warn(
+            "No objective trains the encoder of this model: it classifies first, and a loss that compares images "
+            "doesn't reach it. Train it on records with the labels of the model and with the objective 'labels' "
+            "(LabelCrossentropy), or freeze it: model.encoder.trainable = False",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _serialize(objective: Any) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def check_parts(training_model: TrainingModel, config: RunConfig, *, is_shared: 
             TrainingModel.from_config(training_model.get_config())
         except (NotImplementedError, TypeError, ValueError) as error:
             raise UsageError(
-                "A model that is trained on several devices is built for them from its configuration: own layers, "
+                "A model that is trained on several devices is built for them from its configuration: custom layers, "
                 "losses and objectives must be registered with keras.saving.register_keras_serializable and have a "
                 f"get_config. Received: {error}"
             ) from error

@@ -135,7 +135,7 @@ def test_given_splits_without_val_are_named_with_what_makes_one(tmp_path):
         "id,split\n" + "".join(f"{id},{'test' if id.endswith('@0') else 'train'}\n" for id in ids)
     )
     arguments += ["--split-file", tmp_path / "split.csv", "--out"]
-    sentence = "There is no split val, by which fit compares epochs: --val-fraction 0.05 makes one of training sources"
+    sentence = "There is no split val, on which fit scores epochs. --val-fraction 0.05 makes one from training sources"
     assert sentence in run(*arguments, tmp_path / "two").output
     three = run(*arguments, tmp_path / "three", "--val-fraction", 0.5).output
     assert sentence not in three and "split: kind file, val_fraction 0.5" in three

@@ -200,8 +200,8 @@ def test_export_and_generate_with_the_exported_file(run, folder, within):
         (
             ["fit", "rec", "--out", "y", "--recipe", "scenes", "--input", "features"],
             2,
-            "--input must be left out for a recipe with one input, the waveform. Received: --input features with the "
-            "recipe 'scenes'. The recipes features and paper have a choice",
+            "--input must be left out for a recipe whose only input is the waveform. Received: --input features "
+            "with the recipe 'scenes'. It can be used with the recipes features and paper",
         ),
         (["fit", "rec", "--out", "run"], 2, "holds a run already. Resume it"),
         (["generate", "nowhere", "0.wav", "--out", "z"], 1, "A model must be a run folder"),
@@ -295,7 +295,7 @@ def test_mistakes_of_trainings_are_refused_before_tensorflow_loads(tmp_path):
             "The folder of the folds (--out) must be a path on the disk. Received: s3://bucket/folds",
         ),
         (("evaluate", "run", "rec", "--folds", 3, "--samples", 2), 2, "Leave out --samples, or --folds"),
-        (("evaluate", "run", "rec", "--by", "source"), 2, "--by needs --folds"),
+        (("evaluate", "run", "rec", "--by", "source"), 2, "--by can only be used with --folds"),
     ]
     commands = json.dumps([[str(each) for each in arguments] for arguments, _, _ in cases])
     command = [sys.executable, "-c", WITHOUT_TENSORFLOW + ONE_AFTER_ANOTHER, commands]

@@ -16,6 +16,8 @@ from keras_a2i.exporters.export import export
 from keras_a2i.models.model_file import save_model
 from keras_a2i.models.shipped import shipped_models
 
+DISTANCES = r"a: 2 images, distance from the target ([\d.]+) to ([\d.]+)"
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -60,10 +62,14 @@ def test_guide_writes_nearer_images_and_prints_distances(generate, tmp_path):
     found = generate("run", "a.wav", "broken.wav", "--guide", 0, "--guide-by", "aligned", "--overwrite")
     assert found.exit_code == 0 and "skipped: broken.wav can't be read as audio" in found.output, found.output
     np.testing.assert_array_equal(images_in(tmp_path / "out" / "a"), own)
-    before, after = map(float, re.search(r"a: 2 images, distance ([\d.]+) to ([\d.]+)", found.output).groups())
+    before, after = map(
+        float, re.search(r"a: 2 images, distance from the target ([\d.]+) to ([\d.]+)", found.output).groups()
+    )
     assert before == after
     found = generate("run", "a.wav", "--guide", 6, "--guide-by", "aligned", "--guide-latent", "--overwrite")
-    first, after = map(float, re.search(r"a: 2 images, distance ([\d.]+) to ([\d.]+)", found.output).groups())
+    first, after = map(
+        float, re.search(r"a: 2 images, distance from the target ([\d.]+) to ([\d.]+)", found.output).groups()
+    )
     assert first == before and after < before - 0.01
     assert np.abs(images_in(tmp_path / "out" / "a") - own).mean() > 1
 
@@ -91,7 +97,8 @@ def test_guide_goes_with_samples_films_an_image_and_the_models_own_space(generat
     assert found.exit_code == 0 and "2 images, distance" in found.output, found.output
     pytest.importorskip("av")
     found = generate("run", "a.wav", "--guide", 1, "--guide-by", "aligned", "--video", "--fps", 4, "--style-walk", 1)
-    assert found.exit_code == 0 and re.search(r"5 frames, .*, distance [\d.]+ to [\d.]+", found.output), found.output
+    assert found.exit_code == 0, found.output
+    assert re.search(r"5 frames, .*, distance from the target [\d.]+ to [\d.]+", found.output), found.output
 
 
 @pytest.mark.training
@@ -124,8 +131,8 @@ def test_shipped_model_is_guided_by_its_keras_file(generate):
         (["aligned", "--guide", "5", "--guide-starts", "2"], "starts=2. On the command line: --guide-starts"),
         (
             ["model.tflite", "--guide", "5", "--guide-by", "aligned"],
-            "model must have an encoder and a generator whose gradients are known to be guided: a run folder, a .keras "
-            "file or an AudioToImage. Received: a function, or a TFLite, SavedModel or ONNX file. Pass the run that it "
+            "model must have an encoder and a generator with gradients to be guided, as a run folder, a .keras file or "
+            "an AudioToImage has. Received: a function, or a TFLite, SavedModel or ONNX file. Pass the run that it "
             "was exported from, or leave guidance out",
         ),
     ],

@@ -37,15 +37,16 @@ def test_quickstart_runs_every_step_and_continues_after_interruptions(tmp_path, 
         patch.setattr(quickstart, "echo", echo)
         stopped = _run("--out", out).exception
     assert isinstance(stopped, TrainingInterrupted)
-    assert str(stopped).endswith(f"kept in {out}. Continue with: keras-a2i quickstart --out {out} --seed 0")
+    assert str(stopped).endswith(f"kept in {out}. Resume it with: keras-a2i quickstart --out {out} --seed 0")
     before = {path: path.stat().st_mtime_ns for path in (out / "records").iterdir()}
     config = json.loads((out / "run" / "config.json").read_text())
     assert not config["finished"] and len((out / "run" / "history.csv").read_text().splitlines()) == 2
 
     result = _run("--out", out)
     assert result.exit_code == 0, result.output
-    assert "continues the quickstart that was interrupted here" in result.output and "epoch 1/2" not in result.output
-    for text in ("[5/5]", "training mean", "shuffled", "Next, with your own videos"):
+    assert "resuming the quickstart that was interrupted in this folder" in result.output
+    assert "epoch 1/2" not in result.output
+    for text in ("[5/5]", "mean training image", "shuffled", "Next, with your own videos"):
         assert text in result.output
     for name in ("held_out.png", "records/records.json", "run/model.keras", "run/report.html", "model.tflite"):
         assert (out / name).is_file(), name

@@ -53,7 +53,8 @@ def test_evaluate_command_prints_and_writes_the_report(folder, monkeypatch):
     monkeypatch.setattr("sys.argv", ["keras-a2i", "evaluate", "run", "rec"])
     result = invoke("evaluate", folder / "run", folder / "rec")
     assert result.exit_code == 0
-    for text in ("8 held-out pairs of 2 sources", "audio shuffled", "own target is the nearest", "Headline gains:"):
+    assert "8 held-out pairs of 2 sources" in result.output and "Gains over controls and baselines:" in result.output
+    for text in ("model (shuffled audio)", "real image of the pair is the nearest"):
         assert text in result.output
     report = json.loads((folder / "run" / "report.json").read_text())
     assert report["command"] == "keras-a2i evaluate run rec" and report["verdict"][0] in result.output
@@ -118,14 +119,14 @@ def test_evaluate_command_passes_options_of_cross_validation(folder, tmp_path, m
         **{"folds": 3, "by": "source", "seeds": 2, "seed": 5}
     }
     result = invoke("evaluate", folder / "run", folder / "rec", "--seeds", 2)
-    assert result.exit_code == 2 and "--seeds needs --folds" in result.output
+    assert result.exit_code == 2 and "--seeds can only be used with --folds" in result.output
 
 
 def test_sweep_says_what_stands_for_each_option_of_fit_that_it_lacks():
     names = {name for option in sweep.command.params for name in option.opts}
     lacking = [option.opts[0] for option in fit.command.params if not names & set(option.opts)]
     hints = {name: invoke("sweep", "rec", "--out", "s", "--set", "a=1", name, "1").output for name in lacking}
-    assert "No such option '--epochs'. It is a setting here: --set epochs=VALUE" in hints["--epochs"]
+    assert "No such option '--epochs'. A sweep accepts it as a setting: --set epochs=VALUE" in hints["--epochs"]
     assert "--set batch_size=VALUE" in hints["--batch-size"] and "--set gain_db=0" in hints["--no-augment"]
     assert "The same command continues a sweep" in hints["--resume"]
     assert all(re.search(r"No such option '--[a-z-]+'\. (It|Set|The|A) ", hint) for hint in hints.values()), hints
@@ -138,11 +139,12 @@ def test_cross_validation_is_printed_with_what_its_intervals_cover(folder, monke
     report = make_report(examples=[])
     for contender in report.contenders:
         contender.means["scaled_mse"] = 1.0
-    found = CrossValidation([report], report.gains[:2], {"shuffled": "audio shuffled"})
+    found = CrossValidation([report], report.gains[:2], {"shuffled": "model (shuffled audio)"})
     monkeypatch.setattr("keras_a2i.evaluation.cross_validation.cross_validate", lambda *_, **__: found)
     result = invoke("evaluate", folder / "run", folder / "rec", "--folds", 2)
     assert result.exit_code == 0
-    assert "intervals that cover other sources like these" in result.output and "audio shuffled" in result.output
+    assert "the intervals cover other sources like these" in result.output
+    assert "model (shuffled audio)" in result.output
     assert "+0.088 to +0.131" in result.output and "12 sources" in result.output
 
 
@@ -150,5 +152,6 @@ def test_cross_validation_is_printed_with_what_its_intervals_cover(folder, monke
 def test_baselines_command_needs_no_model(folder):
     result = invoke("baselines", folder / "rec")
     assert result.exit_code == 0
-    assert "24 train, 8 held out" in result.output and "label mean" in result.output and "SSIM" in result.output
+    assert "24 train, 8 held out" in result.output and "SSIM" in result.output
+    assert "mean image of the label (ceiling)" in result.output
     assert "leak: " in result.output and "have a training pair of the same source" in result.output

@@ -72,7 +72,7 @@ def test_calibration_error_is_small_whatever_the_scale_of_the_logits(subject, fa
         scipy.special.softmax(factor * held_out.inputs[:, :3], axis=1),
         np.array([LABELS.index(label) for label in held_out.labels]),
     )
-    assert f"{raw:.3f}; beside it" in found.explanation
+    assert f"{raw:.3f}; reference: perfect" in found.explanation
     assert raw > 0.1 or factor == 1
 
 
@@ -91,7 +91,7 @@ def test_measures_of_confidence_say_why_they_are_left_out(subject):
     held_out, options = subject()
     without = options | {"classify": None}
     for name in ("calibration", "known-foreign", "unknown-foreign"):
-        assert "predicts no labels" in measured(name, real_of(held_out), held_out, **without)
+        assert "doesn't predict the labels" in measured(name, real_of(held_out), held_out, **without)
         few = dataclasses.replace(held_out, labels=np.array(["other"] * 790 + ["x"] * 10))
         assert "20 held-out pairs" in measured(name, real_of(few), few, **options)
     silent = options | {"foreign": None, "train": make_pairs(10)}

@@ -99,7 +99,7 @@ def test_cross_validation_trains_every_fold_and_seed_and_repeats_none(tmp_path, 
     assert len(models) == 4 and [path.stat().st_mtime_ns for path in models] == written
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     (tmp_path / "run" / "config.json").write_text(json.dumps(config | {"own_model": True}))
-    with pytest.raises(UsageError, match=r"trains a recipe\. Received: .*, which trained an own model"):
+    with pytest.raises(UsageError, match=r"needs a run of a recipe\. Received: .*, which trained a custom model"):
         cross_validate(*arguments, folds=2)
     with pytest.raises(UsageError, match=r"holds records\. Choose another folder"):
         resplit(tmp_path / "records", tmp_path / "folds" / "block-1-of-2" / "records", {}, "again")

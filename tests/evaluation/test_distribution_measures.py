@@ -113,7 +113,7 @@ def test_frechet_measure_is_relative_and_states_the_number_of_images(shores):
 
     found = frechet(real_of(others))
     assert found.value < 0.15 and found.reference < 0.15
-    assert "40 generated and 40 real images; beside it 40 training images" in found.explanation
+    assert "40 generated and 40 real images; reference: 40 training images" in found.explanation
     assert frechet(real_of(held_out)).value == pytest.approx(0, abs=1e-6)
     same = dataclasses.replace(held_out, images=held_out.images[:1].repeat(40, axis=0))
     assert frechet(real_of(same), same) == "all real held-out images have the same features"
@@ -135,7 +135,7 @@ def test_realism_on_foreign_audio_is_beside_that_on_own_audio(shores):
     precision = measured("precision-foreign", real_of(others), held_out, train=train, **options)
     assert precision.value == pytest.approx(precision.reference / 2, abs=0.05) and precision.reference > 0.9
     ratio = precision.value / precision.reference
-    assert f"{ratio:.2f} of that on own audio" in precision.explanation and "40 clips of other" in precision.explanation
+    assert f"{ratio:.2f} of the reference" in precision.explanation and "40 clips of other" in precision.explanation
     density = measured("density-foreign", real_of(others), held_out, train=train, **options)
     assert density.value == pytest.approx(density.reference / 2, abs=0.1)
     assert measured("precision-foreign", real_of(others), held_out, train=train) == "the records hold no audio"

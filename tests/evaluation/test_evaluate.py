@@ -51,7 +51,7 @@ def small_model(n_inputs=104, size=16):
 def test_model_that_ignores_its_input_is_named(shore):
     report = evaluate(grey, shore / "block")
     assert report.level == "not" and report.model == "grey"
-    assert report.verdict[0] == "The model ignores the audio: with other audio it generates the same images."
+    assert report.verdict[0] == "The model ignores the audio: other audio leads to the same images."
     gain = report.gain("shuffled")
     assert (gain.mean, gain.widest.p_value) == (0, 1)
     assert report.retrieval.r1 == pytest.approx(1 / report.n_pairs)
@@ -223,7 +223,7 @@ def test_style_is_sampled_automatically(tones, tmp_path):
     (tmp_path / "bad.mp3").write_bytes(b"no audio")
     report = evaluate(tmp_path / "m.keras", tones, foreign=tmp_path)
     assert report.notes[0] == "Foreign audio: 3 clips of 1 file."
-    assert report.notes[1].startswith("1 file of foreign audio skipped: ") and "bad.mp3" in report.notes[1]
+    assert report.notes[1].startswith("Skipped 1 file of foreign audio: ") and "bad.mp3" in report.notes[1]
     assert report.measure("variety").value >= 0 and report.measure("sample-labels") is not None
     assert evaluate(tmp_path / "m.keras", tones, samples=0).measure("variety") is None
 
@@ -234,7 +234,10 @@ def test_silence_is_left_out_unless_there_was_audio(tmp_path):
     source = ToneSource(n_sources=1, seconds=16)
     build(tmp_path, source, split=SplitSpec(kind="block", guard=0), waveform=False)
     report = evaluate(lambda x: np.zeros((len(x), 16, 16, 3)), tmp_path)
-    assert report.contender("silence") is None and "state no audio" in report.skipped["silence"]
+    assert (
+        report.contender("silence") is None
+        and "don't state that the features were computed from audio" in report.skipped["silence"]
+    )
     manifest = json.loads((tmp_path / "records.json").read_text())
     for stated, found in ((True, True), (False, False)):
         manifest["sources"] = [{"kind": "new", "has_audio": stated}]
@@ -260,7 +263,7 @@ def test_labels_that_some_pairs_lack_are_not_scored_and_it_is_said(tones, tmp_pa
     build(tmp_path, PartlyLabelled(n_sources=2, seconds=20), split=SplitSpec(kind="block", guard=2.0))
     report = evaluate(lambda features: np.zeros((len(features), 16, 16, 3)), tmp_path)
     n = sum(Manifest.read(tmp_path).counts.values())
-    assert f"Labels aren't scored: 2 pairs of {n} without one." in report.notes
+    assert f"Labels aren't scored, because 2 of {n} pairs have no label." in report.notes
     assert report.labels is None and report.contender("label-mean") is None
     whole = evaluate(lambda features: np.zeros((len(features), 16, 16, 3)), tones)
     assert whole.labels is not None and not any("Labels" in note for note in whole.notes)
@@ -289,7 +292,7 @@ def test_evaluate_names_what_is_wrong(tones, tmp_path):
     with pytest.raises(RecordsError, match=r"split must be one of \['val'\] in these records. Received: 'test'"):
         evaluate(grey, tones, split="test")
     build(tmp_path / "few", ToneSource(n_sources=1, seconds=4), split=SplitSpec(kind="block", guard=0))
-    with pytest.raises(RecordsError, match=r"needs two held-out pairs or more. Received: 1"):
+    with pytest.raises(RecordsError, match=r"must hold at least two held-out pairs. Received: 1"):
         evaluate(lambda features: np.zeros((len(features), 16, 16, 3)), tmp_path / "few")
 
 

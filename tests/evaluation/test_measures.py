@@ -34,10 +34,10 @@ def test_galleries_are_of_120_where_there_are_more():
     held_out = make_pairs(150)
     real = real_of(held_out)
     found = measured("gallery", real, held_out)
-    assert (found.title, found.value, found.reference) == ("finds its target among 120", 1, 1 / 120)
+    assert (found.title, found.value, found.reference) == ("recall@1, generated to real image, among 120", 1, 1 / 120)
     constant = measured("gallery", np.zeros_like(real), held_out)
     assert constant.value == pytest.approx(1 / 120, abs=1e-3)
-    assert measured("gallery", real[:10], make_pairs(10)).title == "finds its target among 10"
+    assert measured("gallery", real[:10], make_pairs(10)).title == "recall@1, generated to real image, among 10"
 
 
 def test_thumbnails_of_many_images_are_kept_in_half_precision(monkeypatch):
@@ -107,7 +107,7 @@ def test_alignment_counts_the_pair_and_the_label():
 
     there, back, label = values_of(vectors, vectors)
     assert (there.value, back.value, label.value) == (1, 1, 1) and there.reference == 0.01
-    assert there.title == "audio finds its image among 100"
+    assert there.title == "recall@1, audio to image, among 100"
     assert label.reference == pytest.approx(1 / 9 + 4 / 9)
     classes = np.where(np.array(held_out.labels)[:, None] == "x", [[1.0, 0.0]], [[0.0, 1.0]])
     there, _, label = values_of(classes, classes)
@@ -134,7 +134,7 @@ def test_memorisation_is_left_out_where_training_images_repeat():
     train = make_pairs(20)
     train = dataclasses.replace(train, images=train.images[:1].repeat(20, axis=0))
     reason = measured("memorisation", real_of(make_pairs(5)), make_pairs(5), train=train)
-    assert reason == "most training images have an identical twin"
+    assert reason == "most training images have an identical copy in the training set"
 
 
 @pytest.mark.training

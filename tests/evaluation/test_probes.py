@@ -100,17 +100,17 @@ def test_own_source_is_measured_where_sources_are_known(striped_probes, monkeypa
     monkeypatch.setattr(response_measures, "LabelProbe", probe_of)
     train, held_out = (dataclasses.replace(p, sources=p.labels) for p in (striped(160, 0), striped(60, 1)))
     real = real_of(held_out)
-    assert measured("own-source", real, held_out, train=train) == "sources and labels are the same"
+    assert measured("own-source", real, held_out, train=train) == "sources and labels coincide: see the label accuracy"
     train, held_out = (dataclasses.replace(p, labels=np.array([""] * len(p))) for p in (train, held_out))
     evidence = dataclasses.replace(evidence_of(real, held_out, train), shuffled=np.transpose(real, (0, 2, 1, 3)))
     found = MEASURES["own-source"].function(evidence)
-    assert found.value > 0.95 and found.reference < 0.05 and "of real images" in found.explanation
+    assert found.value > 0.95 and found.reference < 0.05 and "on real images" in found.explanation
     elsewhere = dataclasses.replace(held_out, sources=np.array(["new"] * 60))
     assert "2 to 200 training sources" in measured("own-source", real, elsewhere, train=train)
     names = np.unique(held_out.sources)
     taken_for_another = names[(np.searchsorted(names, held_out.sources) + 1) % len(names)]
     mistaken = dataclasses.replace(evidence, held_out=dataclasses.replace(held_out, sources=taken_for_another))
-    assert "its probe is right for 0 % of real images, where always" in MEASURES["own-source"].function(mistaken)
+    assert "its probe has an accuracy of 0 % on real images, no more than" in MEASURES["own-source"].function(mistaken)
 
 
 @pytest.mark.training
@@ -129,7 +129,7 @@ def test_louder_audio_changes_images_in_order(striped_probes):
         return [MEASURES[id].function(evidence) for id in ("quieter", "louder")]
 
     quieter, louder = values_of(bright)
-    assert quieter.value == pytest.approx(1) and louder.title == "louder raises the factor shade"
+    assert quieter.value == pytest.approx(1) and louder.title == "hidden factor shade vs. level"
     assert louder.value == pytest.approx(1)
     ignoring = values_of(lambda x: np.zeros((len(x), 32, 32, 3), np.float32))
     assert [found.value for found in ignoring] == [0, 0]

@@ -88,7 +88,7 @@ def test_run_whose_report_is_outdated_is_listed(runs):
     (runs / "a" / "report.json").write_text('{"schema_version": 1}')
     overview = run_overview([runs])
     cells = list(overview.to_table().rows[0].cells)
-    assert cells[2].text == "4 of 4" and cells[-1].text == "report can't be used"
+    assert cells[2].text == "4 of 4" and cells[-1].text == "unusable report"
     assert "schema version" in cells[-1].note and overview.skipped == []
 
 
@@ -96,7 +96,7 @@ def test_scores_of_the_model_before_a_retraining_are_not_listed(runs):
     make_report(examples=[], model_digest="0" * 64).save(runs / "a" / "report.json")
     (runs / "a" / "model.keras").write_bytes(b"trained since")
     cells = list(run_overview([runs]).to_table().rows[0].cells)
-    assert [cell.text for cell in cells[5:]] == ["", "", "", "report can't be used"]
+    assert [cell.text for cell in cells[5:]] == ["", "", "", "unusable report"]
     assert "of another model than" in cells[-1].note
 
 

@@ -90,7 +90,7 @@ def test_tables_hold_means_and_student_s_intervals_over_seeds(records, tmp_path,
         markdown.startswith(r"|  | learning\_rate | batch\_size | Seeds | val\_mse ↓ | val\_ssim ↑ |")
         and cells in markdown
     )
-    assert r"Ranked by val\_mse, lower is better; the mean over seeds, in brackets its 95 % interval." in markdown
+    assert r"Ranked by val\_mse (lower is better); means over seeds, with 95 % intervals in brackets." in markdown
     latex = (out / "table.tex").read_text()
     assert r"val\_mse $\downarrow$ & val\_ssim $\uparrow$" in latex and f"{means['mean'][0]:.5f} [{low[0]:.5f}" in latex
     assert "val_mse ↓" in (out / "table.html").read_text() and "://" not in (out / "table.html").read_text()
@@ -111,7 +111,7 @@ def test_rank_by_a_score_where_higher_is_better(records, tmp_path, trainings):
         "val_ssim",
     ]
     # One seed: no interval is invented.
-    assert "[" not in higher.render_text() and "of one seed, without an interval" in higher.caption and not higher.note
+    assert "[" not in higher.render_text() and "one seed, without intervals" in higher.caption and not higher.note
     assert higher.to_frame()[["val_ssim_std", "val_ssim_low", "val_ssim_high"]].isna().all(axis=None)
 
 

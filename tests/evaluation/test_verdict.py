@@ -88,7 +88,8 @@ def test_retrieval_far_above_chance_is_evidence_whatever_ssim():
     level, words = verdict(over_shuffled=0.0, r1=0.196)
     assert level == "follows"
     assert (
-        "19.6 % of the generated images are nearest to their own target among all held-out ones (chance 2.2 %)" in words
+        "For 19.6 % of the generated images, the real image of the same pair is the nearest of all held-out images "
+        "(recall@1; chance 2.2 %)." in words
     )
 
 
@@ -123,18 +124,17 @@ def test_level_goes_by_effect_size_and_by_what_is_recognised(case, level):
 
 def test_sentences_give_the_reasons():
     assert "but they don't show the right label" in verdict(over_shuffled=0.1, labels=0.1)[1]
-    assert "'source-mean', a prediction without any audio" in verdict(labels=0.8, over_baseline=-0.1)[1]
-    assert "no more than which source it is" in verdict(labels=0.8, over_baseline=-0.1)[1]
+    worse = verdict(labels=0.8, over_baseline=-0.1)[1]
+    assert "the model isn't significantly better than the baseline 'source-mean', which receives no audio" in worse
+    assert "may only have learned to recognise sources" in worse
     assert "copies of training images (memorisation ratio 0.01" in verdict(labels=0.8, memorisation=0.01)[1]
     assert "80 % of the generated images (95 % of real ones; 10 % with shuffled audio" in verdict(labels=0.8)[1]
     words = verdict(over_shuffled=0.1)[1]
-    assert "SSIM +0.100 [+0.090, +0.110], p < 0.001: 25 % of what a ceiling" in words
+    assert "is +0.100, 95 % interval [+0.090, +0.110], p < 0.001: 25 % of the gap" in words
     leak = verdict(leak=40)[1]
     assert leak.startswith("These scores can't be trusted") and "'block' or 'source'" in leak
 
 
 def test_identical_images_for_all_audio_are_named():
     level, words = verdict(over_shuffled=0.0, half=0.0)
-    assert level == "not" and words.startswith(
-        "The model ignores the audio: with other audio it generates the same images."
-    )
+    assert level == "not" and words.startswith("The model ignores the audio: other audio leads to the same images.")

@@ -114,7 +114,7 @@ def test_to_depth_to_space_leaves_a_nested_model_with_code_of_its_own():
 def test_to_depth_to_space_refuses_several_inputs():
     inputs = [keras.Input((4,)), keras.Input((4,))]
     message = (
-        r"must have one input, and a reference image at most beside it, and one output. Received: 2 inputs and 1 out"
+        r"must have one output and one input, or a second input for a reference image. Received: 2 inputs and 1 out"
     )
     with pytest.raises(UsageError, match=message):
         to_depth_to_space(keras.Model(inputs, layers.Add()(inputs)))

@@ -242,7 +242,7 @@ def test_int8_file_that_the_interpreter_cannot_run_is_followed_by_the_next_attem
     assert [path.name for path in tmp_path.iterdir()] == ["model.tflite"]
 
 
-def test_onnx_export_agrees_loads_and_refuses_a_fourier_transform(run, predictor, tmp_path):
+def test_onnx_export_agrees_and_loads_with_features_and_with_audio_as_input(run, predictor, clips, tmp_path):
     done = export(run, tmp_path / "model.onnx", format="onnx")
     assert done.agreement.max <= 1e-4
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
@@ -255,9 +255,9 @@ def test_onnx_export_agrees_loads_and_refuses_a_fourier_transform(run, predictor
     assert loaded.metadata == predictor.metadata
     np.testing.assert_allclose(loaded.predict(features), found, atol=1e-6)
     export(run, tmp_path / "model.onnx", overwrite=True)
-    with pytest.raises(ExportError, match=r".*FFT.* accepts features, without input='waveform'$"):
-        export(run, tmp_path / "audio.onnx", input="waveform")
-    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    of_audio = load(export(run, tmp_path / "audio.onnx", input="waveform").path)
+    assert of_audio.metadata == dataclasses.replace(predictor.metadata, input="waveform")
+    np.testing.assert_allclose(of_audio.predict(clips), _predict_clips(predictor, clips), atol=1e-4)
 
 
 @pytest.mark.parametrize("package", ["tf2onnx", "onnxruntime"])

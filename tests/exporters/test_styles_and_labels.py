@@ -221,7 +221,7 @@ def test_file_of_an_older_version_has_the_usual_image_and_refuses_samples():
     assert not predictor.can_sample and not predictor.can_classify
     with pytest.raises(UsageError, match=r"export with the input style. Received: .* doesn't accept one. Export it ag"):
         predictor.sample(FEATURES, 2)
-    with pytest.raises(UsageError, match=r"Labels need a model that tells them apart.* Export it again if"):
+    with pytest.raises(UsageError, match=r"Labels need a model that classifies.* Export it again if"):
         predictor.predict_labels(FEATURES)
 
 

@@ -1,5 +1,7 @@
 """The audio layers: equal to the libraries whose conventions they follow, wherever they run."""
 
+import warnings
+
 import keras
 import librosa
 import numpy as np
@@ -256,6 +258,14 @@ def test_cepstral_normalization_has_zero_mean_and_unit_deviation():
     views = np.asarray(CepstralNormalization()(frames / 60 - 5))
     np.testing.assert_allclose(views[..., 2].mean(axis=(1, 2)), 0, atol=1e-4)
     np.testing.assert_allclose(views[..., 2].std(axis=(1, 2)), 1, atol=0.2)
+
+
+def test_model_with_cepstral_normalization_is_loaded_without_a_warning(tmp_path):
+    frames = keras.Input((8, 4))
+    keras.Model(frames, CepstralNormalization()(frames)).save(tmp_path / "model.keras")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        keras.saving.load_model(tmp_path / "model.keras")
 
 
 def test_frame_augmentation_changes_frames_in_training_only():

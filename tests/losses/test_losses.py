@@ -21,6 +21,12 @@ def test_batch_scaled_mse_is_mse_times_the_argument_whatever_the_batch(n):
     assert float(BatchScaledMSE(64)(y_true, y_pred)) == pytest.approx(expected, rel=1e-6)
 
 
+def test_grey_images_arent_compared_with_those_of_colours():
+    grey = np.zeros((2, 8, 8, 1), np.float32)
+    with pytest.raises(UsageError, match=r"must have the same shape, .* Received: \(2, 8, 8, 3\) and \(2, 8, 8, 1\)"):
+        BatchScaledMSE(8)(_images(2)[0], grey)
+
+
 def test_batch_scaled_mse_without_reduction_returns_a_value_per_image():
     y_true, y_pred = _images(5)
     values = keras.ops.convert_to_numpy(BatchScaledMSE(8, reduction=None)(y_true, y_pred))

@@ -33,6 +33,18 @@ def _numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)
 
 
+def test_keras_callbacks_know_which_values_of_a_metric_are_better():
+    directions = {spec.id: getattr(spec.metric(), "_direction", None) for spec in METRICS.values()}
+    expected = {"higher": "up", "lower": "down", "one": None}
+    assert directions == {spec.id: expected[spec.better] for spec in METRICS.values()}
+    model = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Conv2D(1, 1)])
+    model.compile(loss="mse", metrics=[METRICS["ssim"].metric()])
+    images = np.zeros((2, 16, 16, 1), np.float32)
+    stop = keras.callbacks.EarlyStopping("val_ssim")
+    model.fit(images, images, validation_data=(images, images), callbacks=[stop], verbose=0)
+    assert stop.monitor_op(2, 1) and not stop.monitor_op(1, 2)
+
+
 @pytest.mark.parametrize("by_product", [False, True])
 @pytest.mark.parametrize("shape", [(6, 64, 64, 3), (3, 32, 48, 1), (2, 11, 11, 3), (2, 11, 40, 3), (1, 128, 144, 3)])
 def test_ssim_equals_tensorflow(shape, by_product):

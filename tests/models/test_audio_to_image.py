@@ -23,6 +23,8 @@ from keras_a2i.models import (
 )
 from keras_a2i.models.label_calibration import LabelCalibration
 from keras_a2i.models.model_file import load_model, read_metadata, save_model
+from keras_a2i.objectives import MeanSquaredError, TrainingModel
+from keras_a2i.serving.predictor import as_predictor
 
 RATE = FeatureConfig(sample_rate=8000, duration=0.5)
 
@@ -224,6 +226,31 @@ def test_sample_draws_styles_by_seed_and_temperature():
         model.encode(np.zeros((2, 3)))
 
 
+@pytest.mark.parametrize("name", ["words", "own encoder"])
+def test_saved_model_keeps_which_layers_are_frozen(name, tmp_path):
+    model = MODELS[name]()
+    n_all = len(model.trainable_weights)
+    model.encoder.trainable = False
+    frozen = [weight.path for weight in model.trainable_weights]
+    assert 0 < len(frozen) < n_all
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert len(loaded.trainable_weights) == len(frozen)
+    loaded.encoder.trainable = True
+    assert len(loaded.trainable_weights) == n_all
+
+
+def test_file_of_a_training_model_is_opened_as_the_model_within(tmp_path):
+    model = MODELS["dense"]()
+    training = TrainingModel(model, [MeanSquaredError()])
+    training.save(tmp_path / "checkpoint.keras")
+    opened = a2i.load(tmp_path / "checkpoint.keras")
+    inputs = inputs_of(model)
+    expected = model.predict(inputs, verbose=0)
+    np.testing.assert_allclose(opened.predict_inputs(inputs), expected, atol=1e-6)
+    np.testing.assert_allclose(as_predictor(training).predict_inputs(inputs), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -245,6 +272,17 @@ def test_sample_draws_styles_by_seed_and_temperature():
         ({"input": "waveform"}, "input must be that of the encoder, 'features'. Received: input='waveform'"),
         ({"input": "audio"}, "input must be one of features, waveform. Received: input='audio'"),
         ({"channels": 2, "image_size": 16}, "channels must be 1"),
+        (
+            {"encoder": "scenes"},
+            r"encoder must be an Encoder .* or a keras.Model. Received: 'scenes'. .*encoder_generator",
+        ),
+        ({"generator": None}, "generator must be a Generator of keras_a2i.models or a keras.Model. Received: None"),
+        ({"features": {"n_mfcc": 13}}, "features must be a FeatureConfig. Received: {'n_mfcc': 13}"),
+        ({"generator": own_generator(5)}, r"the latent vector of the encoder, \(batch, 4\). .* shape \(None, 5\)"),
+        (
+            {"encoder": keras.Sequential([keras.Input((4000,), name="waveform"), keras.layers.Dense(4)])},
+            "The input 'waveform' of the encoder must have the samples of a clip, 16000. Received: 4000",
+        ),
         ({"encoder": DenseEncoder}, r"encoder must be an instance. Received: a class. Pass DenseEncoder\(\)"),
         (
             {"generator": ResidualGenerator},

@@ -131,9 +131,9 @@ def test_labels_of_inputs_that_are_not_finite_are_refused(features):
 def test_models_without_labels_are_refused(features, tmp_path):
     plain = AudioToImage(DenseEncoder(units=(8,)), TransposedGenerator(channels=(4,), base_channels=4), image_size=16)
     assert not can_classify(plain) and can_classify(head_model()) and not can_classify(None)
-    with pytest.raises(UsageError, match="predict_labels needs a model that tells labels apart"):
+    with pytest.raises(UsageError, match="predict_labels needs a model that classifies labels"):
         plain.predict_labels(features)
-    with pytest.raises(UsageError, match="Labels need a model that tells them apart"):
+    with pytest.raises(UsageError, match="Labels need a model that classifies"):
         as_predictor(lambda x: np.zeros((len(x), 16, 16, 3)), ModelMetadata()).predict_labels(features)
     save_model(plain, tmp_path / "m.keras", plain.metadata)
     assert load_model(tmp_path / "m.keras")[0].calibration is None

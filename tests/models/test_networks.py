@@ -301,7 +301,8 @@ def test_network_part_wrong_arguments_raise(part, arguments, message):
 @pytest.mark.training
 def test_vector_of_a_frame_depends_on_the_audio_around_it_alone():
     x = keras.Input((16_000,))
-    encoder = keras.Model(x, FrameEncoder(channels=(4, 4, 4), units=8, latent_dim=5).connect(x, FeatureConfig()))
+    # So wide that no frame meets units alone that its activation turns off.
+    encoder = keras.Model(x, FrameEncoder(channels=(16, 16, 16), units=16, latent_dim=5).connect(x, FeatureConfig()))
     clip = np.random.default_rng(0).standard_normal((1, 16_000)).astype(np.float32)
     other = clip.copy()
     other[:, 8_000:] = 0.3 * clip[:, :8_000]

@@ -121,14 +121,14 @@ def test_predictor_states_what_is_missing_or_given_in_vain(model, data):
         predictor.with_reference(data[1][0, :8])
     shown = predictor.with_reference(data[1][0])
     assert shown.with_reference(None) is shown
-    with pytest.raises(UsageError, match="reference must be left out for a model that needs none"):
+    with pytest.raises(UsageError, match="reference must be left out for a model without a reference image"):
         shown.with_reference(data[1][0])
     with pytest.raises(UsageError, match="model must generate from audio alone to be guided"):
         guide(model)
 
 
 @pytest.mark.training
-@pytest.mark.parametrize("name, options, atol", [("m.tflite", {}, 1e-4), ("m", {}, 1e-5)])
+@pytest.mark.parametrize("name, options, atol", [("m.tflite", {}, 1e-4), ("m", {}, 1e-5), ("m.onnx", {}, 1e-4)])
 def test_exports_have_the_reference_as_second_input(model, data, tmp_path, name, options, atol):
     predictor = load(export(model, tmp_path / name, **options).path)
     assert predictor.metadata.reference

@@ -212,7 +212,7 @@ def test_consistency_is_the_error_of_what_an_encoder_recovers():
     # In training, the encoder sees noisy images.
     noisy = float(objective.loss(train_state(None, None, **state)))
     assert noisy != pytest.approx(expected, rel=1e-4) and noisy == pytest.approx(expected, rel=0.5)
-    with pytest.raises(UsageError, match="'consistency' needs the objective variational beside it"):
+    with pytest.raises(UsageError, match="'consistency' needs the objective variational in the same training"):
         objective.loss(train_state(None, None, content=content, sampled=images))
 
 
@@ -239,5 +239,5 @@ def test_contrastive_with_latents_of_another_length_than_the_autoencoder_is_refu
 
 def test_attach_of_an_objective_that_belongs_to_another_training_is_refused():
     objective = attached(Adversarial())
-    with pytest.raises(UsageError, match="'adversarial' needs to be new"):
+    with pytest.raises(UsageError, match="'adversarial' needs a new instance"):
         attached(objective)

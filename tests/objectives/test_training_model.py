@@ -17,6 +17,7 @@ from keras_a2i.objectives import (
     Contrastive,
     ImageAutoencoder,
     LabelCrossentropy,
+    LossObjective,
     MeanSquaredError,
     MultiScaleSSIM,
     Objective,
@@ -47,6 +48,36 @@ def test_training_loss_is_the_weighted_sum_and_each_part_is_reported():
     found = model.fit(FEATURES, IMAGES, batch_size=8, epochs=1, verbose=0).history
     assert found["loss"][0] == pytest.approx(2 * found["mse_loss"][0] + 4 * found["half_loss"][0], rel=1e-5)
     assert found["mse_loss"][0] == pytest.approx(16 * found["half_loss"][0], rel=1e-5)
+
+
+def test_ids_stand_for_objectives_with_their_default_arguments():
+    model = TrainingModel(small_model(), ["mse", Half(name="half"), keras.losses.Huber()])
+    assert [type(objective) for objective in model.objectives] == [MeanSquaredError, Half, LossObjective]
+    assert [type(objective) for objective in TrainingModel(small_model(), "spectrum").objectives] == [Spectrum]
+    assert TrainingModel(small_model(), Spectrum(2.0)).objectives[0].weight == 2
+
+
+@pytest.mark.parametrize(
+    ("objectives", "message"),
+    [
+        (["spectrums"], "objectives must be among mse, .* Received: 'spectrums'. Did you mean 'spectrum'?"),
+        ([Spectrum], r"objectives must be instances. Received: a class. Pass Spectrum\(\)"),
+        ([3], "objectives must be instances of keras_a2i.objectives .* Received: 3"),
+    ],
+)
+def test_what_is_no_objective_raises(objectives, message):
+    with pytest.raises(UsageError, match=message):
+        TrainingModel(small_model(), objectives)
+
+
+def test_objective_that_needs_more_than_images_is_no_loss_of_compile():
+    with pytest.raises(UsageError, match=r"The objective 'labels' can't be a loss of model.compile"):
+        LabelCrossentropy()(IMAGES, IMAGES)
+
+
+def test_images_of_other_channels_raise():
+    with pytest.raises(UsageError, match="must have one shape"):
+        Spectrum()(np.repeat(IMAGES, 3, axis=-1), IMAGES)
 
 
 @pytest.mark.training

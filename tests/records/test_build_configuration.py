@@ -116,11 +116,11 @@ def test_build_where_only_some_sources_state_splits_is_refused(tmp_path, kind):
 
 def test_inspect_says_why_pairs_are_in_no_split(tmp_path):
     build_records([SplitTones(n_sources=2)], tmp_path / "column", image=IMAGE, workers=1)
-    assert "2 pairs in no split (no split of their own)" in str(inspect(tmp_path / "column"))
+    assert "2 pairs in no split (without a value in the column split)" in str(inspect(tmp_path / "column"))
     (tmp_path / "split.csv").write_text("id,split\ntone0@1,train\ntone0@2,val\n")
     split = SplitSpec(file=str(tmp_path / "split.csv"))
     build_records([ToneSource(n_sources=1, seconds=4)], tmp_path / "file", image=IMAGE, workers=1, split=split)
-    assert "2 pairs in no split (not named in the split file)" in str(inspect(tmp_path / "file"))
+    assert "2 pairs in no split (missing from the split file)" in str(inspect(tmp_path / "file"))
     build_records([ToneSource(n_sources=1)], tmp_path / "block", image=IMAGE, workers=1)
     assert "2 pairs in no split (guard gaps)" in str(inspect(tmp_path / "block"))
 
@@ -149,7 +149,7 @@ class TimedSource(ToneSource):
     [((1.7e9, 1.7e9 + 1), "1700000000 and 1700000001"), ((5, 20_000_001, 20_000_000), "20000000 and 20000001")],
 )
 def test_build_of_times_that_records_cannot_tell_apart_is_refused(tmp_path, times, received):
-    message = f"Times of a source must differ as 32-bit numbers.* Received: {received} in 'tone0'. Count the seconds"
+    message = f"Times of a source must differ in float32.* Received: {received} in 'tone0'. Count the seconds"
     with pytest.raises(UsageError, match=message):
         build_records([TimedSource(n_sources=1, times=times)], tmp_path / "rec", image=IMAGE, workers=1)
     assert not (tmp_path / "rec").exists()

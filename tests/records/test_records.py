@@ -407,6 +407,8 @@ def test_damage_skipped_by_one_consumer_is_an_error_for_another(damaged_folder):
     ("options", "message"),
     [
         ({"batch_size": 0}, r"batch_size must be 1 or more. Received: 0"),
+        ({"batch_size": "8"}, r"batch_size must be 1 or more. Received: '8'"),
+        ({"order": "shuffled"}, r"order must be an order of keras_a2i.records.orders, .* Received: 'shuffled'"),
         ({"input": "mfcc"}, r"input must be 'features' or 'waveform'. Received: 'mfcc'"),
         ({"cache": "disk"}, r"cache must be 'auto', True, False or a number of bytes. Received: 'disk'"),
         ({"order": Neighbours(), "batch_size": 7}, r"batch_size must be even with the order Neighbours. Received"),

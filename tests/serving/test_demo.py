@@ -259,7 +259,7 @@ def test_demo_command_serves_until_a_signal_without_tensorflow(page, number):
     command = [sys.executable, "-c", code, "demo", str(page), "--port", "0", "--no-browser"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     line = process.stderr.readline()
-    assert f"{page} is shown at http://127.0.0.1:" in line and "Ctrl-C ends it" in line
+    assert f"{page} is shown at http://127.0.0.1:" in line and "Press Ctrl-C to stop the server" in line
     port = int(line.partition("127.0.0.1:")[2].partition("/")[0])
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", "/")
@@ -286,7 +286,7 @@ def test_demo_command_opens_the_browser_or_says_that_it_can_t(page, monkeypatch)
         monkeypatch.setattr(demo.webbrowser, "open", lambda where, succeeds=succeeds: opened.append(where) or succeeds)
         done = CliRunner().invoke(cli, ["demo", str(page), "--port", "0"], catch_exceptions=False)
         assert done.exit_code == 0 and opened[-1].startswith("http://127.0.0.1:")
-        assert ("No browser could be opened: open the address yourself" in done.output) is not succeeds
+        assert ("No browser could be opened. Open the address in a browser yourself" in done.output) is not succeeds
     done = CliRunner().invoke(cli, ["demo", str(page), "--port", "0", "--runtime", "x"])
     assert str(done.exception).endswith("On the command line: --runtime")
 

@@ -123,7 +123,7 @@ def test_model_without_a_style_moves_its_latent_vector_and_can_guide_itself(fold
     guided = guide(folder / "aligned", steps=8)
     found = guided.guide_inputs(FEATURES)
     assert (found.after < found.before - 0.005).all() and not guided.can_sample and not guided.can_encode
-    with pytest.raises(UsageError, match="latent must not be False for a model without a style: nothing could move"):
+    with pytest.raises(UsageError, match="latent must not be False for a model without a style: nothing is left"):
         guide(folder / "aligned", latent=False)
     with pytest.raises(UsageError, match=r"starts must be 1 for a model without a style. Received: starts=2"):
         guide(folder / "aligned", starts=2)
@@ -194,7 +194,7 @@ def test_generate_images_and_videos_of_a_guided_model(folder, guided, tmp_path):
     pytest.importorskip("av")
     summary = generate_video(guided, folder / "a.wav", tmp_path / "a.mp4", fps=2, style_walk=1.0)
     assert summary.frames == 5 and summary.flicker > 0
-    with pytest.raises(UsageError, match="smooth must be 0 for a model that gives no latent vectors"):
+    with pytest.raises(UsageError, match="smooth must be 0 for a model without latent vectors"):
         generate_video(guided, folder / "a.wav", tmp_path / "b.mp4", smooth=1.0)
 
 
@@ -244,10 +244,10 @@ def test_models_that_cannot_be_guided_are_refused(folder, model, tmp_path):
     with pytest.raises(UsageError, match=r"model must have .* Received: another Keras model"):
         guide(plain, by=by)
     with pytest.raises(
-        UsageError, match=r"latent must be False for a model whose own generator .*Received: .*, without a style that"
+        UsageError, match=r"latent must be False for a model whose custom generator .*Received: .*, without a style to"
     ):
         guide(small_model(n_labels=3), towards=folder / "image.png")
-    with pytest.raises(UsageError, match=r"latent must be False .*Received: .*, which has a style that could move"):
+    with pytest.raises(UsageError, match=r"latent must be False .*Received: .*, which has a style to guide"):
         guide(small_model(n_labels=3, style_units=2), towards=folder / "image.png", latent=True)
     with pytest.raises(ModelError, match=r"by must be a run folder whose training aligned .* which doesn't exist"):
         guide(model, by=tmp_path / "nowhere")

@@ -363,9 +363,7 @@ def test_generate_video_that_breaks_off_keeps_the_earlier_file_only(tmp_path, mo
 def test_generate_video_smoothing_without_latent_vectors_is_refused(tmp_path):
     model = predictor.Predictor(lambda x: np.zeros((len(x), 16, 16, 3)), ModelMetadata(image=ImageConfig(size=16)))
     sound = write_clicks(tmp_path / "a.wav", ())
-    with pytest.raises(
-        UsageError, match=r"smooth must be 0 for a model that gives no latent vectors. Received: smooth=0.1"
-    ):
+    with pytest.raises(UsageError, match=r"smooth must be 0 for a model without latent vectors. Received: smooth=0.1"):
         generate_video(model, sound, tmp_path / "a.mp4", smooth=0.1)
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 

@@ -169,7 +169,7 @@ def test_inspect_and_baselines_of_embeddings(records, data):
     assert "features          embeddings of 12 numbers (CLAP)" in result.output
     assert "silent clips      none: embeddings have no audio" in result.output
     assert (data / "sheet.png").is_file()
-    assert "nearest audio" in run("baselines", records).output
+    assert "image of nearest audio" in run("baselines", records).output
 
 
 @pytest.mark.training
@@ -204,7 +204,7 @@ def test_evaluate_of_embeddings_notes_them_and_has_no_silence(trained, records, 
         gain = gains[rival, "scaled_mse"]
         assert gain["mean"] > 10 and all(interval["p_value"] < 0.01 for interval in gain["intervals"])
     assert report["notes"] == [
-        "The model's inputs are embeddings of 12 numbers (CLAP); the report's word audio stands for these."
+        "The model's inputs are embeddings of 12 numbers (CLAP). In this report, audio means these inputs."
     ]
     # As long, but made by something else.
     assert run("build-records", data / "pairs.csv", "--out", tmp_path / "rec", "--image-size", 16, "--workers", 1,

@@ -120,7 +120,7 @@ def make_report(seed=0, **changes):
         "measures": [
             MeasureResult(
                 id="swapped",
-                title="follows a swapped audio",
+                title="accuracy for swapped audio",
                 better="higher",
                 value=0.874,
                 reference=0.5,

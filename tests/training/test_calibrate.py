@@ -55,7 +55,7 @@ def test_calibration_is_that_of_the_held_out_pairs_and_the_folder(records, tmp_p
 
 
 def test_calibrate_names_what_is_missing(records, tmp_path):
-    with pytest.raises(UsageError, match="model must tell labels apart to be calibrated"):
+    with pytest.raises(UsageError, match="model must classify labels to be calibrated"):
         a2i.calibrate(make_model(records, label_sharpness=0.0), records)
     build(tmp_path / "few", ToneSource(n_sources=2, seconds=12), split=SplitSpec(kind="block", guard=0.0))
     few = a2i.Records(tmp_path / "few")

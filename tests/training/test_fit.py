@@ -25,6 +25,7 @@ from keras_a2i.objectives import MeanSquaredError, Objective, Spectrum
 from keras_a2i.records.records import Records
 from keras_a2i.records.splits import SplitSpec
 from keras_a2i.training.fit import fit
+from keras_a2i.training.plan import plan_run
 from keras_a2i.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.training
@@ -265,6 +266,38 @@ def test_own_model_and_own_objectives_are_trained_and_resumed_for_longer(records
     resumed = fit(records, tmp_path / "run", resume=True, epochs=8, verbose=0)
     assert [row["epoch"] for row in RunFolder(tmp_path / "run").read_history()] == list(range(1, 9))
     assert isinstance(resumed, AudioToImage) and isinstance(AudioToImage.from_preset(tmp_path / "run"), AudioToImage)
+
+
+def test_frozen_encoder_stays_as_it_is_and_the_run_can_be_resumed(records, tmp_path):
+    model = own_model()
+    model.encoder.trainable = False
+    before = [np.array(weight) for weight in model.encoder.weights]
+    fit(records, tmp_path / "run", model=model, objectives="mse", epochs=1, batch_size=9, verbose=0)
+    resumed = fit(records, tmp_path / "run", resume=True, epochs=2, verbose=0)
+    for a, b in zip(before, resumed.encoder.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not resumed.encoder.trainable_weights and resumed.generator.trainable_weights
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("digits", "model must be an AudioToImage. Received: 'digits'. .*AudioToImage.from_preset"),
+        (DenseEncoder(), "Received: an object of the class DenseEncoder"),
+        (keras.Sequential([keras.Input((104,)), keras.layers.Dense(4)]), "Received: an object of the class Sequential"),
+    ],
+)
+def test_what_is_no_model_raises(records, tmp_path, model, message):
+    with pytest.raises(UsageError, match=message):
+        fit(records, tmp_path / "run", model=model)
+
+
+def test_model_is_trained_as_in_its_own_recipe(records):
+    model = a2i.encoder_generator("features", image_size=16, n_features=104)
+    opened = Records(records)
+    assert plan_run(opened, model=model, options={}).recipe["name"] == "features"
+    assert plan_run(opened, model=own_model(), options={}).recipe["name"] == "scenes"
+    assert plan_run(opened, model=model, recipe="paper", options={}).recipe["name"] == "paper"
 
 
 def test_own_model_of_another_size_raises(records, tmp_path):

@@ -140,7 +140,7 @@ def test_interruption_names_the_call_that_trains_the_rest(records, tmp_path, mon
         raise KeyboardInterrupt
 
     monkeypatch.setattr("keras_a2i.training.fit_seeds.run_jobs", run_jobs)
-    with pytest.raises(TrainingInterrupted, match=rf"are saved in .*: the same command, or {advice} the rest"):
+    with pytest.raises(TrainingInterrupted, match=rf"are saved in .*\. The same command, or {advice} the rest"):
         fit_seeds(records, tmp_path / "runs", seeds=2, overwrite=overwrite, **OPTIONS)
 
 
@@ -156,5 +156,5 @@ def test_fit_command_with_seeds_prints_scores_and_stores_the_command_of_each(rec
     (value,) = re.findall(r"^  val_ssim +([\d.]+)  \(higher is better\)$", result.output, re.M)
     assert float(value) == pytest.approx(run.read_history()[-1]["val_ssim"], rel=1e-3)
     assert "one seed, without an interval" in result.output and f"compare {tmp_path}/runs/seed-*" in result.output
-    with pytest.raises(UsageError, match="--jobs needs --seeds"):
+    with pytest.raises(UsageError, match="--jobs can only be used with --seeds"):
         CliRunner().invoke(cli, [*arguments, "--jobs", "2"], catch_exceptions=False)

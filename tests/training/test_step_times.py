@@ -89,7 +89,7 @@ def test_refused_values(records, tmp_path, monkeypatch):
     result = CliRunner().invoke(cli, ["fit", str(records), "--out", str(tmp_path), "--jit-compile", "fast"])
     assert result.exit_code == 2 and "'fast' is not one of 'auto', 'always', 'never'" in result.output
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
-    with pytest.raises(UsageError, match=r"left out on PyTorch, for which steps aren't measured.*--jit-compile auto"):
+    with pytest.raises(UsageError, match=r"on PyTorch, on which step times aren't measured.*--jit-compile auto"):
         train(records, tmp_path, jit_compile="auto", **OPTIONS)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(UsageError, match=r"must be True or left out on JAX.*--jit-compile never"):

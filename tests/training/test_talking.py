@@ -154,7 +154,7 @@ def test_identity_prefers_the_image_of_the_reference_and_moves_the_generated_ima
     # A neighbour of the same source isn't a different identity.
     doubled = np.repeat(images[:4], 2, axis=0)
     assert float(objective.loss(_state(doubled, doubled, doubled))) < 2.0
-    with pytest.raises(UsageError, match="to be new: it has been attached to a model before"):
+    with pytest.raises(UsageError, match="a new instance: this one has been attached to a model before"):
         objective.attach(model)
     with pytest.raises(UsageError, match="needs a model with a reference image, such as the recipe talking trains"):
         Identity().attach(small_model())

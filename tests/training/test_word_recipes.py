@@ -1,6 +1,7 @@
 """Recipes of words on small records: labels, styles, alignment, search, resuming; the choice of a recipe."""
 
 import re
+import warnings
 from typing import NamedTuple
 
 import keras
@@ -18,6 +19,7 @@ from keras_a2i.errors import KerasA2IError, ModelError, SourceError, UsageError
 from keras_a2i.models import DenseEncoder, TransposedGenerator
 from keras_a2i.models.model_file import load_model
 from keras_a2i.objectives import ImageAutoencoder, Perceptual
+from keras_a2i.recipes import get_recipe
 from keras_a2i.recipes.default_recipe import choose_recipe
 from keras_a2i.records.build import build_records
 from keras_a2i.records.records import Records
@@ -26,6 +28,7 @@ from keras_a2i.serving.predictor import load
 from keras_a2i.serving.search import load_searcher
 from keras_a2i.sources.open_sources import open_sources
 from keras_a2i.training.fit import fit
+from keras_a2i.training.plan import plan_run
 from keras_a2i.training.pretrain import read_image_folder, train_autoencoder
 from keras_a2i.training.run_folder import RunFolder
 
@@ -44,6 +47,21 @@ DENSE = {
 }
 
 pytestmark = pytest.mark.training
+
+
+def test_model_of_words_is_trained_by_its_recipe_or_a_warning_tells_that_its_encoder_isnt(records):
+    records = Records(records)
+    settings = {"encoder.channels": (4, 4, 4, 4, 8), "latent_dim": 4, "ensemble": 1, "generator.channels": (8,)}
+    recipe = get_recipe("words", **settings)
+    model = recipe.build(FEATURES, image_size=16, channels=1, labels=records.labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert plan_run(records, model=model, options={}).recipe["name"] == "words"
+        other = recipe.build(FEATURES, image_size=16, channels=1, labels=("a", "b", "c"))
+        other.encoder.trainable = False
+        assert plan_run(records, model=other, options={}).recipe["name"] == "scenes"
+    with pytest.warns(UserWarning, match="No objective trains the encoder of this model: it classifies first"):
+        plan_run(records, model=model, objectives=["mse"], options={})
 
 
 @pytest.fixture(scope="module")
