@@ -58,8 +58,8 @@ def _distributions(metric: MetricInfo, shown: Sequence[ContenderScores], scores:
         return figures
     away = {"higher": -scores, "lower": scores, "one": np.abs(scores - 1)}[metric.better]
     gains = dict(zip([contender.title for contender in shown[1:]], away[1:] - away[0], strict=True))
-    wins = [f"{(gain > 0).sum():,} of {counted(len(gain), 'pair')} than {name}" for name, gain in gains.items()]
-    words = f"The model is better in {'; in '.join(wins)}."
+    wins = [f"than {name} in {(gain > 0).sum():,} of {counted(len(gain), 'pair')}" for name, gain in gains.items()]
+    words = f"The model is better {', and '.join(wins)}."
     figures.append(
         Figure(
             f"Histogram of gains. {words}",

@@ -50,6 +50,7 @@ class BatchScaledMSE(keras.losses.Loss):
         Raises:
             UsageError: if the shapes differ, which would compare every number with several others.
         """
+        y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
         shapes = tuple(y_true.shape), tuple(y_pred.shape)
         if len(shapes[0]) != len(shapes[1]) or any(
             true != own for true, own in zip(*shapes, strict=True) if None not in (true, own)
@@ -58,7 +59,6 @@ class BatchScaledMSE(keras.losses.Loss):
                 "y_true and y_pred must have the same shape, for images their size and number of channels. "
                 f"Received: {shapes[0]} and {shapes[1]}"
             )
-        y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
         return self.batch_size * _mean_squared_errors(y_true, y_pred)
 
     def get_config(self) -> dict[str, Any]:

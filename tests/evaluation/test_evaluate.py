@@ -139,7 +139,7 @@ def test_model_that_follows_the_audio_has_a_whole_report(reports, tmp_path):
     assert [info.id for info in report.metrics if info.degenerate] == ["histogram_similarity_paper"]
     assert model.means["histogram_similarity_paper"] > 0.99
     assert {example.group for example in report.examples} == {"best", "median", "worst", "swapped"}
-    assert any("scoring contenders" in step for step in steps)
+    assert any("scoring the model and the baselines" in step for step in steps)
     assert report.measure("memorisation").value > 0.2 and report.measure("density").value > 0
     assert [result.id for result in report.measures][:3] == ["swapped", "gallery", "own-source"]
     of_models_with_more = {"variety", "sample-labels", "audio-to-image", "image-to-audio", "audio-to-label"}

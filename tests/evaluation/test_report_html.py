@@ -263,9 +263,9 @@ def test_counts_the_pairs_in_which_the_model_is_better(short):
         ]
         return Page(render_html(dataclasses.replace(short, metrics=[metric], contenders=contenders))).text
 
-    assert "better in 1 of 3 pairs over baseline" in with_values("higher", [1, 2, 3], [2, 1, 4])
-    assert "better in 2 of 3 pairs over baseline" in with_values("lower", [1, 2, 3], [2, 1, 4])
-    assert "better in 1 of 2 pairs over baseline" in with_values("one", [0.9, 2.0], [1.2, 0.1])
+    assert "better than baseline in 1 of 3 pairs" in with_values("higher", [1, 2, 3], [2, 1, 4])
+    assert "better than baseline in 2 of 3 pairs" in with_values("lower", [1, 2, 3], [2, 1, 4])
+    assert "better than baseline in 1 of 2 pairs" in with_values("one", [0.9, 2.0], [1.2, 0.1])
 
 
 @pytest.mark.training

@@ -104,7 +104,9 @@ def test_interrupted_measurement_is_undone(records, plain_run, tmp_path, measure
     resumed = OPTIONS | {"epochs": 2, "resume": True}
     with pytest.raises(TrainingInterrupted, match="Training stopped after epoch 1 of 2"):
         train(records, tmp_path / "run", jit_compile="auto", **resumed)
-    assert_same(AudioToImage.from_preset(tmp_path / "run"), kept)
+    # Without the random states, which every loading begins anew.
+    for a, b in zip(kept.get_weights(), AudioToImage.from_preset(tmp_path / "run").get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
     assert RunFolder(tmp_path / "run").read_config().step_milliseconds == {}
     measured(2.0, 3.0)
     model = train(records, tmp_path / "run", jit_compile="auto", **resumed)

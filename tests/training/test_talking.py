@@ -206,7 +206,7 @@ def test_evaluation_gives_each_face_its_own_reference(records, run, monkeypatch)
     report = evaluate(run, records)
     measures = {each.id: each for each in report.measures}
     assert set(measures) == {"swapped", "identity", "flicker"} and measures["flicker"].reference == 1
-    assert report.skipped["gallery"] == "the model's reference image tells the source"
+    assert report.skipped["gallery"] == "the reference image of the model reveals the source"
     assert report.skipped["cross-fade"] == report.skipped["two-sample-foreign"] == ONE_REFERENCE
     assert report.retrieval.chance_r1 == pytest.approx(1 / 20)
     contenders = {each.id: each for each in report.contenders}
