@@ -17,8 +17,8 @@ def render_text(report: ReportData) -> str:
     parts.append(f"{counted(report.n_pairs, 'held-out pair')} of {counted(report.n_sources, 'source')}")
     for section in sections_of(report):
         shown = [block for block in section.blocks if isinstance(block, Table | Sentences)]
-        if section.brief and shown:
-            blocks = [render_table(b) if isinstance(b, Table) else "\n".join(b.items) for b in shown]
+        blocks = [render_table(b) if isinstance(b, Table) else "\n".join(b.items) for b in shown]
+        if section.brief and any(blocks):
             parts.append("\n".join([f"{section.title}:", *filter(None, blocks)]))
     return str(printable("\n\n".join(parts)))
 

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from keras_a2i.errors import UsageError
-from keras_a2i.metrics import METRICS
-from keras_a2i.metrics.image_metric import ImageMetric
 from keras_a2i.objectives import TrainingModel
 from keras_a2i.training.run_folder import SCORES
 
@@ -54,9 +52,7 @@ def check_metrics(
 def higher_is_better(metric: keras.metrics.Metric) -> bool | None:
     """Whether the highest value of a metric is the best, False for the lowest, None if that isn't known.
 
-    Keras' own metrics state it by the attribute `_direction`, "up" or "down", which a custom metric may have, too.
+    Keras' metrics and those of this library state it by the attribute `_direction`, "up" or "down", which a custom
+    metric may have, too.
     """
-    better = {"up": "higher", "down": "lower"}.get(getattr(metric, "_direction", ""), "")
-    if isinstance(metric, ImageMetric):
-        better = next((spec.better for spec in METRICS.values() if type(spec.metric()) is type(metric)), better)
-    return {"higher": True, "lower": False}.get(better)
+    return {"up": True, "down": False}.get(getattr(metric, "_direction", ""))

@@ -166,13 +166,16 @@ def test_measures_that_are_given_are_those_of_a_whole_report(shore, nearest_imag
     assert found.skipped == {id: NOT_GIVEN for id in MEASURES if id not in ids}
     assert found.factors and found.labels is not None
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:1] == ["reading the records ..."] and "measuring: follows a swapped audio ..." in lines
+    assert lines[:1] == ["reading the records ..."] and "measuring: accuracy for swapped audio ..." in lines
     assert re.fullmatch(rf"evaluated {found.n_pairs} pairs in \d+ s", lines[-1])
     shortest = evaluate(model, shore / "block", measures=(), verbose=0)
     assert (shortest.measures, shortest.labels, shortest.factors) == ([], None, [])
     assert set(shortest.skipped) == set(MEASURES)
     assert shortest.contenders == found.contenders and shortest.retrieval == found.retrieval
-    assert "Retrieval:" in str(shortest) and "Retrieval" in shortest._repr_html_()
+    assert "Retrieval of real images by generated ones:" in str(shortest)
+    # A section whose tables have no rows to show isn't printed.
+    assert "Response to the audio" in str(found) and "Response to the audio" not in str(shortest)
+    assert "Retrieval" in shortest._repr_html_()
     assert capsys.readouterr().out == ""
 
 

@@ -119,7 +119,7 @@ def test_rank_by_a_score_where_higher_is_better(records, tmp_path, trainings):
 def test_interrupted_sweep_trains_the_rest_and_a_larger_one_adds_to_it(records, tmp_path, trainings):
     trainings.stop_at = 3
     out, told = tmp_path / "out", []
-    with pytest.raises(TrainingInterrupted, match=rf"Stopped\. Finished runs.*are saved in {out}: the same command"):
+    with pytest.raises(TrainingInterrupted, match=rf"Stopped\. Finished runs.*are saved in {out}\. The same command"):
         sweep(records, out, seeds=2)
     assert list(states(out).values()) == ["finished"] * 2 + ["waiting"] * 6
     assert pd.read_csv(out / "table.csv")["n_seeds"].tolist() == [2, 0, 0, 0]
@@ -257,7 +257,7 @@ def test_command_prints_the_table_and_its_status_tells_of_failures(records, tmp_
     assert json.loads((folder / "config.json").read_text())["command"] == f"{own} --seed 5 --patience 3"
     result = CliRunner().invoke(cli, [*arguments, "--set", "learning_rate=10"], catch_exceptions=False)
     assert result.exit_code == 1 and "failed learning_rate=10/seed-4: The loss must stay finite." in result.output
-    assert "No run has the score val_mse" in result.output
+    assert "can't be ranked, because no run has the score val_mse" in result.output
     for options, message in (
         (["--set", "epohcs=1"], "Did you mean 'epochs'"),
         (["--set", "epochs"], "--set must be given NAME=VALUE"),

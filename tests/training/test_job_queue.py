@@ -74,7 +74,7 @@ def test_interrupted_processes_save_and_end(records, tmp_path, monkeypatch):
 
     monkeypatch.setattr(job_queue, "wait", wait_until_both_work)
     with (
-        pytest.raises(TrainingInterrupted, match=rf"Stopped\. Finished runs, .* are saved in {tmp_path}: the same"),
+        pytest.raises(TrainingInterrupted, match=rf"Stopped\. Finished runs, .* are saved in {tmp_path}\. The same"),
         resumable(tmp_path),
         contextlib.closing(run_jobs(jobs, work, Records(records), clock=Clock(3, 2), at_once=2, tell=print)) as results,
     ):
