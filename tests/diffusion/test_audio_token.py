@@ -123,7 +123,7 @@ def test_moved_preset_is_named_and_replaced_by_its_new_place(run, preset, tmp_pa
 
 def test_text_encoders_of_other_sizes_are_refused(run, monkeypatch):
     monkeypatch.setattr(run.model.diffusion, "token_dims", (8, 8))
-    with pytest.raises(ModelError, match=r"words of \(16, 24\) numbers.* Received: \(8, 8\)"):
+    with pytest.raises(ModelError, match=r"word embeddings of \(16, 24\) numbers.* Received: \(8, 8\)"):
         AudioToken(run.model.embedder, run.model.diffusion)
 
 
