@@ -3,6 +3,16 @@
 All derive from `KerasA2IError`, a `ValueError`. `exit_status` is what the `keras-a2i` command returns.
 """
 
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Returns a question to end a message with, after a mistyped name: the nearest known one; else `otherwise`."""
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean {near[0]!r}?" if near else otherwise
+
 
 class KerasA2IError(ValueError):
     """Base of all errors of the library; the message states the reason and the remedy."""

@@ -13,7 +13,7 @@ import click
 from keras_a2i.cli.progress import transfers_shown
 from keras_a2i.cli.system_errors import describe_system_error
 from keras_a2i.cli.terminal import accept_any_text, echo
-from keras_a2i.errors import KerasA2IError, MissingPackageError
+from keras_a2i.errors import KerasA2IError, MissingPackageError, did_you_mean
 from keras_a2i.memory import keep_freed_memory
 from keras_a2i.version import __version__
 
@@ -66,10 +66,7 @@ class _LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], _COMMANDS, 1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(_COMMANDS)}."
+            hint = did_you_mean(args[0], _COMMANDS, f"There are {', '.join(_COMMANDS)}.")
             raise click.UsageError(f"No such command {args[0]!r}. {hint}", ctx) from error
 
 

@@ -4,14 +4,13 @@ A measure is added by a function with the decorator `measure` in a module that `
 """
 
 import dataclasses
-import difflib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
-from keras_a2i.errors import UsageError
+from keras_a2i.errors import UsageError, did_you_mean
 from keras_a2i.evaluation.contenders import PredictFn
 from keras_a2i.evaluation.pairs import Pairs, Rows, thumbnails_of
 from keras_a2i.evaluation.probes import FactorProbe, LabelProbe
@@ -151,9 +150,8 @@ def check_measures(ids: Sequence[str] | None) -> None:
         raise UsageError(f"measures must be a list of ids, or None. Received: measures={ids!r}. Pass [{ids!r}]")
     for id in ids or ():
         if id not in MEASURES:
-            near = difflib.get_close_matches(str(id), MEASURES, n=1)
-            hint = f". Did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"Each of measures must be one of {', '.join(MEASURES)}. Received: {id!r}{hint}")
+            hint = did_you_mean(str(id), MEASURES, "Pass ids from this list")
+            raise UsageError(f"Each of measures must be one of {', '.join(MEASURES)}. Received: {id!r}. {hint}")
 
 
 def compute_measures(

@@ -1,8 +1,8 @@
 """The models that come with the library."""
 
-import difflib
 import pathlib
 
+from keras_a2i.errors import did_you_mean
 from keras_a2i.models.stored_model import local_model
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
@@ -63,5 +63,5 @@ def _holds_model(path: pathlib.Path) -> bool:
 
 def suggest_shipped(model: str | pathlib.Path) -> str:
     """Returns a question to end a message with, after a mistyped name of a shipped model; "" after anything else."""
-    near = difflib.get_close_matches(str(model), shipped_models(), n=1)
-    return f". Did you mean {near[0]!r}?" if near and near[0] != str(model) else ""
+    hint = "" if str(model) in shipped_models() else did_you_mean(str(model), shipped_models())
+    return hint and f". {hint}"

@@ -1,14 +1,13 @@
 """The base classes of objectives, their registry, and the state of a training step that they receive."""
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeVar
 
 import keras
 from keras import ops
 
-from keras_a2i.errors import UsageError
+from keras_a2i.errors import UsageError, did_you_mean
 from keras_a2i.metrics.image_batch import as_image_batches
 from keras_a2i.objectives.clip_mixer import Mixtures
 from keras_a2i.objectives.replicas import undo_replica_scaling
@@ -260,8 +259,7 @@ def list_objectives(values: Any) -> list[Objective | Callable[[Any, Any], Any]]:
 def _checked(value: Any) -> Any:
     if isinstance(value, str):
         if value not in OBJECTIVES:
-            near = difflib.get_close_matches(value, OBJECTIVES, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else "Pass an instance for another loss"
+            hint = did_you_mean(value, OBJECTIVES, "Pass an instance for another loss")
             raise UsageError(f"objectives must be among {', '.join(OBJECTIVES)}. Received: {value!r}. {hint}")
         return OBJECTIVES[value]()
     if isinstance(value, type):

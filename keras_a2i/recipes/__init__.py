@@ -1,12 +1,11 @@
 """Recipes by name: each file of this folder holds one. The list of names and descriptions is read without Keras."""
 
 import ast
-import difflib
 import importlib
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from keras_a2i.errors import UsageError
+from keras_a2i.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from keras_a2i.recipes.recipe import Recipe
@@ -74,8 +73,7 @@ def check_recipe_name(name: str) -> None:
             "fit_image_to_audio (keras-a2i fit-image-to-audio)"
         )
     if name not in recipe_names():
-        near = difflib.get_close_matches(name, recipe_names(), n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(recipe_names())}"
+        hint = did_you_mean(name, recipe_names(), f"There are {', '.join(recipe_names())}")
         raise UsageError(f"The recipe must be one of the known ones. Received: {name!r}. {hint}")
 
 

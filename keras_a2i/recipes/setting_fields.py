@@ -6,7 +6,6 @@ can only be checked by the classes themselves, such as values that don't fit tog
 
 import ast
 import dataclasses
-import difflib
 import functools
 import pathlib
 import re
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from keras_a2i.config import check_field, choice, flag, number, whole, wholes
-from keras_a2i.errors import ConfigError, UsageError
+from keras_a2i.errors import ConfigError, UsageError, did_you_mean
 from keras_a2i.models.network_part import check_size
 from keras_a2i.records.augmentation import Augmentation
 
@@ -97,8 +96,7 @@ def full_name(given: str, names: list[str]) -> str:
             f"Choose between {', '.join(matches)}"
         )
     short = {name.rpartition(".")[2]: name for name in names}
-    near = difflib.get_close_matches(given, [*names, *short], n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else "keras-a2i recipes NAME lists them"
+    hint = did_you_mean(given, [*names, *short], "keras-a2i recipes NAME lists them")
     raise UsageError(f"A recipe has no such setting. Received: {given!r}. {hint}")
 
 

@@ -76,7 +76,6 @@ def plan_run(
     Raises:
         UsageError: if the recipe, its settings, the options and the records don't fit together, or one is out of range.
     """
-    check_model(model)
     records.require_split("train", NEEDS_TRAINING_PAIRS)
     objectives = None if objectives is None else list_objectives(objectives)
     chosen = _choose(records, recipe, settings or {}, model)

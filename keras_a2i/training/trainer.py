@@ -1,7 +1,6 @@
 """One training: data, model and callbacks are put together, run, and saved whatever happens."""
 
 import dataclasses
-import difflib
 import importlib.util
 import math
 import pathlib
@@ -11,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_a2i.errors import ModelError, UsageError
+from keras_a2i.errors import ModelError, UsageError, did_you_mean
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.models.audio_to_image import AudioToImage
 from keras_a2i.models.classifier import name_labels
@@ -409,9 +408,8 @@ def check_monitor(monitor: str, model: TrainingModel, metrics: Sequence[keras.me
     custom = {f"val_{metric.name}": metric for metric in metrics}
     known = ["val_loss", *(f"val_{name}" for name in (*SCORES, *model.loss_names)), *custom]
     if monitor not in known:
-        near = difflib.get_close_matches(monitor, known, n=1)
-        hint = f". Did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"monitor must be one of {', '.join(known)}. Received: monitor={monitor!r}{hint}")
+        hint = did_you_mean(monitor, known, "Pass a name from this list")
+        raise UsageError(f"monitor must be one of {', '.join(known)}. Received: monitor={monitor!r}. {hint}")
     is_highest = higher_is_better(custom[monitor]) if monitor in custom else None
     if monitor in custom and is_highest is None:
         raise UsageError(
