@@ -7,7 +7,7 @@ import click
 
 from keras_a2i.cli.settings import as_typed
 from keras_a2i.cli.terminal import echo
-from keras_a2i.recipes import describe_recipe, get_recipe, recipe_names
+from keras_a2i.recipes import check_recipe_name, describe_recipe, get_recipe, recipe_names
 
 _WIDTH = 110
 
@@ -32,6 +32,8 @@ def command(name):
 
 
 def _show(name: str) -> None:
+    # A mistyped name is refused before Keras loads.
+    check_recipe_name(name)
     from keras_a2i.recipes.settings import list_settings
 
     settings = list_settings(get_recipe(name))
