@@ -44,6 +44,14 @@ def without_tensorboard():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache_folder(tmp_path_factory):
+    """The tests neither read nor fill the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_A2I_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def untrained(monkeypatch):
     """Judges that are trained don't learn: for tests that don't look at what these find."""

@@ -12,7 +12,7 @@ import keras_a2i
 from keras_a2i import serialization
 
 PACKAGE = pathlib.Path(keras_a2i.__file__).parent
-FREE = {"config", "counts", "durations", "errors", "memory", "serialization", "spread", "version"}
+FREE = {"cache_folder", "config", "counts", "durations", "errors", "memory", "serialization", "spread", "version"}
 ROOMS = [
     {"media"},
     {"remote"},

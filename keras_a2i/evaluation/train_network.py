@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_a2i.evaluation.kept_weights import KeptWeights
 from keras_a2i.optimizers import make_adam
 
 BATCH_SIZE = 32
@@ -10,6 +11,8 @@ MAX_EPOCHS = 250
 _RATE = 2e-3
 # A mean over fewer steps says little.
 _MIN_STEPS = 100
+# Counted up when a training with the same arguments has another result than before.
+_VERSION = 1
 
 
 def train_network(
@@ -22,7 +25,10 @@ def train_network(
     min_epochs: int = 1,
     stop_below: float = 0.0,
 ) -> None:
-    """Trains for about `steps` steps, with a rate that falls by half a cosine.
+    """Trains for about `steps` steps, with a rate that falls by half a cosine; takes the weights of an equal training.
+
+    The result is kept in the cache folder, see `KeptWeights`: the judges of a report that depend on the records and the
+    random seed alone are trained once, whatever models are evaluated.
 
     A loop over `train_on_batch`: `fit` makes a new iterator for each of the many epochs of a few steps.
 
@@ -35,6 +41,22 @@ def train_network(
         min_epochs: number of epochs that are trained however many steps they have.
         stop_below: the training ends early once the mean loss over 100 steps or more is below this.
     """
+    settings = {"steps": steps, "min_epochs": min_epochs, "stop_below": stop_below, "version": _VERSION}
+    kept = KeptWeights(model, loss, (inputs, targets), settings)
+    if not kept.restore(model):
+        _train(model, loss, inputs, targets, steps, min_epochs, stop_below)
+        kept.save(model)
+
+
+def _train(
+    model: keras.Model,
+    loss: str | keras.losses.Loss,
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    steps: int,
+    min_epochs: int,
+    stop_below: float,
+) -> None:
     n = len(inputs)
     epochs = min(MAX_EPOCHS, max(min_epochs, round(steps * BATCH_SIZE / n)))
     rate = keras.optimizers.schedules.CosineDecay(_RATE, epochs * -(-n // BATCH_SIZE), alpha=0.01)

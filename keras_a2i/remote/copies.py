@@ -10,36 +10,13 @@ import os
 import pathlib
 import platform
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 
+from keras_a2i.cache_folder import cache_folder
 from keras_a2i.errors import AddressNotFoundError
 from keras_a2i.remote.address import Address
 from keras_a2i.remote.store import Stored, fetch, find_kind, list_objects, stat
-
-CACHE_VARIABLE = "KERAS_A2I_CACHE"
-_README = (
-    "Copies of files in object stores, made by keras-a2i: delete what you like, except in outgoing, which holds what "
-    "couldn't be uploaded.\n"
-)
-
-
-def cache_folder() -> pathlib.Path:
-    """Returns the folder of local copies: $KERAS_A2I_CACHE, else keras-a2i in the user's folder of caches."""
-    if named := os.environ.get(CACHE_VARIABLE):
-        folder = pathlib.Path(named).expanduser().absolute()
-    elif sys.platform == "win32":
-        folder = pathlib.Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local").expanduser() / "keras-a2i"
-    elif sys.platform == "darwin":
-        folder = pathlib.Path("~/Library/Caches/keras-a2i").expanduser()
-    else:
-        folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "keras-a2i"
-    folder.mkdir(parents=True, exist_ok=True)
-    readme = folder / "README"
-    if not readme.exists():
-        readme.write_text(_README, encoding="utf-8")
-    return folder
 
 
 def local_copy(address: Address, wanted: Callable[[str], bool] = lambda name: True) -> pathlib.Path:

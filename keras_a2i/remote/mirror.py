@@ -7,10 +7,10 @@ import uuid
 import warnings
 from collections.abc import Iterable, Iterator
 
+from keras_a2i.cache_folder import cache_folder
 from keras_a2i.errors import RemoteError, TrainingInterrupted
 from keras_a2i.media.folder_lock import LOCK_FILE
 from keras_a2i.remote.address import Address
-from keras_a2i.remote.copies import cache_folder
 from keras_a2i.remote.lock import release, store_lock
 from keras_a2i.remote.store import fetch, list_objects, remove, upload
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from keras_a2i.remote.copies import CACHE_VARIABLE
+from keras_a2i.cache_folder import CACHE_VARIABLE
 
 MISSING = "fsspec, s3fs and moto (extra test) aren't all installed"
 

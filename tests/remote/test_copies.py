@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import pathlib
 import shutil
 
 import pytest
@@ -113,16 +112,3 @@ def test_temporary_copies_of_killed_processes_are_deleted_and_others_kept(folder
             (path / "a.mp4").write_bytes(b"1")
         with copies.temporary_folder():
             assert own.is_dir() and other.is_dir() and not left.exists()
-
-
-def test_cache_folder_is_the_variable_s_or_the_user_s(cache, monkeypatch, tmp_path):
-    assert copies.cache_folder() == cache and "delete what you like" in (cache / "README").read_text()
-    monkeypatch.delenv(copies.CACHE_VARIABLE)
-    monkeypatch.setattr("sys.platform", "linux")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert copies.cache_folder() == tmp_path / "keras-a2i"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(pathlib.Path, "expanduser", lambda path: tmp_path / str(path).removeprefix("~/"))
-    assert copies.cache_folder() == tmp_path / ".cache" / "keras-a2i"
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert copies.cache_folder() == tmp_path / "Library" / "Caches" / "keras-a2i"

@@ -1,0 +1,88 @@
+"""Weights of trained judges, kept in the cache folder for the next evaluation."""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import uuid
+import zipfile
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from keras_a2i.cache_folder import cache_folder
+from keras_a2i.version import library_versions
+
+MAX_FILES = 200
+"""Files that are kept, those used last: most take less than 1 MB each."""
+
+
+class KeptWeights:
+    """The weights after one training, in a file that is named by all that the training depends on.
+
+    These are the initial weights and random states, the loss, the arrays, the settings, and the versions of the
+    libraries. An equal training is therefore one with the same result, whichever records, model or process it is for.
+    Where the folder can't be written, nothing is kept.
+
+    Args:
+        model: the network, before its training.
+        loss: of the network.
+        arrays: the inputs and the targets.
+        settings: of the training, as JSON values.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        loss: str | keras.losses.Loss,
+        arrays: tuple[np.ndarray, np.ndarray],
+        settings: Mapping[str, float],
+    ):
+        named = loss if isinstance(loss, str) else keras.losses.serialize(loss)
+        versions = library_versions("keras", keras.backend.backend(), "numpy")
+        digest = hashlib.sha256(json.dumps([named, dict(settings), versions], sort_keys=True).encode())
+        for array in (*_values_of(model), *arrays):
+            digest.update(f"{array.dtype.str} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        self.name = f"{digest.hexdigest()}.npz"
+
+    def restore(self, model: keras.Model) -> bool:
+        """Gives a model the weights of an equal training; returns whether one is kept."""
+        try:
+            path = _folder() / self.name
+            with np.load(path, allow_pickle=False) as file:
+                values = [file[name] for name in file.files]
+            os.utime(path)
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile):
+            return False
+        if [value.shape for value in values] != [variable.shape for variable in model.variables]:
+            return False
+        for variable, value in zip(model.variables, values, strict=True):
+            variable.assign(value)
+        return True
+
+    def save(self, model: keras.Model) -> None:
+        """Keeps the weights of a model after its training, and removes the files that weren't used for longest."""
+        with contextlib.suppress(OSError):
+            folder = _folder()
+            part = folder / f".{uuid.uuid4().hex}.npz"
+            try:
+                np.savez(part, *_values_of(model))
+                part.replace(folder / self.name)
+            finally:
+                part.unlink(missing_ok=True)
+            files = sorted(folder.glob("*.npz"), key=lambda file: file.stat().st_mtime)
+            for file in files[:-MAX_FILES]:
+                file.unlink(missing_ok=True)
+
+
+def _values_of(model: keras.Model) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(variable) for variable in model.variables]
+
+
+def _folder() -> pathlib.Path:
+    folder = cache_folder() / "networks"
+    folder.mkdir(exist_ok=True)
+    return folder
