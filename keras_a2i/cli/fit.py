@@ -83,7 +83,8 @@ def command(records, out, settings, size, input_, no_augment, cache, seeds, jobs
     # What can be refused without TensorFlow is refused before it loads.
     values = parse_settings(settings)
     checked = values | ({"input": input_} if input_ else {})
-    if options["recipe"] is not None:
+    # The folder of a run holds its recipe, which may be one that this version doesn't have.
+    if options["recipe"] is not None and (not options["resume"] or options["recipe"] in recipe_names()):
         check_recipe_name(options["recipe"])
         _check_input(options["recipe"], input_)
         check_settings(options["recipe"], checked)

@@ -61,7 +61,7 @@ def get_recipe(name: str, /, **settings: Any) -> "Recipe":
 
 
 def check_recipe_name(name: str) -> None:
-    """Raises a UsageError with the nearest name, unless there is a recipe of this name."""
+    """Raises a UsageError with the nearest name, or those that begin alike, unless there is a recipe of this name."""
     if name == "audio-token":
         raise UsageError(
             "The recipe must be one whose networks are all trained here. Received: 'audio-token', which needs a "
@@ -72,8 +72,11 @@ def check_recipe_name(name: str) -> None:
             "The recipe must be one that generates images. Received: 'image-to-audio'. Train the other direction with "
             "fit_image_to_audio (keras-a2i fit-image-to-audio)"
         )
-    if name not in recipe_names():
-        hint = did_you_mean(name, recipe_names(), f"There are {', '.join(recipe_names())}")
+    names = recipe_names()
+    if name not in names:
+        similar = [known for known in names if known.partition("-")[0] == name.partition("-")[0]]
+        otherwise = f"Similar ones are {', '.join(similar)}" if similar else f"There are {', '.join(names)}"
+        hint = did_you_mean(name, names, otherwise)
         raise UsageError(f"The recipe must be one of the known ones. Received: {name!r}. {hint}")
 
 

@@ -1,4 +1,4 @@
-"""As words, with images of the training set: sharp, and several different ones per clip.
+"""Labelled short clips (words, knocks) of any source: sharp images of the training set, several of them per clip.
 
 Result: 2,000 spoken digits, 32 pixels, each of four speakers held out in turn, mean of three seeds: 92 % of the
 images show the spoken digit (87 to 99 % by speaker) by a probe that is right for 98 % of real ones; of 8 samples 93
@@ -14,14 +14,13 @@ Command: keras-a2i build-records pairs.csv --image-size 64 --split source --hold
 records --out run --recipe words-exemplars --seed 0, keras-a2i evaluate run records
 """
 
-import dataclasses
+from keras_a2i.models import ExemplarGenerator, WordEncoder
+from keras_a2i.recipes.recipe import Recipe
 
-from keras_a2i.models import ExemplarGenerator
-from keras_a2i.recipes.words import RECIPE as WORDS
-
-RECIPE = dataclasses.replace(
-    WORDS,
+RECIPE = Recipe(
     name="words-exemplars",
+    task="words",
+    encoder=WordEncoder(channels=(24, 48, 96, 96, 128), latent_dim=64, ensemble=2, dropout=0.15),
     generator=ExemplarGenerator(
         n_exemplars=512,
         components=24,
@@ -35,13 +34,17 @@ RECIPE = dataclasses.replace(
         blocks=1,
     ),
     style_units=16,
-    epochs=160,
-    min_steps=3600,
     objectives={
         "labels": {"weight": 6.0, "mixture": 1.0},
         "matching": {"weight": 1.0, "by_label": True, "mixture": 1.0},
         "blending": 1.0,
         "familiarity": 0.5,
     },
-    shuffle_within_label=False,
+    learning_rate=2e-3,
+    weight_decay=1e-3,
+    batch_size=32,
+    epochs=160,
+    min_steps=3600,
+    ema_momentum=0.99,
+    monitor="val_labels_loss",
 )

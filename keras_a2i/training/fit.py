@@ -14,7 +14,7 @@ from keras_a2i.models.dtype_policy import dtype_policy as dtype_policy_scope
 from keras_a2i.models.model_file import load_model
 from keras_a2i.objectives import Objective
 from keras_a2i.objectives.objective import list_objectives
-from keras_a2i.recipes import get_recipe
+from keras_a2i.recipes import get_recipe, recipe_names
 from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.recipes.settings import change
 from keras_a2i.records.records import Records
@@ -201,6 +201,11 @@ def check_recipe_unchanged(before: RunConfig, recipe: str | Recipe | None, setti
     if (name is not None and name != own.name) or (isinstance(recipe, Recipe) and recipe.to_dict() != own.to_dict()):
         raise UsageError(
             f"A resumed run keeps its recipe, {own.name!r}. Received: the recipe {name!r}. Leave it out (--recipe)"
+        )
+    if "size" in settings and own.name not in recipe_names():
+        raise UsageError(
+            "size must be left out to resume a run of a recipe that this version doesn't have. Received: "
+            f"size={settings['size']!r} with the recipe {own.name!r}. Leave it out (--size)"
         )
     others = {name: settings[name] for name in settings if name != "size"}
     expected = own.resized(get_recipe(own.name), settings["size"]) if "size" in settings else own

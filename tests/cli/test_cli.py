@@ -147,13 +147,13 @@ def test_recipes_are_listed_and_shown(within, tmp_path):
     assert listed.returncode == 0 and all(name in listed.stdout for name in recipe_names())
     assert "sharp images of what happens around a microphone" in listed.stdout
     assert "Result:" not in listed.stdout and "recipes NAME shows" in listed.stdout
-    shown = within("recipes", "words", cwd=tmp_path)
+    shown = within("recipes", "words-aligned", cwd=tmp_path)
     assert "Result: 2,000 spoken digits" in shown.stdout and "--set NAME=VALUE:" in shown.stdout
     assert re.search(r"^encoder.channels +24,48,96,96,128$", shown.stdout, re.M)
     assert re.search(r"^shuffle_within_label +true$", shown.stdout, re.M)
     assert re.search(r"^labels +6.0$", shown.stdout, re.M)
-    refused = within("recipes", "word", cwd=tmp_path)
-    assert refused.returncode == 2 and "Did you mean 'words'?" in refused.stderr
+    refused = within("recipes", "words-align", cwd=tmp_path)
+    assert refused.returncode == 2 and "Did you mean 'words-aligned'?" in refused.stderr
 
 
 @pytest.mark.training
@@ -272,10 +272,10 @@ def test_mistakes_of_trainings_are_refused_before_tensorflow_loads(tmp_path):
         (("fit", tmp_path / "nowhere", "--out", tmp_path / "run"), 1, "A records folder must hold a records.json"),
         ((*fit, "--set", "epochs"), 2, "--set must be given NAME=VALUE"),
         ((*fit, "--set", "epohcs=3"), 2, "Did you mean 'epochs'?"),
-        ((*fit, "--recipe", "words", "--set", "epochs=many"), 2, "epochs must be a whole number from 1"),
+        ((*fit, "--recipe", "words-aligned", "--set", "epochs=many"), 2, "epochs must be a whole number from 1"),
         ((*fit, "--recipe", "features", "--set", "units=a,b"), 2, "units must be whole numbers from 1"),
         # Without waiting for the other process, which would refuse them, too.
-        ((*fit, "--recipe", "words", "--set", "epohcs=3", *several), 2, "Did you mean 'epochs'?"),
+        ((*fit, "--recipe", "words-aligned", "--set", "epohcs=3", *several), 2, "Did you mean 'epochs'?"),
         ((*fit, "--set", "ssim=abc"), 2, "The weight of ssim must be a number in [0, 1e+06]"),
         ((*fit, "--set", "gain_db=-5"), 2, "gain_db of an Augmentation must lie between 0 and 60"),
         (("sweep", *fit[1:], "--set", "batch_size=8,0"), 2, "batch_size must be a whole number from 1"),

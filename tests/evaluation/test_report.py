@@ -72,7 +72,7 @@ def test_report_of_another_model_than_that_of_its_run_is_refused(runs, tmp_path)
     digest = hashlib.sha256(b"first").hexdigest()
     assert model_digest(run) == model_digest(run / "model.keras") == digest and model_digest(tmp_path) == ""
     dataclasses.replace(read_report(run), model_digest=digest).save(run / "report.json")
-    assert compare([run]).runs == [[str(run)]] and "# words on surf" in model_card(run)
+    assert compare([run]).runs == [[str(run)]] and "# scenes on surf" in model_card(run)
     (run / "model.keras").write_bytes(b"resumed")
     for read in (read_report, model_card, lambda run: compare([run])):
         with pytest.raises(ModelError, match=r"must be of the model in its folder\. .*Evaluate the model again"):
@@ -104,7 +104,7 @@ def test_confusion_equals_scikit_learn(report):
 def runs(tmp_path_factory):
     """Two seeds of one recipe, and another recipe, each with a run's config.json and a report."""
     home = tmp_path_factory.mktemp("runs")
-    for name, recipe, seed in (("a0", "words", 0), ("a1", "words", 1), ("b0", "feat_ures", 0)):
+    for name, recipe, seed in (("a0", "scenes", 0), ("a1", "scenes", 1), ("b0", "feat_ures", 0)):
         (home / name).mkdir()
         config = {"recipe": {"name": recipe, "epochs": 3}, "fingerprint": "f" * 64, "epochs": 3, "batch_size": 8}
         config |= {"seed": seed, "command": f"keras-a2i fit rec --seed {seed}", "records": "rec"}
@@ -115,7 +115,7 @@ def runs(tmp_path_factory):
 
 
 def test_configuration_hash_ignores_the_seed_alone():
-    config = {"recipe": {"name": "words"}, "fingerprint": "f", "epochs": 3, "batch_size": 8, "seed": 0}
+    config = {"recipe": {"name": "scenes"}, "fingerprint": "f", "epochs": 3, "batch_size": 8, "seed": 0}
     assert configuration_hash(config) == configuration_hash(config | {"seed": 1, "command": "x"})
     for change in ({"epochs": 4}, {"recipe": {"name": "paper"}}, {"fingerprint": "g"}, {"batch_size": 9}):
         assert configuration_hash(config | change) != configuration_hash(config)
@@ -126,7 +126,7 @@ def test_configuration_hash_ignores_the_seed_alone():
 def test_compare_takes_seeds_as_replicates(runs):
     comparison = compare([runs / name for name in ("a0", "b0", "a1")])
     frame = comparison.to_frame()
-    assert frame["name"].tolist() == ["words on surf", "feat_ures on surf"] and frame["n_runs"].tolist() == [2, 1]
+    assert frame["name"].tolist() == ["scenes on surf", "feat_ures on surf"] and frame["n_runs"].tolist() == [2, 1]
     values = [read_report(runs / name).contenders[0].means["ssim"] for name in ("a0", "a1")]
     assert frame["ssim"][0] == pytest.approx(np.mean(values))
     assert frame["ssim_std"][0] == pytest.approx(np.std(values, ddof=1)) and np.isnan(frame["ssim_std"][1])
@@ -135,7 +135,7 @@ def test_compare_takes_seeds_as_replicates(runs):
     assert [frame["ssim_low"][0], frame["ssim_high"][0]] == pytest.approx([low, high])
     assert frame.loc[1, ["ssim_low", "ssim_high"]].isna().all() and "hss" not in frame
     text = comparison.render_text()
-    assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in text and "words on surf" in text
+    assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in text and "scenes on surf" in text
     assert "± the sample standard deviation" in text
 
 
@@ -148,9 +148,9 @@ def test_compare_keeps_evaluations_on_different_records_apart(runs, tmp_path):
     comparison = compare(copies.values())
     assert [[pathlib.Path(run).name for run in row] for row in comparison.runs] == [["a", "b"], ["c"], ["d"]]
     assert comparison.names == [
-        f"words on surf (split val) ({'f' * 12})",
-        f"words on surf (split val) ({'0' * 12})",
-        "words on surf (split test)",
+        f"scenes on surf (split val) ({'f' * 12})",
+        f"scenes on surf (split val) ({'0' * 12})",
+        "scenes on surf (split test)",
     ]
     card = model_card(copies["c"])
     assert "surf, fingerprint 000000000000 |" in card and "| rec, fingerprint ffffffffffff |" in card
@@ -168,20 +168,20 @@ def test_compare_command_writes_html_csv_markdown_and_latex(runs, tmp_path):
     args = ["compare", *(str(runs / name) for name in ("a0", "a1", "b0"))]
     for suffix in ("html", "csv", "md", "tex"):
         result = CliRunner().invoke(cli, [*args, "--out", str(tmp_path / f"t.{suffix}")], catch_exceptions=False)
-        assert result.exit_code == 0 and "words on surf" in result.output
+        assert result.exit_code == 0 and "scenes on surf" in result.output
     page = (tmp_path / "t.html").read_text()
-    assert "words on surf" in page and "://" not in page and "<script" not in page
+    assert "scenes on surf" in page and "://" not in page and "<script" not in page
     frame = pd.read_csv(tmp_path / "t.csv")
     assert frame["n_runs"].tolist() == [2, 1]
     head, rule, first, second, _, caption = (tmp_path / "t.md").read_text().splitlines()
     assert head.startswith("| Recipe on records | Runs | SSIM |") and rule.startswith("|---|---:|---:|")
-    assert first.startswith(f"| words on surf | 2 | {frame['ssim'][0]:.3f} ± {frame['ssim_std'][0]:.3f} |")
+    assert first.startswith(f"| scenes on surf | 2 | {frame['ssim'][0]:.3f} ± {frame['ssim_std'][0]:.3f} |")
     assert second.startswith(r"| feat\_ures on surf | 1 |") and caption.startswith("Means over runs")
     assert {line.count(" | ") for line in (head, first, second)} == {rule.count("|") - 2}
     latex = (tmp_path / "t.tex").read_text()
     assert latex.startswith(r"\begin{tabular}{lrrrr") and r"feat\_ures on surf & 1 &" in latex and r"$\pm$" in latex
     columns = latex.splitlines()[2].count("&")
-    assert all(line.count(" & ") == columns for line in latex.splitlines() if line.startswith(("words", "feat")))
+    assert all(line.count(" & ") == columns for line in latex.splitlines() if line.startswith(("scenes", "feat")))
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_compare_replaces_a_table_on_request(runs, tmp_path):
     assert isinstance(CliRunner().invoke(cli, args).exception, UsageError)
     assert (tmp_path / "t.md").read_text() == "mine"
     assert CliRunner().invoke(cli, [*args, "--overwrite"], catch_exceptions=False).exit_code == 0
-    assert "words on surf" in (tmp_path / "t.md").read_text()
+    assert "scenes on surf" in (tmp_path / "t.md").read_text()
 
 
 def test_place_of_a_report_is_checked_before_the_evaluation(report, tmp_path):
@@ -265,7 +265,7 @@ def test_compare_refuses_an_unknown_suffix(runs, tmp_path):
 
 def test_card_holds_command_data_scores_confusion_and_limits(runs):
     card = model_card(runs / "a0")
-    assert "\n---\n\n# words on surf\n" in card
+    assert "\n---\n\n# scenes on surf\n" in card
     for text in (
         *("keras-a2i fit rec --seed 0", "keras-a2i evaluate runs/surf-default", "120 pairs of 6 sources"),
         *("breaking 30", "| mean of the source | baseline |", "## Confusion matrix", "| calm | 0 | 0 | 30 | 0 |"),
@@ -280,7 +280,7 @@ def test_card_holds_command_data_scores_confusion_and_limits(runs):
 def test_hub_reads_license_tags_and_scores_of_a_card(runs):
     hub = pytest.importorskip("huggingface_hub")
     report, data = read_report(runs / "a0"), hub.ModelCard(model_card(runs / "a0")).data
-    assert (data.license, data.library_name, data.model_name) == ("unknown", "keras", "words")
+    assert (data.license, data.library_name, data.model_name) == ("unknown", "keras", "scenes")
     assert "audio-to-image" in data.tags
     scores = {result.metric_type: result.metric_value for result in data.eval_results}
     assert scores["ssim"] == pytest.approx(report.contenders[0].means["ssim"], abs=1e-4)

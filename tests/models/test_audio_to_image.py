@@ -135,7 +135,7 @@ def test_licence_recipe_and_names_of_a_file_survive_the_class(tmp_path):
     options = {"labels": ("high", "low")}, {"n_labels": 2}
     named, model = (AudioToImage(DenseEncoder(units=(6,)), own_generator(), n_features=12, **each) for each in options)
     features = FeatureConfig(embedding=12, embedding_name="CLAP")
-    metadata = dataclasses.replace(named.metadata, features=features, license="CC0-1.0", recipe="words")
+    metadata = dataclasses.replace(named.metadata, features=features, license="CC0-1.0", recipe="words-aligned")
     save_model(model, tmp_path / "model.keras", metadata)
     loaded = AudioToImage.from_preset(tmp_path)
     assert loaded.metadata == load_model(tmp_path / "model.keras")[1] == metadata

@@ -133,7 +133,8 @@ def test_size_scales_widths_and_single_settings_take_precedence():
     recipe = get_recipe("features", size="tiny", base_channels=24)
     assert recipe.encoder.units == (192, 96, 48) and recipe.generator.base_channels == 24
     assert recipe.epochs == get_recipe("features").epochs
-    assert [get_recipe("words", size=size).encoder.ensemble for size in ("tiny", "base", "large")] == [1, 2, 2]
+    words = [get_recipe("words-adversarial", size=size).encoder for size in ("tiny", "base", "large")]
+    assert [encoder.ensemble for encoder in words] == [1, 2, 2]
     assert SceneEncoder().scaled("tiny").channels == (8, 16, 36, 36, 48)
     tiny = FrameEncoder().scaled("tiny")
     assert (tiny.channels, tiny.units, tiny.latent_dim) == ((12, 16, 24), 48, 64)
@@ -206,8 +207,8 @@ def test_dense_encoder_of_waveforms_computes_mfcc():
 
 @pytest.mark.training
 def test_word_encoder_is_small_and_independent_of_loudness_and_position():
-    alone = encoder_generator(get_recipe("words", ensemble=1), image_size=32, channels=1, n_labels=10)
-    model = encoder_generator("words", image_size=32, channels=1, n_labels=10)
+    alone = encoder_generator(get_recipe("words-adversarial", ensemble=1), image_size=32, channels=1, n_labels=10)
+    model = encoder_generator("words-adversarial", image_size=32, channels=1, n_labels=10)
     assert _count(alone) <= 1_000_000 and _count(model) <= 2_000_000
     word = np.zeros((2, 16_000), np.float32)
     chirp = 0.2 * np.sin(2 * np.pi * np.cumsum(np.linspace(300, 900, 4000)) / 16_000)

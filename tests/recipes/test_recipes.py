@@ -17,6 +17,9 @@ from keras_a2i.recipes.recipe import Recipe
 from keras_a2i.recipes.settings import list_settings
 from keras_a2i.records.augmentation import Augmentation
 
+PLAIN = {"adversarial": 0, "variational": 0, "perceptual": 0, "style_units": 0, "autoencoder_epochs": 0}
+"""Settings of words-adversarial without a style, an image autoencoder and a discriminator."""
+
 
 def test_recipe_names_and_descriptions_need_no_keras():
     code = (
@@ -51,14 +54,31 @@ def test_paper_recipe_is_that_of_the_paper():
 
 
 def test_settings_change_single_values():
-    recipe = get_recipe("words", **{"labels": 3, "latent_dim": 16, "generator.channels": 8, "variational.warmup": 0.1})
+    settings = {"labels": 3, "latent_dim": 16, "generator.channels": 8, "variational.warmup": 0.1}
+    recipe = get_recipe("words-aligned", **settings)
     assert recipe.weights["labels"] == 3 and recipe.encoder.latent_dim == 16 and recipe.generator.channels == (8,)
     assert recipe.make_objectives(seed=5)[0].batch_size == recipe.batch_size
-    assert get_recipe("words", speed=0.2).augmentation == Augmentation(speed=0.2)
-    assert get_recipe("words", augmentation=Augmentation()).augmentation == Augmentation()
+    assert get_recipe("words-aligned", speed=0.2).augmentation == Augmentation(speed=0.2)
+    assert get_recipe("words-aligned", augmentation=Augmentation()).augmentation == Augmentation()
     encoder = DenseEncoder(units=(4,))
     assert get_recipe("features", encoder=encoder).encoder == encoder
-    assert get_recipe("words", objectives={"mse": 1.0}, label_sharpness=0).weights == {"mse": 1.0}
+    mse = get_recipe("words-adversarial", **PLAIN, objectives={"mse": 1.0}, label_sharpness=0)
+    assert mse.weights == {"mse": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("papper", r"Did you mean 'paper'\?"),
+        ("words-variable", r"Did you mean 'words-adversarial'\?"),
+        ("words", "Similar ones are words-adversarial, words-aligned, words-exemplars"),
+        ("words-of-music", "Similar ones are words-adversarial, words-aligned, words-exemplars"),
+        ("music", "There are exemplars, features, paper, scenes, .*, words-exemplars"),
+    ],
+)
+def test_unknown_name_is_refused_with_the_nearest_or_those_that_begin_alike(name, hint):
+    with pytest.raises(UsageError, match=rf"must be one of the known ones. Received: '{name}'. {hint}$"):
+        get_recipe(name)
 
 
 def test_every_listed_setting_can_be_set_to_its_value():
@@ -101,11 +121,11 @@ def test_every_listed_setting_can_be_set_to_its_value():
 )
 def test_wrong_settings_raise(settings, message):
     with pytest.raises(UsageError, match=message):
-        get_recipe("words", **settings)
+        get_recipe("words-adversarial", **PLAIN | settings)
 
 
 def test_from_dict_unknown_class_raises():
-    values = get_recipe("words").to_dict()
+    values = get_recipe("words-aligned").to_dict()
     values["encoder"] = values["encoder"] | {"class_name": "nowhere>Encoder"}
     with pytest.raises(UsageError, match=r"class_name must be a registered class. Received: 'nowhere>Encoder'"):
         Recipe.from_dict(values)
@@ -132,7 +152,7 @@ def test_make_optimizer_without_steps_raises():
 
 
 def test_moving_average_forgets_the_first_steps():
-    recipe = get_recipe("words")
+    recipe = get_recipe("words-aligned")
     assert recipe.make_optimizer(10_000).ema_momentum == 0.99
     assert recipe.make_optimizer(100).ema_momentum == pytest.approx(0.8)
     assert recipe.make_optimizer(10).ema_momentum == 0 and not get_recipe("paper").make_optimizer(10_000).use_ema

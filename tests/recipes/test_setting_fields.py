@@ -43,7 +43,7 @@ def test_weights_of_objectives_and_the_augmentation_are_refused_without_keras():
         ({"gain_db": -5}, "gain_db of an Augmentation must lie between 0 and 60. Received: gain_db=-5"),
     ):
         with pytest.raises(UsageError, match=message):
-            check_settings("words", settings)
+            check_settings("words-aligned", settings)
 
 
 OBJECTIVES = """
@@ -109,4 +109,4 @@ def test_what_the_recipe_accepts_is_accepted():
 def test_names_are_refused_as_by_the_recipe(settings, message):
     for check in (check_settings, lambda name, settings: get_recipe(name, **settings)):
         with pytest.raises(UsageError, match=message):
-            check("words", settings)
+            check("words-aligned", settings)

@@ -184,4 +184,4 @@ def test_recipe_refuses_a_style_that_nothing_uses():
     with pytest.raises(ConfigError, match="style_units must be 0 without the objective variational"):
         a2i.get_recipe("scenes", style_units=4)
     with pytest.raises(ConfigError, match="style_units must be above 0 for the objective variational"):
-        a2i.get_recipe("words-variational", style_units=0)
+        a2i.get_recipe("words-adversarial", style_units=0)

@@ -1,15 +1,18 @@
 """Resuming a training: after an interruption, a kill, a failure and with damaged files, to the very same model."""
 
+import dataclasses
 import json
 import shutil
 
 import keras
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from support.tone_source import ToneSource, build
 from support.training_runs import SMALL, CopyRun, assert_same, train
 
 import keras_a2i as a2i
+from keras_a2i.cli.main import cli
 from keras_a2i.errors import ModelError, TrainingInterrupted, UsageError
 from keras_a2i.models.model_file import load_model
 from keras_a2i.training.fit import fit
@@ -139,6 +142,28 @@ def test_resume_with_changes_raises(whole, records, tmp_path):
         fit(tmp_path / "other", out, resume=True)
     with pytest.raises(ModelError, match=r"A run folder must hold a config.json"):
         fit(records, tmp_path / "nowhere", resume=True)
+
+
+def test_run_of_a_recipe_that_this_version_lacks_resumes_loads_and_is_evaluated(whole, records, tmp_path):
+    out, recipe = tmp_path / "run", dataclasses.replace(a2i.get_recipe("features", **SMALL), name="feature-maps")
+    with pytest.raises(TrainingInterrupted, match="after epoch 2 of 4"):
+        train(records, out, recipe=recipe, settings=None, callbacks=[StopAtEnd()])
+    own = ["fit", str(records), "--out", str(out), "--recipe", "feature-maps", "--set", "units=16,8"]
+    for options, message in (
+        ([], r"must be one of the known ones. Received: 'feature-maps'. Did you mean 'features'\?"),
+        (["--resume", "--set", "units=4,4"], r"A resumed run keeps its settings. Received: {'units': \(4, 4\)}"),
+        (["--resume", "--size", "tiny"], "size must be left out to resume a run .* with the recipe 'feature-maps'"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            CliRunner().invoke(cli, [*own, *options], catch_exceptions=False)
+    resumed = CliRunner().invoke(cli, [*own, "--resume"])
+    assert resumed.exit_code == 0 and "resumed at epoch 3" in resumed.output, resumed.output
+    loaded, metadata = load_model(out / "model.keras")
+    for found, expected in zip(loaded.get_weights(), whole.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert metadata.recipe == loaded.recipe == "feature-maps"
+    reports = [a2i.evaluate(run, records, measures=(), verbose=0) for run in (out, whole.run)]
+    assert reports[0].contenders[0].means == reports[1].contenders[0].means
 
 
 def test_resume_of_a_streamed_training_on_waveforms_equals_uninterrupted_run(records, tmp_path, monkeypatch):

@@ -52,11 +52,11 @@ pytestmark = pytest.mark.training
 def test_model_of_words_is_trained_by_its_recipe_or_a_warning_tells_that_its_encoder_isnt(records):
     records = Records(records)
     settings = {"encoder.channels": (4, 4, 4, 4, 8), "latent_dim": 4, "ensemble": 1, "generator.channels": (8,)}
-    recipe = get_recipe("words", **settings)
+    recipe = get_recipe("words-adversarial", **settings)
     model = recipe.build(FEATURES, image_size=16, channels=1, labels=records.labels)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert plan_run(records, model=model, options={}).recipe["name"] == "words"
+        assert plan_run(records, model=model, options={}).recipe["name"] == "words-adversarial"
         other = recipe.build(FEATURES, image_size=16, channels=1, labels=("a", "b", "c"))
         other.encoder.trainable = False
         assert plan_run(records, model=other, options={}).recipe["name"] == "scenes"
@@ -121,7 +121,8 @@ def aligned(records, tones, extra_images):
 @pytest.fixture(scope="module")
 def styled(records, tones):
     settings = SMALL | {"autoencoder_epochs": 2, "style_units": 2, "variational": 0.5, "perceptual": 0.1}
-    fit(records, tones / "styled", recipe="words-variational", settings=settings, epochs=15, batch_size=8)
+    settings |= {"adversarial": 0, "beta_1": 0.9}
+    fit(records, tones / "styled", recipe="words-adversarial", settings=settings, epochs=15, batch_size=8)
     return tones / "styled"
 
 
@@ -170,7 +171,7 @@ def test_choose_recipe_by_the_records(tones, records, tmp_path, monkeypatch):
         "the records hold clips of which 3 have no label, 36 for training",
     )
     with pytest.raises(UsageError, match=r"every pair must have one. Received: 3 pairs without a label. Label these"):
-        fit(partly, tmp_path / "run", recipe="words", settings=SMALL)
+        fit(partly, tmp_path / "run", recipe="words-adversarial", settings=SMALL)
     silent = Records(build(tones, tmp_path / "silent", waveform=False))
     assert choose_recipe(silent) == ("features", "the records hold no audio")
 
@@ -245,7 +246,7 @@ def test_words_recipe_without_labels_raises(tones, tmp_path):
     (tones / "unlabelled.csv").write_text("\n".join(["audio,image", *(f"{i}.wav,{i}.png" for i in range(8))]))
     records = build(tones, tmp_path / "records", "unlabelled.csv", SplitSpec(kind="random"))
     with pytest.raises(UsageError, match=r"classifies labels: the records must have two or more"):
-        fit(records, tmp_path / "run", recipe="words", settings=SMALL)
+        fit(records, tmp_path / "run", recipe="words-adversarial", settings=SMALL)
 
 
 def test_samples_differ_and_keep_their_label(styled, records):
@@ -308,7 +309,7 @@ def test_image_folder_is_read_like_the_images_of_records(records, extra_images, 
     with pytest.raises(UsageError, match=r"image_folder must hold PNG or JPEG images. Received: .*with 0"):
         fit(records, tmp_path / "none", image_folder=tmp_path / "empty", **options)
     with pytest.raises(UsageError, match="image_folder requires a recipe with an image autoencoder"):
-        fit(records, tmp_path / "none", recipe="words", image_folder=extra_images)
+        fit(records, tmp_path / "none", recipe="words-exemplars", image_folder=extra_images)
 
 
 def test_image_encoder_is_trained_first_and_frozen_afterwards():
