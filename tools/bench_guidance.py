@@ -1,6 +1,6 @@
 """Whether guidance moves images towards their audio, by judges that don't guide.
 
-    keras-a2i fit records --out run --recipe words-variational --seed 0
+    keras-a2i fit records --out run --recipe words-adversarial --seed 0
     keras-a2i fit records --out guide --recipe words-aligned --seed 0
     keras-a2i fit records --out judge --recipe words-aligned --seed 1
     python tools/bench_guidance.py run records --by guide --judge judge [--latent] [--sheet sheet.png]

@@ -218,7 +218,6 @@ def commands(work: pathlib.Path, scheduler: str) -> dict[str, Callable[[pathlib.
         "fit-paper": family("paper", records, "--epochs", "8"),
         "fit-scenes": family("scenes", records, "--epochs", "6"),
         "fit-exemplars": family("exemplars", records, "--epochs", "6"),
-        "fit-words": family("words", labelled, "--epochs", "6"),
         "fit-words-exemplars": family("words-exemplars", labelled, "--epochs", "6"),
         "fit-adversarial": family("words-adversarial", labelled, *first_part),
         "fit-aligned": family("words-aligned", labelled, *first_part),

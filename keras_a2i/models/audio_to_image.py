@@ -275,9 +275,8 @@ class AudioToImage(keras.Model):
         """
         if not can_classify(self):
             raise UsageError(
-                "predict_labels needs a model that classifies labels, such as those of the recipes words and "
-                "words-exemplars. "
-                f"Received: {self.name}, which has no classifier and no labelled exemplars"
+                "predict_labels needs a model that classifies labels, such as those of the recipes words-exemplars and "
+                f"words-adversarial. Received: {self.name}, which has no classifier and no labelled exemplars"
             )
         inputs = _batch(inputs, self._n_inputs)
         if not np.isfinite(inputs).all():

@@ -73,8 +73,8 @@ def no_latents() -> UsageError:
 
 def no_labels() -> UsageError:
     return UsageError(
-        "Labels need a model that classifies, such as those of the recipes words and words-exemplars. Received: "
-        "another one. Export it again if it is a file of an older version"
+        "Labels need a model that classifies, such as those of the recipes words-exemplars and words-adversarial. "
+        "Received: another one. Export it again if it is a file of an older version"
     )
 
 

@@ -79,8 +79,8 @@ def _calibrate(
 ) -> LabelCalibration:
     if not can_classify(model):
         raise UsageError(
-            "model must classify labels to be calibrated, as those of the recipes words and words-exemplars do. "
-            f"Received: {model.name}, which has no classifier and no labelled exemplars"
+            "model must classify labels to be calibrated, as those of the recipes words-exemplars and "
+            f"words-adversarial do. Received: {model.name}, which has no classifier and no labelled exemplars"
         )
     model.metadata.require_records(records.features, records.image)
     records.require_split(split, "A calibration needs held-out pairs", is_choice=True)
