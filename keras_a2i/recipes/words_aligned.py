@@ -1,4 +1,4 @@
-"""Labelled short clips: finds images for a clip and clips for an image (keras-a2i search), and generates mean images.
+"""Labelled short clips: finds images for a clip and clips for an image (keras-a2i search), and generates blurred ones.
 
 Result: 2,000 spoken digits, evaluated as words-adversarial: the first image found among 100 shows the spoken digit in
 87 % of the searches, and 87 % of the generated images do; sharpness 5 %, as they are means. 9 minutes on one core.
