@@ -31,11 +31,11 @@ class ExemplarMosaic(StoredExemplars):
     of all others are reduced (`minor_exponent`), and shares below `least_share` of the largest are left out. Then the
     map is divided along the level lines of a smooth random field: each recording receives the positions between two
     levels, a part of the map that is as large as its share. Between two recordings there is a soft transition, which is
-    wide for the brightness (`softness`) and narrower for details (`detail_softness`), so that neither a seam nor two
-    images at the same place are visible. Weighted means of codes have less contrast than the codes; therefore all
-    components except the first, the brightness of a patch, are divided by the norm of the weights. Each recording is
-    shown by its exemplar with the largest share. A style vector, drawn at random, changes the field and the choice
-    between exemplars with about equal shares.
+    wide for the coarse brightness (`softness`), an average over `coarse_size` x `coarse_size` patches, and narrower for
+    what is finer (`detail_softness`), so that neither a seam nor two images at the same place are visible. Weighted
+    means of codes have less contrast than the codes; therefore everything except the coarse brightness is divided by
+    the norm of the weights. Each recording is shown by its exemplar with the largest share. A style vector, drawn at
+    random, changes the field and the choice between exemplars with about equal shares.
 
     Audio that is unlike the training data gives small shares to many exemplars, and the result would be a patchwork.
     For such audio, the familiarity, which the objective `familiarity` trains, is low: the shares are then raised to a
@@ -54,8 +54,10 @@ class ExemplarMosaic(StoredExemplars):
         least_share: smallest share that is shown, relative to the largest, from 0 to below 1.
         minor_exponent: shares below the second-largest are multiplied by (share / second-largest share) to this power,
             0 or more; 0 doesn't change them.
-        softness: width of the transitions of brightness as a fraction of the map, above 0.
-        detail_softness: width of the transitions of all other components, above 0.
+        softness: width of the transitions of the coarse brightness as a fraction of the map, above 0.
+        detail_softness: width of the transitions of the fine brightness and of all other components, above 0.
+        coarse_size: height and width, in positions of the map, over which brightness is averaged to be coarse, from 1;
+            with 1, all of it is.
         largest_exponent: exponent of the shares for completely unfamiliar audio, 1 or more; 1 treats it like familiar
             audio.
         field_size: height and width of the field before it is enlarged to the map, from 2.
@@ -91,8 +93,9 @@ class ExemplarMosaic(StoredExemplars):
         spread: float = 0.05,
         least_share: float = 0.01,
         minor_exponent: float = 0.25,
-        softness: float = 0.4,
+        softness: float = 0.8,
         detail_softness: float = 0.1,
+        coarse_size: int = 2,
         largest_exponent: float = 8.0,
         field_size: int = 3,
         style_units: int = 0,
@@ -100,11 +103,12 @@ class ExemplarMosaic(StoredExemplars):
         **kwargs: Any,
     ):
         super().__init__(n_exemplars, grid_size, components, style_units=style_units, **kwargs)
-        if min(n_exemplars, grid_size, components, query_dim) < 1 or field_size < 2 or style_units < 0:
+        if min(n_exemplars, grid_size, components, query_dim, coarse_size) < 1 or field_size < 2 or style_units < 0:
             raise UsageError(
-                "n_exemplars, grid_size, components and query_dim must be 1 or more, field_size 2 or more, style_units "
-                f"0 or more. Received: n_exemplars={n_exemplars}, grid_size={grid_size}, components={components}, "
-                f"query_dim={query_dim}, field_size={field_size}, style_units={style_units}"
+                "n_exemplars, grid_size, components, query_dim and coarse_size must be 1 or more, field_size 2 or "
+                f"more, style_units 0 or more. Received: n_exemplars={n_exemplars}, grid_size={grid_size}, "
+                f"components={components}, query_dim={query_dim}, coarse_size={coarse_size}, "
+                f"field_size={field_size}, style_units={style_units}"
             )
         if not (
             min(sharpness, softness, detail_softness) > 0 <= min(spread, minor_exponent)
@@ -118,7 +122,8 @@ class ExemplarMosaic(StoredExemplars):
             )
         self.query_dim, self.sharpness, self.spread = query_dim, sharpness, spread
         self.least_share, self.minor_exponent, self.largest_exponent = least_share, minor_exponent, largest_exponent
-        self.softness, self.detail_softness, self.field_size, self.seed = softness, detail_softness, field_size, seed
+        self.softness, self.detail_softness, self.coarse_size = softness, detail_softness, coarse_size
+        self.field_size, self.seed = field_size, seed
 
     def build(self, input_shape: tuple) -> None:
         super().build(input_shape)
@@ -261,19 +266,41 @@ class ExemplarMosaic(StoredExemplars):
         """
         within, lower, of_source = (values[:, None, None] for values in (within, lower, of_source))
 
-        def compose(softness: float, components: slice) -> tuple[Any, Any]:
+        def compose(softness: float, codes: Any) -> tuple[Any, Any]:
             from_lower = ops.sigmoid((lower - levels) / softness)
             area = ops.sigmoid((lower + of_source - levels) / softness) - from_lower
             total = ops.sum(within * area, axis=-1, keepdims=True)
             weights = within * area / total
             norm = ops.sqrt(ops.sum(weights * area / total, axis=-1, keepdims=True))
-            return self._compose(ops.cast(weights, dtype), components), ops.cast(norm, dtype)
+            return self._compose(ops.cast(weights, dtype), codes), ops.cast(norm, dtype)
 
-        brightness, _ = compose(self.softness, slice(0, 1))
-        if self.components == 1:
+        coarse = self._coarse_brightness()
+        base, _ = compose(self.softness, coarse)
+        if self.coarse_size == self.components == 1:
+            return base
+        details, norm = compose(self.detail_softness, self._without(coarse))
+        details = details / norm
+        if self.coarse_size == 1:
+            return ops.concatenate([base, details], axis=-1)
+        return ops.concatenate([base + details[..., :1], details[..., 1:]], axis=-1)
+
+    def _coarse_brightness(self) -> Any:
+        """Returns the part of the brightness that has wide transitions, float32 (positions, n_exemplars, 1)."""
+        brightness = ops.cast(self.codes[:, :, :1], "float32")
+        if self.coarse_size == 1:
             return brightness
-        details, norm = compose(self.detail_softness, slice(1, None))
-        return ops.concatenate([brightness, details / norm], axis=-1)
+        side = self.grid_size
+        maps = ops.reshape(ops.transpose(brightness, (1, 0, 2)), (-1, side, side))
+        averages = _averages(side, self.coarse_size)
+        coarse = ops.matmul(ops.matmul(averages, maps), averages.T)
+        return ops.transpose(ops.reshape(coarse, (-1, side**2, 1)), (1, 0, 2))
+
+    def _without(self, coarse: Any) -> Any:
+        """Returns the codes without a part of their brightness, (positions, n_exemplars, number of what is left)."""
+        codes = ops.cast(self.codes, "float32")
+        if self.coarse_size == 1:
+            return codes[:, :, 1:]
+        return ops.concatenate([codes[:, :, :1] - coarse, codes[:, :, 1:]], axis=-1)
 
     def adapt(self, codes: np.ndarray, labels: np.ndarray | None = None, sources: np.ndarray | None = None) -> None:
         super().adapt(codes, labels)
@@ -290,11 +317,22 @@ class ExemplarMosaic(StoredExemplars):
             "minor_exponent",
             "softness",
             "detail_softness",
+            "coarse_size",
             "largest_exponent",
             "field_size",
             "seed",
         )
         return super().get_config() | {name: getattr(self, name) for name in names}
+
+
+def _averages(side: int, size: int) -> np.ndarray:
+    """Returns the matrix (side, side) that gives averages over `size` neighbours, interpolated between them."""
+    cells = np.arange(side) // size
+    n = cells[-1] + 1
+    average = cells == np.arange(n)[:, None]
+    positions = np.clip((np.arange(side) + 0.5) / size - 0.5, 0, n - 1)
+    interpolation = np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(n)))
+    return (interpolation @ (average / average.sum(axis=1, keepdims=True))).astype(np.float32)
 
 
 def _add_up(values: Any, matrix: Any) -> Any:

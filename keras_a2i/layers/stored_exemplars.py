@@ -140,14 +140,14 @@ class StoredExemplars(keras.layers.Layer):
         """Returns 1 where an exemplar has a label, else 0, float32 (n_exemplars, n_labels)."""
         return ops.one_hot(self.labels, n_labels, dtype="float32")
 
-    def _compose(self, weights: Any, components: slice = slice(None)) -> Any:
-        """Adds up the codes, or some of their components, by weights.
+    def _compose(self, weights: Any, codes: Any = None) -> Any:
+        """Adds up codes by weights.
 
         Args:
             weights: (batch, height, width, n_exemplars), height and width `grid_size` or 1.
-            components: which of them; without more, all.
+            codes: (grid_size^2, n_exemplars, any number); None for those of the layer.
         """
-        grid, codes = self.grid_size, ops.cast(self.codes[:, :, components], weights.dtype)
+        grid, codes = self.grid_size, ops.cast(self.codes if codes is None else codes, weights.dtype)
         n = codes.shape[-1]
         if weights.shape[1] == 1:
             # One selection for all positions is one product of matrices.

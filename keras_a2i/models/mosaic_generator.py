@@ -21,8 +21,8 @@ class MosaicGenerator(StoringGenerator):
     Args:
         n_exemplars, components, width, blocks, label_sharpness: see `StoringGenerator`.
         query_dim: length of the encoder's vector for a frame.
-        sharpness, spread, least_share, minor_exponent, softness, detail_softness, largest_exponent, field_size: see
-            `keras_a2i.layers.ExemplarMosaic`.
+        sharpness, spread, least_share, minor_exponent, softness, detail_softness, coarse_size, largest_exponent,
+            field_size: see `keras_a2i.layers.ExemplarMosaic`.
 
     Raises:
         ConfigError: if an argument is out of range.
@@ -33,8 +33,9 @@ class MosaicGenerator(StoringGenerator):
     spread: float = number(0.05, 0, 1e3)
     least_share: float = number(0.01, 0, 1, below=True)
     minor_exponent: float = number(0.25, 0, 1e3)
-    softness: float = number(0.4, 0, 1e3, above=True)
+    softness: float = number(0.8, 0, 1e3, above=True)
     detail_softness: float = number(0.1, 0, 1e3, above=True)
+    coarse_size: int = whole(2)
     largest_exponent: float = number(8.0, 1, 1e3)
     field_size: int = whole(3, 2)
 
@@ -54,6 +55,7 @@ class MosaicGenerator(StoringGenerator):
             minor_exponent=self.minor_exponent,
             softness=self.softness,
             detail_softness=self.detail_softness,
+            coarse_size=self.coarse_size,
             largest_exponent=self.largest_exponent,
             field_size=self.field_size,
             style_units=style_units,

@@ -102,6 +102,24 @@ def test_brightness_changes_over_a_wider_transition_than_details():
     assert found[..., 0].mean() == pytest.approx(0.5, abs=0.06)
 
 
+@pytest.mark.parametrize(("coarse_size", "narrow"), [(1, False), (2, True), (4, True), (99, True)])
+def test_fine_brightness_changes_with_the_details_and_coarse_brightness_over_a_wider_transition(coarse_size, narrow):
+    layer, codes = _mosaic(softness=0.5, detail_softness=0.01, coarse_size=coarse_size)
+    # A chequered exemplar, whose mean over 2 x 2 positions is 0, beside one that is 0.
+    squares = 1 - 2.0 * (np.indices((GRID, GRID)).sum(axis=0) % 2)
+    brightness = np.stack([0 * squares, squares, squares, squares])
+    layer.adapt(np.concatenate([brightness[..., None], np.zeros_like(codes[..., 1:])], axis=-1))
+    shown = np.abs(_call(layer, _heard(0, 1))[0, ..., 0])
+    mixed = np.mean((shown > 0.05) & (shown < 0.95))
+    assert (mixed < 0.2) if narrow else (mixed > 0.9)
+
+
+@pytest.mark.parametrize("coarse_size", [1, 3, 4, 99])
+def test_one_exemplar_is_shown_unchanged_whatever_part_of_its_brightness_is_coarse(coarse_size):
+    layer, codes = _mosaic(coarse_size=coarse_size, components=1 if coarse_size == 3 else 5)
+    np.testing.assert_allclose(_call(layer, _heard(2))[0], codes[2], atol=1e-3)
+
+
 def test_shares_far_below_the_largest_are_left_out():
     heard = _heard(*[0] * 9, 1)
     for least_share, area in ((0.05, 0.06), (0.2, 0.0)):
@@ -150,7 +168,7 @@ def test_contrast_is_kept_where_images_dissolve_into_each_other():
 
 
 def test_single_component_is_a_weighted_mean():
-    layer, codes = _mosaic(components=1, softness=10.0, least_share=0.0)
+    layer, codes = _mosaic(components=1, coarse_size=1, softness=10.0, least_share=0.0)
     np.testing.assert_allclose(_call(layer, _heard(0, 1))[0], codes[:2].mean(axis=0), atol=0.1)
 
 
@@ -191,7 +209,8 @@ def test_silence_gives_finite_codes():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"query_dim": 0}, r"query_dim must be 1 or more.*Received: .*query_dim=0"),
+        ({"query_dim": 0}, r"query_dim and coarse_size must be 1 or more.*Received: .*query_dim=0"),
+        ({"coarse_size": 0}, r"query_dim and coarse_size must be 1 or more.*Received: .*coarse_size=0"),
         ({"field_size": 1}, r"field_size 2 or more.*field_size=1"),
         ({"softness": 0.0}, r"sharpness, softness and detail_softness must be above 0.*softness=0\.0"),
         ({"detail_softness": 0.0}, r"detail_softness must be above 0.*detail_softness=0\.0"),
@@ -219,7 +238,14 @@ def test_sources_of_another_number_are_refused():
 
 def test_layer_is_restored_from_its_configuration():
     layer, _ = _mosaic(
-        softness=0.3, detail_softness=0.2, minor_exponent=0.5, least_share=0.2, field_size=5, spread=0.1, seed=3
+        softness=0.3,
+        detail_softness=0.2,
+        coarse_size=3,
+        minor_exponent=0.7,
+        least_share=0.2,
+        field_size=5,
+        spread=0.1,
+        seed=3,
     )
     again = ExemplarMosaic.from_config(layer.get_config())
     again.build((None, FRAMES * DIM))
