@@ -1,4 +1,4 @@
-"""The folder of what can be fetched or computed again: copies of remote files, networks that judge images."""
+"""The cache folder: copies of remote files, and networks that judge images."""
 
 import os
 import pathlib
@@ -13,21 +13,27 @@ _README = (
 
 
 def cache_folder() -> pathlib.Path:
-    """Returns the cache folder, which exists: $KERAS_A2I_CACHE, else keras-a2i in the user's folder of caches.
+    """Returns the cache folder and creates it if needed: $KERAS_A2I_CACHE, or keras-a2i in the user's cache directory.
 
     Raises:
-        OSError: if it can't be created.
+        OSError: if it can't be created, or the user has no home directory.
     """
-    if named := os.environ.get(CACHE_VARIABLE):
-        folder = pathlib.Path(named).expanduser().absolute()
-    elif sys.platform == "win32":
-        folder = pathlib.Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local").expanduser() / "keras-a2i"
-    elif sys.platform == "darwin":
-        folder = pathlib.Path("~/Library/Caches/keras-a2i").expanduser()
-    else:
-        folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "keras-a2i"
+    try:
+        folder = _place()
+    except RuntimeError as error:
+        raise OSError(f"{error} Set {CACHE_VARIABLE} to a folder") from error
     folder.mkdir(parents=True, exist_ok=True)
     readme = folder / "README"
     if not readme.exists():
         readme.write_text(_README, encoding="utf-8")
     return folder
+
+
+def _place() -> pathlib.Path:
+    if named := os.environ.get(CACHE_VARIABLE):
+        return pathlib.Path(named).expanduser().absolute()
+    if sys.platform == "win32":
+        return pathlib.Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local").expanduser() / "keras-a2i"
+    if sys.platform == "darwin":
+        return pathlib.Path("~/Library/Caches/keras-a2i").expanduser()
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "keras-a2i"

@@ -1,4 +1,4 @@
-"""Weights of trained judges, kept in the cache folder for the next evaluation."""
+"""Weights of the networks that judge images, stored in the cache folder for the next evaluation."""
 
 import contextlib
 import hashlib
@@ -16,15 +16,15 @@ from keras_a2i.cache_folder import cache_folder
 from keras_a2i.version import library_versions
 
 MAX_FILES = 200
-"""Files that are kept, those used last: most take less than 1 MB each."""
+"""Maximum number of files; the files that were used last are kept. Most are smaller than 1 MB."""
 
 
 class KeptWeights:
-    """The weights after one training, in a file that is named by all that the training depends on.
+    """The weights after one training, in a file whose name is a hash of everything that determines the result.
 
-    These are the initial weights and random states, the loss, the arrays, the settings, and the versions of the
-    libraries. An equal training is therefore one with the same result, whichever records, model or process it is for.
-    Where the folder can't be written, nothing is kept.
+    That is: the initial weights and random states, the loss, the arrays, the settings, Keras' dtype policy and the
+    versions of the libraries. The same training therefore has the same file in every process. If the folder can't be
+    written to, nothing is stored.
 
     Args:
         model: the network, before its training.
@@ -42,21 +42,24 @@ class KeptWeights:
     ):
         named = loss if isinstance(loss, str) else keras.losses.serialize(loss)
         versions = library_versions("keras", keras.backend.backend(), "numpy")
-        digest = hashlib.sha256(json.dumps([named, dict(settings), versions], sort_keys=True).encode())
+        policy = keras.config.dtype_policy().name
+        digest = hashlib.sha256(json.dumps([named, dict(settings), policy, versions], sort_keys=True).encode())
         for array in (*_values_of(model), *arrays):
             digest.update(f"{array.dtype.str} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data)
+            digest.update(array.tobytes())
         self.name = f"{digest.hexdigest()}.npz"
 
     def restore(self, model: keras.Model) -> bool:
-        """Gives a model the weights of an equal training; returns whether one is kept."""
+        """Assigns the weights of the same training, if they are stored, and returns whether they are."""
         try:
             path = _folder() / self.name
             with np.load(path, allow_pickle=False) as file:
                 values = [file[name] for name in file.files]
-            os.utime(path)
         except (OSError, EOFError, ValueError, zipfile.BadZipFile):
             return False
+        # Another user's file can be read, but not be marked as used.
+        with contextlib.suppress(OSError):
+            os.utime(path)
         if [value.shape for value in values] != [variable.shape for variable in model.variables]:
             return False
         for variable, value in zip(model.variables, values, strict=True):
@@ -64,7 +67,7 @@ class KeptWeights:
         return True
 
     def save(self, model: keras.Model) -> None:
-        """Keeps the weights of a model after its training, and removes the files that weren't used for longest."""
+        """Stores the weights of a trained model, and removes the files that were unused for longest."""
         with contextlib.suppress(OSError):
             folder = _folder()
             part = folder / f".{uuid.uuid4().hex}.npz"

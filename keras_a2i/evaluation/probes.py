@@ -137,7 +137,7 @@ def _classifier(size: int, channels: int, outputs: int) -> keras.Model:
             layers.MaxPooling2D(**_LAYOUT),
         )
     ]
-    head = [layers.Flatten(data_format="channels_last"), layers.Dropout(0.5), layers.Dense(outputs, dtype="float32")]
+    head = [layers.Flatten(**_LAYOUT), layers.Dropout(0.5, dtype="float32"), layers.Dense(outputs, dtype="float32")]
     return keras.Sequential([keras.Input((size, size, channels)), *moves, *stages, *head])
 
 
@@ -152,8 +152,8 @@ def _regression(size: int, channels: int, outputs: int) -> keras.Model:
         )
     ]
     head = [
-        layers.Flatten(data_format="channels_last"),
-        layers.Dropout(0.3),
+        layers.Flatten(**_LAYOUT),
+        layers.Dropout(0.3, dtype="float32"),
         layers.Dense(128, activation="relu", dtype="float32"),
         layers.Dense(outputs, dtype="float32"),
     ]

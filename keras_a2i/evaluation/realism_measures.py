@@ -7,6 +7,7 @@ from keras_a2i.evaluation.frechet import frechet_distance, principal_components
 from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
 from keras_a2i.evaluation.pairs import MEMORY_BUDGET, chunks_of, thumbnails_of
 from keras_a2i.evaluation.train_network import train_network
+from keras_a2i.models.dtype_policy import dtype_policy
 from keras_a2i.models.image_encoder import image_encoder
 from keras_a2i.models.prediction import predict_eagerly
 from keras_a2i.spread import spread_rows
@@ -202,8 +203,10 @@ def train_image_encoder(images: np.ndarray, seed: int) -> keras.Model:
     """
     keras.utils.set_random_seed(seed)
     layers, (size, channels) = keras.layers, images.shape[2:]
-    encoder = image_encoder(size, channels, N_FEATURES)
-    decoder = [layers.Dense(4 * 4 * 64, activation="relu", dtype="float32"), layers.Reshape((4, 4, 64))]
+    with dtype_policy("float32"):
+        encoder = image_encoder(size, channels, N_FEATURES)
+    decoder = [layers.Dense(4 * 4 * 64, activation="relu", dtype="float32")]
+    decoder.append(layers.Reshape((4, 4, 64), dtype="float32"))
     layout = {"strides": 2, "padding": "same", "data_format": "channels_last", "dtype": "float32"}
     for filters in (32, 16)[: size // 16]:
         decoder.append(layers.Conv2DTranspose(filters, 4, activation="relu", **layout))

@@ -11,7 +11,8 @@ MAX_EPOCHS = 250
 _RATE = 2e-3
 # A mean over fewer steps says little.
 _MIN_STEPS = 100
-# Counted up when a training with the same arguments has another result than before.
+# Increase this whenever a network or its training changes: the key of the stored weights contains neither activations,
+# strides and dropout rates nor the constants above.
 _VERSION = 1
 
 
@@ -25,10 +26,11 @@ def train_network(
     min_epochs: int = 1,
     stop_below: float = 0.0,
 ) -> None:
-    """Trains for about `steps` steps, with a rate that falls by half a cosine; takes the weights of an equal training.
+    """Trains for about `steps` steps, with a rate that falls by half a cosine.
 
-    The result is kept in the cache folder, see `KeptWeights`: the judges of a report that depend on the records and the
-    random seed alone are trained once, whatever models are evaluated.
+    If the cache folder contains the weights of the same training, the model receives these and isn't compiled, see
+    `KeptWeights`: networks that depend on the records and the random seed alone are trained once, whichever models are
+    evaluated.
 
     A loop over `train_on_batch`: `fit` makes a new iterator for each of the many epochs of a few steps.
 

@@ -124,4 +124,4 @@ def _classifier(shape: tuple[int, ...]) -> keras.Model:
         # Full resolution first: speckle and blur are matters of single pixels.
         stack += [layers.Conv2D(width, 3, strides=1 + (i > 0), **layout), layers.LeakyReLU(0.2, dtype="float32")]
     pooling = layers.GlobalAveragePooling2D(data_format="channels_last", dtype="float32")
-    return keras.Sequential([*stack, pooling, layers.Dropout(0.2), layers.Dense(1, dtype="float32")])
+    return keras.Sequential([*stack, pooling, layers.Dropout(0.2, dtype="float32"), layers.Dense(1, dtype="float32")])

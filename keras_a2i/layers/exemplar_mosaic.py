@@ -56,8 +56,8 @@ class ExemplarMosaic(StoredExemplars):
             0 or more; 0 doesn't change them.
         softness: width of the transitions of the coarse brightness as a fraction of the map, above 0.
         detail_softness: width of the transitions of the fine brightness and of all other components, above 0.
-        coarse_size: height and width, in positions of the map, over which brightness is averaged to be coarse, from 1;
-            with 1, all of it is.
+        coarse_size: side, in positions of the map, of the blocks over which brightness is averaged, from 1. These
+            averages, interpolated between the blocks, are the coarse brightness; with 1, all brightness is coarse.
         largest_exponent: exponent of the shares for completely unfamiliar audio, 1 or more; 1 treats it like familiar
             audio.
         field_size: height and width of the field before it is enlarged to the map, from 2.
@@ -274,33 +274,24 @@ class ExemplarMosaic(StoredExemplars):
             norm = ops.sqrt(ops.sum(weights * area / total, axis=-1, keepdims=True))
             return self._compose(ops.cast(weights, dtype), codes), ops.cast(norm, dtype)
 
-        coarse = self._coarse_brightness()
+        codes, coarse = ops.cast(self.codes, "float32"), self._coarse_brightness()
         base, _ = compose(self.softness, coarse)
         if self.coarse_size == self.components == 1:
             return base
-        details, norm = compose(self.detail_softness, self._without(coarse))
-        details = details / norm
-        if self.coarse_size == 1:
-            return ops.concatenate([base, details], axis=-1)
-        return ops.concatenate([base + details[..., :1], details[..., 1:]], axis=-1)
+        fine = codes[:, :, :1] - coarse
+        rest, norm = compose(self.detail_softness, ops.concatenate([fine, codes[:, :, 1:]], axis=-1))
+        rest = rest / norm
+        if self.components == 1:
+            return base + rest
+        return ops.concatenate([base + rest[..., :1], rest[..., 1:]], axis=-1)
 
     def _coarse_brightness(self) -> Any:
         """Returns the part of the brightness that has wide transitions, float32 (positions, n_exemplars, 1)."""
-        brightness = ops.cast(self.codes[:, :, :1], "float32")
-        if self.coarse_size == 1:
-            return brightness
         side = self.grid_size
-        maps = ops.reshape(ops.transpose(brightness, (1, 0, 2)), (-1, side, side))
+        maps = ops.reshape(ops.transpose(ops.cast(self.codes[:, :, 0], "float32")), (-1, side, side))
         averages = _averages(side, self.coarse_size)
         coarse = ops.matmul(ops.matmul(averages, maps), averages.T)
-        return ops.transpose(ops.reshape(coarse, (-1, side**2, 1)), (1, 0, 2))
-
-    def _without(self, coarse: Any) -> Any:
-        """Returns the codes without a part of their brightness, (positions, n_exemplars, number of what is left)."""
-        codes = ops.cast(self.codes, "float32")
-        if self.coarse_size == 1:
-            return codes[:, :, 1:]
-        return ops.concatenate([codes[:, :, :1] - coarse, codes[:, :, 1:]], axis=-1)
+        return ops.transpose(ops.reshape(coarse, (-1, side**2)))[:, :, None]
 
     def adapt(self, codes: np.ndarray, labels: np.ndarray | None = None, sources: np.ndarray | None = None) -> None:
         super().adapt(codes, labels)

@@ -1,6 +1,7 @@
 """A generator whose images are mosaics of stored training images, in proportion to their shares of the audio."""
 
 import dataclasses
+from typing import Any, Self
 
 import keras
 
@@ -38,6 +39,11 @@ class MosaicGenerator(StoringGenerator):
     coarse_size: int = whole(2)
     largest_exponent: float = number(8.0, 1, 1e3)
     field_size: int = whole(3, 2)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Restores a generator; all brightness of those of earlier versions, without `coarse_size`, is coarse."""
+        return super().from_config({"coarse_size": 1} | config)
 
     @property
     def learns_familiarity(self) -> bool:

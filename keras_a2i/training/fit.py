@@ -204,7 +204,7 @@ def check_recipe_unchanged(before: RunConfig, recipe: str | Recipe | None, setti
         )
     if "size" in settings and own.name not in recipe_names():
         raise UsageError(
-            "size must be left out to resume a run of a recipe that this version doesn't have. Received: "
+            "size must be left out to resume a run whose recipe isn't one of this version's. Received: "
             f"size={settings['size']!r} with the recipe {own.name!r}. Leave it out (--size)"
         )
     others = {name: settings[name] for name in settings if name != "size"}

@@ -66,7 +66,7 @@ def test_model_that_remembers_is_exposed_by_the_leak_of_a_random_split(shore, ne
     assert report.measure("memorisation").value == 0
 
 
-def train_nothing(*_):
+def refuse_training(*_):
     raise AssertionError("a network was trained again")
 
 
@@ -88,7 +88,7 @@ def reports(shore, nearest_images):
         report = evaluate(model, shore / "block", model_name="run", progress=steps.append)
         patch.setattr(pairs_module, "MEMORY_BUDGET", 0)
         patch.setattr(contenders_module, "MEMORY_BUDGET", 0)
-        patch.setattr("keras_a2i.evaluation.train_network._train", train_nothing)
+        patch.setattr("keras_a2i.evaluation.train_network._train", refuse_training)
         return report, evaluate(model, shore / "block", model_name="run"), steps
 
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_a2i.cache_folder import CACHE_VARIABLE
+from keras_a2i.cache_folder import CACHE_VARIABLE, cache_folder
 from keras_a2i.evaluation import kept_weights
 from keras_a2i.evaluation.kept_weights import KeptWeights
 from keras_a2i.evaluation.train_network import train_network
@@ -88,6 +88,39 @@ def test_weights_of_another_shape_are_left(folder):
 def test_without_a_folder_that_can_be_written_nothing_is_kept(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
+    kept().save(network())
+    assert not kept().restore(network())
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "bfloat16"])
+def test_networks_of_another_dtype_policy_have_files_of_their_own(policy):
+    name = kept().name
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        assert kept().name == kept().name != name
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def test_file_that_cannot_be_marked_as_used_is_read(monkeypatch):
+    kept().save(network())
+
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr("os.utime", refuse)
+    assert kept().restore(network(seed=1)) is True
+
+
+def test_without_a_home_directory_nothing_is_kept(monkeypatch):
+    def refuse(_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv(CACHE_VARIABLE)
+    monkeypatch.setattr("pathlib.Path.expanduser", refuse)
+    with pytest.raises(OSError, match=rf"home directory\. Set {CACHE_VARIABLE} to a folder"):
+        cache_folder()
     kept().save(network())
     assert not kept().restore(network())
 

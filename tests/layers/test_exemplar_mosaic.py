@@ -7,6 +7,8 @@ from keras import ops
 
 from keras_a2i.errors import UsageError
 from keras_a2i.layers import ExemplarMosaic
+from keras_a2i.layers.exemplar_mosaic import _averages
+from keras_a2i.models import MosaicGenerator
 
 DIM, FRAMES, GRID = 6, 10, 8
 
@@ -102,8 +104,22 @@ def test_brightness_changes_over_a_wider_transition_than_details():
     assert found[..., 0].mean() == pytest.approx(0.5, abs=0.06)
 
 
+def test_coarse_brightness_is_the_mean_of_blocks_interpolated_between_them():
+    expected = [[4, 4, 0, 0], [3, 3, 1, 1], [1, 1, 3, 3], [0, 0, 4, 4]]
+    np.testing.assert_allclose(_averages(4, 2), np.array(expected) / 8)
+    np.testing.assert_allclose(_averages(5, 99), np.full((5, 5), 0.2), rtol=1e-6)
+    np.testing.assert_allclose(_averages(4, 1), np.eye(4))
+
+
+def test_generator_of_an_earlier_version_keeps_its_images():
+    config = MosaicGenerator(softness=0.4).get_config()
+    del config["coarse_size"]
+    assert MosaicGenerator.from_config(config) == MosaicGenerator(softness=0.4, coarse_size=1)
+    assert MosaicGenerator.from_config(MosaicGenerator().get_config()).coarse_size == 2
+
+
 @pytest.mark.parametrize(("coarse_size", "narrow"), [(1, False), (2, True), (4, True), (99, True)])
-def test_fine_brightness_changes_with_the_details_and_coarse_brightness_over_a_wider_transition(coarse_size, narrow):
+def test_brightness_that_is_finer_than_the_averages_changes_with_the_details(coarse_size, narrow):
     layer, codes = _mosaic(softness=0.5, detail_softness=0.01, coarse_size=coarse_size)
     # A chequered exemplar, whose mean over 2 x 2 positions is 0, beside one that is 0.
     squares = 1 - 2.0 * (np.indices((GRID, GRID)).sum(axis=0) % 2)

@@ -70,9 +70,9 @@ def test_settings_change_single_values():
     ("name", "hint"),
     [
         ("papper", r"Did you mean 'paper'\?"),
-        ("words-variable", r"Did you mean 'words-adversarial'\?"),
+        ("words-variational", r"Did you mean 'words-adversarial'\?"),
         ("words", "Similar ones are words-adversarial, words-aligned, words-exemplars"),
-        ("words-of-music", "Similar ones are words-adversarial, words-aligned, words-exemplars"),
+        ("words-consistent", "Similar ones are words-adversarial, words-aligned, words-exemplars"),
         ("music", "There are exemplars, features, paper, scenes, .*, words-exemplars"),
     ],
 )
