@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_a2i.cache_folder import cache_folder
+from keras_a2i.media.durable import written_whole
 from keras_a2i.version import library_versions
 
 MAX_FILES = 200
@@ -70,12 +71,10 @@ class KeptWeights:
         """Stores the weights of a trained model, and removes the files that were unused for longest."""
         with contextlib.suppress(OSError):
             folder = _folder()
-            part = folder / f".{uuid.uuid4().hex}.npz"
-            try:
+            # Another process may be storing the same training.
+            temporary = f".{uuid.uuid4().hex}.npz"
+            with written_whole(folder / self.name, temporary=temporary, durable=False) as part:
                 np.savez(part, *_values_of(model))
-                part.replace(folder / self.name)
-            finally:
-                part.unlink(missing_ok=True)
             files = sorted(folder.glob("*.npz"), key=lambda file: file.stat().st_mtime)
             for file in files[:-MAX_FILES]:
                 file.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """A mosaic of stored images: frames of audio vote for exemplars, and the votes determine their areas in the image."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -298,6 +298,11 @@ class ExemplarMosaic(StoredExemplars):
         if sources is None:
             sources = np.arange(self.n_exemplars)
         self.sources.assign(checked_numbers(sources, self.n_exemplars, "sources").astype(np.int32))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Restores a layer; all brightness of those of earlier versions, without `coarse_size`, is coarse."""
+        return super().from_config({"coarse_size": 1} | config)
 
     def get_config(self) -> dict[str, Any]:
         names = (

@@ -111,7 +111,11 @@ def test_coarse_brightness_is_the_mean_of_blocks_interpolated_between_them():
     np.testing.assert_allclose(_averages(4, 1), np.eye(4))
 
 
-def test_generator_of_an_earlier_version_keeps_its_images():
+def test_layer_and_generator_of_an_earlier_version_keep_their_images():
+    layer, _ = _mosaic()
+    config = layer.get_config()
+    del config["coarse_size"]
+    assert ExemplarMosaic.from_config(config).coarse_size == 1
     config = MosaicGenerator(softness=0.4).get_config()
     del config["coarse_size"]
     assert MosaicGenerator.from_config(config) == MosaicGenerator(softness=0.4, coarse_size=1)
