@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_a2i.errors import UsageError
 from keras_a2i.metrics.conversion import to_8_bit, to_grey
 from keras_a2i.metrics.image_batch import as_image_batches, check_convention
 from keras_a2i.metrics.image_metric import ImageMetric, MetricSpec, register_metric
@@ -51,7 +52,7 @@ _CONVENTIONS = {
 }
 
 
-def ssim(y_true: Any, y_pred: Any, convention: str = "gaussian", *, by_product: bool = False) -> Any:
+def ssim(y_true: Any, y_pred: Any, convention: str = "gaussian", *, blur: str = "shifts") -> Any:
     """Structural similarity of images in [-1, 1]; differentiable, so `1 - ssim` serves as a loss.
 
     K1 is 0.01, K2 0.03; only windows that are completely inside the image are used. The conventions yield different
@@ -70,26 +71,26 @@ def ssim(y_true: Any, y_pred: Any, convention: str = "gaussian", *, by_product: 
             channels, any number for "gaussian".
         y_pred: images of the same shape.
         convention: "gaussian", "uniform" or "paper".
-        by_product: blur by matrix products, or on TensorFlow by convolutions, instead of shifted copies. This is for a
-            loss that XLA doesn't compile, where the copies take several times as long.
+        blur: how the window is applied, which changes the time and only the last digits of the values: "shifts" adds up
+            shifted copies, which suits metrics and XLA; "products" multiplies by matrices; "convolutions" suits a loss
+            on TensorFlow without XLA, where the copies take several times as long.
 
     Returns:
         float32 (batch,), 1 for equal images.
 
     Raises:
         UsageError: if the shapes differ, a side is smaller than the window, the channels aren't 1 or 3 for "uniform" or
-            "paper", or the convention is unknown.
+            "paper", or the convention or the kind of blur is unknown.
 
     Reference:
         Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004.
     """
     x, y = _checked(y_true, y_pred, convention)
+    if blur not in _BLURS:
+        raise UsageError(f"blur must be one of {', '.join(_BLURS)}. Received: blur={blur!r}")
     prepare, weights, zero, sample = _CONVENTIONS[convention]
     x, y = prepare(x), prepare(y)
-    blur = _blur_by_shifts
-    if by_product:
-        blur = _blur_by_convolutions if keras.backend.backend() == "tensorflow" else _blur_by_products
-    mean_x, mean_y, square, product = blur((x, y, x * x + y * y, x * y), weights)
+    mean_x, mean_y, square, product = _BLURS[blur]((x, y, x * x + y * y, x * y), weights)
     pixels = len(weights) ** 2
     unbias = pixels / (pixels - 1) if sample else 1.0
     # Variances don't depend on the value of black: around 0 they lose the fewest digits. Luminance does depend on it.
@@ -155,6 +156,9 @@ def _blur_by_convolutions(images: tuple[Any, ...], weights: tuple[float, ...]) -
         rows = ops.reshape(rows, (-1, rows.shape[1], width, channels))
         maps.append(ops.depthwise_conv(rows, across, data_format="channels_last"))
     return maps
+
+
+_BLURS = {"shifts": _blur_by_shifts, "products": _blur_by_products, "convolutions": _blur_by_convolutions}
 
 
 def _band(size: int, weights: tuple[float, ...]) -> np.ndarray:

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_a2i.metrics.image_batch import as_image_batches
+from keras_a2i.objectives.compiled_loss import compiled_loss, is_compiled
 from keras_a2i.objectives.objective import ImageObjective, TrainState, register_objective
 
 _BLOCK = 16
@@ -49,7 +51,11 @@ class Spectrum(ImageObjective):
         if not state.training:
             return super().loss(state)
         shift = keras.random.randint((2,), 0, _BLOCK, seed=self._seed_generator)
-        return ops.mean(_differences(state.images, state.generated, shift))
+        if not is_compiled(state.generated):
+            return ops.mean(_differences(state.images, state.generated, shift))
+        # XLA would compile the step again for every shift.
+        shifted = (_shifted_twice(images, shift) for images in as_image_batches(state.images, state.generated))
+        return compiled_loss(_mean_difference, *shifted)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"seed": self.seed}
@@ -57,10 +63,26 @@ class Spectrum(ImageObjective):
 
 def _differences(y_true: Any, y_pred: Any, shift: Any) -> Any:
     """Absolute differences of the log amplitudes, (2 x batch x blocks x channels, frequencies)."""
+    return _differences_of_blocks(_shifted_twice(y_true, shift), _shifted_twice(y_pred, shift))
+
+
+def _mean_difference(y_true: Any, y_pred: Any) -> Any:
+    return ops.mean(_differences_of_blocks(y_true, y_pred))
+
+
+def _differences_of_blocks(y_true: Any, y_pred: Any) -> Any:
+    """As `_differences`, of images that are shifted already."""
     # TensorFlow computes its Fourier transforms with complex numbers and all symmetric halves.
     log_amplitudes = _by_product if keras.backend.backend() == "tensorflow" else _by_fourier_transform
-    real, generated = (log_amplitudes(_planes(images, shift)) for images in (y_true, y_pred))
-    return ops.abs(real - generated)
+    return ops.abs(log_amplitudes(_planes(y_true)) - log_amplitudes(_planes(y_pred)))
+
+
+def _shifted_twice(images: Any, shift: Any) -> Any:
+    """Returns shifted images and images shifted by half a block more, (2 x batch, height, width, channels).
+
+    A shift by a whole block leaves the blocks what they are.
+    """
+    return ops.concatenate([_rolled(images, shift), _rolled(images, (shift + _BLOCK // 2) % _BLOCK)], axis=0)
 
 
 def _rolled(images: Any, shift: Any) -> Any:
@@ -72,16 +94,12 @@ def _rolled(images: Any, shift: Any) -> Any:
     return ops.slice(wrapped, ops.concatenate([zero, ops.cast(shift, "int32"), zero]), ops.shape(images))
 
 
-def _planes(images: Any, shift: Any) -> Any:
-    """Returns the blocks of shifted images and of images shifted by half a block more.
-
-    float32 (2 x batch x blocks x channels, 16 x 16). A shift by a whole block leaves the blocks what they are.
-    """
+def _planes(images: Any) -> Any:
+    """Returns the flat blocks of all channels of images, float32 (batch x blocks x channels, 16 x 16)."""
     _, height, width, channels = images.shape
     rows, columns = height // _BLOCK, width // _BLOCK
-    both = ops.concatenate([_rolled(images, shift), _rolled(images, (shift + _BLOCK // 2) % _BLOCK)], axis=0)
-    both = ops.reshape(ops.cast(both, "float32"), (-1, rows, _BLOCK, columns, _BLOCK, channels))
-    return ops.reshape(ops.transpose(both, (0, 1, 3, 5, 2, 4)), (-1, _BLOCK**2))
+    blocks = ops.reshape(ops.cast(images, "float32"), (-1, rows, _BLOCK, columns, _BLOCK, channels))
+    return ops.reshape(ops.transpose(blocks, (0, 1, 3, 5, 2, 4)), (-1, _BLOCK**2))
 
 
 _WINDOW = np.outer(np.hanning(_BLOCK + 2)[1:-1], np.hanning(_BLOCK + 2)[1:-1])

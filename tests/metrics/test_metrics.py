@@ -45,27 +45,27 @@ def test_keras_callbacks_know_which_values_of_a_metric_are_better():
     assert stop.monitor_op(2, 1) and not stop.monitor_op(1, 2)
 
 
-@pytest.mark.parametrize("by_product", [False, True])
+@pytest.mark.parametrize("blur", ["shifts", "products", "convolutions"])
 @pytest.mark.parametrize("shape", [(6, 64, 64, 3), (3, 32, 48, 1), (2, 11, 11, 3), (2, 11, 40, 3), (1, 128, 144, 3)])
-def test_ssim_equals_tensorflow(shape, by_product):
+def test_ssim_equals_tensorflow(shape, blur):
     y_true, y_pred = _pairs(shape)
     expected = tf.image.ssim(y_true + 1, y_pred + 1, max_val=2.0).numpy()
-    np.testing.assert_allclose(_numpy(ssim(y_true, y_pred, by_product=by_product)), expected, atol=1e-5)
+    np.testing.assert_allclose(_numpy(ssim(y_true, y_pred, blur=blur)), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("blur", ["products", "convolutions"])
 @pytest.mark.parametrize("convention", ["uniform", "paper"])
-def test_ssim_by_product_equals_ssim_by_shifts(convention):
+def test_ssim_with_other_blurs_equals_ssim_by_shifts(convention, blur):
     y_true, y_pred = _pairs((3, 32, 48, 3), seed=2)
     expected = _numpy(ssim(y_true, y_pred, convention))
     assert np.ptp(expected) > 0.05
-    np.testing.assert_allclose(_numpy(ssim(y_true, y_pred, convention, by_product=True)), expected, atol=1e-5)
+    np.testing.assert_allclose(_numpy(ssim(y_true, y_pred, convention, blur=blur)), expected, atol=1e-5)
 
 
-def test_ssim_by_product_of_other_backends_equals_tensorflow(monkeypatch):
-    y_true, y_pred = _pairs((3, 32, 40, 3))
-    monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
-    expected = tf.image.ssim(y_true + 1, y_pred + 1, max_val=2.0).numpy()
-    np.testing.assert_allclose(_numpy(ssim(y_true, y_pred, by_product=True)), expected, atol=1e-5)
+def test_ssim_rejects_an_unknown_blur():
+    images = np.zeros((1, 16, 16, 1), np.float32)
+    with pytest.raises(UsageError, match=r"blur must be one of shifts, products, convolutions\. Received: blur='fft'"):
+        ssim(images, images, blur="fft")
 
 
 def test_ssim_equals_the_inside_of_scikit_image():
@@ -92,9 +92,16 @@ def test_ssim_equals_that_of_8_bit_values():
 
 @pytest.mark.training
 @pytest.mark.parametrize(
-    ("jit", "by_product", "size"), [(False, False, 24), (True, False, 24), (False, True, 24), (False, True, 128)]
+    ("jit", "blur", "size"),
+    [
+        (False, "shifts", 24),
+        (True, "shifts", 24),
+        (True, "products", 24),
+        (False, "convolutions", 24),
+        (False, "convolutions", 128),
+    ],
 )
-def test_ssim_gradient_equals_tensorflow(jit, by_product, size):
+def test_ssim_gradient_equals_tensorflow(jit, blur, size):
     y_true, y_pred = (tf.constant(y) for y in _pairs((2, size, size, 3)))
 
     def gradient(function):
@@ -104,7 +111,7 @@ def test_ssim_gradient_equals_tensorflow(jit, by_product, size):
         return tape.gradient(value, y_pred)
 
     expected = gradient(lambda x, y: tf.image.ssim(x + 1, y + 1, max_val=2.0)).numpy()
-    ours = tf.function(lambda: gradient(functools.partial(ssim, by_product=by_product)), jit_compile=jit)().numpy()
+    ours = tf.function(lambda: gradient(functools.partial(ssim, blur=blur)), jit_compile=jit)().numpy()
     # TensorFlow squares y + 1, and loses digits where a window is flat.
     np.testing.assert_allclose(ours, expected, atol=(1e-5 if size == 24 else 1e-4) * np.abs(expected).max())
 
