@@ -39,11 +39,12 @@ def test_metric_equals_its_value_on_tensorflow(name):
     assert float(metric.result()) == pytest.approx(EXPECTED[name], rel=1e-4)
 
 
-def test_ssim_by_product_equals_ssim_by_shifts():
-    by_shifts, by_product = (
-        keras.ops.convert_to_numpy(ssim(REAL, GENERATED, by_product=option)) for option in (False, True)
+def test_ssim_by_products_and_convolutions_equals_ssim_by_shifts():
+    by_shifts, by_products, by_convolutions = (
+        keras.ops.convert_to_numpy(ssim(REAL, GENERATED, blur=blur)) for blur in ("shifts", "products", "convolutions")
     )
-    np.testing.assert_allclose(by_product, by_shifts, atol=1e-5)
+    np.testing.assert_allclose(by_products, by_shifts, atol=1e-5)
+    np.testing.assert_allclose(by_convolutions, by_shifts, atol=1e-5)
 
 
 @pytest.mark.training
