@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_a2i.errors import UsageError
 from keras_a2i.metrics.conversion import check_channels, to_8_bit
-from keras_a2i.metrics.image_batch import as_image_batches, check_convention, keep_nan
+from keras_a2i.metrics.image_batch import as_image_batches, check_choice, keep_nan
 from keras_a2i.metrics.image_metric import ImageMetric, MetricSpec, register_metric
 
 CONVENTIONS = ("channel", "joint", "paper")
@@ -60,7 +60,7 @@ def histogram_similarity(y_true: Any, y_pred: Any, bins: int = 256, convention: 
 
 
 def _check(convention: str, bins: int) -> None:
-    check_convention(convention, CONVENTIONS)
+    check_choice("convention", convention, CONVENTIONS)
     if isinstance(bins, bool) or not isinstance(bins, int) or not 2 <= bins <= 256:
         raise UsageError(f"bins must be a whole number from 2 to 256. Received: bins={bins!r}")
     if convention != "channel" and bins != 256:

@@ -1,4 +1,4 @@
-"""Checks of the arguments of image metrics: two batches of images of one size, and a convention."""
+"""Checks of the arguments of image metrics: two batches of images of one size, and one of several choices."""
 
 import functools
 from collections.abc import Iterable
@@ -33,11 +33,11 @@ def as_image_batches(y_true: Any, y_pred: Any, min_size: int = 1) -> tuple[Any, 
     return y_true, y_pred
 
 
-def check_convention(convention: str, known: Iterable[str]) -> None:
-    """Raises UsageError, which lists the known ones, unless `convention` is among them."""
+def check_choice(name: str, value: str, known: Iterable[str]) -> None:
+    """Raises UsageError, which lists the known values of the argument `name`, unless `value` is among them."""
     known = list(known)
-    if convention not in known:
-        raise UsageError(f"convention must be one of {', '.join(known)}. Received: convention={convention!r}")
+    if value not in known:
+        raise UsageError(f"{name} must be one of {', '.join(known)}. Received: {name}={value!r}")
 
 
 def keep_nan(values: Any, *images: Any) -> Any:

@@ -9,9 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_a2i.errors import UsageError
 from keras_a2i.metrics.conversion import to_8_bit, to_grey
-from keras_a2i.metrics.image_batch import as_image_batches, check_convention
+from keras_a2i.metrics.image_batch import as_image_batches, check_choice
 from keras_a2i.metrics.image_metric import ImageMetric, MetricSpec, register_metric
 
 RANGE = 2.0
@@ -86,8 +85,7 @@ def ssim(y_true: Any, y_pred: Any, convention: str = "gaussian", *, blur: str = 
         Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004.
     """
     x, y = _checked(y_true, y_pred, convention)
-    if blur not in _BLURS:
-        raise UsageError(f"blur must be one of {', '.join(_BLURS)}. Received: blur={blur!r}")
+    check_choice("blur", blur, _BLURS)
     prepare, weights, zero, sample = _CONVENTIONS[convention]
     x, y = prepare(x), prepare(y)
     mean_x, mean_y, square, product = _BLURS[blur]((x, y, x * x + y * y, x * y), weights)
@@ -103,7 +101,7 @@ def ssim(y_true: Any, y_pred: Any, convention: str = "gaussian", *, blur: str = 
 
 
 def _checked(y_true: Any, y_pred: Any, convention: str) -> tuple[Any, Any]:
-    check_convention(convention, _CONVENTIONS)
+    check_choice("convention", convention, _CONVENTIONS)
     return as_image_batches(y_true, y_pred, min_size=len(_CONVENTIONS[convention].weights))
 
 
@@ -198,7 +196,7 @@ class SSIM(ImageMetric):
     _direction = "up"
 
     def __init__(self, convention: str = "gaussian", name: str | None = None, dtype: Any = None):
-        check_convention(convention, _CONVENTIONS)
+        check_choice("convention", convention, _CONVENTIONS)
         name = name or ("ssim" if convention == "gaussian" else f"ssim_{convention}")
         super().__init__(_ssim_one_by_one, name, dtype, convention=convention)
         self.convention = convention

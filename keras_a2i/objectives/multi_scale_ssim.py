@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_a2i.metrics import ssim
 from keras_a2i.metrics.image_batch import as_image_batches
-from keras_a2i.objectives.compiled_loss import compiled_loss, is_compiled
+from keras_a2i.objectives.compiled_loss import can_compile, compiled_loss
 from keras_a2i.objectives.objective import ImageObjective, TrainState, register_objective
 
 _MIN_SIZE = 11
@@ -33,10 +33,10 @@ class MultiScaleSSIM(ImageObjective):
     id = "ssim"
 
     def compare(self, y_true: Any, y_pred: Any) -> Any:
-        return _dissimilarity(y_true, y_pred, by_xla=keras.backend.backend() == "jax")
+        return _dissimilarity(y_true, y_pred, by_xla=False)
 
     def loss(self, state: TrainState) -> Any:
-        if not state.training or not is_compiled(state.generated):
+        if not state.training or not can_compile(state.generated):
             return super().loss(state)
         return compiled_loss(_mean_dissimilarity, *as_image_batches(state.images, state.generated))
 
@@ -46,7 +46,7 @@ def _mean_dissimilarity(y_true: Any, y_pred: Any) -> Any:
 
 
 def _dissimilarity(y_true: Any, y_pred: Any, by_xla: bool) -> Any:
-    """Returns 1 - SSIM, the mean of the scales, float32 (batch,); `by_xla` if XLA compiles it."""
+    """Returns 1 - SSIM, the mean of the scales, float32 (batch,); `by_xla` within a compiled loss."""
     values = []
     for _ in range(_N_SCALES):
         values.append(1 - ssim(y_true, y_pred, blur=_fastest_blur(y_true.shape[1], by_xla)))

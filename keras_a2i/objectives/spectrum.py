@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_a2i.metrics.image_batch import as_image_batches
-from keras_a2i.objectives.compiled_loss import compiled_loss, is_compiled
+from keras_a2i.objectives.compiled_loss import can_compile, compiled_loss
 from keras_a2i.objectives.objective import ImageObjective, TrainState, register_objective
 
 _BLOCK = 16
@@ -44,34 +44,30 @@ class Spectrum(ImageObjective):
     def compare(self, y_true: Any, y_pred: Any) -> Any:
         total = ops.abs(ops.sum(ops.cast(y_true, "float32")))
         shift = ops.cast(ops.floor(ops.mod(ops.stack([total, 7.3 * total]), _BLOCK)), "int32")
-        difference = ops.reshape(_differences(y_true, y_pred, shift), (2, ops.shape(y_true)[0], -1))
+        shifted = (_shifted_twice(images, shift) for images in (y_true, y_pred))
+        difference = ops.reshape(_differences(*shifted), (2, ops.shape(y_true)[0], -1))
         return ops.mean(difference, axis=(0, 2))
 
     def loss(self, state: TrainState) -> Any:
         if not state.training:
             return super().loss(state)
         shift = keras.random.randint((2,), 0, _BLOCK, seed=self._seed_generator)
-        if not is_compiled(state.generated):
-            return ops.mean(_differences(state.images, state.generated, shift))
-        # XLA would compile the step again for every shift.
+        # Not within the compiled loss: XLA would compile it again for every shift.
         shifted = (_shifted_twice(images, shift) for images in as_image_batches(state.images, state.generated))
-        return compiled_loss(_mean_difference, *shifted)
+        if can_compile(state.generated):
+            return compiled_loss(_mean_difference, *shifted)
+        return _mean_difference(*shifted)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"seed": self.seed}
 
 
-def _differences(y_true: Any, y_pred: Any, shift: Any) -> Any:
-    """Absolute differences of the log amplitudes, (2 x batch x blocks x channels, frequencies)."""
-    return _differences_of_blocks(_shifted_twice(y_true, shift), _shifted_twice(y_pred, shift))
-
-
 def _mean_difference(y_true: Any, y_pred: Any) -> Any:
-    return ops.mean(_differences_of_blocks(y_true, y_pred))
+    return ops.mean(_differences(y_true, y_pred))
 
 
-def _differences_of_blocks(y_true: Any, y_pred: Any) -> Any:
-    """As `_differences`, of images that are shifted already."""
+def _differences(y_true: Any, y_pred: Any) -> Any:
+    """Absolute differences of the log amplitudes, (batch x blocks x channels, frequencies), of images."""
     # TensorFlow computes its Fourier transforms with complex numbers and all symmetric halves.
     log_amplitudes = _by_product if keras.backend.backend() == "tensorflow" else _by_fourier_transform
     return ops.abs(log_amplitudes(_planes(y_true)) - log_amplitudes(_planes(y_pred)))

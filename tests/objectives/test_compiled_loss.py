@@ -8,7 +8,7 @@ import tensorflow as tf
 from support.training_states import random_images, train_state
 
 from keras_a2i.objectives import MultiScaleSSIM, Spectrum
-from keras_a2i.objectives.compiled_loss import compiled_loss, is_compiled
+from keras_a2i.objectives.compiled_loss import can_compile, compiled_loss
 
 
 def _loss_and_gradient(objective, real, generated):
@@ -59,13 +59,13 @@ def test_compiled_loss_passes_no_gradient_to_real_images():
 def test_losses_are_compiled_in_graphs_of_large_images_without_a_gpu(monkeypatch):
     def in_graph(size):
         answers = []
-        tf.function(lambda images: answers.append(is_compiled(images))).get_concrete_function(
+        tf.function(lambda images: answers.append(can_compile(images))).get_concrete_function(
             tf.TensorSpec((None, size, size, 3))
         )
         return answers[0]
 
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    assert not is_compiled(tf.zeros((1, 64, 64, 3)))
+    assert not can_compile(tf.zeros((1, 64, 64, 3)))
     assert [in_graph(size) for size in (32, 64, 256)] == [False, True, True]
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
     assert not in_graph(256)
