@@ -127,6 +127,7 @@ def mean_of(parts: list[dict[str, float]]) -> dict[str, float]:
 
 REALISM = (
     ("real or generated: equal error", "two-sample", "{:.0%}"),
+    ("whole images", "two-sample-whole", "{:.0%}"),
     ("on foreign audio", "two-sample-foreign", "{:.0%}"),
     ("cross-fade: largest step", "cross-fade", "{:.2f}"),
     ("halfway: equal error", "two-sample-cross-fade", "{:.0%}"),

@@ -32,7 +32,7 @@ def memorisation(evidence: Evidence) -> Value | str:
     """
     if len(evidence.train) < 3:
         return "it needs at least three training pairs"
-    train = _train_thumbnails(evidence)
+    train = train_thumbnails(evidence)
     flat = train.reshape(len(train), -1)
     own = spread_rows(len(flat), _MAX_ROWS)
     between = np.median(_nearest_distances(flat[own], flat, leave_out=own))
@@ -162,7 +162,8 @@ def too_few(evidence: Evidence) -> bool:
 
 
 @shared
-def _train_thumbnails(evidence: Evidence) -> np.ndarray:
+def train_thumbnails(evidence: Evidence) -> np.ndarray:
+    """Thumbnails of the training images, or of as many as fit the memory budget, float32 (n, size, size, channels)."""
     images = evidence.train.images
     each = 4 * int(np.prod(evidence.real_thumbnails.shape[1:]))
     return thumbnails_of(images, rows=spread_rows(len(images), MEMORY_BUDGET // each))
@@ -170,13 +171,13 @@ def _train_thumbnails(evidence: Evidence) -> np.ndarray:
 
 @shared
 def _image_encoder(evidence: Evidence) -> keras.Model:
-    return train_image_encoder(_train_thumbnails(evidence), evidence.seed)
+    return train_image_encoder(train_thumbnails(evidence), evidence.seed)
 
 
 @shared
 def image_features(evidence: Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features, float64 (n, 64) each, of real held-out, of generated and, for comparison, of training images."""
-    train = _train_thumbnails(evidence)
+    train = train_thumbnails(evidence)
     rows = spread_rows(len(evidence.held_out), _MAX_ROWS)
     return (
         features_of(evidence, evidence.real_thumbnails[rows]),

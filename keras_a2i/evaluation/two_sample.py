@@ -11,9 +11,11 @@ from keras_a2i.media.conversion import from_uint8
 
 PATCH_SIZE = 32
 PATCHES_PER_IMAGE = 8
-STEPS = 250
+STEPS, WHOLE_STEPS = 250, 160
 CUTS = 3
-_WIDTHS = (24, 32, 48)
+PATCH_WIDTHS, WHOLE_WIDTHS = (24, 32, 48), (24, 32, 48, 64)
+"""Outputs of the classifier's convolutions, each of which, after the first, halves the side: with four, the last one
+receives most of a patch, so that it recognises what can't be beside each other."""
 # A classifier that is this sure of what it was trained on tells the two kinds apart.
 _LEARNED = 0.02
 
@@ -43,7 +45,13 @@ def draw_patches(images: Rows, rows: np.ndarray, seed: int) -> np.ndarray:
 
 
 def two_sample_error(
-    real: np.ndarray, generated: np.ndarray, seed: int, *, cuts: int = CUTS, steps: int = STEPS
+    real: np.ndarray,
+    generated: np.ndarray,
+    seed: int,
+    *,
+    cuts: int = CUTS,
+    steps: int = STEPS,
+    widths: tuple[int, ...] = PATCH_WIDTHS,
 ) -> float:
     """Trains classifiers of patches and returns their equal error rate on images that they weren't trained on.
 
@@ -52,6 +60,7 @@ def two_sample_error(
         seed: of the cuts and of the initial weights.
         cuts: number of random cuts into a half to train on and a half to judge; single ones vary by 10 points.
         steps: training steps for each.
+        widths: outputs of the classifier's convolutions: `PATCH_WIDTHS`, or `WHOLE_WIDTHS` for whole images.
 
     Returns:
         The mean over the cuts, in [0, 1]: 0.5 if the classifier can't distinguish them.
@@ -62,7 +71,7 @@ def two_sample_error(
         halves = [np.array_split(rng.permutation(len(patches)), 2) for patches in (real, generated)]
         known, others = zip(*halves, strict=True)
         keras.utils.set_random_seed(seed + cut)
-        classifier = _classifier(real.shape[2:])
+        classifier = _classifier(real.shape[2:], widths)
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
         train_network(classifier, loss, *_balanced(real, generated, known, rng), steps, stop_below=_LEARNED)
         errors.append(_error_of(classifier, *_balanced(real, generated, others, rng)))
@@ -116,11 +125,11 @@ def _balanced(
     return found, np.repeat([[1.0], [0.0]], n, axis=0).astype(np.float32)
 
 
-def _classifier(shape: tuple[int, ...]) -> keras.Model:
+def _classifier(shape: tuple[int, ...], widths: tuple[int, ...]) -> keras.Model:
     layers = keras.layers
     layout = {"padding": "same", "data_format": "channels_last", "dtype": "float32"}
     stack: list[keras.layers.Layer] = [layers.Input(shape)]
-    for i, width in enumerate(_WIDTHS):
+    for i, width in enumerate(widths):
         # Full resolution first: speckle and blur are matters of single pixels.
         stack += [layers.Conv2D(width, 3, strides=1 + (i > 0), **layout), layers.LeakyReLU(0.2, dtype="float32")]
     pooling = layers.GlobalAveragePooling2D(data_format="channels_last", dtype="float32")

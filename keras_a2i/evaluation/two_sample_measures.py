@@ -4,8 +4,16 @@ import numpy as np
 
 from keras_a2i.evaluation.measures import Evidence, Value, measure, shared
 from keras_a2i.evaluation.pairs import Rows, chunks_of
-from keras_a2i.evaluation.realism_measures import MIN_HELD_OUT, TOO_FEW, too_few
-from keras_a2i.evaluation.two_sample import CUTS, STEPS, draw_patches, two_sample_error
+from keras_a2i.evaluation.realism_measures import MIN_HELD_OUT, TOO_FEW, too_few, train_thumbnails
+from keras_a2i.evaluation.two_sample import (
+    CUTS,
+    PATCH_SIZE,
+    STEPS,
+    WHOLE_STEPS,
+    WHOLE_WIDTHS,
+    draw_patches,
+    two_sample_error,
+)
 from keras_a2i.media.conversion import from_uint8
 from keras_a2i.spread import spread_rows
 
@@ -25,6 +33,31 @@ def two_sample(evidence: Evidence) -> Value | str:
     value = error_of_patches(_generated_patches(evidence), evidence)
     words = "realism: 0.5 if a classifier can't distinguish them; reference: training images"
     return Value(value, error_of_real_images(evidence), words)
+
+
+@measure("two-sample-whole", "equal error rate, whole images")
+def two_sample_of_whole_images(evidence: Evidence) -> Value | str:
+    """As `two-sample`, for whole images, which are reduced to 32 x 32 pixels.
+
+    The patches of `two-sample` are parts of a larger image: where two scenes adjoin or overlap, each patch can look
+    real although the image doesn't.
+    """
+    if too_few(evidence):
+        return TOO_FEW
+    if evidence.held_out.images.shape[1] <= PATCH_SIZE:
+        return "the patches of these images are whole images already"
+    real, generated, train = (
+        _views(thumbnails, evidence.seed + i)
+        for i, thumbnails in enumerate(
+            (evidence.real_thumbnails, evidence.generated_thumbnails, train_thumbnails(evidence))
+        )
+    )
+    value, reference = (
+        two_sample_error(of_real, others, evidence.seed, cuts=CUTS, steps=WHOLE_STEPS, widths=WHOLE_WIDTHS)
+        for of_real, others in ((np.concatenate([real, train]), generated), (real, train))
+    )
+    words = f"realism, images reduced to {PATCH_SIZE} x {PATCH_SIZE} pixels; reference: training images"
+    return Value(value, reference, words)
 
 
 @measure("two-sample-labels", "equal error rate, equal labels")
@@ -78,6 +111,11 @@ def _spread(images: Rows) -> np.ndarray:
 @shared
 def _generated_patches(evidence: Evidence) -> np.ndarray:
     return draw_patches(evidence.generated, _spread(evidence.generated), evidence.seed)
+
+
+def _views(thumbnails: np.ndarray, seed: int) -> np.ndarray:
+    """Thumbnails as `draw_patches` returns them: copies of the whole, half of them mirrored."""
+    return draw_patches(thumbnails.astype(np.float32, copy=False), _spread(thumbnails), seed)
 
 
 @shared

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 from support.evaluation_pairs import evidence_of, make_pairs, measured, real_of, striped
-from support.image_frauds import blurred, checkered, repeated, speckled
+from support.image_frauds import blurred, checkered, collaged, overlaid, repeated, speckled
 
 from keras_a2i.datasets.foreign_audio import KINDS, _speech, _syllable, foreign_audio
 from keras_a2i.datasets.surf import SurfSource
@@ -42,14 +42,17 @@ def test_patches_are_parts_of_their_images_and_repeat_with_the_seed():
     assert draw_patches(small, np.arange(2), 0).shape == (2, PATCHES_PER_IMAGE, 16, 16, 1)
 
 
+def _rendered(n, size):
+    from keras_a2i.config import FeatureConfig, ImageConfig
+
+    source = SurfSource(n, features=FeatureConfig(), image=ImageConfig(size=size))
+    return np.stack([pair.image for unit in source.plan().units for pair in source.read(unit)])
+
+
 @pytest.fixture(scope="module")
 def shores():
     """Rendered images, float32 (120, 32, 32, 3) in [-1, 1]."""
-    from keras_a2i.config import FeatureConfig, ImageConfig
-
-    source = SurfSource(120, features=FeatureConfig(), image=ImageConfig(size=32))
-    pairs = [pair for unit in source.plan().units for pair in source.read(unit)]
-    return from_uint8(np.stack([pair.image for pair in pairs]))
+    return from_uint8(_rendered(120, 32))
 
 
 @pytest.mark.training
@@ -63,6 +66,22 @@ def test_frauds_are_told_from_real_images_and_real_ones_are_not(shores):
     assert error(others) > 0.4
     for fraud in (blurred, speckled, checkered, repeated):
         assert error(fraud(others)) < 0.2, fraud.__name__
+
+
+@pytest.mark.training
+def test_images_of_several_scenes_are_told_from_whole_ones(monkeypatch):
+    monkeypatch.setattr(two_sample_measures, "CUTS", 1)
+    images = _rendered(240, 64)
+    train = dataclasses.replace(make_pairs(120), images=images[::2])
+    held_out = dataclasses.replace(make_pairs(60), images=images[1::4])
+    others = from_uint8(images[3::4])
+
+    def error(generated):
+        return measured("two-sample-whole", generated, held_out, train=train).value
+
+    assert error(others) > 0.4
+    for fraud in (collaged, overlaid):
+        assert (e := error(fraud(others))) < 0.25, (fraud.__name__, e)
 
 
 class _Direction:
@@ -162,7 +181,7 @@ def test_rendered_speech_has_pauses_a_pitch_and_the_formants_of_its_vowel():
 def test_measures_of_realism_compare_own_and_foreign_audio_with_real_images(monkeypatch):
     """The classifier is replaced by one that takes an image for real as far as it isn't grey."""
 
-    def error(real, generated, seed, *, cuts, steps):
+    def error(real, generated, seed, *, cuts, steps, widths=None):
         return float(0.5 * min(1, np.ptp(generated) / np.ptp(real)))
 
     monkeypatch.setattr(two_sample_measures, "two_sample_error", error)
@@ -171,7 +190,13 @@ def test_measures_of_realism_compare_own_and_foreign_audio_with_real_images(monk
     for images, expected in ((real, 0.5), (grey, 0.0)):
         found = measured("two-sample", images, held_out, train=train)
         assert (found.value, found.reference) == (pytest.approx(expected, abs=0.01), pytest.approx(0.5, abs=0.01))
-    for id in ("two-sample", "two-sample-labels"):
+    assert "whole images already" in measured("two-sample-whole", real, held_out, train=train)
+    large = [dataclasses.replace(pairs, images=np.repeat(pairs.images, 4, axis=1)) for pairs in (train, held_out)]
+    large = [dataclasses.replace(pairs, images=np.repeat(pairs.images, 4, axis=2)) for pairs in large]
+    for images, expected in ((real_of(large[1]), 0.5), (np.zeros((20, 64, 64, 3), np.float32), 0.0)):
+        found = measured("two-sample-whole", images, large[1], train=large[0])
+        assert (found.value, found.reference) == (pytest.approx(expected, abs=0.02), pytest.approx(0.5, abs=0.02))
+    for id in ("two-sample", "two-sample-whole", "two-sample-labels"):
         assert "40 training and 20 held-out" in measured(id, real, held_out)
     assert "fewer than two labels" in measured("two-sample-labels", real, held_out, train=train)
     assert measured("two-sample-foreign", real, held_out, train=train) == "the records hold no audio"

@@ -1,4 +1,4 @@
-"""Degraded images that measures of realism must expose, from images float32 (n, 32, 32, channels) in [-1, 1]."""
+"""Degraded images that measures of realism must expose, from images float32 (n, size, size, channels) in [-1, 1]."""
 
 import numpy as np
 
@@ -12,8 +12,26 @@ def speckled(images):
 
 
 def checkered(images):
-    return np.clip(images + 0.06 * (np.indices((32, 32)).sum(axis=0) % 2 * 2 - 1)[..., None], -1, 1).astype(np.float32)
+    return np.clip(images + 0.06 * (np.indices(images.shape[1:3]).sum(axis=0) % 2 * 2 - 1)[..., None], -1, 1).astype(
+        np.float32
+    )
 
 
 def repeated(images):
     return np.repeat(images[:1], len(images), axis=0)
+
+
+def collaged(images):
+    """Each quarter is that of another image."""
+    half = images.shape[1] // 2
+    found = images.copy()
+    found[:, :half, half:] = np.roll(images, len(images) // 2, axis=0)[:, :half, half:]
+    found[:, half:, :half] = np.roll(images, len(images) // 3, axis=0)[:, half:, :half]
+    return found
+
+
+def overlaid(images):
+    """Two images at once, with the contrast of one."""
+    mean = images.mean(axis=(0, 1, 2))
+    both = (images - mean + np.roll(images, len(images) // 2, axis=0) - mean) / np.sqrt(2)
+    return np.clip(both + mean, -1, 1).astype(np.float32)
