@@ -1,4 +1,4 @@
-"""As scenes, for a thousand training pairs or more: the generator continues to train behind a frozen encoder.
+"""Ambient audio, a thousand training pairs or more: the generator continues to train behind a frozen encoder.
 
 Result: synthetic:surf:1600, 64 pixels, blocks held out, seed 0: SSIM 0.933; the training mean 0.405, the best
 audio-blind baseline 0.527, the image of the nearest training clip 0.841; sharpness 88 % of real images; the right image

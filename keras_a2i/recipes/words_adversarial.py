@@ -3,7 +3,7 @@
 Result: 2,000 spoken digits, 32 pixels, one of four speakers held out at a time, seed 0: 86 % of the images show the
 spoken digit (80 to 96 % by speaker) by a classifier that is right for 98 % of real ones; of 8 samples per clip 86 %,
 which differ by 0.79 of the distance of real ones; sharpness 100 % of real images. 13 minutes on one core. Measured with
-four encoders that hear up to 4 kHz, without per-channel energy normalization.
+four encoders that receive up to 4 kHz, without per-channel energy normalization.
 Command: python tools/benchmark_quality.py OUT --digits pairs.csv --only digits/words-adversarial
 """
 
