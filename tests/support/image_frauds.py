@@ -1,4 +1,4 @@
-"""Degraded images that measures of realism must expose, from images float32 (n, size, size, channels) in [-1, 1]."""
+"""Degraded images that measures of realism must expose, from images float32 (n, 32, 32, channels) in [-1, 1]."""
 
 import numpy as np
 
@@ -12,9 +12,7 @@ def speckled(images):
 
 
 def checkered(images):
-    return np.clip(images + 0.06 * (np.indices(images.shape[1:3]).sum(axis=0) % 2 * 2 - 1)[..., None], -1, 1).astype(
-        np.float32
-    )
+    return np.clip(images + 0.06 * (np.indices((32, 32)).sum(axis=0) % 2 * 2 - 1)[..., None], -1, 1).astype(np.float32)
 
 
 def repeated(images):
@@ -22,11 +20,10 @@ def repeated(images):
 
 
 def collaged(images):
-    """Each quarter is that of another image."""
-    half = images.shape[1] // 2
+    """Two of the quarters are those of two other images."""
     found = images.copy()
-    found[:, :half, half:] = np.roll(images, len(images) // 2, axis=0)[:, :half, half:]
-    found[:, half:, :half] = np.roll(images, len(images) // 3, axis=0)[:, half:, :half]
+    found[:, :16, 16:] = np.roll(images, len(images) // 2, axis=0)[:, :16, 16:]
+    found[:, 16:, :16] = np.roll(images, len(images) // 3, axis=0)[:, 16:, :16]
     return found
 
 
